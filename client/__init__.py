@@ -1,0 +1,1 @@
+"""The `polyseme` command and the Python client. Imports neither torch nor Flask."""

@@ -1,0 +1,184 @@
+"""The demo: a real model's neurons, analysed through the real service, from nothing to contexts on the screen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+
+from rich.console import Console
+
+from client import samples
+from client.api import Client, ClientError, JobState, Json, Unreachable
+from client.child import tethered
+from client.errors import CommandError
+from client.progress import job_progress
+from client.show import neuron_block, top_contexts
+from client.stack import Options
+
+_STACK_S = 240.0  # from the start of the stack to a described model
+_REQUEST = {"model": samples.MODEL_ID, "corpus": {"id": samples.CORPUS_ID}}
+_DEPTHS = (0.1, 0.6, 0.7, 0.8)  # of the model: where the shown neurons are
+_CANDIDATES = 40  # looked at, of a layer
+_STEADY = 6  # so many contexts are to excite a shown neuron
+
+
+def run_demo(options: Options, console: Console) -> None:
+    """Uses the stack that runs at the address, or starts one and stops it at the end. Raises CommandError."""
+    # What is missing is to be found out before anything is started.
+    samples.find_model()
+    samples.corpus_texts()
+    with Client(options.url) as client, _running_stack(client, options, console) as is_up:
+        try:
+            model = _await_model(client, is_up)
+            _say(console, f"Model {model['id']}: {model['layers']} layers of {model['neurons']:,} MLP neurons.")
+            corpus = samples.upload_corpus(client)
+            _say(
+                console, f"Corpus {corpus['id']}: {corpus['documents']} documents, {corpus['characters']:,} characters."
+            )
+            job = _analyse(client, console)
+            _show_result(client, console, job)
+        except Unreachable as e:
+            raise CommandError(f"The service stopped answering. {e}") from e
+        except ClientError as e:
+            raise CommandError(str(e)) from e
+
+
+@contextmanager
+def _running_stack(client: Client, options: Options, console: Console) -> Iterator[Callable[[], bool]]:
+    """Gives a question: does the stack that was started here still run?"""
+    if _answers(options.url):
+        _say(console, f"Using the service that runs at {client.url}.")
+        yield lambda: True
+        return
+    _say(console, "Starting Redis, the API and a worker …")
+    with subprocess.Popen(tethered(_up_command(options)), start_new_session=True) as process:
+        try:
+            yield lambda: process.poll() is None
+        except CommandError as e:
+            # The stack's own process has said why it ended.
+            raise CommandError(str(e), exit_code=process.poll() or e.exit_code) from e
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _up_command(options: Options) -> list[str]:
+    command = [sys.executable, "-m", "client.cli", "up", "--data", str(options.data), "--host", options.host]
+    command += ["--port", str(options.port), "--workers", str(options.workers)]
+    if options.redis_url:
+        command += ["--redis-url", options.redis_url]
+    if options.catalogue:
+        command += ["--catalogue", str(options.catalogue)]
+    return [*command, "--verbose"] if options.verbose else command
+
+
+def _answers(url: str) -> bool:
+    """Whether a service of ours is there. Anything else that has the port is for `up` to complain about."""
+    try:
+        with Client(url, timeout_s=5.0) as client:
+            next(client.models(), None)
+    except (ClientError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def _await_model(client: Client, is_up: Callable[[], bool]) -> Json:
+    """Waits for the API, then for a worker to have described the sample model."""
+    deadline = time.monotonic() + _STACK_S
+    while time.monotonic() < deadline:
+        if not is_up():
+            raise CommandError("The stack ended before the demo began; it says why above.")
+        if model := _described_model(client):
+            return model
+        time.sleep(0.25)
+    raise CommandError(f"No worker described the model {samples.MODEL_ID} within {_STACK_S:.0f} s.")
+
+
+def _described_model(client: Client) -> Json | None:
+    """The sample model, once a worker is there that has looked at it. Raises CommandError when it cannot be used."""
+    try:
+        workers = client.readiness()["workers"]
+        model = next((m for m in client.models() if m["id"] == samples.MODEL_ID), None)
+    except Unreachable:
+        return None
+    if model is None:
+        raise CommandError(
+            f"The service at {client.url} does not list {samples.MODEL_ID}. Run the demo on another port, or add the "
+            "model to that service's catalogue."
+        )
+    if not workers or model["state"] == "undescribed":
+        return None
+    if model["state"] != "ready":
+        raise CommandError(f"{samples.MODEL_ID} cannot be analysed: {model['error']}")
+    return model
+
+
+def _analyse(client: Client, console: Console) -> JobState:
+    job = client.submit(_REQUEST)
+    _say(console, f"Job {job['id']}: every MLP neuron, on the whole corpus.")
+    try:
+        with job_progress(console) as show:
+            job = client.wait(job["id"], show)
+    except KeyboardInterrupt:
+        client.cancel(job["id"])
+        raise
+    if job["status"] != "succeeded":
+        error = job["error"] or {}
+        raise CommandError(f"The job {job['status']}: {error.get('detail', 'no reason was given')}")
+    return job
+
+
+def _show_result(client: Client, console: Console, job: JobState) -> None:
+    summary = client.summary(job["id"])
+    done = f"{summary['neurons']:,} neurons on {summary['tokens']:,} tokens in {_duration_s(job):.1f} s"
+    _say(console, f"{done} from submission to result. {summary['dead']:,} of them never fire.\n")
+    for report in _choose_neurons(client, job["id"], len(summary["layers"])):
+        console.print(neuron_block(report), highlight=False)
+    _say(console, next_steps(client.url, job["id"]))
+
+
+def _duration_s(job: JobState) -> float:
+    end = datetime.fromisoformat(job["finished_at"] or job["created_at"])
+    return (end - datetime.fromisoformat(job["created_at"])).total_seconds()
+
+
+def _choose_neurons(client: Client, job: str, layers: int) -> Iterator[Json]:
+    """Reports, one a depth: of the most selective neurons, the one that several contexts excite the most.
+
+    The largest kurtosis alone finds neurons that fire once.
+    """
+    for depth in _DEPTHS:
+        rows = client.neurons(
+            job,
+            layer=str(int(depth * layers)),
+            sort="-kurtosis",
+            min_distinct_contexts=20,
+            min_peak_token_share=0.15,
+            limit=_CANDIDATES,
+        )
+        reports = (client.report(job, row["layer"], row["neuron"]) for row in islice(rows, _CANDIDATES))
+        if best := max(reports, key=_steady_activation, default=None):
+            yield best
+
+
+def _steady_activation(report: Json) -> float:
+    contexts = top_contexts(report)
+    return float(contexts[_STEADY - 1]["activation"]) if len(contexts) >= _STEADY else 0.0
+
+
+def next_steps(url: str, job: str) -> str:
+    return f"""Go on with `polyseme up` (or `make up`), then:
+  curl '{url}/v1/jobs/{job}/summary'
+  curl '{url}/v1/jobs/{job}/neurons?sort=-kurtosis&limit=5'
+  curl '{url}/v1/jobs/{job}/neurons/21/783'
+  curl -o result.zip '{url}/v1/jobs/{job}/export?format=parquet'
+and read {url}/docs."""
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

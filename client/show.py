@@ -1,0 +1,65 @@
+"""Neurons on a terminal: contexts whose tokens are shaded by activation. Decides the look; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+Json = Mapping[str, Any]
+
+_WEAKEST = 0.08  # of the peak's activation; below it a token is not shaded
+_NEWLINE = "⏎"
+_TOKENS_BEFORE = 12  # of a context, on one line of a terminal
+_TOKENS_AFTER = 6
+
+
+def neuron_block(report: Json, *, contexts: int = 4) -> RenderableType:
+    """A few lines about one neuron: what it peaks on, what it promotes, its strongest contexts."""
+    stats = report["stats"]
+    head = Text.assemble(
+        (f"layer {report['layer']}, neuron {report['neuron']}", "bold"),
+        f"  active on {stats['density']:.0%} of tokens, up to {stats['max']:.2f}",
+    )
+    lines = [head, _token_line("peaks on", report["peak_tokens"])]
+    if promoted := (report.get("logits") or {}).get("promoted"):
+        lines.append(_token_line("promotes", promoted))
+    return Group(*lines, *(context_line(c) for c in top_contexts(report)[:contexts]), Text())
+
+
+def top_contexts(report: Json) -> list[Json]:
+    return [c for c in report["contexts"] if c["tail"] == "positive" and c["sample"] == "top"]
+
+
+def context_line(context: Json) -> Text:
+    """One line: tokens shaded by their share of the peak's activation, the peak itself between ⟦ and ⟧."""
+    tokens: Sequence[str] = context["tokens"]
+    activations: Sequence[float] = context["activations"]
+    peak: int = context["peak"]
+    line = Text(f"  {context['activation']:7.2f}  ", no_wrap=True, overflow="ellipsis", end="\n")
+    for i in range(max(peak - _TOKENS_BEFORE, 0), min(peak + _TOKENS_AFTER + 1, len(tokens))):
+        token = visible(tokens[i])
+        line.append(f"⟦{token}⟧" if i == peak else token, shade(activations[i], activations[peak]))
+    return line
+
+
+def shade(activation: float, peak: float) -> str:
+    """A rich style: nothing where the neuron is silent or has the other sign, deep orange at the peak."""
+    share = min(activation / peak, 1.0) if peak else 0.0
+    if share < _WEAKEST:
+        return ""
+    return f"black on rgb(255,{round(235 - 110 * share)},{round(190 - 160 * share)})"
+
+
+def visible(token: str) -> str:
+    """A token on one line, without control characters."""
+    shown = token.replace("\r", "").replace("\n", _NEWLINE).replace("\t", " ")
+    return "".join(c if c.isprintable() else "·" for c in shown)
+
+
+def _token_line(name: str, tokens: Sequence[Json]) -> Text:
+    shown = "  ".join(f"“{visible(t['token'])}”" for t in islice(tokens, 8))
+    return Text(f"  {name}  {shown}", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,250 @@
+"""What `polyseme up` runs: a Redis-protocol server, the API and workers on one data folder. Decides here, acts in
+`supervisor`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from client.child import Child, Spec
+from client.embedded_redis import find_server, server_command, socket_path
+from client.errors import CommandError
+from client.supervisor import Member, Supervisor
+from contract.board import Board, worker_name
+from contract.settings import Settings
+
+GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
+_LOCK = "up.lock"
+
+
+@dataclass(frozen=True)
+class Options:
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    catalogue: Path | None = None  # models.toml of the data folder
+    redis_url: str | None = None  # of a server that runs already; None starts one
+    verbose: bool = False
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def catalogue_path(self) -> Path:
+        return self.catalogue or self.data / "models.toml"
+
+
+@dataclass(frozen=True)
+class Address:
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who uses a data folder."""
+
+    pid: int
+    url: str
+
+
+def run_stack(
+    options: Options,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    prepare: Callable[[], None] = lambda: None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs until a signal. `prepare` is called once the folder is ours, before anything starts.
+
+    Raises CommandError, with exit code 2 for what was refused before anything was started.
+    """
+    address = resolve_loopback(options.host, options.port)
+    settings = settings_for(options, environ)
+    with lock_folder(options) as lock, _redis_folder(options) as socket_file:
+        check_port(address)
+        prepare()
+        members = [*_redis_members(options, environ, socket_file, lock)]
+        url = options.redis_url or f"unix://{socket_file}?db=0"
+        ours = dict(environ) | Settings.to_environ(settings) | {"REDIS_URL": url, "POLYSEME_REDIS_URL": url}
+        members += [_api_member(options, ours), *_worker_members(options, ours, url)]
+        Supervisor(members, say, verbose=options.verbose).run(on_ready)
+
+
+def resolve_loopback(host: str, port: int) -> Address:
+    """The address to listen on. Raises CommandError for one that others can reach, since there are no API keys yet."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as e:
+        raise CommandError(f"--host {host}: no such address ({e}).", exit_code=2) from e
+    if not all(ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
+        raise CommandError(
+            f"--host {host}: others could reach this address, and this version has no API keys. `polyseme up` listens "
+            "on this machine only (127.0.0.1); from elsewhere, use an SSH tunnel.",
+            exit_code=2,
+        )
+    family, _, _, _, address = found[0]
+    return Address(family, str(address[0]), port)
+
+
+def check_port(address: Address) -> None:
+    """Raises CommandError when somebody else listens there."""
+    with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+        # As gunicorn does: connections that linger after their listener has gone are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as e:
+            other = address.port + 1 if address.port < 65535 else 8000
+            raise CommandError(
+                f"Port {address.port} of {address.host} cannot be used: {os.strerror(e.errno or 0)}. "
+                f"Choose another with `--port {other}` (make: `PORT={other}`).",
+                exit_code=2,
+            ) from e
+
+
+def settings_for(options: Options, environ: Mapping[str, str]) -> Settings:
+    """The children's settings: options first, then the environment, then the data folder's own places."""
+    data = options.data.resolve()
+    places = {"POLYSEME_STORE": str(data / "store"), "POLYSEME_CACHE": str(data / "cache")}
+    chosen = {"POLYSEME_CATALOGUE": str(options.catalogue_path.resolve())}
+    try:
+        return Settings.from_environ(places | dict(environ) | chosen)
+    except ValueError as e:
+        raise CommandError(str(e), exit_code=2) from e
+
+
+@contextmanager
+def lock_folder(options: Options) -> Iterator[int]:
+    """Holds the data folder for this process; gives the lock's file descriptor. Raises CommandError when it is held.
+
+    The kernel lets the lock go when the last process that has the descriptor ends, so a stale file means nothing.
+    """
+    options.data.mkdir(parents=True, exist_ok=True)
+    for name in ("logs", "redis", "store", "cache"):
+        (options.data / name).mkdir(exist_ok=True)
+    with open(options.data / _LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            holder = _read_holder(options.data)
+            who = f"process {holder.pid}, at {holder.url}" if holder else "another process"
+            raise CommandError(
+                f"The data folder {options.data} is in use by {who}. Stop that first, or choose another with `--data`.",
+                exit_code=2,
+            ) from e
+        file.truncate(0)
+        file.write(json.dumps(asdict(Holder(os.getpid(), options.url))))
+        file.flush()
+        try:
+            yield file.fileno()
+        finally:
+            file.truncate(0)
+
+
+def _read_holder(data: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads((data / _LOCK).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def _redis_folder(options: Options) -> Iterator[Path]:
+    folder = options.data / "redis"
+    folder.chmod(0o700)
+    with socket_path(folder) as path:
+        yield path
+
+
+def _redis_members(options: Options, environ: Mapping[str, str], path: Path, lock: int) -> Iterator[Member]:
+    """The embedded server; none when one was given, which is asked for a sign of life instead."""
+    if options.redis_url:
+        if not answers_ping(options.redis_url):
+            raise CommandError(f"No Redis answers at {hide_password(options.redis_url)}.")
+        return
+    folder = options.data / "redis"
+    # It inherits the lock, so that no second server opens its append-only file while it still writes to it.
+    spec = Spec(
+        "redis",
+        server_command(find_server(), path, folder.resolve()),
+        environ,
+        options.data / "logs",
+        keep_open=(lock,),
+    )
+    # Reading a large append-only file takes a while.
+    yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=120.0, restarts=False)
+
+
+def _api_member(options: Options, environ: Mapping[str, str]) -> Member:
+    bind = options.url.removeprefix("http://")
+    command = (sys.executable, "-m", "gunicorn", "-c", f"file:{GUNICORN_CONF}", "--bind", bind)
+    spec = Spec("api", command, dict(environ) | {"PYTHONUNBUFFERED": "1"}, options.data / "logs")
+    return Member(Child(spec), lambda: is_alive(options.url), ready_s=60.0, restarts=False)
+
+
+def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str) -> Iterator[Member]:
+    board = Board.connect(redis_url)
+    for number in range(1, options.workers + 1):
+        # Killed outright when the supervisor is: Redis ends at the same moment, and a unit of work can be repeated.
+        spec = Spec(
+            f"worker-{number}",
+            (sys.executable, "-m", "workers"),
+            dict(environ) | {"PYTHONUNBUFFERED": "1"},
+            options.data / "logs",
+            stop_s=20.0,
+            orphan_signal=signal.SIGKILL,
+        )
+        child = Child(spec)
+        yield Member(child, _announced(board, child), ready_s=120.0, restarts=True)
+
+
+def _announced(board: Board, worker: Child) -> Callable[[], bool]:
+    def is_there() -> bool:
+        try:
+            return worker.pid is not None and worker_name(worker.pid) in board.list_workers()
+        except redis.RedisError:
+            return False
+
+    return is_there
+
+
+def answers_ping(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(
+            url, socket_connect_timeout=5, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+        ) as server:
+            return bool(server.ping())
+    except (redis.RedisError, ValueError):
+        return False
+
+
+def is_alive(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez", timeout=2, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def hide_password(url: str) -> str:
+    return url.rpartition("@")[2] if "@" in url else url

@@ -1,0 +1,500 @@
+"""The board: the state of jobs, corpora and model cards in Redis. Everything here is atomic; nothing here decides.
+
+A job is cut into units of work: "plan", "scan:<shard>", "merge:<layer>" and "close". A unit is *in flight* from the
+moment it is sent until it is finished or its deadline passes; a worker that runs it moves the deadline on (the lease).
+Deadlines use Redis' own clock, so workers' clocks do not matter.
+
+Keys, under the prefix:
+  job:<id>            hash: the record
+  job:<id>:flight     zset: unit -> deadline
+  job:<id>:leases     hash: unit -> token of the worker that runs it
+  job:<id>:attempts   hash: unit -> times begun
+  job:<id>:done       set of finished units
+  job:<id>:running    hash: unit -> tokens done so far in it
+  jobs, active        zset by creation of all jobs, of those not terminal
+  idem:<key>          hash: job, digest
+  corpus:<id>, corpora, model:<id>, models, workers, secret
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+
+from contract.records import Corpus, Job, ModelCard, Phase, Progress, new_job_id
+
+IDEMPOTENCY_S = 24 * 3600
+
+_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+_TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
+
+# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active
+_OPEN = (
+    _NOW
+    + """
+if ARGV[3] ~= '' then
+  local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
+  if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
+end
+if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
+  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0)
+redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
+redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
+end
+return {'opened', ARGV[1]}
+"""
+)
+
+# KEYS: job, flight, done, leases; ARGV: patience, room, units...  Puts units in flight that are in no other state.
+# A unit whose deadline has passed counts as absent. Returns the units that the caller is to send.
+_CLAIM = (
+    _NOW
+    + _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or terminal(status) or status == 'cancelling' then return {} end
+for _, unit in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+  redis.call('ZREM', KEYS[2], unit); redis.call('HDEL', KEYS[4], unit)
+end
+local sent, room = {}, tonumber(ARGV[2]) - redis.call('ZCARD', KEYS[2])
+for i = 3, #ARGV do
+  if room <= 0 then break end
+  if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 and not redis.call('ZSCORE', KEYS[2], ARGV[i]) then
+    redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[1])), ARGV[i])
+    sent[#sent + 1] = ARGV[i]; room = room - 1
+  end
+end
+return sent
+"""
+)
+
+# KEYS: job, flight, leases, attempts, done; ARGV: unit, token, lease.  Returns {verdict, attempts}
+_BEGIN = (
+    _NOW
+    + _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or terminal(status) or status == 'cancelling' then return {'stale', 0} end
+if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 then return {'done', 0} end
+local deadline = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 and deadline and tonumber(deadline) > now then return {'taken', 0} end
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[3])), ARGV[1])
+if status == 'queued' then
+  redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', string.format('%.6f', now))
+  redis.call('HINCRBY', KEYS[1], 'revision', 1)
+end
+return {'begun', redis.call('HINCRBY', KEYS[4], ARGV[1], 1)}
+"""
+)
+
+# KEYS: job, flight, leases, running; ARGV: unit, token, lease, tokens ('' for none).  Returns the job's status, or
+# 'lost' when the lease went to another worker.
+_RENEW = (
+    _NOW
+    + """
+local status = redis.call('HGET', KEYS[1], 'status') or 'gone'
+if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 'lost' end
+redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[3])), ARGV[1])
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); redis.call('HINCRBY', KEYS[1], 'revision', 1)
+end
+return status
+"""
+)
+
+# KEYS: job, flight, leases, running, done; ARGV: unit, counter ('' for none), tokens, field, value, ...
+_FINISH = (
+    _NOW
+    + _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+redis.call('ZREM', KEYS[2], ARGV[1]); redis.call('HDEL', KEYS[3], ARGV[1]); redis.call('HDEL', KEYS[4], ARGV[1])
+if not status or terminal(status) then return 0 end
+if redis.call('SADD', KEYS[5], ARGV[1]) == 0 then return 0 end
+if ARGV[2] ~= '' then redis.call('HINCRBY', KEYS[1], ARGV[2], 1) end
+redis.call('HINCRBY', KEYS[1], 'tokens_done', ARGV[3])
+for i = 4, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] == '@now' and string.format('%.6f', now) or ARGV[i + 1])
+end
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1
+"""
+)
+
+# KEYS: flight, leases, attempts; ARGV: unit, token, forget attempt.  Gives a unit back without finishing it.
+_RELEASE = """
+if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[1], ARGV[1])
+if ARGV[3] == '1' then redis.call('HINCRBY', KEYS[3], ARGV[1], -1) end
+return 1
+"""
+
+# KEYS: job; ARGV: phase
+_PHASE = (
+    _TERMINAL
+    + """
+local status, phase = unpack(redis.call('HMGET', KEYS[1], 'status', 'phase'))
+if not status or terminal(status) or phase == ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'phase', ARGV[1]); redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1
+"""
+)
+
+# KEYS: job, active, flight, leases, attempts, done, running; ARGV: id, status, error
+_END = (
+    _NOW
+    + _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or terminal(status) then return 0 end
+if ARGV[2] == 'succeeded' and status == 'cancelling' then return 0 end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'phase', 'ended', 'finished_at', string.format('%.6f', now))
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+return 1
+"""
+)
+
+# KEYS: job, flight, leases; ARGV: none.  Returns the status after it: 'cancelling' while a worker holds a unit.
+_CANCEL = (
+    _NOW
+    + _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return 'gone' end
+if terminal(status) or status == 'cancelling' then return status end
+redis.call('HSET', KEYS[1], 'status', 'cancelling')
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 'cancelling'
+"""
+)
+
+# KEYS: flight, leases.  How many units a live worker holds.
+_HELD = (
+    _NOW
+    + """
+local held = 0
+for _, unit in ipairs(redis.call('HKEYS', KEYS[2])) do
+  local deadline = redis.call('ZSCORE', KEYS[1], unit)
+  if deadline and tonumber(deadline) > now then held = held + 1 end
+end
+return held
+"""
+)
+
+# KEYS: job, flight, leases; ARGV: units...  The first that is not in flight.
+_IDLE = (
+    _NOW
+    + """
+for _, unit in ipairs(ARGV) do
+  local deadline = redis.call('ZSCORE', KEYS[2], unit)
+  if not deadline or tonumber(deadline) <= now then return unit end
+end
+return nil
+"""
+)
+
+# KEYS: job, jobs; ARGV: id
+_FORGET = (
+    _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return 'gone' end
+if not terminal(status) then return status end
+redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1])
+return 'deleted'
+"""
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    verdict: str  # opened, replayed, mismatch, full
+    job: str
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's hold on one unit of one job."""
+
+    job: str
+    unit: str
+    token: str
+    attempt: int  # 1 the first time
+
+
+class Board:
+    """Thread-safe, as the redis client is. Library errors (`redis.RedisError`) pass through to the edge."""
+
+    def __init__(self, client: redis.Redis, prefix: str = "polyseme:") -> None:
+        self._redis = client
+        self._prefix = prefix
+        self._scripts = {
+            name: client.register_script(text)
+            for name, text in {
+                "open": _OPEN,
+                "claim": _CLAIM,
+                "begin": _BEGIN,
+                "renew": _RENEW,
+                "finish": _FINISH,
+                "release": _RELEASE,
+                "phase": _PHASE,
+                "end": _END,
+                "cancel": _CANCEL,
+                "held": _HELD,
+                "forget": _FORGET,
+                "idle": _IDLE,
+            }.items()
+        }
+
+    @classmethod
+    def connect(cls, url: str, prefix: str = "polyseme:") -> Board:
+        return cls(redis.Redis.from_url(url, decode_responses=True), prefix)
+
+    def ping(self) -> bool:
+        return bool(self._redis.ping())
+
+    def _key(self, *parts: str) -> str:
+        return self._prefix + ":".join(parts)
+
+    def _run(self, name: str, keys: Iterable[str], *args: Any) -> Any:
+        return self._scripts[name](keys=list(keys), args=list(args))
+
+    def _of(self, job: str, *names: str) -> list[str]:
+        return [self._key("job", job, *([n] if n else [])) for n in names]
+
+    # Jobs, from the API's side
+
+    def open_job(
+        self, request: Mapping[str, Any], *, idempotency: tuple[str, str] | None = None, max_active: int = 1000
+    ) -> Opened:
+        """Records a queued job, once for one idempotency key. `idempotency` is (key, digest of the request)."""
+        job = new_job_id()
+        key, digest = idempotency or ("", "")
+        keys = [*self._of(job, ""), self._key("jobs"), self._key("active"), self._key("idem", key)]
+        verdict, found = self._run("open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active)
+        return Opened(verdict, found)
+
+    def find_submitted(self, key: str) -> tuple[str, str] | None:
+        """The job that an idempotency key opened, and the digest of its request."""
+        job, digest = cast(list[str | None], self._redis.hmget(self._key("idem", key), "job", "digest"))
+        return (job, digest) if job and digest else None
+
+    def get_job(self, job: str) -> Job | None:
+        return next(iter(self.get_jobs([job])), None)
+
+    def get_jobs(self, jobs: Iterable[str]) -> list[Job]:
+        """Those of the jobs that are there, in one round trip."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.time()
+        for job in jobs:
+            record, running = self._of(job, "", "running")
+            pipe.hgetall(record)
+            pipe.hvals(running)
+        (seconds, micros), *found = pipe.execute()
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [_read_job(record, running, seconds + micros / 1e6) for record, running in pairs if record]
+
+    def list_jobs(self, *, before: tuple[float, str] | None = None, count: int = 200) -> list[Job]:
+        """Jobs newest first, older than `before` (created_at, id)."""
+        top = f"{before[0]:.6f}" if before else "+inf"
+        names = cast(
+            list[tuple[str, float]],
+            self._redis.zrange(
+                self._key("jobs"), top, "-inf", byscore=True, desc=True, offset=0, num=count + 1, withscores=True
+            ),
+        )
+        ids = [name for name, score in names if before is None or (score, name) < before][:count]
+        return self.get_jobs(ids)
+
+    def count_active(self) -> int:
+        return int(self._redis.zcard(self._key("active")))
+
+    def cancel(self, job: str) -> str:
+        """Asks for the job's end. Returns its status afterwards, or "gone"."""
+        return cast(str, self._run("cancel", self._of(job, "", "flight", "leases")))
+
+    def forget(self, job: str) -> str:
+        """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it."""
+        return cast(str, self._run("forget", [*self._of(job, ""), self._key("jobs")], job))
+
+    # Jobs, from the workers' side
+
+    def active_jobs(self) -> list[str]:
+        return cast(list[str], self._redis.zrange(self._key("active"), 0, -1))
+
+    def done_units(self, job: str) -> set[str]:
+        return cast(set[str], self._redis.smembers(self._of(job, "done")[0]))
+
+    def set_phase(self, job: str, phase: Phase) -> None:
+        self._run("phase", self._of(job, ""), phase)
+
+    def claim_units(self, job: str, units: Iterable[str], *, room: int, patience_s: float) -> list[str]:
+        """Of `units`, in their order, those now put in flight for the caller to send; at most `room` are in flight."""
+        keys = self._of(job, "", "flight", "done", "leases")
+        return cast(list[str], self._run("claim", keys, patience_s, room, *units))
+
+    def begin_unit(self, job: str, unit: str, *, lease_s: float) -> Lease | None:
+        """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over."""
+        token = secrets.token_hex(8)
+        keys = self._of(job, "", "flight", "leases", "attempts", "done")
+        verdict, attempt = self._run("begin", keys, unit, token, lease_s)
+        return Lease(job, unit, token, attempt) if verdict == "begun" else None
+
+    def renew(self, lease: Lease, *, lease_s: float, tokens: int | None = None) -> str:
+        """Moves the deadline on and notes the tokens done in the unit. Returns the job's status, or "lost"."""
+        keys = self._of(lease.job, "", "flight", "leases", "running")
+        return cast(str, self._run("renew", keys, lease.unit, lease.token, lease_s, "" if tokens is None else tokens))
+
+    def finish_unit(
+        self, job: str, unit: str, *, counter: str = "", tokens: int = 0, fields: Mapping[str, str | int | float] = {}
+    ) -> bool:
+        """Marks a unit done and counts it, once however often it is called.
+
+        `counter` names the field that counts such units; `fields` go into the job's record, "@now" as the time.
+        """
+        flat = [x for pair in fields.items() for x in pair]
+        keys = self._of(job, "", "flight", "leases", "running", "done")
+        return bool(self._run("finish", keys, unit, counter, tokens, *flat))
+
+    def release_unit(self, lease: Lease, *, forget_attempt: bool = False) -> None:
+        """Gives a unit back, to be sent again at once."""
+        keys = self._of(lease.job, "flight", "leases", "attempts")
+        self._run("release", keys, lease.unit, lease.token, int(forget_attempt))
+
+    def attempts(self, job: str) -> dict[str, int]:
+        found = cast(dict[str, str], self._redis.hgetall(self._of(job, "attempts")[0]))
+        return {unit: int(n) for unit, n in found.items()}
+
+    def first_idle(self, job: str, units: Sequence[str]) -> str | None:
+        """The first of the units that is neither queued nor run by a live worker."""
+        keys = self._of(job, "", "flight", "leases")
+        return cast(str | None, self._run("idle", keys, *units))
+
+    def note_failure(self, job: str, unit: str, why: str) -> None:
+        """Keeps why an attempt failed, for the job's error should it be the last."""
+        self._redis.hset(self._of(job, "")[0], "last_failure", f"{unit}: {why}"[:2000])
+
+    def last_failure(self, job: str) -> str | None:
+        return cast(str | None, self._redis.hget(self._of(job, "")[0], "last_failure"))
+
+    def units_held(self, job: str) -> int:
+        return cast(int, self._run("held", self._of(job, "flight", "leases")))
+
+    def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
+        """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
+        names = self._of(job, "", "flight", "leases", "attempts", "done", "running")
+        keys = [names[0], self._key("active"), *names[1:]]
+        return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
+
+    # Corpora, models, workers
+
+    def add_corpus(self, corpus: Corpus) -> Corpus:
+        """Registers a corpus, or returns the one that has the id already."""
+        if self._redis.set(self._key("corpus", corpus.id), corpus.to_json(), nx=True):
+            self._redis.zadd(self._key("corpora"), {corpus.id: corpus.created_at})
+            return corpus
+        return self.get_corpus(corpus.id) or corpus
+
+    def get_corpus(self, corpus: str) -> Corpus | None:
+        text = cast(str | None, self._redis.get(self._key("corpus", corpus)))
+        return Corpus.from_json(text) if text else None
+
+    def list_corpora(self) -> list[Corpus]:
+        ids = cast(list[str], self._redis.zrange(self._key("corpora"), 0, -1, desc=True))
+        return [c for c in map(self.get_corpus, ids) if c]
+
+    def delete_corpus(self, corpus: str) -> bool:
+        self._redis.zrem(self._key("corpora"), corpus)
+        return bool(self._redis.delete(self._key("corpus", corpus)))
+
+    def put_card(self, card: ModelCard) -> None:
+        self._redis.hset(self._key("models"), card.id, card.to_json())
+
+    def get_card(self, model: str) -> ModelCard | None:
+        text = cast(str | None, self._redis.hget(self._key("models"), model))
+        return ModelCard.from_json(text) if text else None
+
+    def list_cards(self) -> list[ModelCard]:
+        found = cast(dict[str, str], self._redis.hgetall(self._key("models")))
+        return [ModelCard.from_json(text) for _, text in sorted(found.items())]
+
+    def announce_worker(self, worker: str, *, ttl_s: float) -> None:
+        seconds, micros = self._redis.time()
+        now = seconds + micros / 1e6
+        pipe = self._redis.pipeline()
+        pipe.zadd(self._key("workers"), {worker: now + ttl_s})
+        pipe.zremrangebyscore(self._key("workers"), "-inf", now)
+        pipe.execute()
+
+    def count_workers(self) -> int:
+        seconds, micros = self._redis.time()
+        return int(self._redis.zcount(self._key("workers"), seconds + micros / 1e6, "+inf"))
+
+    def list_workers(self) -> list[str]:
+        """The names of the workers heard of lately."""
+        seconds, micros = self._redis.time()
+        return cast(list[str], self._redis.zrange(self._key("workers"), seconds + micros / 1e6, "+inf", byscore=True))
+
+    def list_lengths(self, keys: Mapping[str, str]) -> dict[str, int]:
+        """The length of the Redis list under each of the keys, which carry no prefix."""
+        pipe = self._redis.pipeline(transaction=False)
+        for key in keys.values():
+            pipe.llen(key)
+        return dict(zip(keys, pipe.execute(), strict=True))
+
+    def secret(self) -> str:
+        """One secret for all API processes of this board, made by the first that asks: it signs cursors."""
+        self._redis.set(self._key("secret"), secrets.token_hex(32), nx=True)
+        return cast(str, self._redis.get(self._key("secret")))
+
+
+def worker_name(pid: int) -> str:
+    """What a worker process of this machine is called on the board."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
+    def number(name: str) -> float | None:
+        return float(record[name]) if name in record else None
+
+    def count(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    done = int(record["tokens_done"]) + sum(map(int, running))
+    began = number("scan_began_at")
+    ended = now if record["phase"] == "scanning" else number("scan_ended_at")
+    elapsed = ended - began if began and ended else 0.0
+    return Job(
+        id=record["id"],
+        status=cast(Any, record["status"]),
+        phase=cast(Any, record["phase"]),
+        revision=int(record["revision"]),
+        request=json.loads(record["request"]),
+        created_at=float(record["created_at"]),
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        progress=Progress(
+            shards_done=int(record["shards_done"]),
+            shards_total=count("shards_total"),
+            layers_done=int(record["layers_done"]),
+            layers_total=count("layers_total"),
+            tokens_done=done,
+            tokens_total=count("tokens_total"),
+            tokens_per_second=done / elapsed if done and elapsed > 0 else None,
+        ),
+        error=json.loads(record["error"]) if "error" in record else None,
+    )

@@ -1,0 +1,162 @@
+"""Every error of Polyseme in one tree: each a sentence and a stable code. `service/problems.py` gives the status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One thing that is wrong, and where. `pointer` is an RFC 6901 JSON pointer into the request, "" for the whole."""
+
+    pointer: str
+    detail: str
+
+
+class PolysemeError(Exception):
+    """Root of the tree. `code` is stable and meant for programs, the message for people."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, pointer: str | None = None, details: tuple[Detail, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        if pointer is not None:
+            details = (Detail(pointer, message), *details)
+        self.details = details
+
+
+# What the client got wrong
+
+
+class MalformedRequest(PolysemeError):
+    """The bytes are no request: broken JSON, a bad header, a bad cursor."""
+
+    code = "malformed_request"
+
+
+class InvalidRequest(PolysemeError):
+    """Well-formed, but a value is not allowed."""
+
+    code = "invalid_request"
+
+
+class InvalidSelection(InvalidRequest):
+    code = "invalid_selection"
+
+
+class UnknownLayer(InvalidRequest):
+    code = "unknown_layer"
+
+
+class UnknownNeuron(InvalidRequest):
+    code = "unknown_neuron"
+
+
+class ModelNotListed(InvalidRequest):
+    code = "model_not_listed"
+
+
+class CorpusNotFound(InvalidRequest):
+    """A job names a corpus that is not there. As a path of its own it is `NotFound`."""
+
+    code = "corpus_not_found"
+
+
+class InvalidCorpus(InvalidRequest):
+    code = "invalid_corpus"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """An Idempotency-Key that came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class BadCursor(MalformedRequest):
+    code = "bad_cursor"
+
+
+class ExpiredCursor(PolysemeError):
+    code = "expired_cursor"
+
+
+class NotFound(PolysemeError):
+    code = "not_found"
+
+
+class Conflict(PolysemeError):
+    code = "conflict"
+
+
+class JobNotFinished(Conflict):
+    """What was asked for exists only once the job has ended, or has succeeded."""
+
+    code = "job_not_finished"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s  # None when waiting would not help
+
+
+class Gone(PolysemeError):
+    code = "gone"
+
+
+class TooLarge(PolysemeError):
+    code = "too_large"
+
+
+class UnsupportedMedia(PolysemeError):
+    code = "unsupported_media_type"
+
+
+class Unavailable(PolysemeError):
+    """Try again after `retry_after_s` seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(Unavailable):
+    code = "too_many_jobs"
+
+
+# What can go wrong in an analysis
+
+
+class AnalysisError(PolysemeError):
+    """An analysis cannot go on, and trying again would not help. Its code and message become the job's `error`."""
+
+    code = "analysis_failed"
+
+
+class UnsupportedArchitecture(AnalysisError):
+    code = "unsupported_architecture"
+
+
+class ModelLoadError(AnalysisError):
+    code = "model_load_failed"
+
+
+class NonFiniteActivation(AnalysisError):
+    code = "non_finite_activation"
+
+
+class EmptyCorpus(AnalysisError):
+    code = "empty_corpus"
+
+
+class DamagedFile(AnalysisError):
+    code = "damaged_file"
+
+
+class TooManyAttempts(AnalysisError):
+    code = "too_many_attempts"
+
+
+class Cancelled(Exception):
+    """Raised inside an analysis when the caller's `should_stop()` turns true. Not an error of anybody's."""

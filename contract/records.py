@@ -1,0 +1,106 @@
+"""The records that API and workers exchange through the board: a job, a corpus, a model's card."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
+Phase = Literal["queued", "planning", "scanning", "merging", "closing", "ended"]
+
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+JOB_ID = re.compile(r"job_[0-9a-f]{28}")
+CORPUS_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,63}")
+
+
+def new_job_id() -> str:
+    """48 bits of milliseconds and 64 random ones, so ids sort by time and cannot be guessed."""
+    return f"job_{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Work done, in tokens run through the model. `tokens_total` is None until the job is planned."""
+
+    shards_done: int
+    shards_total: int | None
+    layers_done: int
+    layers_total: int | None
+    tokens_done: int
+    tokens_total: int | None
+    tokens_per_second: float | None  # since the first shard began
+
+
+@dataclass(frozen=True)
+class Job:
+    id: str
+    status: Status
+    phase: Phase
+    revision: int  # grows with every change, progress included; the ETag
+    request: Mapping[str, Any]  # AnalysisRequest.to_dict()
+    created_at: float  # seconds since the epoch, from Redis' clock; so are the others
+    started_at: float | None
+    finished_at: float | None
+    progress: Progress
+    error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A registered corpus. Its documents lie in the store at `Layout.documents(id)`."""
+
+    id: str
+    sha256: str  # over every kept document: 8 bytes of little-endian byte length, then its UTF-8
+    documents: int  # kept
+    characters: int  # of the kept documents
+    utf8_bytes: int
+    duplicates_dropped: int  # exact copies of an earlier document
+    empty_dropped: int  # nothing but white space
+    created_at: float
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Corpus:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a worker found out about a model in the catalogue without loading its weights."""
+
+    id: str
+    source: str  # hub:org/name@revision, path:…, gguf:…
+    family: str  # transformers' model_type
+    kind: Literal["decoder", "encoder"]
+    layers: int
+    neurons: int  # a layer, at the mlp site
+    gated: bool  # activations are signed: act(gate) * up
+    hidden_size: int
+    vocabulary: int
+    max_positions: int | None  # tokens a window may have; None when the model sets no limit
+    hooks: str  # TransformerLens' name, with {layer}: "blocks.{layer}.mlp.hook_post"
+    bos: Literal["added", "available", "none"]  # added: its tokenizer puts one (or [CLS]) before every text
+    separator: bool  # it has a token that ends a document, so `concat` packing is possible
+    sites: tuple[str, ...] = ("mlp",)
+    tokens_per_second: float | None = None  # of the last scan of all layers on a worker of this board
+    characters_per_token: float | None = None  # of the last planned corpus
+    error: str | None = None  # why it cannot be analysed, when it cannot
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ModelCard:
+        data = json.loads(text)
+        return cls(**data | {"sites": tuple(data["sites"])})

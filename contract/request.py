@@ -1,0 +1,83 @@
+"""An analysis request after its defaults. The service checks what clients send; this is what everybody reads.
+
+`to_dict` and `from_dict` are each other's inverse: the dict is what goes on the wire, to the board and into a manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from contract.selection import Selection
+
+Packing = Literal["document", "concat"]
+Sampling = Literal["interval", "quantile"]
+Tails = Literal["positive", "both"]
+Bos = Literal["model", "always", "never"]
+Priority = Literal["low", "normal", "high"]
+Tail = Literal["positive", "negative"]
+
+
+@dataclass(frozen=True)
+class Neurons:
+    site: Literal["mlp"] = "mlp"  # the input of the MLP's output projection: blocks.L.mlp.hook_post
+    layers: Selection = "all"
+    indices: Selection = "all"  # the same in every chosen layer
+
+
+@dataclass(frozen=True)
+class Contexts:
+    top_k: int = 20  # contexts of the largest activations kept, a tail
+    sampled: int = 20  # contexts sampled over the activation range, a tail; a multiple of `bands`, or 0
+    sampling: Sampling = "interval"  # interval: bands of equal width; quantile: bands of equal count
+    bands: int = 5
+    window: int = 128  # tokens
+    packing: Packing = "document"  # document: windows never cross documents; concat: documents joined by the separator
+    per_document: Literal[1] | None = 1  # contexts one document may give to one list; None is no limit
+    tails: Tails = "positive"
+    near_duplicates: Literal["drop", "keep"] = "drop"
+    display_tokens: int = 32  # tokens around the peak returned with a context
+
+
+@dataclass(frozen=True)
+class Tokens:
+    bos: Bos = "model"  # model: what the model's own tokenizer does
+    exclude_special: bool = True  # special tokens count neither as peaks nor in any statistic
+    exclude_positions: int = 0  # the first positions of every window, likewise
+    max_tokens: int | None = None  # stop planning windows once this many tokens are planned
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    model: str
+    corpus: str  # a corpus id
+    neurons: Neurons = field(default_factory=Neurons)
+    contexts: Contexts = field(default_factory=Contexts)
+    tokens: Tokens = field(default_factory=Tokens)
+    priority: Priority = "normal"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tails(self) -> tuple[Tail, ...]:
+        return ("positive", "negative") if self.contexts.tails == "both" else ("positive",)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"corpus": {"id": self.corpus}, "metadata": dict(self.metadata)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AnalysisRequest:
+        """Reads what `to_dict` wrote, and fills in defaults for what is left out. Checks no value."""
+        return cls(
+            model=data["model"],
+            corpus=data["corpus"]["id"],
+            neurons=Neurons(**_tupled(data.get("neurons", {}))),
+            contexts=Contexts(**data.get("contexts", {})),
+            tokens=Tokens(**data.get("tokens", {})),
+            priority=data.get("priority", "normal"),
+            metadata=dict(data.get("metadata", {})),
+        )
+
+
+def _tupled(neurons: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in neurons.items()}

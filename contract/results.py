@@ -1,0 +1,124 @@
+"""The result of a job: Parquet files whose schemas are the agreement between workers, who write them, and the API.
+
+manifest.json              what was run, on what, with what
+summary.json               counts by layer and status, distributions
+neurons.parquet            one row of scalars a neuron, by layer and neuron: what lists and sorts read
+reports/layer-003.parquet  one row a neuron with its contexts, in row groups of REPORT_ROWS: what one page reads
+tokens.parquet             the vocabulary: row i is the text of token i
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+FORMAT: Final = 1  # of everything in this module; grows with any change a reader must know of
+
+MANIFEST: Final = "manifest.json"
+SUMMARY: Final = "summary.json"
+NEURONS: Final = "neurons.parquet"
+TOKENS: Final = "tokens.parquet"
+REPORT_ROWS: Final = 64
+
+EVIDENCE_CONTEXTS: Final = 20  # distinct contexts below which nothing is said about a neuron's meaning
+
+STATUSES: Final = ("not_scored", "insufficient_evidence")
+
+QUANTILES: Final = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+
+# The histogram has the same bins for every neuron: four an octave of magnitude, for each sign, and one for exact zero.
+# A bin is the top bits of a float32, so it costs no arithmetic and its edges cannot move while streaming.
+BINS_PER_OCTAVE: Final = 4
+LOWEST_OCTAVE: Final = -16
+OCTAVES: Final = 32
+MAGNITUDES: Final = OCTAVES * BINS_PER_OCTAVE
+ZERO_BIN: Final = MAGNITUDES
+BINS: Final = 2 * MAGNITUDES + 1
+
+
+def histogram_edges() -> list[float]:
+    """BINS + 1 ascending edges. 0 stands twice: the bin between is exact zero. The outer bins are open-ended."""
+    octaves = range(LOWEST_OCTAVE, LOWEST_OCTAVE + OCTAVES)
+    steps = [2.0**o * (1 + s / BINS_PER_OCTAVE) for o in octaves for s in range(BINS_PER_OCTAVE)]
+    positive = [*steps[1:], 2.0 ** (LOWEST_OCTAVE + OCTAVES)]
+    return [-e for e in reversed(positive)] + [0.0, 0.0] + positive
+
+
+def report_file(layer: int) -> str:
+    return f"reports/layer-{layer:03d}.parquet"
+
+
+SCALARS: Final = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("neuron", pa.int32()),
+        ("hook", pa.string()),  # TransformerLens' name
+        ("status", pa.string()),  # one of STATUSES
+        ("n_tokens", pa.int64()),  # counted tokens, the denominator of everything below
+        ("density", pa.float64()),  # 0..1, share of tokens with activation > 0
+        ("mean", pa.float64()),
+        ("std", pa.float64()),  # population
+        ("skewness", pa.float64()),  # null when std is 0
+        ("kurtosis", pa.float64()),  # excess: 0 for a normal distribution; null when std is 0
+        ("min", pa.float32()),
+        ("max", pa.float32()),
+        ("top_contexts", pa.int32()),  # kept in the positive list
+        ("sampled_contexts", pa.int32()),  # of the positive tail
+        ("distinct_contexts", pa.int32()),  # both together
+        ("near_duplicates", pa.int32()),  # contexts dropped from the positive lists as copies of a kept one
+        ("peak_token", pa.string()),  # the commonest token at the peaks; null without contexts
+        ("peak_token_share", pa.float64()),  # 0..1, of the distinct contexts
+        ("peak_token_count", pa.int32()),  # different tokens at the peaks
+        ("peak_token_ids", pa.list_(pa.int32())),  # those tokens, commonest first
+    ]
+)
+
+CONTEXT: Final = pa.struct(
+    [
+        ("tail", pa.string()),  # positive, negative
+        ("sample", pa.string()),  # top, interval, quantile
+        ("band", pa.int32()),  # 0 the weakest; null for top
+        ("document", pa.int32()),
+        ("window", pa.int32()),  # numbered through the corpus
+        ("position", pa.int32()),  # of the peak in its window
+        ("char_start", pa.int32()),  # of the peak token in its document
+        ("char_end", pa.int32()),
+        ("activation", pa.float32()),  # exact
+        ("display_start", pa.int32()),  # position of tokens[0] in the window
+        ("tokens", pa.list_(pa.int32())),
+        ("activations", pa.list_(pa.float32())),  # rounded to float16 except at the peak; of uncounted tokens too
+    ]
+)
+
+BAND: Final = pa.struct(
+    [
+        ("tail", pa.string()),
+        ("band", pa.int32()),
+        ("low", pa.float32()),  # exclusive
+        ("high", pa.float32()),  # inclusive; null: no upper end
+        ("windows", pa.int64()),  # windows of the corpus whose peak lies in the band
+    ]
+)
+
+PEAK_TOKEN: Final = pa.struct(
+    [("token", pa.int32()), ("count", pa.int32()), ("mean", pa.float32()), ("max", pa.float32())]
+)
+
+LOGIT: Final = pa.struct([("token", pa.int32()), ("logit", pa.float32())])
+
+REPORTS: Final = pa.schema(
+    [f for f in SCALARS if f.name != "peak_token_ids"]
+    + [
+        pa.field("quantiles", pa.list_(pa.float32())),  # at QUANTILES, within one bin of the histogram
+        pa.field("histogram_first", pa.int32()),  # bin of histogram[0]; bins outside the list are empty
+        pa.field("histogram", pa.list_(pa.int64())),
+        pa.field("bands", pa.list_(BAND)),
+        pa.field("peak_tokens", pa.list_(PEAK_TOKEN)),  # over the positive contexts, commonest first
+        pa.field("contexts", pa.list_(CONTEXT)),  # positive top, positive sample, negative top, negative sample
+        pa.field("promoted", pa.list_(LOGIT)),  # null for encoders
+        pa.field("suppressed", pa.list_(LOGIT)),
+    ]
+)
+
+VOCABULARY: Final = pa.schema([("text", pa.string())])

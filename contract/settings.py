@@ -1,0 +1,55 @@
+"""Settings, read once from the environment by an entry point and passed on. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each field is read from POLYSEME_<FIELD IN CAPITALS>; `redis_url` from REDIS_URL too."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"  # or unix:///path/to/socket
+    store: str = "./polyseme-data/store"  # an fsspec URL or a folder
+    catalogue: str = "./polyseme-data/models.toml"
+    cache: str = "./polyseme-data/cache"  # local and disposable: converted models
+    inline_bytes: int = field(default=1 << 20, metadata={"unit": "bytes"})  # of a JSON request body
+    upload_bytes: int = field(default=1 << 30, metadata={"unit": "bytes"})  # of an uploaded corpus, unpacked
+    max_documents: int = 1_000_000  # a corpus
+    max_top_k: int = 200
+    max_window: int = 2048
+    api_threads: int = 16  # of one API process; at most half of them wait for jobs (`Prefer: wait`)
+    max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
+    model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
+    device: str = "auto"  # auto, cpu, cuda, cuda:N
+    dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16
+    threads: int = 0  # of a worker's torch; 0 leaves torch's choice
+    block_tokens: int = 1024  # tokens run through the model at once; part of the result's identity
+    shard_tokens: int = 32_768  # tokens of a shard, about a minute of work on two cores
+    shards_in_flight: int = 4  # a job's shards in the queue at once
+    lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
+    queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
+    max_attempts: int = 3  # at one unit, before the job fails
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises ValueError naming the variable whose text is no value of its field."""
+        values: dict[str, Any] = {}
+        if url := environ.get("REDIS_URL"):
+            values["redis_url"] = url
+        for f in fields(cls):
+            name = f"POLYSEME_{f.name.upper()}"
+            if (text := environ.get(name)) is None:
+                continue
+            kind = {"int": int, "float": float, "str": str}[str(f.type)]
+            try:
+                values[f.name] = kind(text)
+            except ValueError as e:
+                raise ValueError(f"{name}={text!r}: expected {kind.__name__}") from e
+        return cls(**values)
+
+    def to_environ(self) -> dict[str, str]:
+        """The variables that make `from_environ` give these settings: how a supervisor hands them to its children."""
+        return {f"POLYSEME_{f.name.upper()}": str(getattr(self, f.name)) for f in fields(self)}

@@ -1,0 +1,86 @@
+"""A request against the model and the corpus it names: every problem at once, each with its pointer. Does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from contract.errors import Detail, InvalidRequest, PolysemeError
+from contract.records import Corpus, ModelCard
+from contract.request import AnalysisRequest
+from contract.selection import resolve_layers, resolve_neurons
+from contract.settings import Settings
+
+
+def check_request(request: AnalysisRequest, card: ModelCard, corpus: Corpus, settings: Settings) -> None:
+    """Raises InvalidRequest, or a subclass when there is a single problem and it has one."""
+    found: list[Detail | PolysemeError] = [
+        *_check_selection(request, card),
+        *_check_window(request, card, settings),
+        *_check_lists(request, corpus, settings),
+        *_check_tokens(request, card),
+    ]
+    if not found:
+        return
+    if len(found) == 1 and isinstance(found[0], PolysemeError):
+        raise found[0]
+    details = [d for f in found for d in (f.details if isinstance(f, PolysemeError) else (f,))]
+    raise InvalidRequest("; ".join(d.detail for d in details), details=tuple(details))
+
+
+def _check_selection(request: AnalysisRequest, card: ModelCard) -> Iterator[PolysemeError]:
+    if request.neurons.site not in card.sites:
+        text = f"site {request.neurons.site!r} of {card.id}: it has {', '.join(card.sites)}"
+        yield InvalidRequest(text, pointer="/neurons/site")
+    for resolve, selection, count in (
+        (resolve_layers, request.neurons.layers, card.layers),
+        (resolve_neurons, request.neurons.indices, card.neurons),
+    ):
+        if error := _try(resolve, selection, count, card.id):
+            yield error
+
+
+def _try(resolve: Callable[..., Any], *arguments: Any) -> PolysemeError | None:
+    try:
+        resolve(*arguments)
+    except PolysemeError as e:
+        return e
+    return None
+
+
+def _check_window(request: AnalysisRequest, card: ModelCard, settings: Settings) -> Iterable[Detail]:
+    contexts = request.contexts
+    longest = min(card.max_positions or settings.max_window, settings.max_window)
+    if contexts.window > longest:
+        yield Detail("/contexts/window", f"window {contexts.window}: from 8 to {longest} tokens with {card.id}")
+    if contexts.display_tokens > contexts.window:
+        yield Detail(
+            "/contexts/display_tokens",
+            f"display_tokens {contexts.display_tokens}: at most the window, {contexts.window}",
+        )
+    if contexts.packing == "concat" and not card.separator:
+        yield Detail("/contexts/packing", f"packing concat: {card.id} has no token that ends a document; use document")
+
+
+def _check_lists(request: AnalysisRequest, corpus: Corpus, settings: Settings) -> Iterable[Detail]:
+    contexts = request.contexts
+    if contexts.top_k > settings.max_top_k:
+        yield Detail("/contexts/top_k", f"top_k {contexts.top_k}: from 1 to {settings.max_top_k}")
+    elif contexts.per_document == 1 and contexts.top_k > corpus.documents:
+        yield Detail(
+            "/contexts/top_k",
+            f"top_k {contexts.top_k} with one context a document: {corpus.id} has {corpus.documents} documents",
+        )
+    if contexts.sampled % contexts.bands:
+        yield Detail("/contexts/sampled", f"sampled {contexts.sampled}: a multiple of bands, {contexts.bands}, or 0")
+
+
+def _check_tokens(request: AnalysisRequest, card: ModelCard) -> Iterable[Detail]:
+    tokens = request.tokens
+    if tokens.exclude_positions >= request.contexts.window:
+        yield Detail(
+            "/tokens/exclude_positions",
+            f"exclude_positions {tokens.exclude_positions}: less than the window, {request.contexts.window}",
+        )
+    if tokens.bos == "always" and card.bos == "none":
+        yield Detail("/tokens/bos", f"bos always: {card.id} has no such token; use model or never")

@@ -1,0 +1,245 @@
+"""Jobs: taking one in, showing one, ending one. Knows Redis only through the board."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+from kombu.exceptions import OperationalError
+
+from contract.catalogue import load_catalogue
+from contract.errors import (
+    Conflict,
+    CorpusNotFound,
+    Gone,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobNotFinished,
+    ModelNotListed,
+    NotFound,
+    TooManyJobs,
+    Unavailable,
+)
+from contract.queue import send_unit
+from contract.records import CORPUS_ID, Corpus, Job, ModelCard
+from contract.request import AnalysisRequest
+from contract.settings import Settings
+from contract.store import Layout
+from service.answers import timestamp
+from service.checks import check_request
+from service.context import Services
+from service.corpora import measure_texts, register_corpus
+from service.planning import Estimate, estimate_job
+from service.schemas.requests import to_request
+
+_log = logging.getLogger("polyseme.service")
+
+Body = Mapping[str, Any]
+
+
+def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bool]:
+    """The job, and whether an earlier request with the same key had made it. `body` is what AnalysisSchema loaded."""
+    digest = _digest(body)
+    # A repeated request gets its job even when its corpus, say, is no longer there.
+    if key is not None and (earlier := services.board.find_submitted(key)):
+        return _replay(services, *earlier, digest), True
+    request, card, corpus = _resolve(services, body)
+    check_request(request, card, corpus, services.settings)
+    if "texts" in body["corpus"]:
+        corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
+        request = to_request(dict(body), corpus.id)
+    return _open(services, request, None if key is None else (key, digest))
+
+
+def estimate(services: Services, body: Body) -> Estimate:
+    request, card, corpus = _resolve(services, body)
+    check_request(request, card, corpus, services.settings)
+    return estimate_job(request, card, corpus)
+
+
+def find_job(services: Services, job: str) -> Job:
+    found = services.board.get_job(job)
+    if found is None:
+        raise NotFound(f"no job {job}")
+    return found
+
+
+def find_result(services: Services, job: str) -> Job:
+    """A job that has a result. Raises JobNotFinished for any other."""
+    found = find_job(services, job)
+    if found.status == "succeeded":
+        return found
+    if found.is_terminal:
+        raise JobNotFinished(f"{job} has no result: it {found.status}")
+    raise JobNotFinished(f"{job} is {found.status}: its result is there once it has succeeded", retry_after_s=2)
+
+
+def cancel_job(services: Services, job: str) -> tuple[Job, bool]:
+    """The job afterwards, and whether it had ended before. One that nobody works on ends at once."""
+    before = find_job(services, job)
+    status = services.board.cancel(job)
+    if status == "cancelling" and services.board.units_held(job) == 0 and services.board.end_job(job, "cancelled"):
+        _delete_files(services, job)
+    return find_job(services, job), before.is_terminal
+
+
+def delete_job(services: Services, job: str) -> None:
+    """Removes the record, then the files: a result without a record is found by nobody."""
+    status = services.board.forget(job)
+    if status == "gone":
+        raise NotFound(f"no job {job}")
+    if status != "deleted":
+        raise Conflict(f"{job} is {status}: cancel it first, and delete it once it has ended")
+    services.results.forget(job)
+    _delete_files(services, job)
+
+
+def job_to_dict(job: Job) -> dict[str, Any]:
+    here = f"/v1/jobs/{job.id}"
+    return {
+        "id": job.id,
+        "object": "job",
+        "status": job.status,
+        "phase": job.phase,
+        "revision": job.revision,
+        "priority": job.request["priority"],
+        "created_at": timestamp(job.created_at),
+        "started_at": timestamp(job.started_at),
+        "finished_at": timestamp(job.finished_at),
+        "expires_at": None,
+        "request": job.request,
+        "progress": _progress(job),
+        "error": job.error,
+        "metadata": job.request["metadata"],
+        "links": {
+            "self": here,
+            "neurons": f"{here}/neurons",
+            "summary": f"{here}/summary",
+            "export": f"{here}/export?format=parquet",
+            "cancel": f"{here}/cancel",
+        },
+    }
+
+
+def job_headers(job: Job) -> dict[str, str]:
+    """The tag is weak: the speed and the time left move without a new revision."""
+    headers = {"ETag": etag(job), "Cache-Control": "no-cache"}
+    return headers if job.is_terminal else headers | {"Retry-After": "1" if job.status == "queued" else "2"}
+
+
+def etag(job: Job) -> str:
+    return f'W/"{job.revision}"'
+
+
+def list_models(settings: Settings, cards: list[ModelCard]) -> list[str]:
+    return sorted({*catalogue(settings), *(c.id for c in cards)})
+
+
+def catalogue(settings: Settings) -> dict[str, str]:
+    """Source by model id. Raises Unavailable when the file cannot be read, which is the operator's to mend."""
+    try:
+        return {e.id: e.source for e in load_catalogue(settings.catalogue).values()}
+    except (OSError, ValueError) as e:
+        raise Unavailable(f"the catalogue cannot be read: {e}", retry_after_s=60) from e
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    p = job.progress
+    left = None if p.tokens_total is None else max(p.tokens_total - p.tokens_done, 0)
+    known = left is not None and p.tokens_per_second and not job.is_terminal
+    return {
+        "unit": "tokens",
+        "total": p.tokens_total,
+        "done": p.tokens_done,
+        "shards": {"done": p.shards_done, "total": p.shards_total},
+        "layers": {"done": p.layers_done, "total": p.layers_total},
+        "tokens_done": p.tokens_done,
+        "tokens_total": p.tokens_total,
+        "tokens_per_second": p.tokens_per_second,
+        "fraction": min(p.tokens_done / p.tokens_total, 1.0) if p.tokens_total else None,
+        "eta_seconds": round((left or 0) / p.tokens_per_second, 1) if known and p.tokens_per_second else None,
+    }
+
+
+def _resolve(services: Services, body: Body) -> tuple[AnalysisRequest, ModelCard, Corpus]:
+    """The request with its defaults, and what it names. Texts are measured, not kept."""
+    card = _find_card(services, body["model"])
+    reference = body["corpus"]
+    if "texts" in reference:
+        corpus = measure_texts(reference["texts"], services.settings.max_documents)
+    else:
+        corpus = _find_corpus(services, reference["id"])
+    return to_request(dict(body), corpus.id), card, corpus
+
+
+def _find_card(services: Services, model: str) -> ModelCard:
+    card = services.board.get_card(model)
+    if card is None:
+        listed = list_models(services.settings, services.board.list_cards())
+        if model in listed:
+            raise Unavailable(f"no worker has described {model} yet: try again", retry_after_s=5)
+        raise ModelNotListed(f"model {model!r}: the models are {', '.join(listed) or 'none'}", pointer="/model")
+    if card.error is not None:
+        raise InvalidRequest(f"{model} cannot be analysed: {card.error}", pointer="/model")
+    return card
+
+
+def _find_corpus(services: Services, corpus: str) -> Corpus:
+    found = services.board.get_corpus(corpus) if CORPUS_ID.fullmatch(corpus) else None
+    if found is None:
+        raise CorpusNotFound(f"no corpus {corpus!r}: upload it with POST /v1/corpora", pointer="/corpus/id")
+    if not services.store.exists(Layout.documents(corpus)):
+        raise Conflict(f"the corpus {corpus!r} is still being written: try again")
+    return found
+
+
+def _open(services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None) -> tuple[Job, bool]:
+    most = services.settings.max_active_jobs
+    opened = services.board.open_job(request.to_dict(), idempotency=idempotency, max_active=most)
+    if opened.verdict == "full":
+        raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    if opened.verdict == "mismatch":
+        raise _reused()
+    if opened.verdict == "opened":
+        _send_plan(services, opened.job, request.priority)
+    return _find_replayed(services, opened.job), opened.verdict == "replayed"
+
+
+def _replay(services: Services, job: str, digest: str, wanted: str) -> Job:
+    if digest != wanted:
+        raise _reused()
+    return _find_replayed(services, job)
+
+
+def _find_replayed(services: Services, job: str) -> Job:
+    found = services.board.get_job(job)
+    if found is None:
+        raise Gone(f"{job}, which this Idempotency-Key made, was deleted")
+    return found
+
+
+def _reused() -> IdempotencyKeyReused:
+    return IdempotencyKeyReused("this Idempotency-Key came with another request before: use a new key")
+
+
+def _digest(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _send_plan(services: Services, job: str, priority: str) -> None:
+    """A job without a ticket is found by the workers' reconciler, so it is accepted all the same."""
+    try:
+        patience = services.settings.queue_patience_s
+        for unit in services.board.claim_units(job, ["plan"], room=1, patience_s=patience):
+            send_unit(services.queue, job, unit, priority)
+    except (OperationalError, redis.RedisError, OSError) as e:
+        _log.warning("job %s: its first ticket could not be sent, the reconciler will: %s", job, e)
+
+
+def _delete_files(services: Services, job: str) -> None:
+    services.store.delete(Layout.work(job))
+    services.store.delete(Layout.result(job))

@@ -1,0 +1,104 @@
+"""The OpenAPI document: what flask-smorest collects from the routes, and what all of them share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from flask_smorest import Api
+from werkzeug.routing import BaseConverter
+
+from contract import __version__
+from contract.catalogue import MODEL_ID
+from contract.records import CORPUS_ID, JOB_ID
+from service.problems import MEDIA_TYPE
+
+_DESCRIPTION = """\
+Finds out what makes the neurons of a language model fire. Submit a job, poll it, read its neurons.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code` and a JSON pointer to each wrong value.
+Unknown fields and unknown query parameters are refused.
+"""
+_REQUEST_ID = {
+    "description": "The request's X-Request-Id when it had a plain one, otherwise a new one.",
+    "schema": {"type": "string"},
+}
+# What any route may answer.
+_COMMON = {
+    "422": "Unprocessable Content: an unknown query parameter",
+    "500": "Internal Server Error",
+    "503": "Service Unavailable: the job board or the store does not answer, or no worker has been there yet",
+}
+
+
+class JobConverter(BaseConverter):
+    regex = JOB_ID.pattern
+
+
+class CorpusConverter(BaseConverter):
+    regex = CORPUS_ID.pattern
+
+
+class ModelConverter(BaseConverter):
+    regex = MODEL_ID.pattern
+
+
+class IndexConverter(BaseConverter):
+    """A layer or a neuron."""
+
+    regex = r"0|[1-9][0-9]{0,6}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+
+CONVERTERS: dict[str, type[BaseConverter]] = {
+    "job": JobConverter,
+    "corpus": CorpusConverter,
+    "model": ModelConverter,
+    "index": IndexConverter,
+}
+
+
+class DocumentedApi(Api):
+    """An error of one kind or another is documented with each route, not as a nameless default."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+
+def create_api(app: Flask) -> Api:
+    app.url_map.converters |= CONVERTERS
+    app.config.update(API_TITLE="Polyseme", API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    options = {
+        "marshmallow_plugin": MarshmallowPlugin(),
+        "info": {"description": _DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+    }
+    api = DocumentedApi(app, spec_kwargs=options)
+    for converter in (JobConverter, CorpusConverter, ModelConverter):
+        api.register_converter(converter, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})
+    api.register_converter(IndexConverter, lambda _: {"type": "integer", "minimum": 0, "maximum": 9_999_999})
+    return api
+
+
+def build_document(api: Api) -> dict[str, Any]:
+    document: dict[str, Any] = api.spec.to_dict()
+    for path in document["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                _complete(operation)
+    return document
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Adds what all routes share; and drops the bodiless 422 that flask-smorest notes for arguments."""
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status, description in _COMMON.items():
+        found = operation["responses"].get(status, {})
+        if MEDIA_TYPE not in found.get("content", {}):
+            operation["responses"][status] = {"description": description, "content": problem}
+    for status, response in operation["responses"].items():
+        response.setdefault("headers", {})["X-Request-Id"] = _REQUEST_ID
+        if status == "503":
+            response["headers"]["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}

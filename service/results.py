@@ -1,0 +1,216 @@
+"""Results, read from the store: scalar tables held in memory, one report by its row group. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contract.errors import DamagedFile, Gone, NotFound
+from contract.results import NEURONS, TOKENS, report_file
+from contract.store import Layout, Store
+
+TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
+OPEN_FILES = 64  # report files a process keeps open
+ORDERS = 32  # sort orders kept a table
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The values used last, up to a total weight. Thread-safe; a value may be made twice, which harms nothing."""
+
+    def __init__(self, most: int, weigh: Callable[[T], int] = lambda _: 1) -> None:
+        self._most, self._weigh = most, weigh
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._weight = 0
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = value
+                self._weight += self._weigh(value)
+            while self._weight > self._most and len(self._values) > 1:
+                _, oldest = self._values.popitem(last=False)
+                self._weight -= self._weigh(oldest)
+        return value
+
+    def drop(self, wanted: Callable[[Any], bool]) -> None:
+        with self._lock:
+            for key in [k for k in self._values if wanted(k)]:
+                self._weight -= self._weigh(self._values.pop(key))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    texts: pa.Array
+    trimmed: pa.Array  # the same without the space around
+
+    def ids_of(self, token: str) -> pa.Array:
+        """The ids of all tokens with this text, space around it aside."""
+        return pc.indices_nonzero(pc.equal(self.trimmed, token.strip()))
+
+    def read(self, ids: Sequence[int]) -> list[str]:
+        """Raises DamagedFile for an id that is no token."""
+        try:
+            texts: list[str] = self.texts.take(pa.array(ids, pa.int64())).to_pylist()
+        except pa.ArrowIndexError as e:
+            raise DamagedFile(f"a token beyond the vocabulary of {len(self.texts)}") from e
+        return texts
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """`neurons.parquet` in memory, by layer and neuron."""
+
+    table: pa.Table
+    orders: Kept[pa.Array] = field(default_factory=lambda: Kept(ORDERS))
+
+    def order(self, sort: Sequence[tuple[str, str]]) -> pa.Array:
+        """Row numbers in the order of (column, "ascending" | "descending"), ties by layer and neuron.
+
+        Nulls come last either way, which is pyarrow's default.
+        """
+        keys = [*sort, *((name, "ascending") for name in ("layer", "neuron") if name not in dict(sort))]
+        return self.orders.get(
+            tuple(keys),
+            lambda: pc.sort_indices(self.table, sort_keys=keys).cast(pa.uint32()),
+        )
+
+    @cached_property
+    def numbers(self) -> pa.Array:
+        return pa.array(range(len(self.table)), pa.int64())
+
+    def find(self, layer: int, neuron: int) -> tuple[int, int] | None:
+        """The row of a neuron in its layer's report file, and that layer's rows in all."""
+        rows = pc.indices_nonzero(pc.equal(self.table["layer"], layer))
+        if not len(rows):
+            return None
+        first, count = rows[0].as_py(), len(rows)
+        row = pc.index(self.table["neuron"].slice(first, count), neuron).as_py()
+        return None if row < 0 else (row, count)
+
+
+class Report:
+    """One layer's report file, kept open. A ParquetFile serves one thread at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._file = pq.ParquetFile(path, memory_map=True)
+        self._lock = threading.Lock()
+        counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
+        self._starts = [sum(counts[:i]) for i in range(len(counts))]
+        self.rows = sum(counts)
+
+    def read(self, row: int) -> dict[str, Any]:
+        group = max(i for i, start in enumerate(self._starts) if start <= row)
+        with self._lock:
+            table = self._file.read_row_group(group, use_threads=False)
+        found: dict[str, Any] = table.slice(row - self._starts[group], 1).to_pylist()[0]
+        return found
+
+
+class Results:
+    def __init__(self, store: Store, cache: str) -> None:
+        self._store = store
+        self._cache = Path(cache)
+        self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes)
+        self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: v.texts.nbytes + v.trimmed.nbytes)
+        self._reports: Kept[Report] = Kept(OPEN_FILES)
+
+    def scalars(self, job: str) -> Scalars:
+        return self._scalars.get(job, lambda: _read_scalars(self.local_file(job, NEURONS)))
+
+    def vocabulary(self, job: str) -> Vocabulary:
+        return self._vocabularies.get(job, lambda: _read_vocabulary(self.local_file(job, TOKENS)))
+
+    def report(self, job: str, layer: int, neuron: int) -> dict[str, Any]:
+        """The report row of one neuron. Raises NotFound, Gone, DamagedFile."""
+        place = self.scalars(job).find(layer, neuron)
+        if place is None:
+            raise NotFound(f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
+        row, rows = place
+        report = self._reports.get((job, layer), lambda: Report(self.local_file(job, report_file(layer))))
+        found = report.read(row) if report.rows == rows else {}
+        if (found.get("layer"), found.get("neuron")) != (layer, neuron):
+            raise DamagedFile(f"{report_file(layer)} of {job} does not fit {NEURONS}")
+        return found
+
+    def layers(self, job: str) -> list[int]:
+        found: list[int] = sorted(pc.unique(self.scalars(job).table["layer"]).to_pylist())
+        return found
+
+    def rows(self, job: str, layer: int) -> Iterator[dict[str, Any]]:
+        """All report rows of a layer, a row group in memory at a time."""
+        with pq.ParquetFile(self.local_file(job, report_file(layer)), memory_map=True) as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group, use_threads=False).to_pylist()
+
+    def read(self, job: str, name: str) -> bytes:
+        """A whole small file of the result. Raises Gone."""
+        with open(self.local_file(job, name), "rb") as f:
+            return f.read()
+
+    def local_file(self, job: str, name: str) -> str:
+        """A path on this machine; what lies on object storage is copied to the cache once. Raises Gone."""
+        path = f"{Layout.result(job)}/{name}"
+        if self._store.is_local:
+            found = self._store.local_path(path)
+            if not os.path.exists(found):
+                raise Gone(f"{name} of {job} is no longer in the store")
+            return found
+        copy = self._cache / path
+        if not copy.exists():
+            self._fetch(path, copy, job)
+        return str(copy)
+
+    def forget(self, job: str) -> None:
+        """Lets go of what is kept of a deleted job."""
+        self._scalars.drop(lambda key: key == job)
+        self._vocabularies.drop(lambda key: key == job)
+        self._reports.drop(lambda key: key[0] == job)
+        shutil.rmtree(self._cache / Layout.result(job), ignore_errors=True)
+
+    def _fetch(self, path: str, copy: Path, job: str) -> None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(f"{copy.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            with self._store.open(path) as source, open(temporary, "wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            os.replace(temporary, copy)
+        except FileNotFoundError as e:
+            raise Gone(f"{path} of {job} is no longer in the store") from e
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _read_scalars(path: str) -> Scalars:
+    table = pq.read_table(path).combine_chunks()
+    for i, column in enumerate(table.schema):
+        if pa.types.is_floating(column.type):
+            # JSON has no NaN, and sorting has one place for what is not there.
+            values = table.column(i)
+            table = table.set_column(i, column, pc.if_else(pc.is_finite(values), values, None))
+    return Scalars(table.combine_chunks())
+
+
+def _read_vocabulary(path: str) -> Vocabulary:
+    texts = pq.read_table(path)["text"].combine_chunks()
+    texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts
+    return Vocabulary(texts, pc.utf8_trim_whitespace(texts))

@@ -1,0 +1,133 @@
+"""/v1/corpora: uploading and listing the texts that models run over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from contract.errors import InvalidRequest, NotFound
+from contract.records import Corpus
+from service.answers import answer_json, next_link
+from service.blueprint import LINK, LOCATION, Blueprint, problems
+from service.body import read_json
+from service.context import Services, services
+from service.corpora import corpus_to_dict, delete_corpus, register_corpus
+from service.problems import invalid_values
+from service.schemas.corpora import CorpusListSchema, CorpusSchema
+from service.schemas.requests import CorporaQuery, TextsSchema, UploadQuery
+from service.uploads import MEDIA_TYPES, plan_upload, read_upload
+
+blueprint = Blueprint("corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over.")
+
+_ONLY_UPLOADS = ("name", "sample_by", "field", "format")
+_EXAMPLES = {
+    "text/plain": "The first document.\nThe second.\n",
+    "application/x-ndjson": '{"text": "The first document."}\n{"text": "The second."}\n',
+    "application/jsonl": '{"text": "The first document."}\n"The second."\n',
+}
+_BODY = {
+    "required": True,
+    "description": "JSON with the texts, or a stream: plain text, JSON lines, or either gzipped "
+    "(`Content-Encoding: gzip`, or application/gzip with `?format=`).",
+    "content": {
+        "application/json": {
+            "schema": TextsSchema,
+            "example": {"name": "greetings", "texts": ["Good morning.", "Good night."]},
+        },
+        **{
+            kind: {"schema": {"type": "string"}, **({"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {})}
+            for kind in MEDIA_TYPES
+        },
+    },
+}
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(UploadQuery, location="query")
+@blueprint.doc(operationId="addCorpus", requestBody=_BODY)
+@blueprint.response(201, CorpusSchema, description="Registered.", headers={"Location": LOCATION})
+@blueprint.alt_response(
+    200, schema=CorpusSchema, description="It was registered before.", headers={"Location": LOCATION}, success=True
+)
+@problems(
+    {
+        400: "broken JSON or damaged gzip data",
+        409: "the name holds other content",
+        413: "too many bytes or documents, or one document is too long",
+        415: "a Content-Type or Content-Encoding that is not taken",
+        422: "a line is no document, or no text is left",
+    }
+)
+def add(query: Mapping[str, Any]) -> Response:
+    """Add a corpus
+
+    Exact duplicates and blank documents are dropped, and counted in the answer.
+    """
+    here = services()
+    if request.mimetype == "application/json":
+        corpus, is_new = _add_texts(here, query)
+    else:
+        corpus, is_new = _add_upload(here, dict(query))
+    headers = {"Location": f"/v1/corpora/{corpus.id}"}
+    return answer_json(corpus_to_dict(corpus), 201 if is_new else 200, headers)
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.arguments(CorporaQuery, location="query")
+@blueprint.doc(operationId="listCorpora")
+@blueprint.response(200, CorpusListSchema, headers={"Link": LINK})
+@problems({400: "a cursor that is not of this list", 410: "an expired cursor", 422: "a parameter is not allowed"})
+def list_corpora(query: Mapping[str, Any]) -> Response:
+    """List corpora, newest first"""
+    here = services()
+    offset = here.cursors.open(query["cursor"], "corpora", {}) if "cursor" in query else 0
+    found, end = here.board.list_corpora(), offset + query["limit"]
+    cursor = here.cursors.seal("corpora", {}, end) if end < len(found) else None
+    data = [corpus_to_dict(c) for c in found[offset:end]]
+    answer = {"object": "list", "data": data, "next_cursor": cursor}
+    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+
+
+@blueprint.route("/<corpus:corpus_id>", methods=["GET"])
+@blueprint.doc(operationId="getCorpus")
+@blueprint.response(200, CorpusSchema)
+@problems({404: "no such corpus"})
+def get_corpus(corpus_id: str) -> Response:
+    """Read a corpus' sizes"""
+    corpus = services().board.get_corpus(corpus_id)
+    if corpus is None:
+        raise NotFound(f"no corpus {corpus_id!r}")
+    return answer_json(corpus_to_dict(corpus))
+
+
+@blueprint.route("/<corpus:corpus_id>", methods=["DELETE"])
+@blueprint.doc(operationId="deleteCorpus")
+@blueprint.response(204, description="The corpus is gone; results made from it stay.")
+@problems({404: "no such corpus", 409: "a job that has not ended reads it"})
+def delete(corpus_id: str) -> Response:
+    """Delete a corpus"""
+    delete_corpus(services(), corpus_id)
+    return Response(status=204)
+
+
+def _add_texts(here: Services, query: Mapping[str, Any]) -> tuple[Corpus, bool]:
+    if given := [name for name in _ONLY_UPLOADS if name in query]:
+        raise InvalidRequest(f"{given[0]} goes with an upload that is not application/json", pointer=f"/{given[0]}")
+    body = read_json(request, here.settings.inline_bytes)
+    schema = TextsSchema()
+    if messages := schema.validate(body):
+        raise invalid_values(messages)
+    return register_corpus(here, body["texts"], body.get("name"))
+
+
+def _add_upload(here: Services, query: dict[str, Any]) -> tuple[Corpus, bool]:
+    upload = plan_upload(
+        request.mimetype,
+        request.mimetype_params.get("charset"),
+        request.headers.get("Content-Encoding"),
+        query,
+        here.settings.upload_bytes,
+    )
+    return register_corpus(here, read_upload(request.stream, upload), query.get("name"))

@@ -1,0 +1,35 @@
+"""/openapi.json and /docs: the OpenAPI document, and a page that shows it with files from this machine only."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from flask import Flask, Response, render_template, send_from_directory
+from werkzeug.exceptions import NotFound
+
+# The files of Swagger UI that the page uses, of those that the package ships.
+_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+def register_docs(app: Flask, document: str) -> None:
+    """`document` is the OpenAPI document as JSON text."""
+    folder = str(files("flask_swagger_ui") / "dist")
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(document, content_type="application/json")
+
+    @app.get("/docs")
+    def docs() -> Response:
+        return Response(
+            render_template("docs.html"), headers={"Content-Security-Policy": _POLICY}, mimetype="text/html"
+        )
+
+    @app.get("/docs/<path:name>")
+    def docs_file(name: str) -> Response:
+        if name == "start.js":
+            return Response(render_template("docs.js"), mimetype="text/javascript")
+        if name not in _ASSETS:
+            raise NotFound
+        return send_from_directory(folder, name, max_age=3600)

@@ -1,0 +1,59 @@
+"""/livez, /readyz, /metrics: for supervisors, load balancers and Prometheus."""
+
+from __future__ import annotations
+
+import secrets
+
+import redis
+from flask import Response
+
+from contract.errors import Unavailable
+from service import metrics as prometheus
+from service.answers import answer_json
+from service.blueprint import Blueprint, problems
+from service.context import Services, services
+from service.schemas.models import ReadySchema, StateSchema
+
+blueprint = Blueprint("health", __name__, description="For supervisors and dashboards.")
+
+
+@blueprint.route("/livez", methods=["GET"])
+@blueprint.doc(operationId="livez")
+@blueprint.response(200, StateSchema)
+def livez() -> Response:
+    """Whether the process answers"""
+    return answer_json({"status": "live"})
+
+
+@blueprint.route("/readyz", methods=["GET"])
+@blueprint.doc(operationId="readyz")
+@blueprint.response(200, ReadySchema)
+@problems({503: "the board or the store does not answer"})
+def readyz() -> Response:
+    """Whether the board answers and the store takes files"""
+    here = services()
+    try:
+        here.board.ping()
+        workers = here.board.count_workers()
+    except redis.RedisError as e:
+        raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
+    _try_store(here)
+    return answer_json({"status": "ready", "workers": workers})
+
+
+@blueprint.route("/metrics", methods=["GET"])
+@blueprint.doc(operationId="metrics")
+@blueprint.response(200, {"type": "string"}, content_type=prometheus.MEDIA_TYPE, description="Prometheus' text format.")
+@problems({})
+def metrics() -> Response:
+    """Read metrics"""
+    return Response(services().metrics.render(), content_type=prometheus.MEDIA_TYPE)
+
+
+def _try_store(here: Services) -> None:
+    probe = f"probes/{secrets.token_hex(8)}"
+    try:
+        here.store.write(probe, b"")
+        here.store.delete(probe)
+    except OSError as e:
+        raise Unavailable(f"the store takes no files: {type(e).__name__}") from e

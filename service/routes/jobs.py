@@ -1,0 +1,198 @@
+"""/v1/jobs: submitting, polling, listing, cancelling, deleting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Response, request
+
+from contract.records import Job
+from service.answers import answer_json, next_link
+from service.blueprint import ETAG, LINK, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
+from service.context import Services, services
+from service.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
+from service.jobs import (
+    cancel_job,
+    delete_job,
+    estimate,
+    etag,
+    find_job,
+    job_headers,
+    job_to_dict,
+    submit_job,
+)
+from service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
+from service.schemas.requests import AnalysisSchema, JobsQuery, SubmitQuery
+
+blueprint = Blueprint(
+    "jobs", __name__, url_prefix="/v1/jobs", description="An analysis: submitted once, polled, then read."
+)
+
+_SCANNED = 2000  # jobs looked at for one page of a filtered list
+_PREFER = header("Prefer", "`wait=N`: answer when it has changed, or after N seconds, at most 30.", example="wait=10")
+_NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
+_KEY = header("Idempotency-Key", "Makes a repeated submit answer the job of the first, for a day.", pattern=KEY_PATTERN)
+_APPLIED = {"description": "The wait that was granted.", "schema": {"type": "string"}}
+_REPLAYED = {"description": "`true` when an earlier request made the job.", "schema": {"type": "string"}}
+_JOB_HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
+_SUBMITTED = _JOB_HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
+
+EXAMPLE = {
+    "model": "smollm2-135m-instruct",
+    "corpus": {"id": "sample"},
+    "neurons": {"layers": "0-3,14", "indices": "all"},
+    "contexts": {"top_k": 20, "window": 128, "tails": "both"},
+    "metadata": {"project": "demo"},
+}
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(AnalysisSchema, location="json", example=EXAMPLE)
+@blueprint.arguments(SubmitQuery, location="query")
+@takes(_KEY, _PREFER)
+@blueprint.doc(operationId="submitJob")
+@blueprint.response(202, JobSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED)
+@blueprint.alt_response(
+    200,
+    schema={"oneOf": [JobSchema, EstimateSchema]},
+    description="It ended within `Prefer: wait`; or the estimate of a dry run.",
+    headers=_SUBMITTED,
+    success=True,
+)
+@problems(
+    {
+        400: "broken JSON, or a bad Idempotency-Key or Prefer",
+        409: "the corpus is still being written",
+        410: "the job of this Idempotency-Key was deleted",
+        413: "the body is too long, or the corpus has too many documents",
+        415: "the body is not application/json",
+        422: "a value is not allowed; each has its pointer",
+        429: "too many jobs have not ended",
+    }
+)
+def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
+    """Submit an analysis
+
+    With `?dry_run=true` nothing runs, and the answer is an estimate.
+    """
+    here = services()
+    key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
+    if query["dry_run"]:
+        return answer_json(estimate(here, body).to_dict())
+    job, replayed = submit_job(here, body, key)
+    job, waited = here.waits.wait(job, here.board.get_job, _is_over, seconds)
+    headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"} | _applied(seconds, waited)
+    headers |= {"Idempotency-Replayed": "true"} if replayed else {}
+    return answer_json(job_to_dict(job), 200 if seconds and job.is_terminal else 202, headers)
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.arguments(JobsQuery, location="query")
+@blueprint.doc(operationId="listJobs")
+@blueprint.response(200, JobListSchema, headers={"Link": LINK})
+@problems({400: "a cursor that is not of this list", 410: "an expired cursor", 422: "a parameter is not allowed"})
+def list_jobs(query: Mapping[str, Any]) -> Response:
+    """List jobs, newest first"""
+    here = services()
+    filters = {name: query[name] for name in ("status", "model", "corpus") if name in query}
+    before = _open_cursor(here, query.get("cursor"), filters)
+    jobs, last = _collect(here, filters, before, query["limit"])
+    cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id]) if last else None
+    answer = {"object": "list", "data": [job_to_dict(j) for j in jobs], "next_cursor": cursor}
+    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+
+
+@blueprint.route("/<job:job_id>", methods=["GET"])
+@takes(_NONE_MATCH, _PREFER)
+@blueprint.doc(operationId="getJob")
+@blueprint.response(200, JobSchema, headers=_JOB_HEADERS)
+@blueprint.alt_response(304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER})
+@problems({400: "a bad Prefer", 404: "no such job"})
+def get_job(job_id: str) -> Response:
+    """Read a job
+
+    With `Prefer: wait=N` and `If-None-Match`, the answer comes when the job changes; with `Prefer` alone, when it ends.
+    """
+    job = find_job(services(), job_id)
+    seconds = read_wait(request.headers)
+    if seconds:
+        job, waited = _wait_for_change(job, seconds)
+        headers = job_headers(job) | _applied(seconds, waited)
+    else:
+        headers = job_headers(job)
+    if matches_tag(request.headers, etag(job)):
+        return Response(status=304, headers=headers)
+    return answer_json(job_to_dict(job), headers=headers)
+
+
+@blueprint.route("/<job:job_id>", methods=["DELETE"])
+@blueprint.doc(operationId="deleteJob")
+@blueprint.response(204, description="The job and its result are gone.")
+@problems({404: "no such job", 409: "the job has not ended"})
+def delete(job_id: str) -> Response:
+    """Delete a job that has ended, and its result"""
+    delete_job(services(), job_id)
+    return Response(status=204)
+
+
+@blueprint.route("/<job:job_id>/cancel", methods=["POST"])
+@blueprint.doc(operationId="cancelJob")
+@blueprint.response(202, JobSchema, description="It will end soon, or has.", headers=_JOB_HEADERS)
+@blueprint.alt_response(200, schema=JobSchema, description="It had ended before.", headers=_JOB_HEADERS, success=True)
+@problems({404: "no such job"})
+def cancel(job_id: str) -> Response:
+    """Cancel a job"""
+    job, ended_before = cancel_job(services(), job_id)
+    return answer_json(job_to_dict(job), 200 if ended_before else 202, job_headers(job))
+
+
+def _is_over(job: Job) -> bool:
+    return job.is_terminal
+
+
+def _wait_for_change(job: Job, seconds: int) -> tuple[Job, bool]:
+    here, headers = services(), request.headers
+    if "If-None-Match" not in headers:
+        return here.waits.wait(job, here.board.get_job, _is_over, seconds)
+    # A job that has ended changes no more.
+    return here.waits.wait(
+        job, here.board.get_job, lambda j: j.is_terminal or not matches_tag(headers, etag(j)), seconds
+    )
+
+
+def _applied(seconds: int, waited: bool) -> dict[str, str]:
+    return {"Preference-Applied": f"wait={seconds}"} if waited else {}
+
+
+def _open_cursor(here: Services, cursor: str | None, filters: Mapping[str, Any]) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    created_at, job = here.cursors.open(cursor, "jobs", filters)
+    return float(created_at), str(job)
+
+
+def _collect(
+    here: Services, filters: Mapping[str, Any], before: tuple[float, str] | None, limit: int
+) -> tuple[list[Job], Job | None]:
+    """A page, and the job after which the next one begins; None when the list ends here."""
+    found: list[Job] = []
+    scanned, last = 0, None
+    for job in _newest_first(here, before):
+        if len(found) == limit or scanned == _SCANNED:
+            return found, last
+        scanned, last = scanned + 1, job
+        if _passes(job, filters):
+            found.append(job)
+    return found, None
+
+
+def _newest_first(here: Services, before: tuple[float, str] | None) -> Iterator[Job]:
+    while jobs := here.board.list_jobs(before=before, count=200):
+        yield from jobs
+        before = jobs[-1].created_at, jobs[-1].id
+
+
+def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
+    has = {"status": job.status, "model": job.request["model"], "corpus": job.request["corpus"]["id"]}
+    return all(has[name] == wanted for name, wanted in filters.items())

@@ -1,0 +1,148 @@
+"""/v1/jobs/{id}/…: the result of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Response, request
+
+from contract.errors import InvalidRequest
+from contract.records import Job
+from contract.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
+from service.answers import answer_json, next_link
+from service.blueprint import LINK, Blueprint, problems
+from service.context import Services, services
+from service.exports import gzipped, stream_file, stream_lines, stream_zip
+from service.jobs import find_result
+from service.queries import plan_query, read_ranges, run_query
+from service.reports import build_report
+from service.schemas.neurons import NeuronListSchema, NeuronSchema
+from service.schemas.requests import ExportQuery, NeuronsQuery
+
+blueprint = Blueprint("results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found.")
+
+_MISSING = {404: "no such job", 409: "the job has not succeeded", 410: "the result is no longer there"}
+_PARQUET = "application/vnd.apache.parquet"
+_BINARY = {"type": "string", "format": "binary"}
+
+
+@blueprint.route("/<job:job_id>/summary", methods=["GET"])
+@blueprint.doc(operationId="getSummary")
+@blueprint.response(200, {"type": "object"}, description="Counts by layer and status, and distributions.")
+@problems(_MISSING)
+def summary(job_id: str) -> Response:
+    """Read a result's summary"""
+    return _stored(job_id, SUMMARY)
+
+
+@blueprint.route("/<job:job_id>/manifest", methods=["GET"])
+@blueprint.doc(operationId="getManifest")
+@blueprint.response(200, {"type": "object"}, description="What was run, on what, with what.")
+@problems(_MISSING)
+def manifest(job_id: str) -> Response:
+    """Read how a result was made"""
+    return _stored(job_id, MANIFEST)
+
+
+@blueprint.route("/<job:job_id>/neurons", methods=["GET"])
+@blueprint.arguments(NeuronsQuery, location="query")
+@blueprint.doc(operationId="listNeurons")
+@blueprint.response(200, NeuronListSchema, headers={"Link": LINK})
+@problems(
+    _MISSING
+    | {400: "a cursor that is not of this list", 410: "an expired cursor, or a result that is no longer there"}
+    | {422: "a parameter is not allowed"}
+)
+def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
+    """List, filter and sort neurons"""
+    here = services()
+    plan = plan_query(query)
+    find_result(here, job_id)
+    asked = {name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")}
+    offset = here.cursors.open(query["cursor"], job_id, asked) if "cursor" in query else 0
+    vocabulary = here.results.vocabulary(job_id) if plan.token is not None else None
+    page = run_query(plan, here.results.scalars(job_id), vocabulary, offset, query["limit"])
+    cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset)
+    answer = {"object": "list", "data": page.rows, "total": page.total, "next_cursor": cursor}
+    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+
+
+@blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>", methods=["GET"])
+@blueprint.doc(operationId="getNeuron")
+@blueprint.response(200, NeuronSchema)
+@problems(_MISSING | {404: "no such job, or the neuron is not among its neurons"})
+def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
+    """Read the whole report of one neuron"""
+    here = services()
+    job = find_result(here, job_id)
+    row = here.results.report(job_id, layer, neuron)
+    return answer_json(build_report(row, job_id, job.request["model"], here.results.vocabulary(job_id)))
+
+
+@blueprint.route("/<job:job_id>/export", methods=["GET"])
+@blueprint.arguments(ExportQuery, location="query")
+@blueprint.doc(operationId="exportResult")
+@blueprint.response(200, _BINARY, content_type="application/zip", description="All files, or with `file` one of them.")
+@blueprint.alt_response(200, schema=_BINARY, content_type=_PARQUET, success=True)
+@blueprint.alt_response(200, schema=_BINARY, content_type="application/x-ndjson", success=True)
+@problems(_MISSING | {422: "a parameter is not allowed"})
+def export(query: Mapping[str, Any], job_id: str) -> Response:
+    """Export a result as Parquet or as one report a line
+
+    Lines are gzipped when `Accept-Encoding` has gzip.
+    """
+    here = services()
+    ends = read_ranges(query["layer"], "layer") if "layer" in query else None
+    if query["format"] == "ndjson" and "file" in query:
+        raise InvalidRequest("file goes with format=parquet", pointer="/file")
+    job = find_result(here, job_id)
+    layers = _select_layers(here, job_id, ends)
+    if query["format"] == "ndjson":
+        return _answer_lines(here, job, layers)
+    if "file" in query:
+        return _answer_file(here, job_id, query["file"], layers)
+    chunks = stream_zip(here.results, job_id, layers, job.finished_at or job.created_at)
+    return _attachment(chunks, "application/zip", f"{job_id}.zip")
+
+
+def _stored(job_id: str, name: str) -> Response:
+    here = services()
+    find_result(here, job_id)
+    return Response(here.results.read(job_id, name), content_type="application/json")
+
+
+def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) -> list[int]:
+    layers = here.results.layers(job_id)
+    if ends is None:
+        return layers
+    pairs = list(zip(ends[::2], ends[1::2], strict=True))
+    chosen = [layer for layer in layers if any(first <= layer <= last for first, last in pairs)]
+    if not chosen:
+        raise InvalidRequest(
+            f"none of these layers is in the result: it has {layers[0]} to {layers[-1]}", pointer="/layer"
+        )
+    return chosen
+
+
+def _answer_lines(here: Services, job: Job, layers: list[int]) -> Response:
+    lines = stream_lines(here.results, job.id, job.request["model"], layers)
+    packed = request.accept_encodings.quality("gzip") > 0
+    answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", f"{job.id}.ndjson")
+    answer.headers["Vary"] = "Accept-Encoding"
+    if packed:
+        answer.headers["Content-Encoding"] = "gzip"
+    return answer
+
+
+def _answer_file(here: Services, job_id: str, name: str, layers: list[int]) -> Response:
+    if name == "reports" and len(layers) != 1:
+        raise InvalidRequest("file=reports is one layer's file: name one layer", pointer="/layer")
+    stored = {"neurons": NEURONS, "tokens": TOKENS, "reports": report_file(layers[0])}[name]
+    path = here.results.local_file(job_id, stored)
+    return _attachment(stream_file(path), _PARQUET, stored.rpartition("/")[2])
+
+
+def _attachment(chunks: Iterator[bytes], content_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(chunks, content_type=content_type, headers=headers)

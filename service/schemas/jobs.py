@@ -1,0 +1,98 @@
+"""The shape of a job, for the documentation: answers are built by hand, in `service/jobs.py`."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from service.schemas.fields import METADATA_SCHEMA
+from service.schemas.requests import JOB_STATUSES
+
+EXAMPLE_JOB = "job_0199c2d3a1b24f6c8e1d5a7b9c3d"
+
+
+class AnyObject(fields.Dict):
+    """An object whose fields are not listed here."""
+
+
+class DoneSchema(Schema):
+    done = fields.Integer(required=True)
+    total = fields.Integer(required=True, allow_none=True, metadata={"description": "null until planned"})
+
+
+class ProgressSchema(Schema):
+    unit = fields.String(required=True, validate=validate.OneOf(["tokens"]))
+    total = fields.Integer(required=True, allow_none=True)
+    done = fields.Integer(required=True)
+    shards = fields.Nested(DoneSchema, required=True)
+    layers = fields.Nested(DoneSchema, required=True)
+    tokens_done = fields.Integer(required=True)
+    tokens_total = fields.Integer(required=True, allow_none=True, metadata={"description": "null until planned"})
+    tokens_per_second = fields.Float(required=True, allow_none=True)
+    fraction = fields.Float(required=True, allow_none=True, metadata={"minimum": 0, "maximum": 1})
+    eta_seconds = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Of the scan; null when it cannot be told."}
+    )
+
+
+class JobErrorSchema(Schema):
+    code = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class JobLinksSchema(Schema):
+    self = fields.String(required=True)
+    neurons = fields.String(required=True)
+    summary = fields.String(required=True)
+    export = fields.String(required=True)
+    cancel = fields.String(required=True)
+
+
+class JobSchema(Schema):
+    id = fields.String(required=True, metadata={"example": EXAMPLE_JOB})
+    object = fields.String(required=True, validate=validate.OneOf(["job"]))
+    status = fields.String(required=True, validate=validate.OneOf(JOB_STATUSES))
+    phase = fields.String(
+        required=True, validate=validate.OneOf(["queued", "planning", "scanning", "merging", "closing", "ended"])
+    )
+    revision = fields.Integer(required=True, metadata={"description": "Grows with every change."})
+    priority = fields.String(required=True, validate=validate.OneOf(["low", "normal", "high"]))
+    created_at = fields.DateTime(required=True)
+    started_at = fields.DateTime(required=True, allow_none=True)
+    finished_at = fields.DateTime(required=True, allow_none=True)
+    expires_at = fields.DateTime(required=True, allow_none=True)
+    request = AnyObject(required=True, metadata={"description": "As sent, with every default filled in."})
+    progress = fields.Nested(ProgressSchema, required=True)
+    error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
+    metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
+    links = fields.Nested(JobLinksSchema, required=True)
+
+
+class JobListSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["list"]))
+    data = fields.List(fields.Nested(JobSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class BasisSchema(Schema):
+    documents = fields.Integer(required=True)
+    characters = fields.Integer(required=True)
+    characters_per_token = fields.Float(required=True)
+    characters_per_token_from = fields.String(required=True, validate=validate.OneOf(["measured", "assumed"]))
+    tokens_per_second = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Last measured over all layers; null before any job."}
+    )
+    depth = fields.Float(required=True, metadata={"description": "Share of the layers that run."})
+
+
+class EstimateSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["estimate"]))
+    estimate = fields.Boolean(required=True, metadata={"description": "Always true: nothing was tokenised."})
+    tokens = fields.Integer(required=True)
+    windows = fields.Integer(required=True)
+    neurons = fields.Integer(required=True)
+    layers = fields.Integer(required=True)
+    memory_bytes = fields.Integer(
+        required=True, metadata={"description": "Of a worker's running statistics, without the model's weights."}
+    )
+    seconds = fields.Float(required=True, allow_none=True, metadata={"description": "On one worker, once it begins."})
+    basis = fields.Nested(BasisSchema, required=True)

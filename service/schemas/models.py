@@ -1,0 +1,49 @@
+"""The shape of a model, for the documentation."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+
+class ModelSchema(Schema):
+    """Everything below `state` is null until a worker has looked at the model."""
+
+    id = fields.String(required=True, metadata={"example": "smollm2-135m-instruct"})
+    object = fields.String(required=True, validate=validate.OneOf(["model"]))
+    source = fields.String(required=True)
+    state = fields.String(
+        required=True,
+        validate=validate.OneOf(["ready", "undescribed", "unusable"]),
+        metadata={"description": "undescribed: no worker has looked at it yet; unusable: see `error`"},
+    )
+    family = fields.String(required=True, allow_none=True)
+    kind = fields.String(required=True, allow_none=True, metadata={"description": "decoder or encoder"})
+    layers = fields.Integer(required=True, allow_none=True)
+    neurons = fields.Integer(required=True, allow_none=True, metadata={"description": "A layer."})
+    gated = fields.Boolean(required=True, allow_none=True, metadata={"description": "Activations are signed."})
+    hidden_size = fields.Integer(required=True, allow_none=True)
+    vocabulary = fields.Integer(required=True, allow_none=True)
+    max_positions = fields.Integer(required=True, allow_none=True)
+    hooks = fields.String(required=True, allow_none=True, metadata={"example": "blocks.{layer}.mlp.hook_post"})
+    bos = fields.String(required=True, allow_none=True, metadata={"description": "added, available or none"})
+    separator = fields.Boolean(required=True, allow_none=True, metadata={"description": "`concat` is possible."})
+    sites = fields.List(fields.String(), required=True)
+    tokens_per_second = fields.Float(required=True, allow_none=True)
+    characters_per_token = fields.Float(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+
+
+class ModelListSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["list"]))
+    data = fields.List(fields.Nested(ModelSchema), required=True)
+
+
+class StateSchema(Schema):
+    status = fields.String(required=True)
+
+
+class ReadySchema(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ready"]))
+    workers = fields.Integer(
+        required=True, metadata={"description": "Workers seen of late; 0 does not make it unready."}
+    )

@@ -1,0 +1,209 @@
+"""What clients may send: an analysis request, a corpus, and the query parameters of each list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from contract.records import CORPUS_ID
+from contract.request import AnalysisRequest, Contexts, Neurons, Tokens
+from contract.results import SCALARS, STATUSES
+from service.schemas.fields import (
+    METADATA_SCHEMA,
+    SELECTION_SCHEMA,
+    Flag,
+    Metadata,
+    QueryFlag,
+    QueryNumber,
+    QueryWhole,
+    Selected,
+    StrictSchema,
+    Whole,
+    between,
+    choice,
+)
+
+BOUNDED = (
+    "density",
+    "mean",
+    "std",
+    "skewness",
+    "kurtosis",
+    "min",
+    "max",
+    "peak_token_share",
+    "distinct_contexts",
+    "near_duplicates",
+)
+COLUMNS = tuple(f.name for f in SCALARS if f.name != "peak_token_ids")  # of a list of neurons
+JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cancelled")
+
+CORPUS_NAME = rf"^{CORPUS_ID.pattern}$"
+_RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
+_COLUMN = f"({'|'.join(COLUMNS)})"
+
+_NEURONS, _CONTEXTS, _TOKENS = Neurons(), Contexts(), Tokens()
+
+
+def _default(value: Any) -> dict[str, Any]:
+    """The default is documented here and filled in by `AnalysisRequest.from_dict`."""
+    return {"default": value}
+
+
+class CorpusRefSchema(StrictSchema):
+    """Exactly one of the two."""
+
+    id = fields.String(validate=validate.Regexp(CORPUS_NAME, error="no corpus id"), metadata={"pattern": CORPUS_NAME})
+    texts = fields.List(
+        fields.String(),
+        validate=validate.Length(min=1, error="at least one text"),
+        metadata={"description": "Documents, registered as a corpus whose id comes from their content."},
+    )
+
+    @validates_schema
+    def check_one(self, data: dict[str, Any], **_: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError('exactly one of "id" and "texts"')
+
+
+class NeuronsSchema(StrictSchema):
+    site = fields.String(validate=choice(["mlp"]), metadata=_default(_NEURONS.site))
+    layers = Selected(metadata=SELECTION_SCHEMA | _default("all"))
+    indices = Selected(metadata=SELECTION_SCHEMA | _default("all"))
+
+
+class ContextsSchema(StrictSchema):
+    top_k = Whole(validate=between(1), metadata=_default(_CONTEXTS.top_k))
+    sampled = Whole(
+        validate=between(0, 1000), metadata=_default(_CONTEXTS.sampled) | {"description": "A multiple of `bands`."}
+    )
+    sampling = fields.String(validate=choice(["interval", "quantile"]), metadata=_default(_CONTEXTS.sampling))
+    bands = Whole(validate=between(1, 20), metadata=_default(_CONTEXTS.bands))
+    window = Whole(
+        validate=between(8), metadata=_default(_CONTEXTS.window) | {"description": "Tokens; at most the model's."}
+    )
+    packing = fields.String(validate=choice(["document", "concat"]), metadata=_default(_CONTEXTS.packing))
+    per_document = Whole(
+        allow_none=True,
+        validate=between(1, 1),
+        metadata=_default(_CONTEXTS.per_document)
+        | {"description": "Contexts that one document may give to one list: 1, or null for no limit."},
+    )
+    tails = fields.String(validate=choice(["positive", "both"]), metadata=_default(_CONTEXTS.tails))
+    near_duplicates = fields.String(validate=choice(["drop", "keep"]), metadata=_default(_CONTEXTS.near_duplicates))
+    display_tokens = Whole(validate=between(1), metadata=_default(_CONTEXTS.display_tokens))
+
+
+class TokensSchema(StrictSchema):
+    bos = fields.String(validate=choice(["model", "always", "never"]), metadata=_default(_TOKENS.bos))
+    exclude_special = Flag(metadata=_default(_TOKENS.exclude_special))
+    exclude_positions = Whole(validate=between(0), metadata=_default(_TOKENS.exclude_positions))
+    max_tokens = Whole(allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens))
+
+
+class AnalysisSchema(StrictSchema):
+    model = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=96, error="1 to 96 characters"),
+        metadata={"description": "An id of GET /v1/models.", "example": "smollm2-135m-instruct"},
+    )
+    corpus = fields.Nested(CorpusRefSchema, required=True)
+    neurons = fields.Nested(NeuronsSchema)
+    contexts = fields.Nested(ContextsSchema)
+    tokens = fields.Nested(TokensSchema)
+    priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
+
+
+class TextsSchema(StrictSchema):
+    name = fields.String(validate=validate.Regexp(CORPUS_NAME, error="no corpus id"), metadata={"pattern": CORPUS_NAME})
+    texts = fields.List(fields.String(), required=True, validate=validate.Length(min=1, error="at least one text"))
+
+
+class SubmitQuery(StrictSchema):
+    dry_run = QueryFlag(load_default=False, metadata={"description": "Answer an estimate, and run nothing."})
+
+
+class JobsQuery(StrictSchema):
+    status = fields.String(validate=choice(JOB_STATUSES))
+    model = fields.String(validate=validate.Length(min=1, max=96))
+    corpus = fields.String(validate=validate.Length(min=1, max=64))
+    limit = QueryWhole(load_default=50, validate=between(1, 200))
+    cursor = fields.String()
+
+
+class _NeuronsQuery(StrictSchema):
+    layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "example": "0-3,14", "pattern": _RANGES})
+    neuron = fields.String(metadata={"description": "Ranges, likewise.", "pattern": _RANGES})
+    status = fields.String(validate=choice(STATUSES))
+    token = fields.String(
+        validate=validate.Length(min=1, max=200),
+        metadata={"description": "Only neurons that peak on this token; space around it does not count."},
+    )
+    sort = fields.String(
+        metadata={
+            "description": "Columns, comma-separated, `-` before one for descending.",
+            "example": "-max",
+            "pattern": f"^-?{_COLUMN}(,-?{_COLUMN})*$",
+        }
+    )
+    fields_ = fields.String(
+        data_key="fields",
+        metadata={
+            "description": "Columns to answer, comma-separated.",
+            "example": "layer,neuron,max",
+            "pattern": f"^{_COLUMN}(,{_COLUMN})*$",
+        },
+    )
+    limit = QueryWhole(load_default=100, validate=between(1, 1000))
+    cursor = fields.String()
+
+
+# One pair of bounds a column, so that the documentation lists each.
+NeuronsQuery: type[StrictSchema] = type(
+    "NeuronsQuery",
+    (_NeuronsQuery,),
+    {
+        f"{end}_{name}": QueryNumber(metadata={"description": f"Only {name} {sign} this."})
+        for name in BOUNDED
+        for end, sign in (("min", ">="), ("max", "<="))
+    },
+)
+
+
+class ExportQuery(StrictSchema):
+    format = fields.String(required=True, validate=choice(["parquet", "ndjson"]))
+    layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "pattern": _RANGES})
+    file = fields.String(
+        validate=choice(["neurons", "tokens", "reports"]),
+        metadata={"description": "One Parquet file instead of a zip of all; `reports` with one `layer`."},
+    )
+
+
+class UploadQuery(StrictSchema):
+    name = fields.String(
+        validate=validate.Regexp(CORPUS_NAME, error="no corpus id: lower case letters, digits, '_', '-', '.'"),
+        metadata={"description": "The corpus' id; otherwise it comes from the content.", "pattern": CORPUS_NAME},
+    )
+    sample_by = fields.String(
+        validate=choice(["line", "paragraph", "document"]),
+        metadata={"description": "What a document is in plain text.", "default": "line"},
+    )
+    field = fields.String(
+        validate=validate.Length(min=1, max=200),
+        metadata={"description": "The JSON field that holds a document's text.", "default": "text"},
+    )
+    format = fields.String(
+        validate=choice(["text", "jsonl"]), metadata={"description": "What is inside an application/gzip body."}
+    )
+
+
+class CorporaQuery(StrictSchema):
+    limit = QueryWhole(load_default=100, validate=between(1, 1000))
+    cursor = fields.String()
+
+
+def to_request(data: dict[str, Any], corpus: str) -> AnalysisRequest:
+    """The request after its defaults, from what `AnalysisSchema` loaded."""
+    return AnalysisRequest.from_dict(data | {"corpus": {"id": corpus}})

@@ -1,0 +1,18 @@
+"""What gunicorn runs: `gunicorn service.wsgi:app`. The only place of the service that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from contract.settings import Settings
+
+settings = Settings.from_environ(os.environ)
+
+# Read by prometheus_client when it is imported, so before the application is.
+_counters = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", f"{settings.cache}/metrics"))
+_counters.mkdir(parents=True, exist_ok=True)
+
+from service.app import create_app  # noqa: E402
+
+app = create_app(settings)

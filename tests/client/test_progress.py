@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from client.progress import describe, job_progress
+from tests.client.wire import job_state
+
+
+def shown(*states: object, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), width=120, force_terminal=terminal)
+    with job_progress(console) as show:
+        for state in states:
+            show(state)  # type: ignore[arg-type]
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_without_a_terminal_a_line_comes_at_each_tenth_and_phase() -> None:
+    fractions = (0.20, 0.25, 0.31)
+    states = [job_state(progress={"fraction": f}) for f in fractions] + [job_state(status="succeeded", phase="ended")]
+    lines = shown(*states, terminal=False).splitlines()
+    assert [line.split()[:2] for line in lines] == [["scanning", "20%"], ["scanning", "31%"], ["ended", "100%"]]
+
+
+def test_on_a_terminal_there_is_a_bar() -> None:
+    output = shown(job_state(), terminal=True)
+    assert "scanning" in output
+    assert "25%" in output
+    assert "━" in output
+
+
+def test_the_note_tells_tokens_speed_and_time_left() -> None:
+    assert describe(job_state()) == "250 of 1,000 tokens, 500 tokens/s, 2 s left"  # type: ignore[arg-type]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    unknown = {"tokens_total": None, "tokens_per_second": None, "eta_seconds": None, "fraction": None}
+    assert describe(job_state(progress=unknown)) == ""  # type: ignore[arg-type]
+    assert "queued      0%" in shown(job_state(phase="queued", progress=unknown), terminal=False)
+
+
+def test_merging_counts_layers() -> None:
+    state = job_state(phase="merging", progress={"layers": {"done": 3, "total": 30}})
+    assert describe(state).endswith("3 of 30 layers")  # type: ignore[arg-type]

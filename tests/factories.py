@@ -1,0 +1,247 @@
+"""Records and files for tests: plausible, small, and the same for the same seed."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contract.board import Board
+from contract.documents import write_documents
+from contract.records import Corpus, Job, ModelCard
+from contract.request import AnalysisRequest
+from contract.results import (
+    BINS,
+    FORMAT,
+    MANIFEST,
+    NEURONS,
+    QUANTILES,
+    REPORT_ROWS,
+    REPORTS,
+    SCALARS,
+    SUMMARY,
+    TOKENS,
+    VOCABULARY,
+    ZERO_BIN,
+    report_file,
+)
+from contract.store import Layout, Store
+
+MODEL = "tiny-gated"
+WORDS = ("river", "bank", "money", "stone", "light", "seven", "blue", "run", "the", "of", "and", "in")
+
+
+def make_card(**changes: Any) -> ModelCard:
+    """A decoder of 4 layers with 48 neurons each."""
+    values: dict[str, Any] = {
+        "id": MODEL,
+        "source": f"path:/models/{MODEL}",
+        "family": "llama",
+        "kind": "decoder",
+        "layers": 4,
+        "neurons": 48,
+        "gated": True,
+        "hidden_size": 16,
+        "vocabulary": 2 * len(WORDS),
+        "max_positions": 512,
+        "hooks": "blocks.{layer}.mlp.hook_post",
+        "bos": "available",
+        "separator": True,
+    }
+    return ModelCard(**values | changes)
+
+
+def make_texts(count: int = 30, *, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [f"{i}: {' '.join(rng.choices(WORDS, k=20))}." for i in range(count)]
+
+
+def make_corpus(**changes: Any) -> Corpus:
+    """A corpus' record alone; `add_corpus` makes one with documents."""
+    values: dict[str, Any] = {
+        "id": "notes",
+        "sha256": "0" * 64,
+        "documents": 30,
+        "characters": 3000,
+        "utf8_bytes": 3000,
+        "duplicates_dropped": 0,
+        "empty_dropped": 0,
+        "created_at": 1_760_000_000.0,
+    }
+    return Corpus(**values | changes)
+
+
+def add_corpus(board: Board, store: Store, texts: Sequence[str] | None = None, name: str | None = "notes") -> Corpus:
+    """A corpus on the board with its documents in the store."""
+    file = io.BytesIO()
+    corpus = write_documents(texts or make_texts(), file, name=name, max_documents=10_000)
+    store.write(Layout.documents(corpus.id), file.getvalue())
+    return board.add_corpus(corpus)
+
+
+def make_body(**changes: Any) -> dict[str, Any]:
+    """The JSON of POST /v1/jobs."""
+    return {"model": MODEL, "corpus": {"id": "notes"}, **changes}
+
+
+def make_request(**changes: Any) -> AnalysisRequest:
+    return AnalysisRequest.from_dict(make_body(**changes))
+
+
+def open_job(board: Board, **changes: Any) -> Job:
+    """A queued job."""
+    opened = board.open_job(make_request(**changes).to_dict())
+    job = board.get_job(opened.job)
+    assert job is not None
+    return job
+
+
+def run_job(board: Board, job: str, *, tokens: int = 640, layers: int = 4, status: str = "succeeded") -> Job:
+    """Takes a queued job through the board as workers do, to its end."""
+    lease = board.begin_unit(job, "plan", lease_s=30)
+    assert lease is not None
+    fields: Mapping[str, Any] = {
+        "tokens_total": tokens,
+        "shards_total": 1,
+        "layers_total": layers,
+        "phase": "scanning",
+        "scan_began_at": "@now",
+    }
+    board.finish_unit(job, "plan", fields=fields)
+    board.finish_unit(job, "scan:0", counter="shards_done", tokens=tokens, fields={"scan_ended_at": "@now"})
+    for layer in range(layers):
+        board.finish_unit(job, f"merge:{layer}", counter="layers_done")
+    error = {"code": "analysis_failed", "detail": "it did not work"} if status == "failed" else None
+    board.end_job(job, status, error)
+    found = board.get_job(job)
+    assert found is not None
+    return found
+
+
+def write_result(
+    store: Store,
+    job: str,
+    *,
+    layers: Sequence[int] = (0, 1, 2, 3),
+    neurons: Sequence[int] = tuple(range(48)),
+    decoder: bool = True,
+    contexts: int = 6,
+    context_tokens: int = 8,
+    seed: int = 0,
+) -> None:
+    """A result in the schemas of `contract/results.py`, of random numbers. Some values are null, as in real ones."""
+    rng = random.Random(seed)
+    folder = Layout.result(job)
+    vocabulary = make_vocabulary()
+    scalars: list[dict[str, Any]] = []
+    for layer in layers:
+        rows = [_make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens) for n in neurons]
+        scalars += [_scalars_of(row) for row in rows]
+        _write_table(store, f"{folder}/{report_file(layer)}", pa.Table.from_pylist(rows, REPORTS), REPORT_ROWS)
+    _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
+    _write_table(store, f"{folder}/{TOKENS}", pa.table({"text": vocabulary}, VOCABULARY), 1 << 20)
+    store.write(f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode())
+    counts = {"not_scored": len(scalars)}
+    store.write(f"{folder}/{SUMMARY}", json.dumps({"neurons": len(scalars), "by_status": counts}).encode())
+
+
+def make_vocabulary() -> list[str]:
+    """Each word without and with a space before it."""
+    return [*WORDS, *(f" {word}" for word in WORDS)]
+
+
+def _make_row(
+    rng: random.Random, layer: int, neuron: int, vocabulary: int, decoder: bool, contexts: int, length: int
+) -> dict[str, Any]:
+    dead = rng.random() < 0.1
+    top = [_make_context(rng, "top", None, vocabulary, length) for _ in range(contexts)]
+    top.sort(key=lambda c: -c["activation"])
+    sampled = [_make_context(rng, "interval", band, vocabulary, length) for band in range(contexts // 2)]
+    peaks = _count_peaks(top)
+    return {
+        "layer": layer,
+        "neuron": neuron,
+        "hook": f"blocks.{layer}.mlp.hook_post",
+        "status": "not_scored",
+        "n_tokens": 640,
+        "density": 0.0 if dead else rng.random(),
+        "mean": rng.gauss(0, 1),
+        "std": 0.0 if dead else rng.random() + 0.1,
+        "skewness": None if dead else rng.gauss(0, 1),
+        "kurtosis": None if dead else rng.gauss(0, 1),
+        "min": _float32(-rng.random()),
+        "max": top[0]["activation"] if top else _float32(rng.random()),
+        "top_contexts": len(top),
+        "sampled_contexts": len(sampled),
+        "distinct_contexts": len(top) + len(sampled),
+        "near_duplicates": rng.randrange(4),
+        "peak_token": make_vocabulary()[peaks[0]["token"]] if peaks else None,
+        "peak_token_share": peaks[0]["count"] / len(top) if peaks else None,
+        "peak_token_count": len(peaks),
+        "quantiles": sorted(_float32(rng.gauss(0, 1)) for _ in QUANTILES),
+        "histogram_first": ZERO_BIN - 1,
+        "histogram": [rng.randrange(100) for _ in range(min(20, BINS - ZERO_BIN))],
+        "bands": [
+            {"tail": "positive", "band": b, "low": float(b), "high": None if b == 4 else b + 1.0, "windows": b}
+            for b in range(5)
+        ],
+        "peak_tokens": peaks,
+        "contexts": top + sampled,
+        "promoted": _make_logits(rng, vocabulary) if decoder else None,
+        "suppressed": _make_logits(rng, vocabulary) if decoder else None,
+    }
+
+
+def _make_context(rng: random.Random, sample: str, band: int | None, vocabulary: int, length: int) -> dict[str, Any]:
+    start = rng.randrange(4)
+    peak = rng.randrange(length)
+    activations = [_float32(rng.random()) for _ in range(length)]
+    activations[peak] = _float32(1 + rng.random())
+    return {
+        "tail": "positive",
+        "sample": sample,
+        "band": band,
+        "document": rng.randrange(30),
+        "window": rng.randrange(60),
+        "position": start + peak,
+        "char_start": 4 * peak,
+        "char_end": 4 * peak + 4,
+        "activation": activations[peak],
+        "display_start": start,
+        "tokens": [rng.randrange(vocabulary) for _ in range(length)],
+        "activations": activations,
+    }
+
+
+def _count_peaks(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[int, list[float]] = {}
+    for c in contexts:
+        found.setdefault(c["tokens"][c["position"] - c["display_start"]], []).append(c["activation"])
+    peaks = [{"token": t, "count": len(v), "mean": _float32(sum(v) / len(v)), "max": max(v)} for t, v in found.items()]
+    return sorted(peaks, key=lambda p: (-p["count"], p["token"]))
+
+
+def _make_logits(rng: random.Random, vocabulary: int) -> list[dict[str, Any]]:
+    return [{"token": rng.randrange(vocabulary), "logit": _float32(rng.gauss(0, 1))} for _ in range(5)]
+
+
+def _scalars_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    ids = [p["token"] for p in row["peak_tokens"]]
+    return {f.name: row[f.name] for f in SCALARS if f.name != "peak_token_ids"} | {"peak_token_ids": ids}
+
+
+def _float32(value: float) -> float:
+    found: float = pa.scalar(value, pa.float32()).as_py()
+    assert math.isfinite(found)
+    return found
+
+
+def _write_table(store: Store, path: str, table: pa.Table, rows: int) -> None:
+    with store.writing(path) as f:
+        pq.write_table(table, f, row_group_size=rows, compression="zstd")

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from contract.board import Board
+from contract.queue import queue_keys
+from contract.records import Job
+from contract.settings import Settings
+from contract.store import Layout, Store
+from service.app import create_app
+from service.context import Services
+from tests.factories import add_corpus, make_body, make_card, make_request, open_job, run_job, write_result
+
+
+def tickets(settings: Settings) -> int:
+    client = redis.Redis.from_url(settings.redis_url)
+    return sum(int(client.llen(key)) for key in queue_keys().values())
+
+
+def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
+    http: FlaskClient, board: Board, settings: Settings
+) -> None:
+    answer = http.post("/v1/jobs", json=make_body(metadata={"run": "7"}, priority="high"))
+
+    job = answer.get_json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
+    assert answer.headers["ETag"] == f'W/"{job["revision"]}"'
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (job["status"], job["priority"], job["metadata"]) == ("queued", "high", {"run": "7"})
+    assert job["request"] == make_request(metadata={"run": "7"}, priority="high").to_dict()
+    assert tickets(settings) == 1
+    assert board.claim_units(job["id"], ["plan"], room=1, patience_s=1) == []  # it is in flight
+
+
+def test_texts_become_a_corpus_by_their_content(http: FlaskClient) -> None:
+    body = make_body(corpus={"texts": ["one", "two", "one"]}, contexts={"top_k": 2})
+
+    first, second = (http.post("/v1/jobs", json=body).get_json() for _ in range(2))
+
+    corpus = first["request"]["corpus"]["id"]
+    assert second["request"]["corpus"]["id"] == corpus
+    assert http.get(f"/v1/corpora/{corpus}").get_json()["documents"] == 2
+
+
+def test_a_dry_run_estimates_and_leaves_nothing(http: FlaskClient, board: Board, settings: Settings) -> None:
+    board.put_card(make_card(characters_per_token=3.0, tokens_per_second=100.0))
+    body = make_body(corpus={"texts": ["x" * 300]}, contexts={"top_k": 1})
+
+    answer = http.post("/v1/jobs?dry_run=true", json=body)
+
+    found = answer.get_json()
+    assert (answer.status_code, found["object"], found["estimate"]) == (200, "estimate", True)
+    assert (found["tokens"], found["seconds"], found["neurons"]) == (100, 1.0, 4 * 48)
+    assert (board.list_jobs(), tickets(settings), len(board.list_corpora())) == ([], 0, 1)
+
+
+def test_a_dry_run_is_checked_as_a_submit_is(http: FlaskClient) -> None:
+    answer = http.post("/v1/jobs?dry_run=true", json=make_body(neurons={"layers": [4]}))
+
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "unknown_layer")
+
+
+def test_the_same_key_and_body_answer_the_first_job(http: FlaskClient, board: Board) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    first = http.post("/v1/jobs", json=make_body(), headers=headers)
+    board.delete_corpus("notes")
+
+    again = http.post("/v1/jobs", json=make_body(), headers=headers)
+
+    assert (again.status_code, again.get_json()["id"]) == (202, first.get_json()["id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+
+
+def test_the_same_key_with_another_body_is_refused(http: FlaskClient) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    http.post("/v1/jobs", json=make_body(), headers=headers)
+
+    other = http.post("/v1/jobs", json=make_body(priority="low"), headers=headers)
+
+    assert (other.status_code, other.get_json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_key_whose_job_was_deleted_is_gone(http: FlaskClient, board: Board) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    job = http.post("/v1/jobs", json=make_body(), headers=headers).get_json()["id"]
+    http.post(f"/v1/jobs/{job}/cancel")
+    http.delete(f"/v1/jobs/{job}")
+
+    assert http.post("/v1/jobs", json=make_body(), headers=headers).status_code == 410
+
+
+def test_many_threads_with_one_key_open_one_job(server: httpx.Client, board: Board, settings: Settings) -> None:
+    def submit(_: int) -> httpx.Response:
+        return server.post("/v1/jobs", json=make_body(), headers={"Idempotency-Key": "race"})
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(submit, range(24)))
+
+    assert {a.status_code for a in answers} == {202}
+    assert len({a.json()["id"] for a in answers}) == len(board.list_jobs()) == tickets(settings) == 1
+    assert sum("Idempotency-Replayed" not in a.headers for a in answers) == 1
+
+
+def test_beyond_the_most_jobs_a_submit_is_told_to_wait(board: Board, store: Store, settings: Settings) -> None:
+    board.put_card(make_card())
+    add_corpus(board, store)
+    http = create_app(replace(settings, max_active_jobs=1)).test_client()
+    http.post("/v1/jobs", json=make_body())
+
+    answer = http.post("/v1/jobs", json=make_body())
+
+    assert (answer.status_code, answer.get_json()["code"]) == (429, "too_many_jobs")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_job_whose_ticket_cannot_be_sent_is_accepted_all_the_same(
+    services: Services, http: FlaskClient, settings: Settings
+) -> None:
+    services.queue.conf.broker_url = "redis+socket:///nowhere.sock"
+
+    answer = http.post("/v1/jobs", json=make_body())
+
+    assert (answer.status_code, tickets(settings)) == (202, 0)
+
+
+def test_a_submit_that_waits_answers_200_when_the_job_ends(server: httpx.Client, board: Board) -> None:
+    def finish() -> None:
+        while not board.active_jobs():
+            time.sleep(0.02)
+        run_job(board, board.active_jobs()[0])
+
+    worker = threading.Thread(target=finish)
+    worker.start()
+    answer = server.post("/v1/jobs", json=make_body(), headers={"Prefer": "wait=10"})
+    worker.join()
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    assert answer.headers["Preference-Applied"] == "wait=10"
+
+
+def test_a_submit_that_waits_in_vain_answers_202(http: FlaskClient) -> None:
+    answer = http.post("/v1/jobs", json=make_body(), headers={"Prefer": "wait=1"})
+
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=1")
+
+
+def test_a_job_shows_its_progress(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    lease = board.begin_unit(job.id, "plan", lease_s=30)
+    assert lease is not None
+    board.finish_unit(
+        job.id,
+        "plan",
+        fields={
+            "tokens_total": 1000,
+            "shards_total": 2,
+            "layers_total": 4,
+            "phase": "scanning",
+            "scan_began_at": "@now",
+        },
+    )
+    board.finish_unit(job.id, "scan:0", counter="shards_done", tokens=250)
+
+    found = http.get(f"/v1/jobs/{job.id}").get_json()
+
+    progress = found["progress"]
+    assert (found["status"], found["phase"]) == ("running", "scanning")
+    assert (progress["done"], progress["total"], progress["fraction"]) == (250, 1000, 0.25)
+    assert progress["shards"] == {"done": 1, "total": 2}
+    assert progress["eta_seconds"] == pytest.approx(750 / progress["tokens_per_second"], abs=0.1)
+
+
+def test_times_are_rfc_3339(http: FlaskClient, done: Job) -> None:
+    found = http.get(f"/v1/jobs/{done.id}").get_json()
+
+    for name in ("created_at", "started_at", "finished_at"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found[name])
+    assert found["expires_at"] is None
+
+
+def test_a_failed_job_says_why(http: FlaskClient, board: Board) -> None:
+    job = run_job(board, open_job(board).id, status="failed")
+
+    found = http.get(f"/v1/jobs/{job.id}").get_json()
+
+    assert found["error"] == {"code": "analysis_failed", "detail": "it did not work"}
+
+
+def test_a_tag_that_holds_is_304_and_one_that_does_not_is_200(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    tag = http.get(f"/v1/jobs/{job.id}").headers["ETag"]
+
+    same = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag})
+    board.set_phase(job.id, "planning")
+    changed = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag})
+
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", tag)
+    assert "Retry-After" in same.headers
+    assert (changed.status_code, changed.get_json()["phase"]) == (200, "planning")
+
+
+def test_a_long_poll_answers_when_the_revision_changes(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    tag = http.get(f"/v1/jobs/{job.id}").headers["ETag"]
+    threading.Timer(0.4, board.set_phase, (job.id, "planning")).start()
+
+    started = time.monotonic()
+    answer = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag, "Prefer": "wait=20"})
+    took = time.monotonic() - started
+
+    assert (answer.status_code, answer.get_json()["phase"]) == (200, "planning")
+    assert 0.3 < took < 5
+
+
+def test_a_long_poll_without_a_change_is_304(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    tag = http.get(f"/v1/jobs/{job.id}").headers["ETag"]
+
+    answer = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag, "Prefer": "wait=1"})
+
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (304, "wait=1")
+
+
+def test_a_long_poll_of_a_job_that_ended_does_not_wait(http: FlaskClient, done: Job) -> None:
+    tag = http.get(f"/v1/jobs/{done.id}").headers["ETag"]
+
+    started = time.monotonic()
+    answer = http.get(f"/v1/jobs/{done.id}", headers={"If-None-Match": tag, "Prefer": "wait=20"})
+
+    assert answer.status_code == 304
+    assert time.monotonic() - started < 5
+    assert "Retry-After" not in answer.headers
+
+
+def test_waiters_leave_half_of_the_threads_to_others(board: Board, settings: Settings) -> None:
+    http = create_app(replace(settings, api_threads=4)).test_client
+    job = open_job(board)
+
+    def poll(_: int) -> tuple[bool, float]:
+        started = time.monotonic()
+        answer = http().get(f"/v1/jobs/{job.id}", headers={"Prefer": "wait=2"})
+        return "Preference-Applied" in answer.headers, time.monotonic() - started
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(poll, range(6)))
+
+    assert sum(waited for waited, _ in found) == 2
+    assert all(took < 1.5 for waited, took in found if not waited)
+
+
+def test_pages_of_jobs_are_the_whole_list_newest_first(http: FlaskClient, board: Board) -> None:
+    jobs = [open_job(board).id for _ in range(7)]
+
+    found, path = [], "/v1/jobs?limit=3"
+    while path:
+        answer = http.get(path)
+        found += [j["id"] for j in answer.get_json()["data"]]
+        link = re.match("<(.+)>", answer.headers.get("Link", ""))
+        path = link[1] if link else ""
+
+    assert found == jobs[::-1]
+    assert answer.get_json()["next_cursor"] is None
+
+
+def test_jobs_are_filtered_and_the_cursor_remembers_by_what(http: FlaskClient, board: Board) -> None:
+    ended = [run_job(board, open_job(board).id).id for _ in range(3)]
+    open_job(board)
+
+    first = http.get("/v1/jobs?status=succeeded&limit=2").get_json()
+    rest = http.get(f"/v1/jobs?status=succeeded&limit=2&cursor={first['next_cursor']}").get_json()
+    other = http.get(f"/v1/jobs?status=queued&cursor={first['next_cursor']}")
+
+    assert [j["id"] for j in first["data"] + rest["data"]] == ended[::-1]
+    assert (other.status_code, other.get_json()["code"]) == (400, "bad_cursor")
+    assert http.get("/v1/jobs?model=other").get_json()["data"] == []
+
+
+def test_a_job_nobody_works_on_is_cancelled_at_once(http: FlaskClient, board: Board, store: Store) -> None:
+    job = open_job(board)
+    store.write(f"{Layout.work(job.id)}/plan.json", b"{}")
+
+    answer = http.post(f"/v1/jobs/{job.id}/cancel")
+
+    assert (answer.status_code, answer.get_json()["status"]) == (202, "cancelled")
+    assert not store.exists(Layout.work(job.id))
+
+
+def test_a_job_that_a_worker_holds_is_cancelled_by_the_worker(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    lease = board.begin_unit(job.id, "plan", lease_s=30)
+    assert lease is not None
+
+    answer = http.post(f"/v1/jobs/{job.id}/cancel")
+
+    assert (answer.status_code, answer.get_json()["status"]) == (202, "cancelling")
+    assert board.renew(lease, lease_s=30) == "cancelling"
+
+
+def test_cancelling_a_job_that_ended_changes_nothing(http: FlaskClient, done: Job, store: Store) -> None:
+    answer = http.post(f"/v1/jobs/{done.id}/cancel")
+
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "succeeded")
+    assert store.exists(Layout.result(done.id))
+
+
+def test_a_deleted_job_is_gone_with_its_files(http: FlaskClient, done: Job, store: Store) -> None:
+    http.get(f"/v1/jobs/{done.id}/neurons/0/0")
+
+    answer = http.delete(f"/v1/jobs/{done.id}")
+
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert http.get(f"/v1/jobs/{done.id}").status_code == 404
+    assert http.get(f"/v1/jobs/{done.id}/neurons/0/0").status_code == 404
+    assert not store.exists(Layout.result(done.id))
+
+
+def test_redis_away_is_503_and_its_return_is_noticed(settings: Settings, board: Board, http: FlaskClient) -> None:
+    job = open_job(board)
+    client = redis.Redis.from_url(settings.redis_url)
+    client.execute_command("CLIENT", "PAUSE", "7000", "ALL")  # longer than the service waits
+
+    away = http.get(f"/v1/jobs/{job.id}")
+
+    assert (away.status_code, away.get_json()["code"]) == (503, "unavailable")
+    assert int(away.headers["Retry-After"]) > 0
+    time.sleep(3)
+    assert http.get(f"/v1/jobs/{job.id}").status_code == 200
+
+
+def test_a_job_with_a_result_in_another_process_is_read(http: FlaskClient, board: Board, store: Store) -> None:
+    job = open_job(board)
+    assert http.get(f"/v1/jobs/{job.id}/neurons").status_code == 409
+
+    write_result(store, job.id)
+    run_job(board, job.id)
+
+    assert http.get(f"/v1/jobs/{job.id}/neurons").status_code == 200

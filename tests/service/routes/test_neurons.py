@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import zipfile
+
+import pyarrow.parquet as pq
+from flask.testing import FlaskClient
+
+from contract.board import Board
+from contract.records import Job
+from contract.results import NEURONS, report_file
+from contract.store import Layout, Store
+from tests.factories import MODEL, open_job, run_job
+
+
+def test_links_lead_through_all_neurons_once(http: FlaskClient, done: Job) -> None:
+    seen, path = [], f"/v1/jobs/{done.id}/neurons?sort=-max&limit=50&fields=layer,neuron,max"
+    while path:
+        answer = http.get(path)
+        seen += [(r["layer"], r["neuron"]) for r in answer.get_json()["data"]]
+        link = re.match("<(.+)>", answer.headers.get("Link", ""))
+        path = link[1] if link else ""
+
+    assert len(seen) == len(set(seen)) == answer.get_json()["total"] == 192
+
+
+def test_a_list_has_rows_a_total_and_a_cursor(http: FlaskClient, done: Job) -> None:
+    found = http.get(f"/v1/jobs/{done.id}/neurons?layer=1-2&limit=10").get_json()
+
+    assert (found["object"], len(found["data"]), found["total"]) == ("list", 10, 96)
+    assert {r["layer"] for r in found["data"]} == {1}
+    assert "peak_token_ids" not in found["data"][0]
+
+
+def test_a_page_may_change_its_size_on_the_way(http: FlaskClient, done: Job) -> None:
+    path = f"/v1/jobs/{done.id}/neurons?sort=std"
+    first = http.get(f"{path}&limit=2").get_json()
+
+    rest = http.get(f"{path}&limit=1000&cursor={first['next_cursor']}").get_json()
+
+    assert len(first["data"] + rest["data"]) == 192
+
+
+def test_a_token_is_found_through_http(http: FlaskClient, done: Job) -> None:
+    found = http.get(f"/v1/jobs/{done.id}/neurons", query_string={"token": " river ", "limit": 1000}).get_json()
+
+    assert 0 < found["total"] < 192
+
+
+def test_a_report_is_whole(http: FlaskClient, done: Job, store: Store) -> None:
+    row = pq.read_table(store.local_path(f"{Layout.result(done.id)}/{report_file(2)}")).to_pylist()[17]
+
+    found = http.get(f"/v1/jobs/{done.id}/neurons/2/17").get_json()
+
+    assert (found["layer"], found["neuron"], found["hook"]) == (2, 17, "blocks.2.mlp.hook_post")
+    assert found["stats"]["mean"] == row["mean"]
+    assert [c["activation"] for c in found["contexts"]] == [c["activation"] for c in row["contexts"]]
+    assert found["links"]["manifest"] == f"/v1/jobs/{done.id}/manifest"
+    assert found["model"] == MODEL
+
+
+def test_summary_and_manifest_come_as_they_are_stored(http: FlaskClient, done: Job, store: Store) -> None:
+    for name in ("summary", "manifest"):
+        answer = http.get(f"/v1/jobs/{done.id}/{name}")
+
+        assert answer.data == store.read(f"{Layout.result(done.id)}/{name}.json")
+        assert answer.content_type == "application/json"
+
+
+def test_a_job_that_failed_has_no_result_and_waiting_would_not_help(http: FlaskClient, board: Board) -> None:
+    job = run_job(board, open_job(board).id, status="failed")
+
+    answer = http.get(f"/v1/jobs/{job.id}/summary")
+
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "job_not_finished")
+    assert "Retry-After" not in answer.headers
+
+
+def test_a_job_that_runs_says_when_to_ask_again(http: FlaskClient, board: Board) -> None:
+    answer = http.get(f"/v1/jobs/{open_job(board).id}/neurons")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (409, "2")
+
+
+def test_a_result_that_was_lost_is_gone(http: FlaskClient, done: Job, store: Store) -> None:
+    store.delete(Layout.result(done.id))
+
+    assert http.get(f"/v1/jobs/{done.id}/summary").status_code == 410
+
+
+def test_an_export_is_a_zip_of_parquet(http: FlaskClient, done: Job) -> None:
+    answer = http.get(f"/v1/jobs/{done.id}/export?format=parquet&layer=0-1")
+
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        assert f"{done.id}/{NEURONS}" in archive.namelist()
+        assert f"{done.id}/{report_file(2)}" not in archive.namelist()
+        assert pq.read_table(io.BytesIO(archive.read(f"{done.id}/{report_file(1)}"))).num_rows == 48
+
+
+def test_one_file_of_an_export_is_that_file(http: FlaskClient, done: Job, store: Store) -> None:
+    scalars = http.get(f"/v1/jobs/{done.id}/export?format=parquet&file=neurons")
+    report = http.get(f"/v1/jobs/{done.id}/export?format=parquet&file=reports&layer=3")
+    unclear = http.get(f"/v1/jobs/{done.id}/export?format=parquet&file=reports")
+
+    assert scalars.data == store.read(f"{Layout.result(done.id)}/{NEURONS}")
+    assert report.data == store.read(f"{Layout.result(done.id)}/{report_file(3)}")
+    assert unclear.status_code == 422
+
+
+def test_lines_are_the_reports_that_the_pages_show(http: FlaskClient, done: Job) -> None:
+    answer = http.get(f"/v1/jobs/{done.id}/export?format=ndjson&layer=1")
+
+    lines = [json.loads(line) for line in answer.data.splitlines()]
+    assert len(lines) == 48
+    assert lines[9] == http.get(f"/v1/jobs/{done.id}/neurons/1/9").get_json()
+
+
+def test_lines_are_gzipped_for_who_takes_it(http: FlaskClient, done: Job) -> None:
+    path = f"/v1/jobs/{done.id}/export?format=ndjson"
+    packed = http.get(path, headers={"Accept-Encoding": "gzip"})
+    plain = http.get(path)
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"

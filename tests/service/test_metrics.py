@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import redis
+from flask.testing import FlaskClient
+
+from contract.board import Board
+from contract.queue import connect_queue, send_unit
+from contract.settings import Settings
+from service.metrics import Metrics
+from tests.factories import make_body, open_job
+
+
+def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> None:
+    for i in range(3):
+        http.get(f"/v1/jobs/job_{i:028x}")
+
+    text = http.get("/metrics").get_data(as_text=True)
+
+    line = 'polyseme_http_requests_total{method="GET",route="/v1/jobs/<job:job_id>",status="404"} 3.0'
+    assert line in text
+
+
+def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board, settings: Settings) -> None:
+    open_job(board)
+    board.announce_worker("w1", ttl_s=30)
+    for priority in ("high", "low", "low"):
+        send_unit(connect_queue(settings.redis_url), "job_x", "plan", priority)
+
+    text = http.get("/metrics").get_data(as_text=True)
+
+    assert "polyseme_active_jobs 1.0" in text
+    assert "polyseme_workers 1.0" in text
+    assert 'polyseme_queue_tickets{priority="high"} 1.0' in text
+    assert 'polyseme_queue_tickets{priority="low"} 2.0' in text
+
+
+def test_a_submitted_job_is_a_ticket(http: FlaskClient) -> None:
+    http.post("/v1/jobs", json=make_body())
+
+    assert 'polyseme_queue_tickets{priority="normal"} 1.0' in http.get("/metrics").get_data(as_text=True)
+
+
+def test_metrics_come_even_when_the_board_is_away() -> None:
+    board = Board(redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True))
+
+    assert b"polyseme_board_up 0.0" in Metrics(board).render()

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contract.errors import DamagedFile, Gone, NotFound
+from contract.results import NEURONS, SCALARS, report_file
+from contract.store import Layout, Store
+from service.results import Kept, Results, Scalars
+from tests.factories import write_result
+
+JOB = "job_" + "0" * 28
+
+
+@pytest.fixture
+def results(store: Store, tmp_path: Path) -> Results:
+    write_result(store, JOB, layers=(1, 3), neurons=tuple(range(0, 300, 2)))
+    return Results(store, str(tmp_path / "cache"))
+
+
+def test_a_report_is_found_in_any_row_group(results: Results, store: Store) -> None:
+    rows = pq.read_table(store.local_path(f"{Layout.result(JOB)}/{report_file(3)}")).to_pylist()
+
+    for place in (0, 63, 64, 149):
+        assert results.report(JOB, 3, 2 * place) == rows[place]
+
+
+@pytest.mark.parametrize(("layer", "neuron"), [(1, 1), (1, 300), (2, 0)])
+def test_a_neuron_that_was_not_asked_for_is_not_found(results: Results, layer: int, neuron: int) -> None:
+    with pytest.raises(NotFound):
+        results.report(JOB, layer, neuron)
+
+
+def test_threads_read_reports_of_one_file_together(results: Results) -> None:
+    neurons = [2 * (i % 150) for i in range(300)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: results.report(JOB, 1, n)["neuron"], neurons))
+
+    assert found == neurons
+
+
+def test_a_result_whose_files_are_gone_says_so(results: Results, store: Store) -> None:
+    store.delete(Layout.result(JOB))
+
+    with pytest.raises(Gone):
+        results.scalars(JOB)
+
+
+def test_files_that_do_not_fit_each_other_are_damaged(results: Results, store: Store) -> None:
+    path = f"{Layout.result(JOB)}/{report_file(1)}"
+    rows = pq.read_table(store.local_path(path))
+    with store.writing(path) as f:
+        pq.write_table(rows.slice(1), f)
+
+    with pytest.raises(DamagedFile):
+        results.report(JOB, 1, 0)
+
+
+def test_rows_of_a_layer_come_in_order(results: Results) -> None:
+    assert [row["neuron"] for row in results.rows(JOB, 1)] == list(range(0, 300, 2))
+    assert results.layers(JOB) == [1, 3]
+
+
+def test_a_forgotten_job_is_read_anew(results: Results, store: Store) -> None:
+    before = results.scalars(JOB)
+    results.report(JOB, 1, 0)
+
+    results.forget(JOB)
+
+    assert results.scalars(JOB) is not before
+
+
+def test_numbers_that_json_cannot_hold_are_null_in_lists(results: Results, store: Store) -> None:
+    path = f"{Layout.result(JOB)}/{NEURONS}"
+    table = pq.read_table(store.local_path(path))
+    column = pa.array([float("nan"), *[1.0] * (len(table) - 1)], pa.float64())
+    with store.writing(path) as f:
+        pq.write_table(table.set_column(SCALARS.get_field_index("mean"), "mean", column), f)
+
+    assert results.scalars(JOB).table["mean"].to_pylist()[:2] == [None, 1.0]
+
+
+def test_order_is_stable_with_nulls_last_either_way() -> None:
+    rows = [(0, 1, 2.0), (0, 0, 2.0), (1, 0, None), (0, 2, 3.0)]
+    scalars = Scalars(pa.table({n: [r[i] for r in rows] for i, n in enumerate(("layer", "neuron", "mean"))}))
+
+    assert scalars.order([("mean", "ascending")]).to_pylist() == [1, 0, 3, 2]
+    assert scalars.order([("mean", "descending")]).to_pylist() == [3, 1, 0, 2]
+
+
+@pytest.fixture
+def remote(store: Store) -> Iterator[Store]:
+    """A store that is not on this machine's disk, as far as the code can tell."""
+    memory = Store(f"memory://results-{threading.get_ident()}")
+    write_result(memory, JOB, layers=(0,), neurons=(0, 1))
+    yield memory
+    fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def test_files_of_a_remote_store_are_copied_once(remote: Store, tmp_path: Path) -> None:
+    results = Results(remote, str(tmp_path / "cache"))
+
+    first = results.report(JOB, 0, 1)
+    remote.delete(Layout.result(JOB))
+
+    assert first["neuron"] == 1
+    assert Results(remote, str(tmp_path / "cache")).report(JOB, 0, 1) == first
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_a_file_missing_from_a_remote_store_is_gone(remote: Store, tmp_path: Path) -> None:
+    with pytest.raises(Gone):
+        Results(remote, str(tmp_path / "cache")).read(JOB, "nothing.json")
+
+
+def test_what_was_used_longest_ago_goes_first() -> None:
+    kept: Kept[str] = Kept(2)
+    made: list[str] = []
+
+    def get(key: str) -> None:
+        kept.get(key, lambda: made.append(key) or key)  # type: ignore[func-returns-value]
+
+    for key in "abacab":
+        get(key)
+
+    assert made == ["a", "b", "c", "b"]

@@ -1,0 +1,100 @@
+"""The entry point as gunicorn runs it, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract.board import Board
+from contract.settings import Settings
+from contract.store import Store
+from tests.factories import add_corpus, make_card
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+import service.wsgi
+print(service.wsgi.app.test_client().get("/readyz").get_json()["status"])
+"""
+
+
+def test_the_service_runs_without_torch(settings: Settings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED],
+        env=os.environ | settings.to_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.strip() == "ready", done.stderr
+
+
+@pytest.fixture
+def address(settings: Settings, board: Board, store: Store) -> Iterator[str]:
+    """gunicorn with two processes of four threads."""
+    board.put_card(make_card())
+    add_corpus(board, store)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "-m", "gunicorn", "service.wsgi:app", "-k", "gthread", "-w", "2", "--threads", "4"]
+    process = subprocess.Popen(
+        [*command, "-b", f"127.0.0.1:{port}", "--log-level", "warning"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | settings.to_environ(),
+    )
+    try:
+        yield wait_until_live(f"http://127.0.0.1:{port}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def wait_until_live(url: str) -> str:
+    for _ in range(300):
+        try:
+            httpx.get(f"{url}/livez", timeout=5)
+            return url
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("gunicorn did not come up")
+
+
+def test_processes_count_together(address: str) -> None:
+    for _ in range(20):  # each on a connection of its own, so that both processes get some
+        httpx.get(f"{address}/v1/models", timeout=10)
+
+    text = httpx.get(f"{address}/metrics", timeout=10).text
+
+    found = re.search(r'polyseme_http_requests_total\{method="GET",route="/v1/models",status="200"\} (\S+)', text)
+    assert found is not None
+    assert float(found[1]) == 20
+
+
+def test_a_chunked_upload_and_a_refused_one_both_get_an_answer(address: str) -> None:
+    def chunks(count: int) -> Iterator[bytes]:
+        for i in range(count):
+            yield f"line {i} of a text\n".encode() * (1 if count < 10 else 4096)
+
+    headers = {"Content-Type": "text/plain"}
+
+    good = httpx.post(f"{address}/v1/corpora", content=chunks(5), headers=headers, timeout=20)
+    huge = httpx.post(f"{address}/v1/corpora", content=chunks(40), headers=headers, timeout=20)
+
+    assert (good.status_code, good.json()["documents"]) == (201, 5)
+    assert (huge.status_code, huge.json()["code"]) == (413, "too_large")

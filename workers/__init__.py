@@ -1,0 +1,1 @@
+"""The GPU side: Celery tasks, and `analysis`, a plain torch library."""

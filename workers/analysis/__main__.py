@@ -1,0 +1,79 @@
+"""`python -m workers.analysis request.json -o DIR`: the service's analysis on a bare machine.
+
+The request is a job's, but that `model` is {"hub": "org/name", "revision": "…"}, {"path": "…"} or {"gguf": "…"}, and
+`corpus` is {"texts": ["…"]} or {"path": "documents.jsonl"} (.jsonl, .parquet with a `text` column, or text, a document
+a line).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from contract.catalogue import Entry
+from contract.errors import InvalidRequest, PolysemeError
+from contract.request import AnalysisRequest
+from workers.analysis.model import load_model
+from workers.analysis.run import Limits, read_texts, run_analysis
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    try:
+        data = json.loads(options.request.read_text(encoding="utf-8"))
+        entry, texts = _read_model(data), _read_corpus(data)
+        request = AnalysisRequest.from_dict(data | {"model": entry.id, "corpus": {"id": "corpus"}})
+        model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+        run_analysis(model, request, texts, options.output, limits=_limits(options), on_progress=_print_progress)
+    except (PolysemeError, OSError, json.JSONDecodeError, TypeError, KeyError) as e:
+        print(f"\n{type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    print(f"\nresult in {options.output}", file=sys.stderr)
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workers.analysis", description=__doc__)
+    parser.add_argument("request", type=Path, help="a JSON file")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for the result")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--block-tokens", type=int, default=Limits.block_tokens, help="tokens run at once")
+    parser.add_argument("--shard-tokens", type=int, default=Limits.shard_tokens, help="tokens between writes")
+    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="for converted models")
+    return parser.parse_args(arguments)
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    return Limits(options.block_tokens, options.shard_tokens)
+
+
+def _read_model(data: dict[str, Any]) -> Entry:
+    given = data["model"]
+    kinds = [k for k in ("hub", "path", "gguf") if isinstance(given, dict) and k in given]
+    if len(kinds) != 1:
+        raise InvalidRequest('"model" must be {"hub": …, "revision": …}, {"path": …} or {"gguf": …}', pointer="/model")
+    location = given[kinds[0]] if kinds[0] == "hub" else str(Path(given[kinds[0]]).expanduser().resolve())
+    name = given.get("id", Path(location).name.lower())
+    return Entry(name, kinds[0], location, given.get("revision"))  # type: ignore[arg-type]
+
+
+def _read_corpus(data: dict[str, Any]) -> Iterable[str]:
+    given = data["corpus"]
+    if "texts" in given:
+        return list(given["texts"])
+    return read_texts(Path(given["path"]))
+
+
+def _print_progress(phase: str, done: int, total: int) -> None:
+    print(
+        f"\r{phase}: {done:,} of {total:,} {'layers' if phase == 'merging' else 'tokens'}   ", end="", file=sys.stderr
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""A partial: what one shard's scan kept, in one file. Written whole or not at all; a damaged one is noticed."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from contract.errors import DamagedFile
+from contract.store import Store
+
+
+def partial_file(folder: str, shard: int) -> str:
+    return f"{folder}/partials/{shard:06d}.npz"
+
+
+def write_arrays(store: Store, path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """The arrays under their names, each as one member of an uncompressed zip, with its checksum."""
+    with store.writing(path) as f, zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_arrays(store: Store, path: str, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, without it. Reads no others. Raises DamagedFile."""
+    try:
+        with store.open(path) as f, zipfile.ZipFile(f) as archive:
+            return {
+                name.removeprefix(prefix).removesuffix(".npy"): _read_member(archive, name)
+                for name in archive.namelist()
+                if name.startswith(prefix)
+            }
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as e:
+        raise DamagedFile(f"{path} is damaged: {e}") from e
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to the end, where the checksum is compared
+        return array

@@ -1,0 +1,229 @@
+"""Writes a result's files in the schemas of `contract.results`. Columns in, Parquet out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contract.request import Tail
+from contract.results import (
+    BAND,
+    CONTEXT,
+    EVIDENCE_CONTEXTS,
+    LOGIT,
+    NEURONS,
+    PEAK_TOKEN,
+    REPORT_ROWS,
+    REPORTS,
+    SCALARS,
+    STATUSES,
+    SUMMARY,
+    TOKENS,
+    VOCABULARY,
+    report_file,
+)
+from contract.store import Store
+from workers.analysis.contexts import ContextTable
+from workers.analysis.histogram import density, quantiles
+from workers.analysis.lens import Lens
+from workers.analysis.peak_tokens import PeakTokens
+from workers.analysis.scan import LayerScan
+
+_SCALAR_ROWS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """All that is known of a layer's selected neurons. N of them."""
+
+    layer: int
+    neurons: np.ndarray  # (N,) int32, their indices in the layer
+    hook: str
+    scan: LayerScan
+    contexts: ContextTable
+    context_offsets: np.ndarray  # (N + 1,)
+    near_duplicates: np.ndarray  # (N,) of the positive tail
+    peak_tokens: PeakTokens
+    lens: Lens | None
+    vocabulary: Sequence[str]
+
+
+def layer_scalars(result: LayerResult) -> pa.Table:
+    """One row a neuron, in the schema SCALARS."""
+    n = len(result.neurons)
+    counts = result.scan.histogram.counts.numpy()
+    evidence = _evidence(result)
+    tokens = result.peak_tokens
+    first = tokens.offsets[:-1].clip(max=max(len(tokens.token) - 1, 0))
+    has_peak = np.diff(tokens.offsets) > 0
+    common = [result.vocabulary[t] if has else None for t, has in zip(_at(tokens.token, first), has_peak, strict=True)]
+    moments = result.scan.moments.compute()
+    columns: dict[str, Any] = {
+        "layer": np.full(n, result.layer, np.int32),
+        "neuron": result.neurons.astype(np.int32),
+        "hook": pa.array([result.hook] * n),
+        "status": pa.array(np.where(evidence["distinct"] >= EVIDENCE_CONTEXTS, STATUSES[0], STATUSES[1])),
+        "n_tokens": np.full(n, result.scan.moments.count, np.int64),
+        "density": density(counts),
+        "mean": moments["mean"],
+        "std": moments["std"],
+        "skewness": pa.array(moments["skewness"], from_pandas=True),
+        "kurtosis": pa.array(moments["kurtosis"], from_pandas=True),
+        "min": result.scan.low.numpy(),
+        "max": result.scan.high.numpy(),
+        "top_contexts": evidence["top"],
+        "sampled_contexts": evidence["sampled"],
+        "distinct_contexts": evidence["distinct"],
+        "near_duplicates": result.near_duplicates.astype(np.int32),
+        "peak_token": pa.array(common, pa.string()),
+        "peak_token_share": pa.array(
+            np.where(has_peak, _at(tokens.count, first) / np.maximum(evidence["distinct"], 1), np.nan),
+            from_pandas=True,
+        ),
+        "peak_token_count": np.diff(tokens.offsets).astype(np.int32),
+        "peak_token_ids": _lists(tokens.offsets, pa.array(tokens.token)),
+    }
+    return pa.table(columns, schema=SCALARS)
+
+
+def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return column[places] if len(column) else np.zeros(len(places), column.dtype)
+
+
+def _evidence(result: LayerResult) -> dict[str, np.ndarray]:
+    """Contexts a neuron: in the positive top list, in its sample, and of both those with a positive activation."""
+    table, n = result.contexts, len(result.neurons)
+    positive, top = table.tail == "positive", table.sample == "top"
+    counts = {
+        "top": positive & top,
+        "sampled": positive & ~top,
+        "distinct": positive & (table.activation > 0),
+    }
+    return {name: np.bincount(table.neuron[use], minlength=n).astype(np.int32) for name, use in counts.items()}
+
+
+def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
+    """One row a neuron, in the schema REPORTS."""
+    scan, counts = result.scan, result.scan.histogram.counts.numpy()
+    used = counts > 0
+    first, last = used.argmax(1), counts.shape[1] - used[:, ::-1].argmax(1)
+    inside = (np.arange(counts.shape[1]) >= first[:, None]) & (np.arange(counts.shape[1]) < last[:, None])
+    marks = quantiles(counts, scan.low.numpy(), scan.high.numpy()).astype(np.float32)
+    extra = {
+        "quantiles": _lists(np.arange(len(marks) + 1) * marks.shape[1], pa.array(marks.ravel())),
+        "histogram_first": pa.array(first.astype(np.int32)),
+        "histogram": _lists(np.concatenate([[0], np.cumsum(last - first)]), pa.array(counts[inside])),
+        "bands": _bands(scan, len(counts)),
+        "peak_tokens": _peak_tokens(result.peak_tokens),
+        "contexts": _lists(result.context_offsets, _contexts(result.contexts)),
+        "promoted": _logits(result.lens, "promoted", len(counts)),
+        "suppressed": _logits(result.lens, "suppressed", len(counts)),
+    }
+    columns = [scalars.column(f.name) if f.name in SCALARS.names else extra[f.name] for f in REPORTS]
+    return pa.table(columns, schema=REPORTS)
+
+
+def _lists(offsets: np.ndarray, values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+
+
+def _struct(columns: Mapping[str, Any], kind: pa.StructType) -> pa.StructArray:
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    return pa.StructArray.from_arrays([pa.array(columns[f.name]).cast(f.type) for f in fields], fields=fields)
+
+
+def _bands(scan: LayerScan, neurons: int) -> pa.ListArray:
+    """Every neuron's bands, the tails after each other."""
+    parts = [(tail, s) for tail, s in scan.tails.items() if s.edges is not None]
+    if not parts:
+        return _lists(np.zeros(neurons + 1), pa.array([], BAND))
+    bands = parts[0][1].sizes.bands
+    low, high, windows = [], [], []
+    for tail, s in parts:
+        assert s.edges is not None
+        sign = _sign(tail)
+        edges = np.pad(s.edges.numpy(), ((0, 0), (1, 1)), constant_values=((0, 0), (0, np.inf)))
+        low.append(edges[:, :-1] * sign)
+        high.append(edges[:, 1:] * sign)
+        windows.append(s.band_windows.numpy())
+    columns = {
+        "tail": np.tile(np.repeat([tail for tail, _ in parts], bands), neurons),
+        "band": np.tile(np.tile(np.arange(bands), len(parts)), neurons),
+        "low": _finite(np.concatenate(low, 1).ravel()),
+        "high": _finite(np.concatenate(high, 1).ravel()),
+        "windows": np.concatenate(windows, 1).ravel(),
+    }
+    return _lists(np.arange(neurons + 1) * bands * len(parts), _struct(columns, BAND))
+
+
+def _sign(tail: Tail) -> float:
+    return 1.0 if tail == "positive" else -1.0
+
+
+def _finite(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=~np.isfinite(values))
+
+
+def _peak_tokens(tokens: PeakTokens) -> pa.ListArray:
+    columns = {name: getattr(tokens, name) for name in ("token", "count", "mean", "max")}
+    return _lists(tokens.offsets, _struct(columns, PEAK_TOKEN))
+
+
+def _contexts(table: ContextTable) -> pa.StructArray:
+    columns: dict[str, Any] = {
+        f.name: getattr(table, f.name)
+        for f in (CONTEXT.field(i) for i in range(CONTEXT.num_fields))
+        if f.name not in ("band", "tokens", "activations")
+    }
+    columns["band"] = pa.array(table.band, mask=table.band < 0)
+    columns["tokens"] = _lists(table.display_offsets, pa.array(table.tokens))
+    columns["activations"] = _lists(table.display_offsets, pa.array(table.activations))
+    return _struct(columns, CONTEXT)
+
+
+def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
+    if lens is None:
+        return pa.nulls(neurons, pa.list_(LOGIT))
+    tokens, logits = getattr(lens, f"{side}_tokens"), getattr(lens, f"{side}_logits")
+    columns = {"token": tokens.ravel(), "logit": logits.ravel()}
+    return _lists(np.arange(neurons + 1) * tokens.shape[1], _struct(columns, LOGIT))
+
+
+def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> None:
+    with store.writing(f"{folder}/{report_file(layer)}") as f:
+        pq.write_table(reports, f, compression="zstd", row_group_size=REPORT_ROWS, version="2.6")
+
+
+def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
+    with store.writing(path) as f:
+        pq.write_table(scalars, f, compression="zstd", row_group_size=_SCALAR_ROWS, version="2.6")
+
+
+def read_scalars(store: Store, path: str) -> pa.Table:
+    with store.open(path) as f:
+        return pq.read_table(f)
+
+
+def write_vocabulary(store: Store, folder: str, vocabulary: Sequence[str]) -> None:
+    with store.writing(f"{folder}/{TOKENS}") as f:
+        pq.write_table(pa.table({"text": list(vocabulary)}, schema=VOCABULARY), f, compression="zstd")
+
+
+def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(layers).combine_chunks()
+    write_scalars(store, f"{folder}/{NEURONS}", table)
+    return table
+
+
+def write_json(store: Store, path: str, content: Mapping[str, Any]) -> None:
+    store.write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+
+
+def write_summary(store: Store, folder: str, summary: Mapping[str, Any]) -> None:
+    write_json(store, f"{folder}/{SUMMARY}", summary)

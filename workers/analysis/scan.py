@@ -1,0 +1,315 @@
+"""The scan's inner loop: what is kept of each layer's activations, block by block. Knows nothing of models or files.
+
+`LayerScan.update` is the only code whose cost grows with tokens times neurons. It has two forms with equal results:
+plain torch for every device, and compiled kernels for the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from contract.errors import NonFiniteActivation
+from contract.request import AnalysisRequest, Tail
+from workers.analysis.bands import band_of
+from workers.analysis.histogram import BIN_TABLE, Histogram
+from workers.analysis.moments import POWERS, Moments
+from workers.analysis.plan import window_priority
+from workers.analysis.topk import EMPTY, Accepted, TopLists, encode_keys, encode_samples
+from workers.analysis.windows import Windows
+
+_SIGN: dict[Tail, float] = {"positive": 1.0, "negative": -1.0}
+
+
+@dataclass(frozen=True)
+class ListSizes:
+    """How many contexts the lists keep: some beyond those asked for, to replace near-duplicates."""
+
+    top: int
+    band: int  # a band of the sample; 0: no sample
+    bands: int
+    display: int  # tokens of a context
+    distinct: bool  # at most one context a document in a list
+
+    @classmethod
+    def of(cls, request: AnalysisRequest) -> ListSizes:
+        c = request.contexts
+        band = c.sampled // c.bands
+        spare = c.near_duplicates == "drop"
+        return cls(
+            top=c.top_k + (max(4, c.top_k // 4) if spare else 0),
+            band=band + (max(1, band // 4) if spare and band else 0),
+            bands=c.bands,
+            display=c.display_tokens,
+            distinct=c.per_document == 1,
+        )
+
+
+class Block:
+    """A block of windows on the device, right-padded. B windows, S tokens, T counted tokens."""
+
+    def __init__(self, windows: Windows, first_row: int, pad: int, device: torch.device | str) -> None:
+        lengths = windows.lengths
+        inside = np.arange(lengths.max())[None, :] < lengths[:, None]  # (B, S)
+        ids = np.full(inside.shape, pad, np.int64)
+        counted = np.zeros(inside.shape, bool)
+        ids[inside], counted[inside] = windows.ids, windows.counted
+        documents = _at_each(windows.documents, inside)
+        self.ids = torch.from_numpy(ids).to(device)  # (B, S)
+        self.inside = torch.from_numpy(inside).to(device)
+        self.counted = torch.from_numpy(counted).to(device)
+        self.documents = torch.from_numpy(documents).to(device)  # (B, S) int32
+        self.lengths = torch.from_numpy(lengths).to(device)  # (B,)
+        self.numbers = torch.from_numpy(windows.number.astype(np.int64)).to(device)  # (B,)
+        self.priorities = torch.from_numpy(window_priority(windows.number)).to(device)  # (B,) 31 bits
+        self.rows = torch.arange(first_row, first_row + len(windows), dtype=torch.int32, device=device)
+        self.tokens = int(lengths.sum())
+        # None when every token counts: then nothing need be masked.
+        self.uncounted = None if bool(counted.all()) else ~self.counted
+        self.counted_index = self.counted.view(-1).nonzero().squeeze(1)  # (T,)
+
+
+def _at_each(flat: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """A window column laid out as (B, S), its first value in the padding."""
+    laid = np.zeros(inside.shape, flat.dtype)
+    laid[inside] = flat
+    return np.where(inside, laid, laid[:, :1])
+
+
+class ContextLists:
+    """Lists of contexts with what must be kept of each while the activations are at hand."""
+
+    def __init__(self, count: int, k: int, sizes: ListSizes, device: torch.device | str) -> None:
+        self.top = TopLists(count, k, distinct=sizes.distinct, device=device)
+        self.row = torch.full((count, k), -1, dtype=torch.int32, device=device)
+        self.position = torch.full((count, k), -1, dtype=torch.int32, device=device)
+        self.peak = torch.full((count, k), torch.nan, device=device)  # float32, with its own sign
+        self.start = torch.zeros((count, k), dtype=torch.int32, device=device)  # of the display
+        # float16 is for showing only: beside an exact peak, half the size of the largest thing kept.
+        self.display = torch.zeros((count, k, sizes.display), dtype=torch.float16, device=device)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        names = ("row", "position", "peak", "start", "display")
+        found = {name: getattr(self, name).cpu().numpy() for name in names}
+        return found | {"keys": self.top.keys.cpu().numpy(), "documents": self.top.documents.cpu().numpy()}
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Offers the entries of another scan's lists."""
+        other = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        accepted = self.top.offer(other["keys"], other["documents"])
+        for name in ("row", "position", "peak", "start", "display"):
+            getattr(self, name)[accepted.lists, accepted.slots] = other[name][accepted.lists, accepted.columns]
+
+
+class TailScan:
+    """The contexts of one tail of every neuron of a layer: the largest peaks, and a sample over the bands."""
+
+    def __init__(
+        self, neurons: int, tail: Tail, edges: np.ndarray | None, sizes: ListSizes, device: torch.device | str
+    ) -> None:
+        self.sign = _SIGN[tail]
+        self.sizes = sizes
+        self.top = ContextLists(neurons, sizes.top, sizes, device)
+        self.edges = None if edges is None else torch.from_numpy(edges).to(device)
+        bands = 0 if edges is None else sizes.bands
+        self.sample = ContextLists(neurons * bands, max(sizes.band, 1), sizes, device)
+        self.band_windows = torch.zeros((neurons, bands), dtype=torch.int64, device=device)
+
+    def update(self, block: Block, activations: Tensor, peaks: Tensor, positions: Tensor, *, fused: bool) -> None:
+        """Offers each window's peak to the lists of each neuron.
+
+        activations: (B, S, N); peaks: (B, N), the largest sign * activation among a window's counted tokens;
+        positions: (B, N), where it is first reached.
+        """
+        documents = block.documents.gather(1, positions)  # (B, N)
+        offer = self._offer_fused if fused else self._offer
+        for lists, accepted in offer(block, peaks, documents):
+            self._keep(lists, accepted, block, activations, peaks, positions)
+
+    def _offer(self, block: Block, peaks: Tensor, documents: Tensor) -> Iterator[tuple[ContextLists, Accepted]]:
+        keys = encode_keys(peaks, block.numbers[:, None])  # (B, N)
+        yield self.top, self.top.top.offer(keys.T.contiguous(), documents.T.contiguous())
+        if self.edges is None:
+            return
+        bands = band_of(peaks, self.edges)  # (B, N)
+        held = bands[:, :, None] == torch.arange(self.sizes.bands, device=bands.device)  # (B, N, bands)
+        self.band_windows += held.sum(0)
+        drawn = encode_samples(block.priorities, block.numbers)[:, None, None]
+        keys = torch.where(held, drawn, EMPTY).flatten(1)  # (B, N * bands)
+        documents = documents.T.repeat_interleave(self.sizes.bands, 0)
+        yield self.sample, self.sample.top.offer(keys.T.contiguous(), documents)
+
+    def _offer_fused(self, block: Block, peaks: Tensor, documents: Tensor) -> Iterator[tuple[ContextLists, Accepted]]:
+        from workers.analysis import kernels
+
+        window_columns = documents.numpy(), block.numbers.numpy(), self.sizes.distinct
+        top = self.top.top
+        changed = torch.empty(top.keys.shape, dtype=torch.int32)
+        kernels.offer_peaks(peaks.view(torch.int32).numpy(), *window_columns, *top.columns(), changed.numpy())
+        yield self.top, _accepted(changed)
+        if self.edges is None:
+            return
+        sample = self.sample.top
+        changed = torch.empty(sample.keys.shape, dtype=torch.int32)
+        given = peaks.numpy(), self.edges.numpy(), block.priorities.numpy()
+        counts = self.band_windows.numpy()
+        kernels.offer_samples(*given, *window_columns, *sample.columns(), changed.numpy(), counts)
+        yield self.sample, _accepted(changed)
+
+    def _keep(
+        self,
+        lists: ContextLists,
+        accepted: Accepted,
+        block: Block,
+        activations: Tensor,
+        peaks: Tensor,
+        positions: Tensor,
+    ) -> None:
+        """Copies what hangs on the entries that just entered the lists."""
+        if not len(accepted.lists):
+            return
+        neurons = accepted.lists // (len(lists.row) // peaks.shape[1])
+        windows = accepted.columns
+        position = positions[windows, neurons]  # (P,)
+        spare = block.lengths[windows] - self.sizes.display
+        start = (position - self.sizes.display // 2).minimum(spare).clamp(min=0)
+        shown = start[:, None] + torch.arange(self.sizes.display, device=start.device)  # (P, D)
+        shown = shown.clamp(max=activations.shape[1] - 1)
+        display = activations[windows[:, None], shown, neurons[:, None]]
+        at = accepted.lists, accepted.slots
+        lists.row[at] = block.rows[windows]
+        lists.position[at] = position.to(torch.int32)
+        lists.start[at] = start.to(torch.int32)
+        lists.peak[at] = peaks[windows, neurons] * self.sign
+        lists.display[at] = display.clamp(-65504, 65504).to(torch.float16)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        found = {f"top/{name}": array for name, array in self.top.arrays().items()}
+        if self.edges is not None:
+            found |= {f"sample/{name}": array for name, array in self.sample.arrays().items()}
+            found["band_windows"] = self.band_windows.cpu().numpy()
+        return found
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.top.merge(_under("top/", arrays))
+        if self.edges is not None:
+            self.sample.merge(_under("sample/", arrays))
+            self.band_windows += torch.from_numpy(arrays["band_windows"])
+
+
+def _accepted(changed: Tensor) -> Accepted:
+    """changed: (L, K), the window whose entry is new in each slot, or -1."""
+    lists, slots = (changed >= 0).nonzero(as_tuple=True)
+    return Accepted(lists, slots, changed[lists, slots].to(torch.int64))
+
+
+class LayerScan:
+    """Everything kept of one layer. `arrays` and `merge` are how scans of different shards are put together."""
+
+    def __init__(
+        self,
+        neurons: int,
+        edges: Mapping[Tail, np.ndarray | None],
+        sizes: ListSizes,
+        device: torch.device | str = "cpu",
+        *,
+        fused: bool | None = None,
+    ) -> None:
+        """edges: of each tail to scan, its bands' inner edges (N, bands - 1); None for no sample.
+
+        fused: use the compiled kernels; by default on a CPU.
+        """
+        self.fused = torch.device(device).type == "cpu" if fused is None else fused
+        self.moments = Moments(neurons, device)
+        self.histogram = Histogram(neurons, device)
+        self.low = torch.full((neurons,), torch.inf, device=device)
+        self.high = torch.full((neurons,), -torch.inf, device=device)
+        self.tails = {tail: TailScan(neurons, tail, inner, sizes, device) for tail, inner in edges.items()}
+
+    def update(self, block: Block, activations: Tensor) -> None:
+        """activations: (B, S, N) float32, in the block's windows. Raises NonFiniteActivation."""
+        found = (self._reduce_fused if self.fused else self._reduce)(block, activations)
+        if not bool(torch.isfinite(found.high).all() & torch.isfinite(found.low).all()):
+            raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
+        self.high = self.high.maximum(found.high.amax(0))
+        self.low = self.low.minimum(found.low.amin(0))
+        for tail, scan in self.tails.items():
+            peaks, positions = (found.high, found.high_at) if tail == "positive" else (-found.low, found.low_at)
+            scan.update(block, activations, peaks, positions, fused=self.fused)
+
+    def _reduce(self, block: Block, activations: Tensor) -> Extremes:
+        flat = activations.flatten(0, 1)  # (B * S, N)
+        if block.uncounted is not None:
+            flat = flat.index_select(0, block.counted_index)  # (T, N)
+        self.moments.update(flat)
+        self.histogram.update(flat)
+        return find_extremes(block, activations)
+
+    def _reduce_fused(self, block: Block, activations: Tensor) -> Extremes:
+        from workers.analysis import kernels
+
+        windows, _, neurons = activations.shape
+        sums = torch.empty(POWERS, neurons, dtype=torch.float64)
+        high, low = torch.empty(2, windows, neurons).unbind()
+        high_at, low_at = torch.empty(2, windows, neurons, dtype=torch.int64).unbind()
+        kernels.reduce_block(
+            activations.numpy(),
+            block.counted.numpy(),
+            BIN_TABLE,
+            sums.numpy(),
+            self.histogram.counts.numpy(),
+            high.numpy(),
+            high_at.numpy(),
+            low.numpy(),
+            low_at.numpy(),
+        )
+        self.moments.add(len(block.counted_index), sums)
+        return Extremes(high, high_at, low, low_at)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        found = {
+            "count": np.array([self.moments.count]),
+            "digits": self.moments.digits.cpu().numpy(),
+            "histogram": self.histogram.counts.to(torch.int32).cpu().numpy(),  # a shard has far fewer tokens
+            "low": self.low.cpu().numpy(),
+            "high": self.high.cpu().numpy(),
+        }
+        for tail, scan in self.tails.items():
+            found |= {f"{tail}/{name}": array for name, array in scan.arrays().items()}
+        return found
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.moments.merge(int(arrays["count"][0]), torch.from_numpy(arrays["digits"]))
+        self.histogram.merge(torch.from_numpy(arrays["histogram"]))
+        self.low = self.low.minimum(torch.from_numpy(arrays["low"]))
+        self.high = self.high.maximum(torch.from_numpy(arrays["high"]))
+        for tail, scan in self.tails.items():
+            scan.merge(_under(f"{tail}/", arrays))
+
+
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """Of each neuron in each window, over the counted tokens: the largest and smallest activation, and where first."""
+
+    high: Tensor  # (B, N) float32
+    high_at: Tensor  # (B, N) int64
+    low: Tensor
+    low_at: Tensor
+
+
+def find_extremes(block: Block, activations: Tensor) -> Extremes:
+    """activations: (B, S, N). NaN in `high` and `low` where a counted activation is NaN."""
+    for_high = for_low = activations
+    if block.uncounted is not None:
+        hidden = block.uncounted[:, :, None]
+        for_high, for_low = activations.masked_fill(hidden, -torch.inf), activations.masked_fill(hidden, torch.inf)
+    # argmax and argmin give the first place of several; amax and amin would not.
+    return Extremes(for_high.amax(1), for_high.argmax(1), for_low.amin(1), for_low.argmin(1))
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,108 @@
+"""What is to be done next for a job. Called after every unit and, by every worker, every few seconds for every job.
+
+So a lost ticket, a dead worker or an API killed before it could send the first ticket are all the same case: a unit
+that is neither done nor in flight, and is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contract.board import Board
+from contract.records import Job, Phase
+from contract.settings import Settings
+from contract.store import Layout, Store
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[str, str, str], None]  # job, unit, priority
+
+
+@dataclass(frozen=True)
+class Step:
+    phase: Phase
+    units: tuple[str, ...]  # that may run now, in their order; done ones left out
+
+
+def next_step(job: Job, done: set[str]) -> Step:
+    """The phase a job is in, by what is done, and its units."""
+    shards, layers = job.progress.shards_total, job.progress.layers_total
+    if "plan" not in done or shards is None or layers is None:
+        return Step("planning", ("plan",))
+    if scans := _left((f"scan:{i}" for i in range(shards)), done):
+        return Step("scanning", scans)
+    if merges := _left((f"merge:{i}" for i in range(layers)), done):
+        return Step("merging", merges)
+    return Step("closing", _left(("close",), done))
+
+
+def _left(units: object, done: set[str]) -> tuple[str, ...]:
+    return tuple(u for u in units if u not in done)  # type: ignore[attr-defined]
+
+
+class Scheduler:
+    def __init__(self, board: Board, store: Store, send: Send, settings: Settings) -> None:
+        self._board = board
+        self._store = store
+        self._send = send
+        self._settings = settings
+
+    def advance(self, job_id: str) -> None:
+        """Sends what is due, or ends the job. Safe to call from anywhere, at any time, any number of times."""
+        job = self._board.get_job(job_id)
+        if job is None or job.is_terminal:
+            return
+        if job.status == "cancelling":
+            self._settle_cancel(job)
+            return
+        done = self._board.done_units(job_id)
+        if "close" in done:
+            self._end(job_id, "succeeded")
+            return
+        step = next_step(job, done)
+        if job.status == "running" and job.phase != step.phase:
+            self._board.set_phase(job_id, step.phase)
+        if not self._fail_if_poisoned(job_id, step.units):
+            self._send_units(job, step.units)
+
+    def advance_all(self) -> None:
+        for job in self._board.active_jobs():
+            self.advance(job)
+
+    def fail(self, job_id: str, code: str, detail: str) -> None:
+        self._end(job_id, "failed", {"code": code, "detail": detail})
+
+    def _send_units(self, job: Job, units: tuple[str, ...]) -> None:
+        """Sends as many as may be in flight. One that cannot be sent is sent again when its deadline has passed."""
+        settings = self._settings
+        # More cannot be claimed than there is room for, and a job may have very many.
+        offered = units[: 4 * settings.shards_in_flight]
+        claimed = self._board.claim_units(
+            job.id, offered, room=settings.shards_in_flight, patience_s=settings.queue_patience_s
+        )
+        for unit in claimed:
+            self._send(job.id, unit, job.request.get("priority", "normal"))
+
+    def _fail_if_poisoned(self, job_id: str, units: tuple[str, ...]) -> bool:
+        """Ends a job one of whose units was begun as often as allowed and is not running now."""
+        attempts = self._board.attempts(job_id)
+        spent = [u for u in units if attempts.get(u, 0) >= self._settings.max_attempts]
+        if not spent or (unit := self._board.first_idle(job_id, spent)) is None:
+            return False
+        why = self._board.last_failure(job_id) or "its worker died each time"
+        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {attempts[unit]} attempts: {why}")
+        return True
+
+    def _settle_cancel(self, job: Job) -> None:
+        if self._board.units_held(job.id) == 0:
+            self._end(job.id, "cancelled")
+
+    def _end(self, job_id: str, status: str, error: dict[str, str] | None = None) -> None:
+        """Removes what the job needed, and the result too unless it succeeded, then ends it."""
+        self._store.delete(Layout.work(job_id))
+        if status != "succeeded":
+            self._store.delete(Layout.result(job_id))
+        if self._board.end_job(job_id, status, error):
+            log.info("job %s %s", job_id, status)

@@ -1,0 +1,141 @@
+"""Runs one unit of a job: takes its lease, calls the analysis step, and says on the board how it went."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from contract.board import Board
+from contract.catalogue import Entry
+from contract.documents import read_documents
+from contract.errors import AnalysisError, Cancelled, ModelLoadError
+from contract.records import Job
+from contract.request import AnalysisRequest
+from contract.settings import Settings
+from contract.store import Layout, Store
+from workers.analysis.model import LoadedModel, ModelShelf
+from workers.analysis.steps import Analysis, close_analysis, merge_layer, plan_analysis, scan_shard
+from workers.lease import HeldLease
+from workers.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished unit changes in its job's record."""
+
+    counter: str = ""
+    tokens: int = 0
+    fields: dict[str, str | int | float] | None = None
+
+
+@dataclass(frozen=True)
+class Runner:
+    """All that a worker process needs to run units."""
+
+    board: Board
+    store: Store
+    shelf: ModelShelf
+    catalogue: dict[str, Entry]
+    scheduler: Scheduler
+    settings: Settings
+    draining: threading.Event  # set when the process is to end: units are given back
+
+    def run(self, job_id: str, unit: str) -> None:
+        """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself."""
+        lease = self.board.begin_unit(job_id, unit, lease_s=self.settings.lease_s)
+        if lease is None:
+            log.info("%s %s: nothing to do", job_id, unit)
+            return
+        try:
+            with HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining) as held:
+                log.info("%s %s: attempt %d", job_id, unit, lease.attempt)
+                done = self._work(job_id, unit, held)
+                self.board.finish_unit(job_id, unit, counter=done.counter, tokens=done.tokens, fields=done.fields or {})
+        except Cancelled:
+            self.board.release_unit(lease, forget_attempt=True)
+            log.info("%s %s: stopped", job_id, unit)
+        except AnalysisError as e:
+            log.warning("%s %s: %s", job_id, unit, e)
+            self.scheduler.fail(job_id, e.code, e.message)
+        except Exception as e:
+            # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
+            log.exception("%s %s: attempt %d failed", job_id, unit, lease.attempt)
+            self.board.note_failure(job_id, unit, f"{type(e).__name__}: {e}")
+            self.board.release_unit(lease)
+        self.scheduler.advance(job_id)
+
+    def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
+        job = self.board.get_job(job_id)
+        if job is None:
+            raise Cancelled
+        kind, _, number = unit.partition(":")
+        analysis, model = self._analysis(job)
+        work: dict[str, Callable[[], Done]] = {
+            "plan": lambda: self._plan(analysis, model, held),
+            "scan": lambda: self._scan(analysis, model, int(number), held),
+            "merge": lambda: self._merge(analysis, model, int(number)),
+            "close": lambda: self._close(analysis, model, job),
+        }
+        return work[kind]()
+
+    def _analysis(self, job: Job) -> tuple[Analysis, LoadedModel]:
+        request = AnalysisRequest.from_dict(job.request)
+        entry, corpus = self.catalogue.get(request.model), self.board.get_corpus(request.corpus)
+        if entry is None:
+            raise ModelLoadError(f"model {request.model!r} is not in this worker's catalogue")
+        if corpus is None:
+            raise AnalysisError(f"corpus {request.corpus!r} was deleted")
+        model = self.shelf.get(entry)
+        analysis = Analysis(
+            request=request,
+            corpus=corpus,
+            card=model.card,
+            store=self.store,
+            work=Layout.work(job.id),
+            result=Layout.result(job.id),
+            lens=Layout.LENS,
+            block_tokens=self.settings.block_tokens,
+            shard_tokens=self.settings.shard_tokens,
+        )
+        return analysis, model
+
+    def _plan(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
+        try:
+            file = self.store.open(Layout.documents(analysis.corpus.id))
+        except FileNotFoundError as e:
+            raise AnalysisError(f"the documents of corpus {analysis.corpus.id!r} are not in the store") from e
+        with file:
+            plan = plan_analysis(analysis, model, read_documents(file), should_stop=held.should_stop)
+        return Done(
+            fields={
+                "shards_total": len(plan.shards),
+                "layers_total": len(analysis.layers),
+                "tokens_total": plan.tokens,
+                "scan_began_at": "@now",
+            }
+        )
+
+    def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
+        tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
+        return Done("shards_done", tokens, {"scan_ended_at": "@now"})
+
+    def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:
+        merge_layer(analysis, model, analysis.layers[ordinal])
+        return Done("layers_done")
+
+    def _close(self, analysis: Analysis, model: LoadedModel, job: Job) -> Done:
+        close_analysis(analysis, model)
+        self._update_card(analysis, job)
+        return Done()
+
+    def _update_card(self, analysis: Analysis, job: Job) -> None:
+        """Notes on the model's card how fast it went, for estimates."""
+        card, total = analysis.card, job.progress.tokens_total
+        speed = job.progress.tokens_per_second if len(analysis.layers) == card.layers else card.tokens_per_second
+        whole = analysis.request.tokens.max_tokens is None and total
+        length = analysis.corpus.characters / total if whole and total else card.characters_per_token
+        self.board.put_card(replace(card, tokens_per_second=speed, characters_per_token=length))
