@@ -137,9 +137,11 @@ def _show_result(client: Client, console: Console, job: JobState) -> None:
     summary = client.summary(job["id"])
     done = f"{summary['neurons']:,} neurons on {summary['tokens']:,} tokens in {_duration_s(job):.1f} s"
     _say(console, f"{done} from submission to result. {summary['dead']:,} of them never fire.\n")
+    neuron = "0/0"
     for report in _choose_neurons(client, job["id"], len(summary["layers"])):
         console.print(neuron_block(report), highlight=False)
-    _say(console, next_steps(client.url, job["id"]))
+        neuron = f"{report['layer']}/{report['neuron']}"
+    _say(console, next_steps(client.url, job["id"], neuron))
 
 
 def _duration_s(job: JobState) -> float:
@@ -171,11 +173,11 @@ def _steady_activation(report: Json) -> float:
     return float(contexts[_STEADY - 1]["activation"]) if len(contexts) >= _STEADY else 0.0
 
 
-def next_steps(url: str, job: str) -> str:
+def next_steps(url: str, job: str, neuron: str) -> str:
     return f"""Go on with `polyseme up` (or `make up`), then:
   curl '{url}/v1/jobs/{job}/summary'
   curl '{url}/v1/jobs/{job}/neurons?sort=-kurtosis&limit=5'
-  curl '{url}/v1/jobs/{job}/neurons/21/783'
+  curl '{url}/v1/jobs/{job}/neurons/{neuron}'
   curl -o result.zip '{url}/v1/jobs/{job}/export?format=parquet'
 and read {url}/docs."""
 

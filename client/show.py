@@ -13,8 +13,8 @@ Json = Mapping[str, Any]
 
 _WEAKEST = 0.08  # of the peak's activation; below it a token is not shaded
 _NEWLINE = "⏎"
-_TOKENS_BEFORE = 12  # of a context, on one line of a terminal
-_TOKENS_AFTER = 6
+_CHARACTERS_BEFORE = 44  # of the peak, so that the peak stays on a line of 80 columns
+_TOKENS_AFTER = 8
 
 
 def neuron_block(report: Json, *, contexts: int = 4) -> RenderableType:
@@ -40,10 +40,19 @@ def context_line(context: Json) -> Text:
     activations: Sequence[float] = context["activations"]
     peak: int = context["peak"]
     line = Text(f"  {context['activation']:7.2f}  ", no_wrap=True, overflow="ellipsis", end="\n")
-    for i in range(max(peak - _TOKENS_BEFORE, 0), min(peak + _TOKENS_AFTER + 1, len(tokens))):
+    for i in range(_first_shown(tokens, peak), min(peak + _TOKENS_AFTER + 1, len(tokens))):
         token = visible(tokens[i])
         line.append(f"⟦{token}⟧" if i == peak else token, shade(activations[i], activations[peak]))
     return line
+
+
+def _first_shown(tokens: Sequence[str], peak: int) -> int:
+    """The earliest token with which the text before the peak still fits."""
+    first, room = peak, _CHARACTERS_BEFORE
+    while first > 0 and len(tokens[first - 1]) <= room:
+        first -= 1
+        room -= len(tokens[first])
+    return first
 
 
 def shade(activation: float, peak: float) -> str:

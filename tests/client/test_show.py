@@ -64,3 +64,12 @@ def test_markup_in_tokens_is_shown_as_it_is() -> None:
 
 def test_control_characters_cannot_reach_the_terminal() -> None:
     assert visible("a\x1b[2Jb\x07\n\tc") == "a·[2Jb·⏎ c"
+
+
+def test_the_peak_of_a_long_context_stays_on_a_narrow_line() -> None:
+    tokens = [" considerable"] * 30 + [" peak"] + [" after"] * 30
+    context = {"tokens": tokens, "activations": [0.0] * 30 + [2.0] + [0.0] * 30, "peak": 30, "activation": 2.0}
+    file = io.StringIO()
+    Console(file=file, width=80).print(context_line(context))
+    assert file.getvalue().count("\n") == 1
+    assert file.getvalue().startswith("     2.00   considerable considerable considerable⟦ peak⟧ after")
