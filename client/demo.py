@@ -20,6 +20,7 @@ from client.progress import job_progress
 from client.show import neuron_block, top_contexts
 from client.stack import Options
 
+_PROBE_S = 3.0  # for an answer from what may be no service of ours
 _STACK_S = 240.0  # from the start of the stack to a described model
 _REQUEST = {"model": samples.MODEL_ID, "corpus": {"id": samples.CORPUS_ID}}
 _DEPTHS = (0.1, 0.6, 0.7, 0.8)  # of the model: where the shown neurons are
@@ -34,7 +35,7 @@ def run_demo(options: Options, console: Console) -> None:
     samples.corpus_texts()
     with Client(options.url) as client, _running_stack(client, options, console) as is_up:
         try:
-            model = _await_model(client, is_up)
+            model = _await_model(options.url, is_up)
             _say(console, f"Model {model['id']}: {model['layers']} layers of {model['neurons']:,} MLP neurons.")
             corpus = samples.upload_corpus(client)
             _say(
@@ -80,22 +81,23 @@ def _up_command(options: Options) -> list[str]:
 def _answers(url: str) -> bool:
     """Whether a service of ours is there. Anything else that has the port is for `up` to complain about."""
     try:
-        with Client(url, timeout_s=5.0) as client:
+        with Client(url, timeout_s=_PROBE_S) as client:
             next(client.models(), None)
     except (ClientError, ValueError, KeyError, TypeError):
         return False
     return True
 
 
-def _await_model(client: Client, is_up: Callable[[], bool]) -> Json:
+def _await_model(url: str, is_up: Callable[[], bool]) -> Json:
     """Waits for the API, then for a worker to have described the sample model."""
     deadline = time.monotonic() + _STACK_S
-    while time.monotonic() < deadline:
-        if not is_up():
-            raise CommandError("The stack ended before the demo began; it says why above.")
-        if model := _described_model(client):
-            return model
-        time.sleep(0.25)
+    with Client(url, timeout_s=_PROBE_S) as client:
+        while time.monotonic() < deadline:
+            if not is_up():
+                raise CommandError("The stack ended before the demo began; it says why above.")
+            if model := _described_model(client):
+                return model
+            time.sleep(0.25)
     raise CommandError(f"No worker described the model {samples.MODEL_ID} within {_STACK_S:.0f} s.")
 
 

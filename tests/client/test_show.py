@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from client.show import context_line, neuron_block, shade, visible
 from tests.client.wire import neuron_report
@@ -70,6 +70,6 @@ def test_the_peak_of_a_long_context_stays_on_a_narrow_line() -> None:
     tokens = [" considerable"] * 30 + [" peak"] + [" after"] * 30
     context = {"tokens": tokens, "activations": [0.0] * 30 + [2.0] + [0.0] * 30, "peak": 30, "activation": 2.0}
     file = io.StringIO()
-    Console(file=file, width=80).print(context_line(context))
+    Console(file=file, width=80).print(Group(context_line(context)))
     assert file.getvalue().count("\n") == 1
     assert file.getvalue().startswith("     2.00   considerable considerable considerable⟦ peak⟧ after")

@@ -44,6 +44,7 @@ class LoadedModel:
     norm: nn.Module | None  # before the unembedding; None for encoders, and where there is none
     unembedding: Tensor | None  # (vocabulary, hidden); None for encoders
     tokenizer: Any
+    vocabulary: list[str]  # the text of each token id
     device: torch.device
     dtype: torch.dtype
     weights_sha256: str  # over every parameter as loaded: name, dtype, shape, bytes
@@ -266,6 +267,7 @@ def _load(opened: _Opened, device: torch.device, dtype: torch.dtype) -> LoadedMo
         norm=parts.norm,
         unembedding=parts.unembedding,
         tokenizer=tokenizer,
+        vocabulary=framing.vocabulary(tokenizer, card.vocabulary),
         device=device,
         dtype=dtype,
         weights_sha256=weights_sha256,

@@ -28,7 +28,7 @@ from contract.store import Store
 from workers.analysis.bands import inner_edges
 from workers.analysis.capture import run_block
 from workers.analysis.contexts import build_table, choose_contexts, join_tables, near_tokens, rank_candidates
-from workers.analysis.framing import Framing, frame, tokenize, vocabulary
+from workers.analysis.framing import Framing, frame, tokenize
 from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
@@ -242,7 +242,7 @@ def _layer_result(analysis: Analysis, model: LoadedModel, plan: Plan, layer: int
         near_duplicates=choices["positive"].near_duplicates,
         peak_tokens=count_peak_tokens(table, len(neurons)),
         lens=_lens(analysis, model, layer),
-        vocabulary=vocabulary(model.tokenizer, analysis.card.vocabulary),
+        vocabulary=model.vocabulary,
     )
 
 
@@ -276,7 +276,7 @@ def close_analysis(analysis: Analysis, model: LoadedModel) -> None:
     plan = read_plan(analysis.store, analysis.work)
     layers = [read_scalars(analysis.store, _scalars_file(analysis, layer)) for layer in analysis.layers]
     neurons = write_neurons(analysis.store, analysis.result, layers)
-    write_vocabulary(analysis.store, analysis.result, vocabulary(model.tokenizer, analysis.card.vocabulary))
+    write_vocabulary(analysis.store, analysis.result, model.vocabulary)
     write_summary(analysis.store, analysis.result, summarise(neurons, plan))
     write_json(analysis.store, f"{analysis.result}/{MANIFEST}", describe_analysis(analysis, model, plan))
 
