@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from contract.board import Board
 from contract.catalogue import Entry
 from contract.documents import read_documents
-from contract.errors import AnalysisError, Cancelled, ModelLoadError
+from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
 from contract.records import Job
 from contract.request import AnalysisRequest
 from contract.settings import Settings
@@ -58,7 +58,8 @@ class Runner:
         except Cancelled:
             self.board.release_unit(lease, forget_attempt=True)
             log.info("%s %s: stopped", job_id, unit)
-        except AnalysisError as e:
+        except (AnalysisError, InvalidRequest) as e:
+            # Another attempt would end the same way.
             log.warning("%s %s: %s", job_id, unit, e)
             self.scheduler.fail(job_id, e.code, e.message)
         except Exception as e:

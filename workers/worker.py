@@ -8,13 +8,14 @@ import socket
 import threading
 from pathlib import Path
 
+import numba
 import redis
 import torch
 from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
 
-from contract.board import Board
+from contract.board import Board, worker_name
 from contract.catalogue import Entry, load_catalogue
 from contract.queue import RUN_UNIT, connect_queue, send_unit
 from contract.settings import Settings
@@ -32,6 +33,8 @@ def run_worker(settings: Settings) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    # The kernels share the cores that torch was given.
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)
@@ -82,7 +85,7 @@ class _Ticker(threading.Thread):
         self._board = board
         self._scheduler = scheduler
         self._draining = draining
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = worker_name(os.getpid())
 
     def run(self) -> None:
         while True:

@@ -1,0 +1,95 @@
+"""The whole service in its own processes: Redis, gunicorn and workers under `polyseme up`, with a tiny model."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from client.api import Client
+from tests.tiny_models import save_model
+
+MODEL = "tiny"
+
+
+@dataclass(frozen=True)
+class Stack:
+    url: str
+    data: Path
+
+    def worker_pids(self) -> list[int]:
+        """The workers of this stack that run now."""
+        return sorted(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and self._is_worker(p))
+
+    def _is_worker(self, process: Path) -> bool:
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            environ = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return b"workers" in command and f"POLYSEME_STORE={self.data.resolve()}/store".encode() in environ
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def running_stack(data: Path, *, workers: int, **settings: object) -> Iterator[Stack]:
+    """`polyseme up` on a free port until the block ends. `settings`: fields of contract.settings.Settings."""
+    port = free_port()
+    environ = dict(os.environ) | {f"POLYSEME_{k.upper()}": str(v) for k, v in settings.items()}
+    environ["OMP_NUM_THREADS"] = "1"
+    command = [sys.executable, "-m", "client.cli", "up", "--port", str(port), "--data", str(data)]
+    command += ["--workers", str(workers)]
+    with open(data / "up.log", "wb") as log, subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process:
+        try:
+            _await_ready(data / "up.log", process)
+            yield Stack(f"http://127.0.0.1:{port}", data)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _await_ready(log: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if re.search(r"(?m)^Ready:", log.read_text()):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise AssertionError(f"the stack is not ready:\n{log.read_text()}")
+
+
+def prepare_data(folder: Path, *, layers: int = 3) -> Path:
+    """A data folder whose catalogue lists a tiny model."""
+    folder.mkdir(parents=True)
+    entry = save_model("llama", folder / "model", num_hidden_layers=layers)
+    (folder / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    data = prepare_data(tmp_path_factory.mktemp("stack") / "data")
+    with running_stack(data, workers=2, shard_tokens=2000, lease_s=4) as found:
+        yield found
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with Client(stack.url) as found:
+        yield found

@@ -1,0 +1,158 @@
+"""A job from POST to its last page, on a real Redis, gunicorn and workers: quiet, shared out, killed, cancelled."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.api import Client, Problem
+from tests.factories import make_texts
+from tests.journeys.conftest import MODEL, Stack, prepare_data, running_stack
+
+REQUEST: dict[str, Any] = {"model": MODEL, "contexts": {"window": 32, "top_k": 8, "tails": "both"}}
+
+
+def register(client: Client, name: str, texts: list[str]) -> dict[str, Any]:
+    lines = (json.dumps({"text": t}).encode() + b"\n" for t in texts)
+    return client.add_corpus(lines, name=name)
+
+
+def submit(client: Client, corpus: str, **changes: Any) -> str:
+    return str(client.submit(REQUEST | {"corpus": {"id": corpus}} | changes)["id"])
+
+
+def digests(stack: Stack, job: str) -> dict[str, str]:
+    folder = stack.data / "store/results" / job
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_a_job_is_polled_to_its_end_and_paged_to_its_last_neuron(client: Client) -> None:
+    corpus = register(client, "journey", [*make_texts(200, seed=1), make_texts(1, seed=1)[0]])
+    assert (corpus["documents"], corpus["duplicates_dropped"]) == (200, 1)
+
+    job = client.wait(submit(client, "journey"))
+
+    assert job["status"] == "succeeded", job["error"]
+    assert job["progress"]["fraction"] == 1
+    assert job["progress"]["shards"]["total"] > 1
+    rows = list(client.neurons(job["id"], limit=50))
+    assert [(r["layer"], r["neuron"]) for r in rows] == [(layer, n) for layer in range(3) for n in range(48)]
+    report = client.report(job["id"], 2, 47)
+    top = [c["activation"] for c in report["contexts"] if c["tail"] == "positive" and c["sample"] == "top"]
+    assert top == sorted(top, reverse=True)
+    assert top[0] == rows[-1]["max"] == report["stats"]["max"]
+    assert client.summary(job["id"])["neurons"] == len(rows)
+
+
+def test_every_context_points_at_its_peak_token_in_its_document(client: Client) -> None:
+    texts = [f"{t} — café {i} 🙂 naïve" for i, t in enumerate(make_texts(60, seed=2))]
+    register(client, "offsets", texts)
+
+    job = client.wait(submit(client, "offsets"))
+
+    for row in client.neurons(job["id"], layer="1", limit=48):
+        for context in client.report(job["id"], 1, row["neuron"])["contexts"]:
+            start, end = context["char_span"]
+            token = context["tokens"][context["peak"]]
+            if "�" not in token:
+                assert texts[context["document"]][start:end] == token
+
+
+def test_exports_hold_what_the_pages_show(client: Client) -> None:
+    register(client, "export", make_texts(80, seed=3))
+    job = client.wait(submit(client, "export"))["id"]
+    parquet, lines = io.BytesIO(), io.BytesIO()
+
+    client.export(job, "parquet", parquet)
+    client.export(job, "ndjson", lines)
+
+    names = zipfile.ZipFile(parquet).namelist()
+    assert {"manifest.json", "neurons.parquet", "reports/layer-002.parquet"} <= {
+        n.split("/", 1)[-1] for n in names
+    } | set(names)
+    reports = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert len(reports) == 144
+    shown = client.report(job, 0, 5)
+    assert reports[5]["contexts"] == shown["contexts"]
+
+
+def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, tmp_path: Path) -> None:
+    register(client, "bytes", make_texts(300, seed=4))
+    job = client.wait(submit(client, "bytes"))["id"]
+
+    data = prepare_data(tmp_path / "data")
+    with running_stack(data, workers=1, shard_tokens=10**8) as other, Client(other.url) as alone:
+        register(alone, "bytes", make_texts(300, seed=4))
+        single = alone.wait(submit(alone, "bytes"))["id"]
+        wanted = digests(other, single)
+
+    assert wanted
+    found = digests(stack, job)
+    # The manifest names where the model's files are, which differs between the two.
+    assert {n: d for n, d in found.items() if n != "manifest.json"} == {
+        n: d for n, d in wanted.items() if n != "manifest.json"
+    }
+
+
+def test_a_killed_worker_costs_time_but_no_byte(client: Client, stack: Stack) -> None:
+    register(client, "kill", make_texts(1500, seed=5))
+    quiet = client.wait(submit(client, "kill"))["id"]
+
+    job = submit(client, "kill")
+    while client.job(job)["status"] == "queued":
+        time.sleep(0.02)
+    time.sleep(0.3)
+    victims = stack.worker_pids()
+    os.kill(victims[0], signal.SIGKILL)
+    ended = client.wait(job)
+
+    assert ended["status"] == "succeeded", ended["error"]
+    assert digests(stack, job) == digests(stack, quiet)
+
+
+def test_a_cancelled_job_leaves_nothing_but_its_record(client: Client, stack: Stack) -> None:
+    register(client, "cancel", make_texts(3000, seed=6))
+    job = submit(client, "cancel")
+    while client.job(job)["status"] == "queued":
+        time.sleep(0.02)
+
+    client.cancel(job)
+    ended = client.wait(job)
+
+    assert ended["status"] == "cancelled"
+    assert not (stack.data / "store/work" / job).exists()
+    assert not (stack.data / "store/results" / job).exists()
+    client.delete(job)
+    with pytest.raises(Problem) as gone:
+        client.job(job)
+    assert gone.value.status == 404
+
+
+def test_a_conditional_poll_of_a_finished_job_is_not_modified(client: Client, stack: Stack) -> None:
+    register(client, "etag", make_texts(40, seed=8))
+    job = client.wait(submit(client, "etag"))["id"]
+    first = httpx.get(f"{stack.url}/v1/jobs/{job}")
+
+    second = httpx.get(f"{stack.url}/v1/jobs/{job}", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (first.status_code, second.status_code) == (200, 304)
+
+
+def test_a_submit_that_waits_gets_the_ended_job(stack: Stack) -> None:
+    request = REQUEST | {"corpus": {"texts": make_texts(30, seed=9)}}
+
+    answer = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Prefer": "wait=30"}, timeout=60)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "succeeded"
