@@ -1,5 +1,9 @@
 """How `polyseme up` runs gunicorn: one process, since one machine has one client or few, and threads for the polls."""
 
+import os
+import shutil
+from pathlib import Path
+
 wsgi_app = "service.wsgi:app"
 worker_class = "gthread"
 workers = 1
@@ -8,3 +12,9 @@ timeout = 60  # seconds without a heartbeat of the process, not of a request
 graceful_timeout = 10
 keepalive = 15
 control_socket_disable = True
+
+
+def on_starting(server):  # type: ignore[no-untyped-def]
+    """Counters of an earlier run would be added to this one's."""
+    cache = Path(os.environ.get("POLYSEME_CACHE", "polyseme-data/cache"))
+    shutil.rmtree(cache / "metrics", ignore_errors=True)

@@ -11,8 +11,9 @@ from contract.results import BINS
 from contract.selection import resolve_layers, resolve_neurons
 
 ASSUMED_CHARACTERS_PER_TOKEN = 4.0  # English prose under most byte-pair vocabularies
-_ENTRY_BYTES = 24  # of one kept context: value, document, window, position, band
-_MOMENTS_BYTES = 64  # of one neuron
+_ENTRY_BYTES = 32  # of one kept context, without what is shown of it, in float16
+_SPARE = 1.25  # contexts kept to replace near-duplicates
+_MOMENTS_BYTES = 256  # of one neuron
 
 
 @dataclass(frozen=True)
@@ -87,5 +88,7 @@ def _adds_bos(request: AnalysisRequest, card: ModelCard) -> bool:
 
 
 def _bytes_per_neuron(request: AnalysisRequest) -> int:
-    kept = request.contexts.top_k + request.contexts.sampled
-    return BINS * 8 + _MOMENTS_BYTES + len(request.tails) * kept * _ENTRY_BYTES
+    contexts = request.contexts
+    kept = round((contexts.top_k + contexts.sampled) * (_SPARE if contexts.near_duplicates == "drop" else 1))
+    entry = _ENTRY_BYTES + 2 * contexts.display_tokens
+    return BINS * 8 + _MOMENTS_BYTES + len(request.tails) * kept * entry

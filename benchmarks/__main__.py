@@ -1,0 +1,31 @@
+"""`python -m benchmarks [speed|memory|api] [options]`: prints Markdown. Without a name, all three one after another."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import api, memory, speed
+from benchmarks.machine import describe_machine
+
+_BENCHMARKS = {"speed": speed, "memory": memory, "api": api}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser, given = _make_parser(), arguments
+    options = parser.parse_args(given)
+    chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _BENCHMARKS]
+    print(describe_machine(), end="\n\n", flush=True)
+    for each in chosen:
+        print(_BENCHMARKS[each.benchmark].run(each), end="\n\n", flush=True)
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    named = parser.add_subparsers(dest="benchmark", metavar="speed|memory|api")
+    for name, module in _BENCHMARKS.items():
+        module.add_options(named.add_parser(name, description=module.__doc__, help=module.__doc__.splitlines()[0]))
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""How soon the API answers while a worker is at work.
+
+The whole service runs under `polyseme up` in a folder of its own: Redis, the API as it is shipped and one worker of one
+thread. A first job, over HTTP like everything here, makes a result of all 46,080 neurons; a second keeps the worker
+busy while another process polls it, lists neurons and reads reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.corpora import take_texts
+from benchmarks.load import Answers, Load, put_load
+from benchmarks.markdown import quantile, table
+from client import samples
+from client.api import Client, ClientError, JobState
+from client.errors import CommandError
+from service.schemas.requests import COLUMNS
+
+HOST = "127.0.0.1"
+CORPUS = "benchmark"
+START_S = 180.0  # for the stack; the model may have to be converted
+PAGE = 100
+SEED = 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", type=int, default=20_000, help="of the job whose result is read")
+    parser.add_argument("--busy-tokens", type=int, default=400_000, help="of the job that runs meanwhile")
+    parser.add_argument("--rate", type=float, default=200.0, help="polls a second")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of polling")
+    parser.add_argument("--connections", type=int, default=16, help="that poll")
+    parser.add_argument("--reads", type=int, default=1000, help="pages, and whole reports")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("polyseme-data"),
+        help="a data folder, of which the converted model and the logit lens are used; otherwise they are made",
+    )
+
+
+def run(options: argparse.Namespace) -> str:
+    with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
+        data = _prepare_data(Path(name) / "data", options.data)
+        with _running_stack(data) as port, Client(f"http://{HOST}:{port}") as client:
+            client.add_corpus(_lines(options.busy_tokens), name=CORPUS)
+            done = client.wait(_submit(client, options.tokens)["id"])
+            if done["status"] != "succeeded":
+                raise CommandError(f"The job {done['status']}: {done['error']}")
+            busy = _start_busy(client, options.busy_tokens)
+            rows = _measure(client, port, done["id"], busy["id"], options)
+            after = client.job(busy["id"])
+            client.cancel(busy["id"])
+            neurons = client.summary(done["id"])["neurons"]
+    return _report(rows, neurons, busy, after, options)
+
+
+# The service
+
+
+def _prepare_data(data: Path, source: Path) -> Path:
+    """A data folder with links to what another has already made of the model."""
+    for name in ("cache/models", "store/lens"):
+        (data / name).parent.mkdir(parents=True)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, data / name, copy_function=_link)
+    return data
+
+
+def _link(source: str, target: str) -> None:
+    # Files there are never changed in place, only added and removed.
+    os.symlink(os.path.abspath(source), target)
+
+
+@contextmanager
+def _running_stack(data: Path) -> Iterator[int]:
+    """`polyseme up` until the block ends. Gives its port."""
+    port = _free_port()
+    command = [sys.executable, "-m", "client.cli", "up", "--host", HOST, "--port", str(port), "--data", str(data)]
+    environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with (
+        open(data / "up.log", "wb") as log,
+        subprocess.Popen([*command, "--sample"], env=environ, stdout=log, stderr=log) as process,
+    ):
+        try:
+            _await_model(port, process, data / "up.log")
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind((HOST, 0))
+        return int(s.getsockname()[1])
+
+
+def _await_model(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    with Client(f"http://{HOST}:{port}") as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            if _is_ready(client):
+                return
+            time.sleep(0.25)
+    raise CommandError(f"The service is not ready:\n{log.read_text(encoding='utf-8')}")
+
+
+def _is_ready(client: Client) -> bool:
+    try:
+        states = [m["state"] for m in client.models() if m["id"] == samples.MODEL_ID]
+        return bool(client.readiness()["workers"]) and states == ["ready"]
+    except ClientError:
+        return False
+
+
+def _lines(tokens: int) -> Iterator[bytes]:
+    for text in take_texts(tokens):
+        yield json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"
+
+
+def _submit(client: Client, tokens: int) -> JobState:
+    return client.submit(
+        {"model": samples.MODEL_ID, "corpus": {"id": CORPUS}, "tokens": {"max_tokens": tokens}},
+    )
+
+
+def _start_busy(client: Client, tokens: int) -> JobState:
+    """A job that has begun to scan."""
+    job = _submit(client, tokens)
+    while job["phase"] != "scanning":
+        if job["status"] not in ("queued", "running"):
+            raise CommandError(f"The job {job['status']}: {job['error']}")
+        time.sleep(0.25)
+        job = client.job(job["id"])
+    return job
+
+
+# The loads
+
+
+def _measure(client: Client, port: int, done: str, busy: str, options: argparse.Namespace) -> list[list[str]]:
+    base = Load(HOST, port, [f"/v1/jobs/{busy}"], options.connections, options.connections)
+    put_load(base)  # the first request of each thread of the API makes its connection to Redis
+    polls = replace(base, requests=int(options.rate * options.seconds), rate=options.rate)
+    pages = [f"/v1/jobs/{done}/neurons?limit={PAGE}&sort={way}{c}" for way in ("", "-") for c in COLUMNS]
+    reports = _report_paths(client, done, options.reads)
+    one = replace(base, connections=1)
+    return [
+        _row(f"polls, {options.rate:g}/s asked for", put_load(polls)),
+        _row(f"pages of {PAGE}, a sort order's first", put_load(replace(one, paths=pages, requests=len(pages)))),
+        _row(
+            f"pages of {PAGE}, any sort order", put_load(replace(one, paths=_shuffled(pages), requests=options.reads))
+        ),
+        _row("whole reports", put_load(replace(one, paths=reports, requests=options.reads))),
+    ]
+
+
+def _shuffled(paths: list[str]) -> list[str]:
+    return random.Random(SEED).sample(paths, len(paths))
+
+
+def _report_paths(client: Client, job: str, count: int) -> list[str]:
+    """Neurons drawn from the whole model."""
+    model: Any = next(m for m in client.models() if m["id"] == samples.MODEL_ID)
+    rng = random.Random(SEED)
+    draw: Callable[[int], int] = rng.randrange
+    return [f"/v1/jobs/{job}/neurons/{draw(model['layers'])}/{draw(model['neurons'])}" for _ in range(count)]
+
+
+# The report
+
+
+def _row(name: str, answers: Answers) -> list[str]:
+    count = len(answers.ms)
+    times = [f"{quantile(answers.ms, share):.1f}" for share in (0.5, 0.99, 1.0)]
+    size = f"{answers.size / max(count, 1) / 1024:.1f}"
+    others = ", ".join(f"{n} x {status}" for status, n in answers.others.items()) or "none"
+    return [name, f"{count:,}", f"{count / answers.seconds:.0f}", *times, size, others]
+
+
+def _report(rows: list[list[str]], neurons: int, busy: JobState, after: JobState, options: argparse.Namespace) -> str:
+    done = after["progress"]["tokens_done"] - busy["progress"]["tokens_done"]
+    return "\n\n".join(
+        [
+            "## API",
+            f"One gunicorn process as `polyseme up` starts it, one worker of one thread, all on this machine with the "
+            f"load. The result has {neurons:,} neurons of {options.tokens:,} tokens. Polls come over "
+            f"{options.connections} connections and count from when they were due; pages and reports come one after "
+            f"another. Meanwhile the worker scanned {done:,} tokens; its job was {after['status']} in phase "
+            f"{after['phase']} at the end.",
+            table(["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "KiB each", "other answers"], rows),
+        ]
+    )

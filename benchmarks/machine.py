@@ -1,0 +1,28 @@
+"""The machine that a figure comes from, in a line."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe_machine() -> str:
+    load = " ".join(f"{n:.2f}" for n in os.getloadavg())
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numba"))
+    return (
+        f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, {_memory_gb():.0f} GB; load average at the start {load}; "
+        f"Python {platform.python_version()}, {packages}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    )
+
+
+def _cpu_name() -> str:
+    found = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return found[1] if found else platform.machine()
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

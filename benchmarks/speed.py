@@ -1,0 +1,297 @@
+"""What an analysis costs beside the bare forward pass of the same model over the same windows.
+
+Each block of the plan is run three ways in turn, in another order from block to block, so that what else the machine
+does falls on all of them: the model's body alone, the scan (the body with everything that is kept of each neuron), and
+the body with the language-model head. Afterwards a whole analysis of the same texts is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import numba
+import torch
+
+from benchmarks.corpora import take_texts
+from benchmarks.markdown import quantile, table
+from client import samples
+from contract.catalogue import Entry
+from contract.documents import write_documents
+from contract.request import AnalysisRequest
+from contract.store import Store
+from workers.analysis import steps
+from workers.analysis.capture import run_block
+from workers.analysis.framing import frame
+from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.partial import read_arrays
+from workers.analysis.plan import Plan, windows_file
+from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
+from workers.analysis.scan import Block, LayerScan
+from workers.analysis.steps import Analysis, plan_analysis
+from workers.analysis.windows import read_blocks
+
+WARM_BLOCKS = 2  # run before anything is timed: the kernels compile at their first call
+
+Way = Callable[[Block], None]
+
+
+@dataclass
+class Times:
+    """Seconds of each block, by the way it was run."""
+
+    body: list[float] = field(default_factory=list)
+    scan: list[float] = field(default_factory=list)
+    causal: list[float] = field(default_factory=list)  # the body and the head
+
+
+@dataclass
+class Whole:
+    """Seconds of a whole analysis."""
+
+    total_s: float
+    lens_s: float  # of them in the logit lens, which a model's first analysis makes and the store keeps
+    phases: dict[str, float]  # the rest of them, by the progress it reported
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", type=int, default=20_000, help="tokens to run")
+    parser.add_argument("--layers", default="all", help='"all", or ranges such as "0-3,14"')
+    parser.add_argument("--tails", default="positive", help="positive, negative or both")
+    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+
+
+def run(options: argparse.Namespace) -> str:
+    _set_threads(options.threads)
+    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
+    model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+    request, texts = make_request(options), take_texts(options.tokens)
+    with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
+        analysis, plan = _plan(model, request, texts, Path(folder) / "paired")
+        times = _time_ways(analysis, model, plan)
+        whole = _time_whole(model, request, texts, Path(folder) / "whole")
+        body_after_s = sum(_time_body(analysis, model, plan))
+    return _report(analysis, model, plan, times, whole, body_after_s)
+
+
+def make_request(options: argparse.Namespace) -> AnalysisRequest:
+    """Defaults but for what the options say."""
+    data = {
+        "model": samples.MODEL_ID,
+        "corpus": {"id": "benchmark"},
+        "neurons": {"layers": options.layers},
+        "contexts": {"tails": options.tails},
+        "tokens": {"max_tokens": options.tokens},
+    }
+    return AnalysisRequest.from_dict(data)
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> tuple[Analysis, Plan]:
+    store, limits = Store(str(folder)), Limits()
+    with store.writing("documents.parquet") as f:
+        corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
+    sizes = limits.block_tokens, limits.shard_tokens
+    analysis = Analysis(request, corpus, model.card, store, "work", "result", "lens", *sizes)
+    return analysis, plan_analysis(analysis, model, texts)
+
+
+# The three ways
+
+
+def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan) -> Times:
+    ways = {"body": _body(model), "scan": _scan(analysis, model), "causal": _causal(model)}
+    times, names = Times(), list(ways)
+    for number, block in enumerate(_blocks(analysis, model, plan, extra=WARM_BLOCKS)):
+        for name in names:
+            seconds = _timed(model, ways[name], block)
+            if number >= WARM_BLOCKS:
+                getattr(times, name).append(seconds)
+        names = names[1:] + names[:1]
+        if number + 1 == WARM_BLOCKS:
+            # Fresh lists, since filling empty ones is part of the work.
+            ways["scan"] = _scan(analysis, model)
+    return times
+
+
+def _time_body(analysis: Analysis, model: LoadedModel, plan: Plan) -> list[float]:
+    return [_timed(model, _body(model), block) for block in _blocks(analysis, model, plan)]
+
+
+def _timed(model: LoadedModel, way: Way, block: Block) -> float:
+    began = time.perf_counter()
+    with torch.inference_mode():
+        way(block)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.perf_counter() - began
+
+
+def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan, *, extra: int = 0) -> Iterator[Block]:
+    """All blocks of the plan, after the first `extra` of them once more."""
+    pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
+    for skipped, wanted in ((extra, extra), (0, None)):
+        row = 0
+        for shard in range(len(plan.shards)):
+            with analysis.store.open(windows_file(analysis.work, shard)) as f:
+                for windows in read_blocks(f):
+                    if wanted is not None and skipped == 0:
+                        break
+                    yield Block(windows, row, pad, model.device)
+                    row += len(windows)
+                    skipped -= 1
+
+
+def _body(model: LoadedModel) -> Way:
+    return lambda block: model.body(input_ids=block.ids, use_cache=False)
+
+
+def _causal(model: LoadedModel) -> Way:
+    """What the model with its language-model head computes: this head is the unembedding, without a bias."""
+    unembedding = model.unembedding
+    assert unembedding is not None
+
+    def run_with_head(block: Block) -> None:
+        hidden = model.body(input_ids=block.ids, use_cache=False).last_hidden_state  # (B, S, hidden)
+        _ = hidden @ unembedding.T  # (B, S, vocabulary)
+
+    return run_with_head
+
+
+def _scan(analysis: Analysis, model: LoadedModel) -> Way:
+    scans = {layer: _new_scan(analysis, model, layer) for layer in analysis.layers}
+
+    def scan_block(block: Block) -> None:
+        run_block(
+            model,
+            block.ids,
+            None,
+            analysis.layers,
+            lambda layer, activations: scans[layer].update(block, activations.float().contiguous()),
+        )
+
+    return scan_block
+
+
+def _new_scan(analysis: Analysis, model: LoadedModel, layer: int) -> LayerScan:
+    edges = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
+    wanted = {tail: edges[tail] for tail in analysis.request.tails}
+    return LayerScan(len(analysis.neurons), wanted, analysis.sizes, model.device)
+
+
+# The whole analysis
+
+
+def _time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
+    clock = _PhaseClock()
+    with _timed_lens() as lens:
+        began = time.perf_counter()
+        run_analysis(model, request, texts, folder, on_progress=clock)
+        total_s = time.perf_counter() - began
+    if not lens:
+        raise RuntimeError("the analysis made no logit lens through workers.analysis.steps.logit_lens")
+    phases = clock.end()
+    phases["merging"] -= sum(lens)
+    return Whole(total_s, sum(lens), phases)
+
+
+@contextmanager
+def _timed_lens() -> Iterator[list[float]]:
+    """Gives the seconds of each logit lens made until the block ends."""
+    seconds: list[float] = []
+    make = steps.logit_lens
+
+    def timed(*arguments: object) -> object:
+        began = time.perf_counter()
+        found = make(*arguments)  # type: ignore[arg-type]
+        seconds.append(time.perf_counter() - began)
+        return found
+
+    with patch.object(steps, "logit_lens", timed):
+        yield seconds
+
+
+class _PhaseClock:
+    """Takes `run_analysis`' progress and puts the time before each report to a phase.
+
+    The windows are reported before the calibration, so what lies between them and the first scanned block is planning,
+    with one block too many.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._phases: dict[str, float] = {"planning": 0.0, "scanning": 0.0, "merging": 0.0}
+        self._before = "planning"
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        # The first report of a phase comes at the end of its first step.
+        self._put(self._before if phase == "scanning" and self._before == "planning" else phase)
+        self._before = phase
+
+    def end(self) -> dict[str, float]:
+        """Seconds by phase; "closing" is what came after the last report."""
+        self._put("closing")
+        return self._phases
+
+    def _put(self, phase: str) -> None:
+        now = time.perf_counter()
+        self._phases[phase] = self._phases.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+# The report
+
+
+def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, whole: Whole, body_after_s: float) -> str:
+    body, scan, causal = sum(times.body), sum(times.scan), sum(times.causal)
+    steady = whole.total_s - whole.lens_s
+    reference = (body + body_after_s) / 2
+    rows = [
+        _row("the body alone", body, body, plan),
+        _row("the scan: the body, and all that is kept", scan, body, plan),
+        _row("the body and the language-model head", causal, body, plan),
+        _row("the body alone, after the whole analysis", body_after_s, body, plan),
+        _row("a whole analysis, logit lens in the store", steady, reference, plan),
+        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, reference, plan),
+    ]
+    parts = [f"{name} {seconds:.1f} s" for name, seconds in whole.phases.items()]
+    neurons = len(analysis.layers) * len(analysis.neurons)
+    return "\n\n".join(
+        [
+            "## Speed",
+            f"{samples.MODEL_ID}, {model.dtype} on {model.device}, {torch.get_num_threads()} threads (kernels: "
+            f"{numba.get_num_threads()}); {neurons:,} neurons, tails {', '.join(analysis.request.tails)}, top "
+            f"{analysis.request.contexts.top_k} and a sample of {analysis.request.contexts.sampled}; {plan.tokens:,} "
+            f"tokens in {plan.windows:,} windows and {len(times.body):,} blocks.",
+            table(["", "seconds", "tokens/s", "times the body"], rows),
+            f"Of each block: {_spread(times.scan, times.body, 'scan/body')}; "
+            f"{_spread(times.scan, times.causal, 'scan/(body and head)')}; "
+            f"{_spread(times.causal, times.body, '(body and head)/body')}.",
+            f"The whole analysis: {', '.join(parts)}, and {whole.lens_s:.1f} s of logit lens, once a model. It is set "
+            f"against the mean of the body's times before and after it, {reference:.1f} s.",
+        ]
+    )
+
+
+def _row(name: str, seconds: float, body_s: float, plan: Plan) -> list[str]:
+    return [name, f"{seconds:.2f}", f"{plan.tokens / seconds:,.0f}", f"{seconds / body_s:.3f}"]
+
+
+def _spread(these: list[float], those: list[float], name: str) -> str:
+    ratios = [a / b for a, b in zip(these, those, strict=True)]
+    low, middle, high = (quantile(ratios, share) for share in (0.25, 0.5, 0.75))
+    return f"{name} median {middle:.3f}, quartiles {low:.3f} and {high:.3f}"

@@ -1,0 +1,78 @@
+"""Windows, blocks and activations for tests of the scan: small, random, and the same for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.analysis.scan import Block
+from workers.analysis.windows import Window, Windows, pack, unpack
+
+LETTERS = 1000  # what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
+
+
+def make_window(
+    number: int,
+    ids: Sequence[int],
+    *,
+    documents: int | Sequence[int] = 0,
+    counted: Sequence[bool] | None = None,
+    starts: Sequence[int] | None = None,
+) -> Window:
+    """A window whose tokens are a character each unless `starts` says otherwise."""
+    size = len(ids)
+    first = np.arange(size, dtype=np.int32) if starts is None else np.array(starts, np.int32)
+    return Window(
+        number=number,
+        ids=np.array(ids, np.int32),
+        documents=np.array([documents] * size if isinstance(documents, int) else documents, np.int32),
+        starts=first,
+        ends=first + 1,
+        counted=np.ones(size, bool) if counted is None else np.array(counted, bool),
+    )
+
+
+def make_windows(windows: Sequence[Window]) -> Windows:
+    return unpack(pack(windows))
+
+
+def random_window(rng: np.random.Generator, number: int, *, longest: int = 12) -> Window:
+    """One to three documents in a row, a fifth of the tokens uncounted but never all of them."""
+    size = int(rng.integers(1, longest + 1))
+    counted = rng.random(size) > 0.2
+    counted[rng.integers(size)] = True
+    documents = number // 3 + np.sort(rng.integers(0, 3, size))
+    return make_window(number, rng.integers(0, 50, size).tolist(), documents=documents.tolist(), counted=counted)
+
+
+def random_blocks(seed: int, *, windows: int = 120, rows: int = 7) -> list[Block]:
+    """Blocks of windows whose numbers are in no order."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(windows)
+    made = [random_window(rng, int(n)) for n in numbers]
+    return [Block(make_windows(made[i : i + rows]), i, 0, "cpu") for i in range(0, windows, rows)]
+
+
+def random_activations(blocks: Sequence[Block], neurons: int, *, seed: int, step: float | None = 0.5) -> list[Tensor]:
+    """(B, S, N) float32 a block, in steps so that most peaks are tied, with zeros of both signs; padding included."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for block in blocks:
+        values = torch.randn(*block.ids.shape, neurons, generator=generator)
+        found.append(torch.round(values / step) * step if step else values)
+    return found
+
+
+def tokenize_letters(texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A tokenizer for which every character is a token."""
+    return [
+        (
+            np.array([LETTERS + ord(c) for c in text], np.int32),
+            np.arange(len(text), dtype=np.int32),
+            np.arange(1, len(text) + 1, dtype=np.int32),
+        )
+        for text in texts
+    ]

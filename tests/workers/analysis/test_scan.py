@@ -1,0 +1,299 @@
+"""The scan's two forms against each other, against plain Python, and against itself in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from contract.errors import NonFiniteActivation
+from contract.request import Tail
+from tests.factories import make_request
+from tests.workers.analysis.builders import make_window, make_windows, random_activations, random_blocks
+from workers.analysis.histogram import Histogram
+from workers.analysis.plan import window_priority
+from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
+from workers.analysis.topk import EMPTY
+
+NEURONS = 70  # more than one chunk of the kernels
+TAILS: tuple[Tail, ...] = ("positive", "negative")
+SIZES = ListSizes(top=5, band=2, bands=3, display=4, distinct=True)
+
+
+def make_edges() -> dict[Tail, np.ndarray | None]:
+    """Ascending edges, on the steps of the activations too; one neuron without any."""
+    edges = np.tile(np.array([[0.5, 1.5]], np.float32), (NEURONS, 1))
+    edges[::7] = [0.7, 1.3]
+    edges[3] = np.inf
+    return {"positive": edges, "negative": edges / 2}
+
+
+def make_scan(*, fused: bool, distinct: bool = True, sampled: bool = True) -> LayerScan:
+    edges = make_edges() if sampled else dict.fromkeys(TAILS)
+    sizes = ListSizes(**vars(SIZES) | {"distinct": distinct})
+    return LayerScan(NEURONS, edges, sizes, "cpu", fused=fused)
+
+
+def scan_blocks(scan: LayerScan, blocks: Sequence[Block], activations: Sequence[Tensor]) -> LayerScan:
+    for block, values in zip(blocks, activations, strict=True):
+        scan.update(block, values)
+    return scan
+
+
+def ranked(scan: LayerScan) -> dict[str, np.ndarray]:
+    """Every list with its entries best first, and nothing where there is no entry."""
+    found: dict[str, np.ndarray] = {}
+    for tail, of_tail in scan.tails.items():
+        for name, lists in (("top", of_tail.top), ("sample", of_tail.sample)):
+            order = lists.top.ranking().numpy()
+            for column, array in lists.arrays().items():
+                laid = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), 1)
+                empty = np.take_along_axis(lists.top.keys.numpy(), order, 1) == EMPTY
+                laid[empty] = EMPTY if column == "keys" else 0
+                found[f"{tail}/{name}/{column}"] = laid
+        found[f"{tail}/band_windows"] = of_tail.band_windows.numpy()
+    return found
+
+
+def assert_same(a: LayerScan, b: LayerScan) -> None:
+    """Equal lists, histogram, extremes and band counts; moments are for the caller."""
+    first, second = ranked(a), ranked(b)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    assert torch.equal(a.histogram.counts, b.histogram.counts)
+    assert torch.equal(a.low, b.low)
+    assert torch.equal(a.high, b.high)
+    assert a.moments.count == b.moments.count
+
+
+def assert_close_moments(a: LayerScan, b: LayerScan, tolerance: float) -> None:
+    first, second = a.moments.compute(), b.moments.compute()
+    for name, values in first.items():
+        np.testing.assert_allclose(values, second[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("step", [0.5, None])
+def test_the_kernels_and_plain_torch_keep_the_same(distinct: bool, sampled: bool, step: float | None) -> None:
+    blocks = random_blocks(1)
+    activations = random_activations(blocks, NEURONS, seed=1, step=step)
+
+    fused = scan_blocks(make_scan(fused=True, distinct=distinct, sampled=sampled), blocks, activations)
+    plain = scan_blocks(make_scan(fused=False, distinct=distinct, sampled=sampled), blocks, activations)
+
+    assert_same(fused, plain)
+    assert_close_moments(fused, plain, 1e-6)
+
+
+def counted_values(block: Block, activations: Tensor) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each window: its number, its documents, the positions of its counted tokens, and their activations."""
+    for b in range(len(block.ids)):
+        at = np.flatnonzero(block.counted[b].numpy())
+        yield int(block.numbers[b]), block.documents[b].numpy(), at, activations[b].numpy()[at]
+
+
+def peaks_by_hand(
+    blocks: Sequence[Block], activations: Sequence[Tensor], neuron: int, sign: float
+) -> list[tuple[float, int, int, int]]:
+    """(sign * activation, window, document, position) of the peak in each window."""
+    peaks = []
+    for block, values in zip(blocks, activations, strict=True):
+        for number, documents, at, inside in counted_values(block, values):
+            row = (sign * inside[:, neuron]).tolist()
+            place = int(at[row.index(max(row))])
+            peaks.append((max(row), number, int(documents[place]), place))
+    return peaks
+
+
+def first_of_documents(peaks: list[tuple[float, int, int, int]], k: int) -> list[tuple[float, int, int, int]]:
+    kept: list[tuple[float, int, int, int]] = []
+    for peak in peaks:
+        if peak[2] not in {p[2] for p in kept}:
+            kept.append(peak)
+    return kept[:k]
+
+
+def listed(columns: dict[str, np.ndarray], prefix: str, row: int, sign: float) -> list[tuple[float, int, int, int]]:
+    keys = columns[f"{prefix}/keys"][row]
+    windows = 0x7FFF_FFFF - (keys & 0xFFFF_FFFF)
+    names = ("peak", "documents", "position")
+    peak, document, position = (columns[f"{prefix}/{name}"][row] for name in names)
+    rows = zip(sign * peak, windows, document, position, strict=True)
+    return [
+        (float(p), int(w), int(d), int(at)) for (p, w, d, at), k in zip(rows, keys, strict=True) if k != EMPTY
+    ]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("tail", "sign"), [("positive", 1.0), ("negative", -1.0)])
+def test_the_lists_are_those_of_a_plain_sort(fused: bool, tail: Tail, sign: float) -> None:
+    blocks = random_blocks(2)
+    activations = random_activations(blocks, NEURONS, seed=2)
+    scan = scan_blocks(make_scan(fused=fused), blocks, activations)
+    columns = ranked(scan)
+    edges = make_edges()[tail]
+    assert edges is not None
+
+    for neuron in (0, 3, 7, NEURONS - 1):
+        peaks = peaks_by_hand(blocks, activations, neuron, sign)
+        best = sorted(peaks, key=lambda p: (-p[0], p[1]))
+        assert listed(columns, f"{tail}/top", neuron, sign) == first_of_documents(best, SIZES.top)
+        for band in range(SIZES.bands):
+            inside = [p for p in peaks if p[0] > 0 and (p[0] > edges[neuron]).sum() == band]
+            drawn = sorted(inside, key=lambda p: (-int(window_priority(np.array([p[1]]))[0]), p[1]))
+            row = neuron * SIZES.bands + band
+            assert listed(columns, f"{tail}/sample", row, sign) == first_of_documents(drawn, SIZES.band)
+            assert columns[f"{tail}/band_windows"][neuron, band] == len(inside)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_statistics_are_over_the_counted_tokens_alone(fused: bool) -> None:
+    blocks = random_blocks(3)
+    activations = random_activations(blocks, NEURONS, seed=3, step=None)
+    for block, values in zip(blocks, activations, strict=True):
+        values[~block.counted] = 1e6
+    counted = torch.cat([v[b.counted] for b, v in zip(blocks, activations, strict=True)])
+    histogram = Histogram(NEURONS)
+    histogram.update(counted)
+
+    scan = scan_blocks(make_scan(fused=fused), blocks, activations)
+
+    assert scan.moments.count == len(counted)
+    assert torch.equal(scan.high, counted.amax(0))
+    assert torch.equal(scan.low, counted.amin(0))
+    assert torch.equal(scan.histogram.counts, histogram.counts)
+    np.testing.assert_allclose(scan.moments.compute()["std"], counted.double().std(0, correction=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("cut", [0, 1, 9, 17])
+def test_two_parts_merged_in_either_order_are_the_whole(fused: bool, cut: int) -> None:
+    blocks = random_blocks(4)
+    activations = random_activations(blocks, NEURONS, seed=4)
+    whole = scan_blocks(make_scan(fused=fused), blocks, activations)
+    first = scan_blocks(make_scan(fused=fused), blocks[:cut], activations[:cut])
+    second = scan_blocks(make_scan(fused=fused), blocks[cut:], activations[cut:])
+
+    for parts in ((first, second), (second, first)):
+        merged = make_scan(fused=fused)
+        for part in parts:
+            merged.merge(part.arrays())
+        assert_same(merged, whole)
+        assert torch.equal(merged.moments.digits, whole.moments.digits)
+
+
+def test_blocks_in_another_order_change_nothing() -> None:
+    blocks = random_blocks(5)
+    activations = random_activations(blocks, NEURONS, seed=5)
+
+    there = scan_blocks(make_scan(fused=True), blocks, activations)
+    back = scan_blocks(make_scan(fused=True), blocks[::-1], activations[::-1])
+
+    assert_same(there, back)
+    assert torch.equal(there.moments.digits, back.moments.digits)
+
+
+@pytest.fixture
+def threads() -> Iterator[Any]:
+    """Sets the number of threads of both libraries, as far as there are so many; puts it back afterwards."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+
+    def choose(count: int) -> None:
+        torch.set_num_threads(count)
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+    yield choose
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_number_of_threads_changes_nothing(fused: bool, threads: Any) -> None:
+    blocks = random_blocks(6)
+    activations = random_activations(blocks, NEURONS, seed=6, step=None)
+
+    threads(1)
+    alone = scan_blocks(make_scan(fused=fused), blocks, activations)
+    threads(4)
+    together = scan_blocks(make_scan(fused=fused), blocks, activations)
+
+    assert_same(alone, together)
+    assert torch.equal(alone.moments.digits, together.moments.digits)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("position", [0, 2])
+def test_an_activation_that_is_not_finite_is_refused(fused: bool, bad: float, position: int) -> None:
+    block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, "cpu")
+    activations = torch.ones(1, 3, NEURONS)
+    activations[0, position, NEURONS - 1] = bad
+
+    with pytest.raises(NonFiniteActivation, match="not finite"):
+        make_scan(fused=fused).update(block, activations)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_stands_in_the_padding_does_not_matter(fused: bool) -> None:
+    block = Block(make_windows([make_window(0, [1, 2, 3]), make_window(1, [4])]), 0, 0, "cpu")
+    activations = torch.ones(2, 3, NEURONS)
+    activations[1, 1:] = torch.nan
+
+    scan = scan_blocks(make_scan(fused=fused), [block], [activations])
+
+    assert scan.moments.count == 4
+    assert (scan.high == 1).all()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("peak", "start"), [(0, 0), (2, 0), (3, 1), (7, 4)])
+def test_the_tokens_shown_surround_the_peak_inside_the_window(fused: bool, peak: int, start: int) -> None:
+    block = Block(make_windows([make_window(0, range(8))]), 0, 0, "cpu")
+    activations = torch.arange(8.0)[None, :, None].repeat(1, 1, NEURONS)
+    activations[0, peak] = 100.0
+
+    top = scan_blocks(make_scan(fused=fused), [block], [activations]).tails["positive"].top.arrays()
+
+    at = top["keys"][0].argmax()
+    assert top["start"][0, at] == start
+    assert top["display"][0, at].tolist() == activations[0, start : start + SIZES.display, 0].tolist()
+
+
+def test_a_block_is_laid_out_to_its_longest_window() -> None:
+    windows = [make_window(7, [5, 6, 7], documents=[1, 1, 2], counted=[False, True, True]), make_window(4, [8])]
+
+    block = Block(make_windows(windows), 40, 9, "cpu")
+
+    assert block.ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert block.inside.tolist() == [[True] * 3, [True, False, False]]
+    assert block.counted.tolist() == [[False, True, True], [True, False, False]]
+    assert block.documents.tolist() == [[1, 1, 2], [0, 0, 0]]
+    assert (block.rows.tolist(), block.numbers.tolist(), block.tokens) == ([40, 41], [7, 4], 4)
+    assert block.counted_index.tolist() == [1, 2, 3]
+
+
+def test_the_place_of_an_extreme_is_the_first_of_several() -> None:
+    block = Block(make_windows([make_window(0, range(5), counted=[False, True, True, True, True])]), 0, 0, "cpu")
+    activations = torch.tensor([9.0, -1.0, 3.0, 3.0, -1.0])[None, :, None]
+
+    found = find_extremes(block, activations)
+
+    assert (found.high.item(), found.high_at.item()) == (3.0, 2)
+    assert (found.low.item(), found.low_at.item()) == (-1.0, 1)
+
+
+def test_lists_have_spare_places_only_where_copies_are_dropped() -> None:
+    def sizes(**contexts: Any) -> ListSizes:
+        return ListSizes.of(make_request(contexts=contexts))
+
+    assert sizes() == ListSizes(top=25, band=5, bands=5, display=32, distinct=True)
+    assert sizes(top_k=4, sampled=5) == ListSizes(top=8, band=2, bands=5, display=32, distinct=True)
+    assert sizes(near_duplicates="keep", per_document=None) == ListSizes(20, 4, 5, 32, False)
+    assert sizes(sampled=0).band == 0
