@@ -23,7 +23,7 @@ COPY --from=build /opt/polyseme /opt/polyseme
 COPY deploy/worker_health.py /etc/polyseme/worker_health.py
 ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 \
     POLYSEME_STORE=/var/lib/polyseme/store POLYSEME_CATALOGUE=/etc/polyseme/models.toml \
-    POLYSEME_CACHE=/var/lib/polyseme/cache
+    POLYSEME_CACHE=/var/lib/polyseme/cache NUMBA_CACHE_DIR=/var/lib/polyseme/cache/numba
 USER 10001
 WORKDIR /var/lib/polyseme
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \

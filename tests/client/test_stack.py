@@ -30,12 +30,13 @@ def standins(tmp_path: Path) -> Path:
 
 
 def children_of(pid: int) -> dict[str, int]:
-    """The stack's processes by what they run."""
+    """The stack's processes by what they run, without one that is just beginning or has just ended."""
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         command = Path(f"/proc/{child}/cmdline").read_text()
-        name = next(n for n in ("gunicorn", "workers", "valkey", "redis-server") if n in command)
-        found[name] = int(child)
+        name = next((n for n in ("gunicorn", "workers", "valkey", "redis-server") if n in command), None)
+        if name:
+            found[name] = int(child)
     return found
 
 
