@@ -7,7 +7,7 @@ that is neither done nor in flight, and is sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from contract.board import Board
@@ -38,8 +38,8 @@ def next_step(job: Job, done: set[str]) -> Step:
     return Step("closing", _left(("close",), done))
 
 
-def _left(units: object, done: set[str]) -> tuple[str, ...]:
-    return tuple(u for u in units if u not in done)  # type: ignore[attr-defined]
+def _left(units: Iterable[str], done: set[str]) -> tuple[str, ...]:
+    return tuple(u for u in units if u not in done)
 
 
 class Scheduler:

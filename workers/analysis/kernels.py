@@ -21,7 +21,7 @@ def reduce_block(activations, counted, bin_table, sums, histogram, high, high_at
     """Everything that needs each activation once.
 
     activations: (B, S, N) float32; counted: (B, S) bool; bin_table: (2048,) int32, by a float32's upper 11 bits.
-    Set: sums (4, N) float64, of the powers; high, low (B, N) float32 and where they are first reached, (B, N) int32.
+    Set: sums (4, N) float64, of the powers, not finite where an activation is not; high, low (B, N) float32 and where they are first reached, (B, N) int64.
     Added to: histogram (N, BINS) int64.
     """
     windows, length, neurons = activations.shape
@@ -48,8 +48,7 @@ def reduce_block(activations, counted, bin_table, sums, histogram, high, high_at
 def _note_extremes(row, s, high, high_at, low, low_at):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         value = row[n]
-        # `not <=` lets NaN through, for the caller to find.
-        above, below = not value <= high[n], not value >= low[n]
+        above, below = value > high[n], value < low[n]
         high[n] = value if above else high[n]
         high_at[n] = s if above else high_at[n]
         low[n] = value if below else low[n]

@@ -1,7 +1,7 @@
 """The scan's inner loop: what is kept of each layer's activations, block by block. Knows nothing of models or files.
 
-`LayerScan.update` is the only code whose cost grows with tokens times neurons. It has two forms with equal results:
-plain torch for every device, and compiled kernels for the CPU.
+`LayerScan.update` is the only code whose cost grows with tokens times neurons. It has two forms: plain torch
+for every device, and compiled kernels for the CPU, which keep the same and sum moments more exactly.
 """
 
 from __future__ import annotations
@@ -233,8 +233,7 @@ class LayerScan:
     def update(self, block: Block, activations: Tensor) -> None:
         """activations: (B, S, N) float32, in the block's windows. Raises NonFiniteActivation."""
         found = (self._reduce_fused if self.fused else self._reduce)(block, activations)
-        if not bool(torch.isfinite(found.high).all() & torch.isfinite(found.low).all()):
-            raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
+        _require_finite(found.high, found.low)
         self.high = self.high.maximum(found.high.amax(0))
         self.low = self.low.minimum(found.low.amin(0))
         for tail, scan in self.tails.items():
@@ -267,6 +266,8 @@ class LayerScan:
             low.numpy(),
             low_at.numpy(),
         )
+        # The comparisons pass over NaN, the sums do not.
+        _require_finite(sums)
         self.moments.add(len(block.counted_index), sums)
         return Extremes(high, high_at, low, low_at)
 
@@ -289,6 +290,11 @@ class LayerScan:
         self.high = self.high.maximum(torch.from_numpy(arrays["high"]))
         for tail, scan in self.tails.items():
             scan.merge(_under(f"{tail}/", arrays))
+
+
+def _require_finite(*found: Tensor) -> None:
+    if not all(bool(torch.isfinite(values).all()) for values in found):
+        raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
 
 
 @dataclass(frozen=True, eq=False)

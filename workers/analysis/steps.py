@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -287,7 +288,7 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
         "format": FORMAT,
         "model": {
             "id": analysis.card.id,
-            "source": analysis.card.source,
+            "source": _portable(analysis.card.source),
             "family": analysis.card.family,
             "weights_sha256": model.weights_sha256,
             "tokenizer_sha256": model.tokenizer_sha256,
@@ -310,6 +311,12 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
             "pyarrow": pa.__version__,
         },
     }
+
+
+def _portable(source: str) -> str:
+    """Without the folder, which says nothing about the model and differs between machines."""
+    kind, _, location = source.partition(":")
+    return source if kind == "hub" else f"{kind}:{Path(location).name}"
 
 
 def _device_name(device: torch.device) -> str:
