@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from benchmarks import api, memory, speed
 from benchmarks.machine import describe_machine
@@ -11,11 +12,12 @@ _BENCHMARKS = {"speed": speed, "memory": memory, "api": api}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser, given = _make_parser(), arguments
-    options = parser.parse_args(given)
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
     chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _BENCHMARKS]
     print(describe_machine(), end="\n\n", flush=True)
     for each in chosen:
+        print(f"{each.benchmark} …", file=sys.stderr, flush=True)
         print(_BENCHMARKS[each.benchmark].run(each), end="\n\n", flush=True)
 
 

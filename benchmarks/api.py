@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> str:
             busy = _start_busy(client, options.busy_tokens)
             rows = _measure(client, port, done["id"], busy["id"], options)
             after = client.job(busy["id"])
-            client.cancel(busy["id"])
+            if after["status"] == "running":
+                client.cancel(busy["id"])
             neurons = client.summary(done["id"])["neurons"]
     return _report(rows, neurons, busy, after, options)
 
@@ -201,7 +202,7 @@ def _report(rows: list[list[str]], neurons: int, busy: JobState, after: JobState
             f"One gunicorn process as `polyseme up` starts it, one worker of one thread, all on this machine with the "
             f"load. The result has {neurons:,} neurons of {options.tokens:,} tokens. Polls come over "
             f"{options.connections} connections and count from when they were due; pages and reports come one after "
-            f"another. Meanwhile the worker scanned {done:,} tokens; its job was {after['status']} in phase "
+            f"another. Meanwhile the worker told of {done:,} more tokens; its job was {after['status']} in phase "
             f"{after['phase']} at the end.",
             table(["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "KiB each", "other answers"], rows),
         ]

@@ -13,8 +13,9 @@ from pathlib import Path
 def describe_machine() -> str:
     load = " ".join(f"{n:.2f}" for n in os.getloadavg())
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numba"))
+    cores = len(os.sched_getaffinity(0))
     return (
-        f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, {_memory_gb():.0f} GB; load average at the start {load}; "
+        f"{_cpu_name()}, {cores} cores, {_memory_gb():.0f} GB; load average at the start {load}; "
         f"Python {platform.python_version()}, {packages}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
@@ -62,7 +63,7 @@ class Whole:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=20_000, help="tokens to run")
-    parser.add_argument("--layers", default="all", help='"all", or ranges such as "0-3,14"')
+    parser.add_argument("--layers", default="all", help="of the scan, which runs no further than the last of them")
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
     parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
@@ -114,18 +115,21 @@ def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder
 
 
 def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan) -> Times:
+    _warm_up(analysis, model, plan)
     ways = {"body": _body(model), "scan": _scan(analysis, model), "causal": _causal(model)}
-    times, names = Times(), list(ways)
-    for number, block in enumerate(_blocks(analysis, model, plan, extra=WARM_BLOCKS)):
-        for name in names:
-            seconds = _timed(model, ways[name], block)
-            if number >= WARM_BLOCKS:
-                getattr(times, name).append(seconds)
-        names = names[1:] + names[:1]
-        if number + 1 == WARM_BLOCKS:
-            # Fresh lists, since filling empty ones is part of the work.
-            ways["scan"] = _scan(analysis, model)
+    times, order = Times(), list(ways)
+    for block in _blocks(analysis, model, plan):
+        for name in order:
+            getattr(times, name).append(_timed(model, ways[name], block))
+        order = order[1:] + order[:1]
     return times
+
+
+def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan) -> None:
+    """Runs some blocks every way, the scan into lists of its own: filling empty ones is part of the timed work."""
+    for way in (_body(model), _scan(analysis, model), _causal(model)):
+        for block in islice(_blocks(analysis, model, plan), WARM_BLOCKS):
+            _timed(model, way, block)
 
 
 def _time_body(analysis: Analysis, model: LoadedModel, plan: Plan) -> list[float]:
@@ -141,19 +145,14 @@ def _timed(model: LoadedModel, way: Way, block: Block) -> float:
     return time.perf_counter() - began
 
 
-def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan, *, extra: int = 0) -> Iterator[Block]:
-    """All blocks of the plan, after the first `extra` of them once more."""
+def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
-    for skipped, wanted in ((extra, extra), (0, None)):
-        row = 0
-        for shard in range(len(plan.shards)):
-            with analysis.store.open(windows_file(analysis.work, shard)) as f:
-                for windows in read_blocks(f):
-                    if wanted is not None and skipped == 0:
-                        break
-                    yield Block(windows, row, pad, model.device)
-                    row += len(windows)
-                    skipped -= 1
+    for number, shard in enumerate(plan.shards):
+        row = shard.first_row
+        with analysis.store.open(windows_file(analysis.work, number)) as f:
+            for windows in read_blocks(f):
+                yield Block(windows, row, pad, model.device)
+                row += len(windows)
 
 
 def _body(model: LoadedModel) -> Way:

@@ -9,7 +9,7 @@ from contract.errors import InvalidSelection, UnknownLayer, UnknownNeuron
 
 Selection = str | Sequence[int]
 
-_RANGES = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*")
+_RANGES = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*", re.ASCII)
 
 
 def resolve_layers(selection: Selection, count: int, model: str) -> tuple[int, ...]:

@@ -21,7 +21,8 @@ def reduce_block(activations, counted, bin_table, sums, histogram, high, high_at
     """Everything that needs each activation once.
 
     activations: (B, S, N) float32; counted: (B, S) bool; bin_table: (2048,) int32, by a float32's upper 11 bits.
-    Set: sums (4, N) float64, of the powers, not finite where an activation is not; high, low (B, N) float32 and where they are first reached, (B, N) int64.
+    Set: sums (4, N) float64, of the powers, not finite where an activation is not;
+    high, low (B, N) float32 and where they are first reached, (B, N) int64.
     Added to: histogram (N, BINS) int64.
     """
     windows, length, neurons = activations.shape

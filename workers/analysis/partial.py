@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -10,6 +14,9 @@ import numpy as np
 
 from contract.errors import DamagedFile
 from contract.store import Store
+
+# What `zipfile` lets out of a damaged file; RuntimeError when it looks encrypted.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
 
 
 def partial_file(folder: str, shard: int) -> str:
@@ -33,12 +40,16 @@ def read_arrays(store: Store, path: str, prefix: str = "") -> dict[str, np.ndarr
                 for name in archive.namelist()
                 if name.startswith(prefix)
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as e:
+    except _DAMAGES as e:
+        raise DamagedFile(f"{path} is damaged: {e}") from e
+    except OSError as e:
+        # A place that cannot be sought or a stream that cannot be unpacked, and no trouble with the disk.
+        if e.errno not in (None, errno.EINVAL):
+            raise
         raise DamagedFile(f"{path} is damaged: {e}") from e
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(name) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        member.read()  # to the end, where the checksum is compared
-        return array
+    # Read to the end, where the checksum is compared, before anything in it is believed.
+    content = archive.read(name)
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)

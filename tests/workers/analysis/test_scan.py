@@ -126,9 +126,7 @@ def listed(columns: dict[str, np.ndarray], prefix: str, row: int, sign: float) -
     names = ("peak", "documents", "position")
     peak, document, position = (columns[f"{prefix}/{name}"][row] for name in names)
     rows = zip(sign * peak, windows, document, position, strict=True)
-    return [
-        (float(p), int(w), int(d), int(at)) for (p, w, d, at), k in zip(rows, keys, strict=True) if k != EMPTY
-    ]
+    return [(float(p), int(w), int(d), int(at)) for (p, w, d, at), k in zip(rows, keys, strict=True) if k != EMPTY]
 
 
 @pytest.mark.parametrize("fused", [False, True])

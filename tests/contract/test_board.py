@@ -1,0 +1,221 @@
+"""Every script of the board on a real server."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from contract.board import Board, Lease
+from tests.factories import make_card, make_corpus, make_request, open_job, run_job
+
+REQUEST = make_request().to_dict()
+
+
+@pytest.fixture
+def job(board: Board) -> str:
+    return open_job(board).id
+
+
+def begin(board: Board, job: str, unit: str = "plan", lease_s: float = 30) -> Lease:
+    lease = board.begin_unit(job, unit, lease_s=lease_s)
+    assert lease is not None
+    return lease
+
+
+def claim(board: Board, job: str, *units: str, room: int = 4, patience_s: float = 30) -> list[str]:
+    return board.claim_units(job, units, room=room, patience_s=patience_s)
+
+
+def test_an_idempotency_key_opens_one_job(board: Board) -> None:
+    first = board.open_job(REQUEST, idempotency=("k", "d"))
+
+    again = board.open_job(REQUEST, idempotency=("k", "d"))
+    other = board.open_job(REQUEST, idempotency=("k", "e"))
+
+    assert (first.verdict, again.verdict, other.verdict) == ("opened", "replayed", "mismatch")
+    assert first.job == again.job == other.job
+    assert board.count_active() == 1
+    assert board.find_submitted("k") == (first.job, "d")
+    assert board.find_submitted("x") is None
+
+
+def test_no_more_jobs_than_allowed_are_active(board: Board) -> None:
+    board.open_job(REQUEST, max_active=1, idempotency=("k", "d"))
+
+    assert board.open_job(REQUEST, max_active=1).verdict == "full"
+    assert board.open_job(REQUEST, max_active=1, idempotency=("k", "d")).verdict == "replayed"
+    assert board.open_job(REQUEST, max_active=2).verdict == "opened"
+
+
+def test_a_new_job_is_queued_with_its_request(board: Board, job: str) -> None:
+    found = board.get_job(job)
+
+    assert found is not None
+    assert (found.status, found.phase, found.revision, found.request) == ("queued", "queued", 1, REQUEST)
+    assert found.created_at == pytest.approx(time.time(), abs=30)
+    assert board.get_job("job_none") is None
+
+
+def test_jobs_are_listed_newest_first_from_any_place(board: Board) -> None:
+    ids = [open_job(board).id for _ in range(4)]
+
+    [newest, second, *_] = board.list_jobs()
+    rest = board.list_jobs(before=(second.created_at, second.id), count=1)
+
+    assert [newest.id, second.id, rest[0].id] == ids[:0:-1]
+
+
+def test_units_are_claimed_once_and_no_more_than_there_is_room_for(board: Board, job: str) -> None:
+    assert claim(board, job, "a", "b", "c", room=2) == ["a", "b"]
+    assert claim(board, job, "a", "b", "c", room=2) == []
+    assert claim(board, job, "a", "b", "c", room=3) == ["c"]
+
+
+def test_done_units_are_not_claimed_and_make_room(board: Board, job: str) -> None:
+    claim(board, job, "a", room=1)
+    board.finish_unit(job, "a")
+
+    assert claim(board, job, "a", "b", room=1) == ["b"]
+
+
+def test_a_unit_whose_deadline_has_passed_is_claimed_again(board: Board, job: str) -> None:
+    claim(board, job, "a", patience_s=0.05)
+    begin(board, job, "b", lease_s=0.05)
+    time.sleep(0.1)
+
+    assert board.units_held(job) == 0
+    assert claim(board, job, "a", "b") == ["a", "b"]
+
+
+def test_a_unit_is_begun_by_one_worker(board: Board, job: str) -> None:
+    lease = begin(board, job)
+
+    assert board.begin_unit(job, "plan", lease_s=30) is None
+    assert (lease.attempt, board.units_held(job)) == (1, 1)
+    found = board.get_job(job)
+    assert found is not None
+    assert found.status == "running"
+    assert found.started_at is not None
+
+
+def test_a_unit_that_is_done_or_of_an_ended_job_is_not_begun(board: Board, job: str) -> None:
+    board.finish_unit(job, "plan")
+    assert board.begin_unit(job, "plan", lease_s=30) is None
+
+    board.end_job(job, "failed")
+    assert board.begin_unit(job, "scan:0", lease_s=30) is None
+    assert board.begin_unit("job_none", "plan", lease_s=30) is None
+
+
+def test_the_worker_that_lost_its_lease_is_told_and_cannot_give_the_unit_back(board: Board, job: str) -> None:
+    old = begin(board, job, lease_s=0.05)
+    time.sleep(0.1)
+    new = begin(board, job)
+
+    board.release_unit(old)
+
+    assert new.attempt == 2
+    assert board.renew(old, lease_s=30) == "lost"
+    assert board.renew(new, lease_s=30, tokens=5) == "running"
+    found = board.get_job(job)
+    assert found is not None
+    assert found.progress.tokens_done == 5
+
+
+def test_a_unit_counts_once_however_often_it_is_finished(board: Board, job: str) -> None:
+    board.renew(begin(board, job, "scan:0"), lease_s=30, tokens=70)
+
+    first = board.finish_unit(job, "scan:0", counter="shards_done", tokens=100, fields={"scan_ended_at": "@now"})
+    again = board.finish_unit(job, "scan:0", counter="shards_done", tokens=100)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (first, again) == (True, False)
+    assert (found.progress.shards_done, found.progress.tokens_done) == (1, 100)
+    assert board.done_units(job) == {"scan:0"}
+
+
+def test_a_released_unit_can_be_claimed_at_once_and_its_attempt_forgotten(board: Board, job: str) -> None:
+    board.release_unit(begin(board, job))
+    assert board.attempts(job) == {"plan": 1}
+
+    board.release_unit(begin(board, job), forget_attempt=True)
+
+    assert board.attempts(job) == {"plan": 1}
+    assert board.first_idle(job, ["plan"]) == "plan"
+    assert claim(board, job, "plan") == ["plan"]
+    assert board.first_idle(job, ["plan"]) is None
+
+
+def test_a_cancelled_job_starts_nothing_and_cannot_succeed(board: Board, job: str) -> None:
+    lease = begin(board, job)
+
+    assert board.cancel(job) == "cancelling"
+    assert board.cancel(job) == "cancelling"
+    assert board.renew(lease, lease_s=30) == "cancelling"
+    assert claim(board, job, "scan:0") == []
+    assert board.begin_unit(job, "scan:0", lease_s=30) is None
+    assert not board.end_job(job, "succeeded")
+    assert board.end_job(job, "cancelled")
+    assert board.cancel(job) == "cancelled"
+    assert board.cancel("job_none") == "gone"
+
+
+def test_a_job_ends_once_and_leaves_the_active_ones(board: Board, job: str) -> None:
+    lease = begin(board, job)
+
+    assert board.end_job(job, "failed", {"code": "c", "detail": "d"})
+    assert not board.end_job(job, "succeeded")
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (found.status, found.phase, found.error) == ("failed", "ended", {"code": "c", "detail": "d"})
+    assert board.active_jobs() == []
+    assert board.renew(lease, lease_s=30) == "lost"
+    assert not board.finish_unit(job, "plan")
+
+
+def test_only_a_job_that_has_ended_is_forgotten(board: Board, job: str) -> None:
+    assert board.forget(job) == "queued"
+
+    run_job(board, job)
+
+    assert board.forget(job) == "deleted"
+    assert board.forget(job) == "gone"
+    assert board.list_jobs() == []
+
+
+def test_every_change_of_phase_is_a_new_revision(board: Board, job: str) -> None:
+    board.set_phase(job, "planning")
+    board.set_phase(job, "planning")
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (found.phase, found.revision) == ("planning", 2)
+
+
+def test_corpora_and_cards_come_back_as_they_were(board: Board) -> None:
+    corpus, card = make_corpus(), make_card()
+
+    assert board.add_corpus(corpus) == corpus
+    assert board.add_corpus(make_corpus(documents=9)) == corpus
+    board.put_card(card)
+
+    assert (board.list_corpora(), board.list_cards()) == ([corpus], [card])
+    assert board.delete_corpus("notes")
+    assert not board.delete_corpus("notes")
+    assert board.get_corpus("notes") is None
+
+
+def test_a_worker_is_known_until_it_falls_silent(board: Board) -> None:
+    board.announce_worker("a", ttl_s=30)
+    board.announce_worker("b", ttl_s=0.02)
+    time.sleep(0.05)
+
+    assert board.list_workers() == ["a"]
+    assert board.count_workers() == 1
+
+
+def test_all_processes_share_one_secret(board: Board, redis_url: str) -> None:
+    assert board.secret() == Board.connect(redis_url).secret()

@@ -1,0 +1,17 @@
+"""A request on the wire and back."""
+
+from __future__ import annotations
+
+import json
+
+from contract.request import AnalysisRequest
+from tests.factories import make_request
+
+
+def test_a_request_comes_back_from_its_json() -> None:
+    request = make_request(neurons={"layers": [1, 2]}, contexts={"tails": "both"}, metadata={"a": "b"})
+
+    assert AnalysisRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert request.neurons.layers == (1, 2)
+    assert request.tails == ("positive", "negative")
+    assert make_request().tails == ("positive",)

@@ -1,0 +1,28 @@
+"""A summary of a table written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from contract.results import SCALARS
+from workers.analysis.plan import Plan
+from workers.analysis.summary import summarise
+
+
+def make_neuron(layer: int, density: float, **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(SCALARS.names) | {"layer": layer, "density": density, "status": "not_scored"} | values
+
+
+def test_neurons_are_counted_by_layer_and_status_and_dead_ones_too() -> None:
+    rows = [make_neuron(2, 0.5), make_neuron(2, 0.0, status="insufficient_evidence"), make_neuron(5, 0.25)]
+
+    found = summarise(pa.Table.from_pylist(rows, SCALARS), Plan(3, 4, 50, 40, 1, ()))
+
+    assert (found["neurons"], found["dead"], found["tokens"], found["counted_tokens"]) == (3, 1, 50, 40)
+    assert found["statuses"] == {"not_scored": 2, "insufficient_evidence": 1}
+    assert [(x["layer"], x["neurons"], x["dead"]) for x in found["layers"]] == [(2, 2, 1), (5, 1, 0)]
+    assert found["distributions"]["density"]["median"] == 0.25
+    assert sum(found["distributions"]["density"]["counts"]) == 3
+    assert found["distributions"]["kurtosis"] == {"edges": [], "counts": [], "median": None}

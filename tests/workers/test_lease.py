@@ -1,0 +1,53 @@
+"""A held lease on a real board."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from contract.board import Board, Lease
+from tests.factories import open_job
+from workers.lease import HeldLease
+
+
+def begin(board: Board, lease_s: float = 1.5) -> Lease:
+    lease = board.begin_unit(open_job(board).id, "plan", lease_s=lease_s)
+    assert lease is not None
+    return lease
+
+
+def wait_until_stopped(held: HeldLease, limit_s: float) -> bool:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and not held.should_stop():
+        time.sleep(0.05)
+    return held.should_stop()
+
+
+def test_a_cancel_is_noticed_within_two_seconds(board: Board) -> None:
+    lease = begin(board)
+
+    with HeldLease(board, lease, lease_s=1.5, draining=threading.Event()) as held:
+        assert not held.should_stop()
+        board.cancel(lease.job)
+        assert wait_until_stopped(held, 2.0)
+
+
+def test_a_held_lease_outlives_its_first_deadline_and_tells_progress(board: Board) -> None:
+    lease = begin(board)
+
+    with HeldLease(board, lease, lease_s=1.5, draining=threading.Event()) as held:
+        held.note_tokens(42)
+        time.sleep(2.0)
+        assert board.units_held(lease.job) == 1
+        assert not held.should_stop()
+    job = board.get_job(lease.job)
+    assert job is not None
+    assert job.progress.tokens_done == 42
+
+
+def test_a_draining_process_stops_at_once(board: Board) -> None:
+    draining = threading.Event()
+
+    with HeldLease(board, begin(board), lease_s=1.5, draining=draining) as held:
+        draining.set()
+        assert held.should_stop()

@@ -1,0 +1,122 @@
+"""What is sent, when a job ends, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contract.board import Board
+from contract.settings import Settings
+from contract.store import Layout, Store
+from tests.factories import open_job
+from workers.scheduler import Scheduler, next_step
+
+Sent = list[tuple[str, str, str]]
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return []
+
+
+@pytest.fixture
+def scheduler(board: Board, store: Store, sent: Sent) -> Scheduler:
+    return Scheduler(board, store, lambda *ticket: sent.append(ticket), Settings(shards_in_flight=2))
+
+
+def finish(board: Board, job: str, *units: str) -> None:
+    for unit in units:
+        fields: dict[str, Any] = {"shards_total": 3, "layers_total": 2} if unit == "plan" else {}
+        board.finish_unit(job, unit, fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("done", "phase", "units"),
+    [
+        ((), "planning", ("plan",)),
+        (("plan",), "scanning", ("scan:0", "scan:1", "scan:2")),
+        (("plan", "scan:0", "scan:2"), "scanning", ("scan:1",)),
+        (("plan", "scan:0", "scan:1", "scan:2"), "merging", ("merge:0", "merge:1")),
+        (("plan", "scan:0", "scan:1", "scan:2", "merge:0", "merge:1"), "closing", ("close",)),
+    ],
+)
+def test_the_step_follows_from_what_is_done(
+    board: Board, done: tuple[str, ...], phase: str, units: tuple[str, ...]
+) -> None:
+    job = open_job(board)
+    finish(board, job.id, *done)
+    found = board.get_job(job.id)
+    assert found is not None
+
+    step = next_step(found, board.done_units(job.id))
+
+    assert (step.phase, step.units) == (phase, units)
+
+
+def test_no_more_is_sent_than_may_be_in_flight(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    job = open_job(board, priority="high").id
+    finish(board, job, "plan")
+
+    scheduler.advance(job)
+    scheduler.advance_all()
+    assert sent == [(job, "scan:0", "high"), (job, "scan:1", "high")]
+
+    finish(board, job, "scan:0")
+    scheduler.advance(job)
+    assert sent[2:] == [(job, "scan:2", "high")]
+
+
+def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(
+    board: Board, store: Store, scheduler: Scheduler
+) -> None:
+    job = open_job(board).id
+    store.write(f"{Layout.work(job)}/x", b"x")
+    store.write(f"{Layout.result(job)}/x", b"x")
+    finish(board, job, "close")
+
+    scheduler.advance(job)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert found.status == "succeeded"
+    assert (store.exists(Layout.work(job)), store.exists(Layout.result(job))) == (False, True)
+
+
+def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(board: Board, scheduler: Scheduler) -> None:
+    job = open_job(board).id
+    for _ in range(3):
+        scheduler.advance(job)
+        lease = board.begin_unit(job, "plan", lease_s=30)
+        assert lease is not None
+        scheduler.advance(job)
+        board.note_failure(job, "plan", "OSError: disk")
+        board.release_unit(lease)
+
+    scheduler.advance(job)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert found.status == "failed"
+    assert found.error is not None
+    assert found.error["code"] == "too_many_attempts"
+    assert "plan did not end in 3 attempts: plan: OSError: disk" in found.error["detail"]
+
+
+def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(board: Board, store: Store, scheduler: Scheduler) -> None:
+    job = open_job(board).id
+    lease = board.begin_unit(job, "plan", lease_s=30)
+    assert lease is not None
+    store.write(f"{Layout.result(job)}/x", b"x")
+    board.cancel(job)
+
+    scheduler.advance(job)
+    held = board.get_job(job)
+    board.release_unit(lease)
+    scheduler.advance(job)
+    ended = board.get_job(job)
+
+    assert held is not None
+    assert ended is not None
+    assert (held.status, ended.status) == ("cancelling", "cancelled")
+    assert not store.exists(Layout.result(job))

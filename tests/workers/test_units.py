@@ -1,0 +1,76 @@
+"""Units run on a real board, a real store and a tiny model."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from contract.board import Board
+from contract.settings import Settings
+from contract.store import Layout, Store
+from tests.factories import add_corpus, open_job
+from tests.tiny_models import LAYERS, save_model
+from workers.analysis.model import ModelShelf, describe_model
+from workers.scheduler import Scheduler
+from workers.units import Runner
+
+
+@pytest.fixture
+def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
+    """A worker that is sent nothing: the tests say what runs."""
+    entry = save_model("llama", tmp_path / "model")
+    board.put_card(describe_model(entry, tmp_path / "cache"))
+    settings = Settings(shard_tokens=400)
+    scheduler = Scheduler(board, store, lambda job, unit, priority: None, settings)
+    shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
+    return Runner(board, store, shelf, {entry.id: entry}, scheduler, settings, threading.Event())
+
+
+def open_tiny_job(board: Board, store: Store) -> str:
+    add_corpus(board, store)
+    return open_job(board, model="tiny-llama", contexts={"window": 32, "top_k": 4}).id
+
+
+def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+
+    runner.run(job, "plan")
+    planned = board.get_job(job)
+    assert planned is not None
+    shards = planned.progress.shards_total
+    assert shards is not None
+    for unit in [*(f"scan:{i}" for i in range(shards)), *(f"merge:{i}" for i in range(LAYERS)), "close"]:
+        runner.run(job, unit)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (found.status, found.error) == ("succeeded", None)
+    assert shards > 1
+    assert found.progress.tokens_done == found.progress.tokens_total
+    assert "manifest.json" in store.names(Layout.result(job))
+
+
+def test_a_mistake_that_would_repeat_ends_the_job_at_once(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    board.delete_corpus("notes")
+
+    runner.run(job, "plan")
+
+    found = board.get_job(job)
+    assert found is not None
+    assert found.status == "failed"
+    assert found.error is not None
+    assert "was deleted" in found.error["detail"]
+
+
+def test_a_draining_worker_gives_its_unit_back_uncounted(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    runner.draining.set()
+
+    runner.run(job, "plan")
+
+    assert board.units_held(job) == 0
+    assert board.done_units(job) == set()
+    assert board.attempts(job) == {"plan": 0}
