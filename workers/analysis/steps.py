@@ -31,6 +31,7 @@ from workers.analysis.capture import run_block
 from workers.analysis.contexts import build_table, choose_contexts, join_tables, near_tokens, rank_candidates
 from workers.analysis.framing import Framing, frame, tokenize
 from workers.analysis.lens import Lens, logit_lens
+from workers.analysis.memory import release_memory
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
 from workers.analysis.peak_tokens import count_peak_tokens
@@ -185,6 +186,8 @@ def scan_shard(
     analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = _ignore, should_stop: Stop = _never
 ) -> int:
     """Runs the model over a shard's blocks and writes its partial. Returns the tokens run. Raises Cancelled."""
+    # What an earlier step has left behind would come on top of this one's lists.
+    release_memory()
     planned = read_plan(analysis.store, analysis.work).shards[shard]
     scans = {layer: _new_scan(analysis, layer, model.device) for layer in analysis.layers}
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
@@ -210,6 +213,7 @@ def scan_shard(
 
 def merge_layer(analysis: Analysis, model: LoadedModel, layer: int) -> None:
     """Puts the partials of one layer together and writes its reports."""
+    release_memory()
     plan = read_plan(analysis.store, analysis.work)
     with torch.inference_mode():
         scan = _new_scan(analysis, layer, "cpu")
