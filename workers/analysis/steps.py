@@ -186,8 +186,13 @@ def scan_shard(
     analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = _ignore, should_stop: Stop = _never
 ) -> int:
     """Runs the model over a shard's blocks and writes its partial. Returns the tokens run. Raises Cancelled."""
-    # What an earlier step has left behind would come on top of this one's lists.
+    tokens = _scan_blocks(analysis, model, shard, on_tokens, should_stop)
+    # Else what this one leaves behind would come on top of the next one's lists.
     release_memory()
+    return tokens
+
+
+def _scan_blocks(analysis: Analysis, model: LoadedModel, shard: int, on_tokens: Report, should_stop: Stop) -> int:
     planned = read_plan(analysis.store, analysis.work).shards[shard]
     scans = {layer: _new_scan(analysis, layer, model.device) for layer in analysis.layers}
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
@@ -213,7 +218,6 @@ def scan_shard(
 
 def merge_layer(analysis: Analysis, model: LoadedModel, layer: int) -> None:
     """Puts the partials of one layer together and writes its reports."""
-    release_memory()
     plan = read_plan(analysis.store, analysis.work)
     with torch.inference_mode():
         scan = _new_scan(analysis, layer, "cpu")
