@@ -36,6 +36,7 @@ from workers.analysis.plan import Plan, windows_file
 from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
 from workers.analysis.scan import Block, LayerScan
 from workers.analysis.steps import Analysis, plan_analysis
+from workers.analysis.threads import set_threads
 from workers.analysis.windows import read_blocks
 
 WARM_BLOCKS = 2  # run before anything is timed: the kernels compile at their first call
@@ -72,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> str:
-    _set_threads(options.threads)
+    set_threads(options.threads)
     entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
     model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
     request, texts = make_request(options), take_texts(options.tokens)
@@ -94,12 +95,6 @@ def make_request(options: argparse.Namespace) -> AnalysisRequest:
         "tokens": {"max_tokens": options.tokens},
     }
     return AnalysisRequest.from_dict(data)
-
-
-def _set_threads(threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
 def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> tuple[Analysis, Plan]:

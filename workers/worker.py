@@ -8,9 +8,7 @@ import socket
 import threading
 from pathlib import Path
 
-import numba
 import redis
-import torch
 from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
@@ -21,6 +19,7 @@ from contract.queue import RUN_UNIT, connect_queue, send_unit
 from contract.settings import Settings
 from contract.store import Store
 from workers.analysis.model import ModelShelf, describe_model
+from workers.analysis.threads import set_threads
 from workers.scheduler import Scheduler
 from workers.units import Runner
 
@@ -31,10 +30,7 @@ TICK_S = 3.0
 
 def run_worker(settings: Settings) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    # The kernels share the cores that torch was given.
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    set_threads(settings.threads)
     board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from client.api import Client
+from tests.client.standins import free_port
 from tests.tiny_models import save_model
 
 MODEL = "tiny"
@@ -38,12 +38,6 @@ class Stack:
         except OSError:
             return False
         return b"workers" in command and f"POLYSEME_STORE={self.data.resolve()}/store".encode() in environ
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @contextmanager

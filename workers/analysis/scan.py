@@ -233,7 +233,6 @@ class LayerScan:
     def update(self, block: Block, activations: Tensor) -> None:
         """activations: (B, S, N) float32, in the block's windows. Raises NonFiniteActivation."""
         found = (self._reduce_fused if self.fused else self._reduce)(block, activations)
-        _require_finite(found.high, found.low)
         self.high = self.high.maximum(found.high.amax(0))
         self.low = self.low.minimum(found.low.amin(0))
         for tail, scan in self.tails.items():
@@ -246,7 +245,9 @@ class LayerScan:
             flat = flat.index_select(0, block.counted_index)  # (T, N)
         self.moments.update(flat)
         self.histogram.update(flat)
-        return find_extremes(block, activations)
+        found = find_extremes(block, activations)
+        _require_finite(found.high, found.low)
+        return found
 
     def _reduce_fused(self, block: Block, activations: Tensor) -> Extremes:
         from workers.analysis import kernels
@@ -293,6 +294,7 @@ class LayerScan:
 
 
 def _require_finite(*found: Tensor) -> None:
+    """Raises NonFiniteActivation unless all are finite, as sums and extremes of finite activations are."""
     if not all(bool(torch.isfinite(values).all()) for values in found):
         raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
 

@@ -1,0 +1,13 @@
+"""How many cores torch and the compiled kernels share."""
+
+from __future__ import annotations
+
+import numba
+import torch
+
+
+def set_threads(count: int) -> None:
+    """For this process: `count` threads for torch, 0 leaving its own choice, and as many for the kernels."""
+    if count:
+        torch.set_num_threads(count)
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
