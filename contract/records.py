@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
-Phase = Literal["queued", "planning", "scanning", "merging", "closing", "ended"]
+Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")

@@ -17,6 +17,7 @@ Tails = Literal["positive", "both"]
 Bos = Literal["model", "always", "never"]
 Priority = Literal["low", "normal", "high"]
 Tail = Literal["positive", "negative"]
+Vectors = Literal["residual", "residual+encoder", "neuron"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,22 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Senses:
+    enabled: bool = True
+    alpha: float = 0.05  # two groups are one sense while closer than all but this share of random pairs
+    min_contexts: int = 4  # of a sense, and no less than a twentieth of the neuron's contexts
+    vectors: Vectors = "residual"  # what is grouped: see docs/measures.md
+
+
+@dataclass(frozen=True)
 class AnalysisRequest:
     model: str
     corpus: str  # a corpus id
     neurons: Neurons = field(default_factory=Neurons)
     contexts: Contexts = field(default_factory=Contexts)
     tokens: Tokens = field(default_factory=Tokens)
+    senses: Senses = field(default_factory=Senses)
+    source_job: str | None = None  # the job whose scan is grouped anew; None for a job with a scan of its own
     priority: Priority = "normal"
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,6 +85,8 @@ class AnalysisRequest:
             neurons=Neurons(**_tupled(data.get("neurons", {}))),
             contexts=Contexts(**data.get("contexts", {})),
             tokens=Tokens(**data.get("tokens", {})),
+            senses=Senses(**data.get("senses", {})),
+            source_job=data.get("source_job"),
             priority=data.get("priority", "normal"),
             metadata=dict(data.get("metadata", {})),
         )

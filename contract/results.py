@@ -5,6 +5,9 @@ summary.json               counts by layer and status, distributions
 neurons.parquet            one row of scalars a neuron, by layer and neuron: what lists and sorts read
 reports/layer-003.parquet  one row a neuron with its contexts, in row groups of REPORT_ROWS: what one page reads
 tokens.parquet             the vocabulary: row i is the text of token i
+vectors.parquet            what was grouped into senses: one row a peak of some context
+background.npz             what it was compared with: random tokens of the corpus
+fires/layer-003.npz        which of those random tokens each neuron fires on
 """
 
 from __future__ import annotations
@@ -13,17 +16,21 @@ from typing import Final
 
 import pyarrow as pa
 
-FORMAT: Final = 1  # of everything in this module; grows with any change a reader must know of
+FORMAT: Final = 2  # of everything in this module; grows with any change a reader must know of
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
 NEURONS: Final = "neurons.parquet"
 TOKENS: Final = "tokens.parquet"
+VECTORS: Final = "vectors.parquet"
+BACKGROUND: Final = "background.npz"
 REPORT_ROWS: Final = 64
 
 EVIDENCE_CONTEXTS: Final = 20  # distinct contexts below which nothing is said about a neuron's meaning
 
-STATUSES: Final = ("not_scored", "insufficient_evidence")
+COHERENT_COVERAGE: Final = 0.6  # coverage below which a neuron has no recognisable meaning
+
+STATUSES: Final = ("monosemantic", "polysemantic", "incoherent", "insufficient_evidence", "not_scored")
 
 QUANTILES: Final = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
@@ -49,12 +56,39 @@ def report_file(layer: int) -> str:
     return f"reports/layer-{layer:03d}.parquet"
 
 
+def fires_file(layer: int) -> str:
+    return f"fires/layer-{layer:03d}.npz"
+
+
+# What is said of one tail of a neuron. The scalars hold these for the positive tail under these names, and for the
+# negative one, null when it was not asked for, under the names that `negative` gives.
+SCORES: Final = pa.schema(
+    [
+        ("status", pa.string()),  # one of STATUSES
+        ("polysemanticity", pa.float64()),  # 0..1; null unless monosemantic or polysemantic; so the next three
+        ("polysemanticity_low", pa.float64()),  # ends of the 90 % bootstrap interval
+        ("polysemanticity_high", pa.float64()),
+        ("effective_senses", pa.float64()),  # 1.. ; the exponential of the shares' entropy
+        ("sense_count", pa.int32()),  # null when there is too little evidence, or senses were not asked for
+        ("coverage", pa.float64()),  # 0..1, activation-weighted, of the contexts; null likewise
+        ("monosemanticity_score", pa.float64()),  # -1..1; null likewise
+    ]
+)
+
+
+def negative(name: str) -> str:
+    """The negative tail's column."""
+    return f"negative_{name}"
+
+
 SCALARS: Final = pa.schema(
     [
         ("layer", pa.int32()),
         ("neuron", pa.int32()),
         ("hook", pa.string()),  # TransformerLens' name
-        ("status", pa.string()),  # one of STATUSES
+        *SCORES,
+        *(pa.field(negative(f.name), f.type) for f in SCORES),
+        ("alpha", pa.float64()),  # with which senses were told apart; null when they were not asked for
         ("n_tokens", pa.int64()),  # counted tokens, the denominator of everything below
         ("density", pa.float64()),  # 0..1, share of tokens with activation > 0
         ("mean", pa.float64()),
@@ -85,6 +119,7 @@ CONTEXT: Final = pa.struct(
         ("char_start", pa.int32()),  # of the peak token in its document
         ("char_end", pa.int32()),
         ("activation", pa.float32()),  # exact
+        ("sense", pa.int32()),  # of its tail; null when in none
         ("display_start", pa.int32()),  # position of tokens[0] in the window
         ("tokens", pa.list_(pa.int32())),
         ("activations", pa.list_(pa.float32())),  # rounded to float16 except at the peak; of uncounted tokens too
@@ -107,6 +142,44 @@ PEAK_TOKEN: Final = pa.struct(
 
 LOGIT: Final = pa.struct([("token", pa.int32()), ("logit", pa.float32())])
 
+SENSE_TOKEN: Final = pa.struct(
+    [
+        ("token", pa.int32()),
+        ("at", pa.string()),  # peak: it stands at the peaks; near: within a few tokens of them
+        ("count", pa.int32()),  # contexts of the sense that hold it there
+        ("z", pa.float32()),  # log-odds against the corpus, in standard deviations
+    ]
+)
+
+SENSE: Final = pa.struct(
+    [
+        ("tail", pa.string()),
+        ("sense", pa.int32()),  # 0 has the largest share of its tail
+        ("share", pa.float32()),  # 0..1, activation-weighted, sums to 1 over a tail's senses
+        ("size", pa.int32()),  # contexts
+        ("cohesion", pa.float32()),  # mean distance inside, as a quantile of random pairs: 0 tight, 1 random
+        ("separation", pa.float32()),  # mean distance to the nearest other sense, likewise; null when it is the only one
+        ("medoid", pa.int32()),  # index in `contexts` of the one nearest to all others
+        ("activation_min", pa.float32()),
+        ("activation_median", pa.float32()),
+        ("activation_max", pa.float32()),
+        ("lexical_diversity", pa.float32()),  # 0..1, different peak tokens by contexts
+        ("auprc", pa.float32()),  # 0..1, nearness to the sense as a predictor of firing; null with few firings
+        ("auprc_baseline", pa.float32()),  # what a random predictor reaches: the share of random tokens it fires on
+        ("tokens", pa.list_(SENSE_TOKEN)),  # characteristic ones, most so first
+    ]
+)
+
+# One step of the agglomeration of a tail's n contexts with a positive activation on it, numbered in their order. The
+# pieces are contexts 0 to n - 1; step i makes piece n + i.
+MERGE: Final = pa.struct(
+    [
+        ("left", pa.int16()),
+        ("right", pa.int16()),
+        ("height", pa.float32()),  # mean distance between the two, as a quantile of random pairs
+    ]
+)
+
 REPORTS: Final = pa.schema(
     [f for f in SCALARS if f.name != "peak_token_ids"]
     + [
@@ -116,9 +189,18 @@ REPORTS: Final = pa.schema(
         pa.field("bands", pa.list_(BAND)),
         pa.field("peak_tokens", pa.list_(PEAK_TOKEN)),  # over the positive contexts, commonest first
         pa.field("contexts", pa.list_(CONTEXT)),  # positive top, positive sample, negative top, negative sample
+        pa.field("senses", pa.list_(SENSE)),  # positive, then negative, each by share
+        pa.field("merges", pa.list_(MERGE)),  # null when senses were not asked for
+        pa.field(negative("merges"), pa.list_(MERGE)),
         pa.field("promoted", pa.list_(LOGIT)),  # null for encoders
         pa.field("suppressed", pa.list_(LOGIT)),
     ]
 )
 
 VOCABULARY: Final = pa.schema([("text", pa.string())])
+
+
+def vectors_schema(width: int) -> pa.Schema:
+    """Rows are in the order of window and position. width: the model's hidden size."""
+    vector = pa.list_(pa.float16(), width)
+    return pa.schema([("window", pa.int32()), ("position", pa.int32()), ("vector", vector)])

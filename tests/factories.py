@@ -6,6 +6,7 @@ import io
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,10 +26,12 @@ from contract.results import (
     REPORT_ROWS,
     REPORTS,
     SCALARS,
+    SCORES,
     SUMMARY,
     TOKENS,
     VOCABULARY,
     ZERO_BIN,
+    negative,
     report_file,
 )
 from contract.store import Layout, Store
@@ -133,21 +136,26 @@ def write_result(
     decoder: bool = True,
     contexts: int = 6,
     context_tokens: int = 8,
+    senses: bool = False,
     seed: int = 0,
 ) -> None:
-    """A result in the schemas of `contract/results.py`, of random numbers. Some values are null, as in real ones."""
+    """A result in the schemas of `contract/results.py`, of random numbers. Some values are null, as in real ones.
+
+    senses: with neurons of every status instead of `not_scored`.
+    """
     rng = random.Random(seed)
     folder = Layout.result(job)
     vocabulary = make_vocabulary()
     scalars: list[dict[str, Any]] = []
     for layer in layers:
         rows = [_make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens) for n in neurons]
+        rows = [_add_senses(rng, row) if senses else row for row in rows]
         scalars += [_scalars_of(row) for row in rows]
         _write_table(store, f"{folder}/{report_file(layer)}", pa.Table.from_pylist(rows, REPORTS), REPORT_ROWS)
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
     _write_table(store, f"{folder}/{TOKENS}", pa.table({"text": vocabulary}, VOCABULARY), 1 << 20)
     store.write(f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode())
-    counts = {"not_scored": len(scalars)}
+    counts = Counter(row["status"] for row in scalars)
     store.write(f"{folder}/{SUMMARY}", json.dumps({"neurons": len(scalars), "by_status": counts}).encode())
 
 
@@ -165,10 +173,12 @@ def _make_row(
     sampled = [_make_context(rng, "interval", band, vocabulary, length) for band in range(contexts // 2)]
     peaks = _count_peaks(top)
     return {
+        **{name: None for f in SCORES for name in (f.name, negative(f.name))},
         "layer": layer,
         "neuron": neuron,
         "hook": f"blocks.{layer}.mlp.hook_post",
         "status": "not_scored",
+        "alpha": None,
         "n_tokens": 640,
         "density": 0.0 if dead else rng.random(),
         "mean": rng.gauss(0, 1),
@@ -213,10 +223,61 @@ def _make_context(rng: random.Random, sample: str, band: int | None, vocabulary:
         "char_start": 4 * peak,
         "char_end": 4 * peak + 4,
         "activation": activations[peak],
+        "sense": None,
         "display_start": start,
         "tokens": [rng.randrange(vocabulary) for _ in range(length)],
         "activations": activations,
     }
+
+
+def _add_senses(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with 0 to 3 senses that hold every context, or half of them when it is incoherent."""
+    count = rng.choice([0, 1, 2, 3])
+    contexts = row["contexts"]
+    for i, context in enumerate(contexts):
+        context["sense"] = i % count if count else (0 if i % 2 else None)
+    senses = [_make_sense(rng, contexts, s, max(count, 1)) for s in range(max(count, 1))]
+    scored = count > 0
+    scores = {
+        "status": "incoherent" if not scored else "monosemantic" if count == 1 else "polysemantic",
+        "polysemanticity": 1 - 1 / count if scored else None,
+        "polysemanticity_low": max(0.0, 0.9 - 1 / count) if scored else None,
+        "polysemanticity_high": min(1.0, 1.1 - 1 / count) if scored else None,
+        "effective_senses": float(count) if scored else None,
+        "sense_count": len(senses),
+        "coverage": 1.0 if scored else 0.5,
+        "monosemanticity_score": rng.random(),
+    }
+    return {**row, **scores, "alpha": 0.05, "senses": senses, "merges": _make_merges(rng, len(contexts))}
+
+
+def _make_sense(rng: random.Random, contexts: list[dict[str, Any]], sense: int, count: int) -> dict[str, Any]:
+    inside = [i for i, c in enumerate(contexts) if c["sense"] == sense]
+    activations = sorted(contexts[i]["activation"] for i in inside)
+    peak = contexts[inside[0]]
+    return {
+        "tail": "positive",
+        "sense": sense,
+        "share": _float32(1 / count),
+        "size": len(inside),
+        "cohesion": _float32(rng.random() / 20),
+        "separation": _float32(0.2 + rng.random() / 2) if count > 1 else None,
+        "medoid": inside[0],
+        "activation_min": activations[0],
+        "activation_median": activations[len(activations) // 2],
+        "activation_max": activations[-1],
+        "lexical_diversity": _float32(rng.random()),
+        "auprc": _float32(rng.random()),
+        "auprc_baseline": _float32(rng.random() / 10),
+        "tokens": [{"token": t, "at": "peak", "count": 2, "z": 3.5} for t in peak["tokens"][:3]],
+    }
+
+
+def _make_merges(rng: random.Random, contexts: int) -> list[dict[str, Any]]:
+    """A chain: each context joins what was joined before."""
+    heights = sorted(_float32(rng.random()) for _ in range(contexts - 1))
+    pieces = [(0, 1), *((contexts + i - 1, i + 1) for i in range(1, contexts - 1))]
+    return [{"left": a, "right": b, "height": h} for (a, b), h in zip(pieces, heights, strict=True)]
 
 
 def _count_peaks(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ def test_the_documented_request_has_every_field_with_its_default() -> None:
 
 def test_every_field_of_a_request_is_explained() -> None:
     request = AnalysisRequest("m", "c").to_dict()
-    names = {f"{part}.{name}" for part in ("neurons", "contexts", "tokens") for name in request[part]}
+    names = {f"{part}.{name}" for part in ("neurons", "contexts", "tokens", "senses") for name in request[part]}
 
     assert names <= set(re.findall(r"`([\w.]+)`", read("docs/api.md")))
 

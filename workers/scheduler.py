@@ -33,9 +33,17 @@ def next_step(job: Job, done: set[str]) -> Step:
         return Step("planning", ("plan",))
     if scans := _left((f"scan:{i}" for i in range(shards)), done):
         return Step("scanning", scans)
+    # A job that groups a finished scan anew finds the background in it.
+    if _groups(job) and "background" not in done and job.request.get("source_job") is None:
+        return Step("calibrating", ("background",))
     if merges := _left((f"merge:{i}" for i in range(layers)), done):
         return Step("merging", merges)
     return Step("closing", _left(("close",), done))
+
+
+def _groups(job: Job) -> bool:
+    enabled: bool = job.request.get("senses", {}).get("enabled", True)
+    return enabled
 
 
 def _left(units: Iterable[str], done: set[str]) -> tuple[str, ...]:

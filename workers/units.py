@@ -11,12 +11,14 @@ from contract.board import Board
 from contract.catalogue import Entry
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
-from contract.records import Job
+from contract.records import Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
+from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel, ModelShelf
-from workers.analysis.steps import Analysis, close_analysis, merge_layer, plan_analysis, scan_shard
+from workers.analysis.regrouping import check_source, close_regrouping, regroup_layer
+from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.lease import HeldLease
 from workers.scheduler import Scheduler
 
@@ -74,27 +76,49 @@ class Runner:
         if job is None:
             raise Cancelled
         kind, _, number = unit.partition(":")
-        analysis, model = self._analysis(job)
+        if source := job.request.get("source_job"):
+            return self._regroup(job, Layout.result(source), kind, number)
+        model = self._model(job)
+        analysis = self._analysis(job, model.card)
         work: dict[str, Callable[[], Done]] = {
             "plan": lambda: self._plan(analysis, model, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
+            "background": lambda: self._background(analysis),
             "merge": lambda: self._merge(analysis, model, int(number)),
             "close": lambda: self._close(analysis, model, job),
         }
         return work[kind]()
 
-    def _analysis(self, job: Job) -> tuple[Analysis, LoadedModel]:
-        request = AnalysisRequest.from_dict(job.request)
-        entry, corpus = self.catalogue.get(request.model), self.board.get_corpus(request.corpus)
+    def _regroup(self, job: Job, source: str, kind: str, number: str) -> Done:
+        """A unit of a job that makes new senses of another's scan. It needs no model."""
+        card = self.board.get_card(job.request["model"])
+        if card is None:
+            raise ModelLoadError(f"model {job.request['model']!r} was never described")
+        analysis = self._analysis(job, card)
+        if kind == "plan":
+            check_source(analysis, source)
+            return Done(fields={"shards_total": 0, "layers_total": len(analysis.layers), "tokens_total": 0})
+        if kind == "merge":
+            regroup_layer(analysis, source, analysis.layers[int(number)])
+            return Done("layers_done")
+        close_regrouping(analysis, source)
+        return Done()
+
+    def _model(self, job: Job) -> LoadedModel:
+        entry = self.catalogue.get(job.request["model"])
         if entry is None:
-            raise ModelLoadError(f"model {request.model!r} is not in this worker's catalogue")
+            raise ModelLoadError(f"model {job.request['model']!r} is not in this worker's catalogue")
+        return self.shelf.get(entry)
+
+    def _analysis(self, job: Job, card: ModelCard) -> Analysis:
+        request = AnalysisRequest.from_dict(job.request)
+        corpus = self.board.get_corpus(request.corpus)
         if corpus is None:
             raise AnalysisError(f"corpus {request.corpus!r} was deleted")
-        model = self.shelf.get(entry)
-        analysis = Analysis(
+        return Analysis(
             request=request,
             corpus=corpus,
-            card=model.card,
+            card=card,
             store=self.store,
             work=Layout.work(job.id),
             result=Layout.result(job.id),
@@ -102,7 +126,6 @@ class Runner:
             block_tokens=self.settings.block_tokens,
             shard_tokens=self.settings.shard_tokens,
         )
-        return analysis, model
 
     def _plan(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
         try:
@@ -123,6 +146,10 @@ class Runner:
     def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
         return Done("shards_done", tokens, {"scan_ended_at": "@now"})
+
+    def _background(self, analysis: Analysis) -> Done:
+        measure_background(analysis)
+        return Done()
 
     def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:
         merge_layer(analysis, model, analysis.layers[ordinal])

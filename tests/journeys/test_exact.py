@@ -23,8 +23,9 @@ from tests import brute_force
 from tests.brute_force import Row
 from tests.factories import make_texts
 from tests.tiny_models import load_tiny
+from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.steps import Analysis, close_analysis, merge_layer, plan_analysis, scan_shard
+from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.analysis.windows import read_blocks
 
 
@@ -38,6 +39,7 @@ def analyse(
     plan = plan_analysis(analysis, model, texts)
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
+    measure_background(analysis)
     for layer in analysis.layers:
         merge_layer(analysis, model, layer)
     close_analysis(analysis, model)

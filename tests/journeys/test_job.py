@@ -96,7 +96,7 @@ def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, tm
         single = alone.wait(submit(alone, "bytes"))["id"]
         wanted = digests(other, single)
 
-    assert len(wanted) == 7
+    assert len(wanted) == 12
     assert digests(stack, job) == wanted
 
 

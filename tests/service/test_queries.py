@@ -23,7 +23,7 @@ def results(store: Store, tmp_path: Path) -> Results:
 
 
 def rows_of(scalars: Scalars) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = scalars.table.to_pylist()
+    found: list[dict[str, Any]] = scalars.table.append_column("peak_token_ids", scalars.peak_token_ids).to_pylist()
     return found
 
 
@@ -104,15 +104,11 @@ def test_a_token_is_found_whatever_space_is_around_it(results: Results, token: s
 
 
 def test_neurons_without_peaks_do_not_shift_those_with_them() -> None:
-    table = pa.table(
-        {
-            **{name: [0, 0, 0] if name != "neuron" else [0, 1, 2] for name in COLUMNS},
-            "peak_token_ids": pa.array([[], None, [4, 1]], pa.list_(pa.int32())),
-        }
-    )
+    table = pa.table({name: [0, 0, 0] if name != "neuron" else [0, 1, 2] for name in COLUMNS})
+    scalars = Scalars(table, lambda: pa.array([[], None, [4, 1]], pa.list_(pa.int32())))
     texts = pa.array(["a", "b", "c", "d", " b"])
 
-    page = run_query(plan_query({"token": "b"}), Scalars(table), Vocabulary(texts, pa.array([*"abcd", "b"])), 0, 10)
+    page = run_query(plan_query({"token": "b"}), scalars, Vocabulary(texts, pa.array([*"abcd", "b"])), 0, 10)
 
     assert [r["neuron"] for r in page.rows] == [2]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ import pytest
 from contract.errors import DamagedFile, Gone, NotFound
 from contract.results import NEURONS, SCALARS, report_file
 from contract.store import Layout, Store
-from service.results import Kept, Results, Scalars
+from service.results import Kept, Report, Results, Scalars
 from tests.factories import write_result
 
 JOB = "job_" + "0" * 28
@@ -30,6 +32,26 @@ def test_a_report_is_found_in_any_row_group(results: Results, store: Store) -> N
 
     for place in (0, 63, 64, 149):
         assert results.report(JOB, 3, 2 * place) == rows[place]
+
+
+def test_a_row_group_is_read_once_for_all_its_neurons(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, groups = Report.read, []
+    monkeypatch.setattr(Report, "read", lambda self, group: groups.append(group) or read(self, group))
+
+    found = [results.report(JOB, 1, 2 * place)["neuron"] for place in (0, 63, 5, 64, 65, 1)]
+
+    assert found == [0, 126, 10, 128, 130, 2]
+    assert groups == [0, 1]
+
+
+def test_a_forgotten_job_leaves_no_report_behind(results: Results, store: Store) -> None:
+    results.report(JOB, 1, 0)
+    store.delete(Layout.result(JOB))
+
+    results.forget(JOB)
+
+    with pytest.raises(Gone):
+        results.report(JOB, 1, 0)
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(1, 1), (1, 300), (2, 0)])
@@ -52,6 +74,24 @@ def test_a_result_whose_files_are_gone_says_so(results: Results, store: Store) -
 
     with pytest.raises(Gone):
         results.scalars(JOB)
+
+
+def test_the_lists_of_peak_tokens_are_those_of_the_file(results: Results, store: Store) -> None:
+    stored = pq.read_table(store.local_path(f"{Layout.result(JOB)}/{NEURONS}"))["peak_token_ids"].to_pylist()
+
+    scalars = results.scalars(JOB)
+
+    assert "peak_token_ids" not in scalars.table.column_names
+    assert any(stored)
+    assert scalars.peak_token_ids.to_pylist() == stored
+
+
+def test_lists_lost_since_the_scalars_were_read_are_gone(results: Results, store: Store) -> None:
+    scalars = results.scalars(JOB)
+    store.delete(Layout.result(JOB))
+
+    with pytest.raises(Gone):
+        _ = scalars.peak_token_ids
 
 
 def test_files_that_do_not_fit_each_other_are_damaged(results: Results, store: Store) -> None:
@@ -90,7 +130,8 @@ def test_numbers_that_json_cannot_hold_are_null_in_lists(results: Results, store
 
 def test_order_is_stable_with_nulls_last_either_way() -> None:
     rows = [(0, 1, 2.0), (0, 0, 2.0), (1, 0, None), (0, 2, 3.0)]
-    scalars = Scalars(pa.table({n: [r[i] for r in rows] for i, n in enumerate(("layer", "neuron", "mean"))}))
+    table = pa.table({n: [r[i] for r in rows] for i, n in enumerate(("layer", "neuron", "mean"))})
+    scalars = Scalars(table, lambda: pa.nulls(4, pa.list_(pa.int32())))
 
     assert scalars.order([("mean", "ascending")]).to_pylist() == [1, 0, 3, 2]
     assert scalars.order([("mean", "descending")]).to_pylist() == [3, 1, 0, 2]
@@ -132,3 +173,25 @@ def test_what_was_used_longest_ago_goes_first() -> None:
         get(key)
 
     assert made == ["a", "b", "c", "b"]
+
+
+def test_reading_a_result_loads_no_library_late() -> None:
+    """`pyarrow.dataset` takes longer to load than a table of all neurons takes to read."""
+    code = f"""
+import pathlib, sys, tempfile
+from contract.store import Store
+from service.app import create_app
+from service.results import Results
+from tests.factories import write_result
+store = Store(tempfile.mkdtemp())
+write_result(store, {JOB!r}, layers=(0,), neurons=(0, 1))
+before = set(sys.modules)
+results = Results(store, "unused")
+results.scalars({JOB!r}).order([("mean", "ascending")])
+results.vocabulary({JOB!r})
+results.report({JOB!r}, 0, 1)
+print(*(set(sys.modules) - before))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+
+    assert found.stdout.split() == []

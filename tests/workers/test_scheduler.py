@@ -37,8 +37,9 @@ def finish(board: Board, job: str, *units: str) -> None:
         ((), "planning", ("plan",)),
         (("plan",), "scanning", ("scan:0", "scan:1", "scan:2")),
         (("plan", "scan:0", "scan:2"), "scanning", ("scan:1",)),
-        (("plan", "scan:0", "scan:1", "scan:2"), "merging", ("merge:0", "merge:1")),
-        (("plan", "scan:0", "scan:1", "scan:2", "merge:0", "merge:1"), "closing", ("close",)),
+        (("plan", "scan:0", "scan:1", "scan:2"), "calibrating", ("background",)),
+        (("plan", "scan:0", "scan:1", "scan:2", "background"), "merging", ("merge:0", "merge:1")),
+        (("plan", "scan:0", "scan:1", "scan:2", "background", "merge:0", "merge:1"), "closing", ("close",)),
     ],
 )
 def test_the_step_follows_from_what_is_done(

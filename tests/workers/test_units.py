@@ -41,7 +41,7 @@ def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) 
     assert planned is not None
     shards = planned.progress.shards_total
     assert shards is not None
-    for unit in [*(f"scan:{i}" for i in range(shards)), *(f"merge:{i}" for i in range(LAYERS)), "close"]:
+    for unit in [*(f"scan:{i}" for i in range(shards)), "background", *(f"merge:{i}" for i in range(LAYERS)), "close"]:
         runner.run(job, unit)
 
     found = board.get_job(job)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,36 +24,78 @@ class _DeepestReached(Exception):
     """Unwinds a forward pass that has nothing left to give."""
 
 
+@dataclass(frozen=True)
+class Taps:
+    """What else a forward pass is to hand out, (B, S, D) each."""
+
+    residual: Callable[[Tensor], None] | None = None  # what enters the reference layer, once a block
+    mlp_inputs: Callable[[int, Tensor], None] | None = None  # what a wanted layer's input projections multiply
+
+
+def reference_layer(layers: int) -> int:
+    """The layer whose incoming residual stream stands for a token's meaning, of a model with so many: a third down."""
+    return round(layers / 3)
+
+
 def run_block(
     model: LoadedModel,
     input_ids: Tensor,
     attention_mask: Tensor | None,
     layers: Sequence[int],
     receive: Receive,
+    taps: Taps | None = None,
 ) -> None:
     """Hands each wanted layer's neurons to `receive(layer, activations)`, ascending, as soon as they are computed.
 
     input_ids: (B, S); attention_mask: (B, S), 1 at tokens, or None when every token is one. A decoder needs none for
     padding on the right, as no token looks ahead; an encoder does. layers: any order.
-    Activations are (B, S, N), valid until `receive` returns, in inference mode. Of the deepest wanted layer only what
-    leads to them is run, and nothing behind it. What `receive` raises passes through, and no hook stays behind.
+    Activations are (B, S, N), valid until `receive` returns, in inference mode. Of the deepest layer that is needed
+    only what leads there is run, and nothing behind it. What `receive` and the taps raise passes through, and no hook
+    stays behind.
     """
     wanted = sorted(set(layers))
     if not wanted:
         return
-    seen: list[int] = []
-
-    def take(layer: int, activations: Tensor) -> None:
-        # Some architectures flatten the batch before the MLP.
-        seen.append(layer)
-        receive(layer, activations.reshape(*input_ids.shape, -1))
-        if layer == wanted[-1]:
-            raise _DeepestReached
-
-    with torch.inference_mode(), _hooked(model.projections, wanted, take), suppress(_DeepestReached):
+    watch = _Watch(wanted, tuple(input_ids.shape), receive, taps or Taps(), reference_layer(len(model.blocks)))
+    with torch.inference_mode(), _hooked(model, watch), suppress(_DeepestReached):
         model.body(**_arguments(model, input_ids, attention_mask))
-    if seen != wanted:
-        raise UnsupportedArchitecture(f"{model.card.id}: its layers ran as {seen}, not as {wanted}")
+    if watch.seen != wanted:
+        raise UnsupportedArchitecture(f"{model.card.id}: its layers ran as {watch.seen}, not as {wanted}")
+    if watch.waits_for_residual:
+        raise UnsupportedArchitecture(f"{model.card.id}: its layer {watch.reference} did not run")
+
+
+class _Watch:
+    """Follows one forward pass: hands on what its hooks see, and ends it when nothing more is wanted."""
+
+    def __init__(self, wanted: list[int], shape: tuple[int, ...], receive: Receive, taps: Taps, reference: int) -> None:
+        self.wanted, self.reference, self.taps = wanted, reference, taps
+        self.seen: list[int] = []
+        self.waits_for_residual = taps.residual is not None
+        self._shape, self._receive = shape, receive
+
+    def take_activations(self, layer: int, activations: Tensor) -> None:
+        self.seen.append(layer)
+        self._receive(layer, self._shaped(activations))
+        self._end_if_done()
+
+    def take_residual(self, hidden: Tensor) -> None:
+        self.waits_for_residual = False
+        assert self.taps.residual is not None
+        self.taps.residual(self._shaped(hidden))
+        self._end_if_done()
+
+    def take_input(self, layer: int, hidden: Tensor) -> None:
+        assert self.taps.mlp_inputs is not None
+        self.taps.mlp_inputs(layer, self._shaped(hidden))
+
+    def _shaped(self, values: Tensor) -> Tensor:
+        # Some architectures flatten the batch before the MLP.
+        return values.reshape(*self._shape, -1)
+
+    def _end_if_done(self) -> None:
+        if self.seen[-1:] == self.wanted[-1:] and not self.waits_for_residual:
+            raise _DeepestReached
 
 
 def _arguments(model: LoadedModel, input_ids: Tensor, attention_mask: Tensor | None) -> dict[str, Any]:
@@ -61,13 +105,20 @@ def _arguments(model: LoadedModel, input_ids: Tensor, attention_mask: Tensor | N
 
 
 @contextmanager
-def _hooked(projections: Sequence[nn.Module], layers: Sequence[int], take: Receive) -> Iterator[None]:
-    """Calls `take` with the input of each of these layers' projections while the block lasts."""
-
-    def hook(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _module, inputs: take(layer, inputs[0])
-
+def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
+    """Calls `watch` from the modules it needs while the block lasts."""
     with ExitStack() as stack:
-        for layer in layers:
-            stack.callback(projections[layer].register_forward_pre_hook(hook(layer)).remove)
+
+        def hook(module: nn.Module, take: Callable[[Tensor], None]) -> None:
+            handle = module.register_forward_pre_hook(
+                lambda _module, args, kwargs: take(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+            )
+            stack.callback(handle.remove)
+
+        for layer in watch.wanted:
+            hook(model.projections[layer], partial(watch.take_activations, layer))
+            if watch.taps.mlp_inputs is not None:
+                hook(model.inputs[layer][0], partial(watch.take_input, layer))
+        if watch.taps.residual is not None:
+            hook(model.blocks[watch.reference], watch.take_residual)
         yield

@@ -28,6 +28,7 @@ class Family:
     layers: str  # the list of layers
     projection: str  # of a layer: the MLP's output projection
     gated: bool  # its input is act(gate) * up
+    inputs: tuple[str, ...]  # of a layer: the MLP's input projections, gate before up; one may hold both in that order
     width: str | None = "intermediate_size"  # the config's field with the neurons of a layer; None: four times hidden
     norm: str = ""  # the last norm before the unembedding; "" for encoders
     norm_kind: NormKind = "layer"  # rms_plus_one: the norm multiplies by 1 + weight
@@ -45,6 +46,8 @@ class Parts:
     """A model's modules, found by its family's table and checked against its config."""
 
     body: nn.Module  # the model without its head
+    blocks: tuple[nn.Module, ...]  # the layers
+    inputs: tuple[tuple[nn.Module, ...], ...]  # the MLP's input projections of each layer, Linear or Conv1D
     projections: tuple[nn.Module, ...]  # the MLP's output projection of each layer, a Linear or a Conv1D
     post_norms: tuple[nn.Module | None, ...]  # one a layer
     norm: nn.Module | None  # None for encoders, and where the architecture has none
@@ -53,16 +56,27 @@ class Parts:
 
 def _gated(model_type: str, **more: Any) -> Family:
     """The shape Llama set: RMS norms, `mlp.down_proj` over act(gate) * up."""
-    parts: dict[str, Any] = {"layers": "layers", "projection": "mlp.down_proj", "norm": "norm", "norm_kind": "rms"}
+    parts: dict[str, Any] = {
+        "layers": "layers",
+        "inputs": ("mlp.gate_proj", "mlp.up_proj"),
+        "projection": "mlp.down_proj",
+        "norm": "norm",
+        "norm_kind": "rms",
+    }
     return Family(model_type, "decoder", gated=True, **parts | more)
 
 
-def _plain(model_type: str, layers: str, projection: str, norm: str, **more: Any) -> Family:
-    return Family(model_type, "decoder", layers, projection, gated=False, norm=norm, **more)
+def _plain(model_type: str, layers: str, wide: str, projection: str, norm: str, **more: Any) -> Family:
+    return Family(model_type, "decoder", layers, projection, gated=False, inputs=(wide,), norm=norm, **more)
 
 
 def _encoder(model_type: str, **more: Any) -> Family:
-    parts: dict[str, Any] = {"layers": "encoder.layer", "projection": "output.dense", "pooler": True}
+    parts: dict[str, Any] = {
+        "layers": "encoder.layer",
+        "inputs": ("intermediate.dense",),
+        "projection": "output.dense",
+        "pooler": True,
+    }
     return Family(model_type, "encoder", gated=False, **parts | more)
 
 
@@ -74,29 +88,36 @@ FAMILIES: dict[str, Family] = {
         _gated("qwen2"),
         _gated("qwen3"),
         _gated("smollm3"),
-        _gated("phi3"),
+        _gated("phi3", inputs=("mlp.gate_up_proj",)),
         _gated("olmo", norm_kind="layer"),
         _gated("olmo2", post_norm="post_feedforward_layernorm"),
         _gated("stablelm", norm_kind="layer"),
         _gated("gemma", norm_kind="rms_plus_one"),
         _gated("gemma2", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm", sdpa=False),
         _gated("gemma3_text", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm"),
-        _plain("starcoder2", "layers", "mlp.c_proj", "norm"),
-        _plain("gpt2", "h", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_bigcode", "h", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_neo", "h", "mlp.c_proj", "ln_f", sdpa=False),
-        _plain("gptj", "h", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False),
-        _plain("gpt_neox", "layers", "mlp.dense_4h_to_h", "final_layer_norm"),
-        _plain("opt", "decoder.layers", "fc2", "decoder.final_layer_norm", width="ffn_dim"),
-        _plain("phi", "layers", "mlp.fc2", "final_layernorm"),
-        _plain("falcon", "h", "mlp.dense_4h_to_h", "ln_f", width="ffn_hidden_size"),
-        _plain("bloom", "h", "mlp.dense_4h_to_h", "ln_f", width=None, positions=None, sdpa=False),
+        _plain("starcoder2", "layers", "mlp.c_fc", "mlp.c_proj", "norm"),
+        _plain("gpt2", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_bigcode", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_neo", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", sdpa=False),
+        _plain("gptj", "h", "mlp.fc_in", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False),
+        _plain("gpt_neox", "layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "final_layer_norm"),
+        _plain("opt", "decoder.layers", "fc1", "fc2", "decoder.final_layer_norm", width="ffn_dim"),
+        _plain("phi", "layers", "mlp.fc1", "mlp.fc2", "final_layernorm"),
+        _plain("falcon", "h", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "ln_f", width="ffn_hidden_size"),
+        _plain("bloom", "h", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "ln_f", width=None, positions=None, sdpa=False),
         _encoder("bert"),
         _encoder("roberta", offset_positions=True),
         _encoder("xlm-roberta", offset_positions=True),
         _encoder("electra", pooler=False),
         _encoder("mpnet", offset_positions=True, sdpa=False),
-        _encoder("distilbert", layers="transformer.layer", projection="ffn.lin2", width="hidden_dim", pooler=False),
+        _encoder(
+            "distilbert",
+            layers="transformer.layer",
+            inputs=("ffn.lin1",),
+            projection="ffn.lin2",
+            width="hidden_dim",
+            pooler=False,
+        ),
     )
 }
 
@@ -166,8 +187,12 @@ def find_parts(family: Family, model: Any) -> Parts:
     layers = _get(body, family.layers, family)
     projections = tuple(_get(layer, family.projection, family) for layer in layers)
     _check_projections(family, model.config, projections)
+    inputs = tuple(tuple(_get(layer, path, family) for path in family.inputs) for layer in layers)
+    _check_inputs(family, model.config, inputs)
     return Parts(
         body=body,
+        blocks=tuple(layers),
+        inputs=inputs,
         projections=projections,
         post_norms=tuple(_get(x, family.post_norm, family) if family.post_norm else None for x in layers),
         norm=_get(body, family.norm, family) if family.norm else None,
@@ -204,6 +229,18 @@ def _check_projections(family: Family, config: Any, projections: tuple[nn.Module
             raise UnsupportedArchitecture(
                 f"{family.model_type}: {family.projection} of layer {layer} is a {type(module).__name__} "
                 f"of (in, out) {found}; expected a Linear or Conv1D of {expected}"
+            )
+
+
+def _check_inputs(family: Family, config: Any, inputs: tuple[tuple[nn.Module, ...], ...]) -> None:
+    rows = (2 if family.gated else 1) * count_neurons(config, family)
+    for layer, modules in enumerate(inputs):
+        found = [_features(module) for module in modules]
+        sizes = [f or (0, 0) for f in found]
+        if any(size[0] != config.hidden_size for size in sizes) or sum(size[1] for size in sizes) != rows:
+            raise UnsupportedArchitecture(
+                f"{family.model_type}: {', '.join(family.inputs)} of layer {layer} are (in, out) {found}; "
+                f"expected {rows} rows over {config.hidden_size}"
             )
 
 

@@ -39,6 +39,8 @@ class LoadedModel:
     card: ModelCard
     family: Family
     body: nn.Module  # without its head
+    blocks: tuple[nn.Module, ...]  # the layers
+    inputs: tuple[tuple[nn.Module, ...], ...]  # the MLP's input projections of each layer
     projections: tuple[nn.Module, ...]  # the MLP's output projection of each layer
     post_norms: tuple[nn.Module | None, ...]  # one a layer, see Family.post_norm
     norm: nn.Module | None  # before the unembedding; None for encoders, and where there is none
@@ -80,6 +82,20 @@ def load_model(entry: Entry, *, device: str, dtype: str, cache: Path) -> LoadedM
     Raises ModelLoadError and UnsupportedArchitecture.
     """
     return _load(_open(entry, cache), resolve_device(device), resolve_dtype(dtype))
+
+
+def input_energy(model: LoadedModel, layer: int) -> Tensor:
+    """The squared input weights of each neuron of a layer, summed over its gate and up side: (N, D) float32.
+
+    With x the MLP's input, sum_d x_d y_d energy[j, d] is the inner product of two tokens' x * w side by side for neuron
+    j's gate and up weights w. Source: Foote 2024.
+    """
+    squares = []
+    for module in model.inputs[layer]:
+        weight: Any = module.weight
+        rows = weight if isinstance(module, nn.Linear) else weight.T  # a Conv1D holds its matrix transposed
+        squares.append(rows.float() ** 2)
+    return torch.cat(squares).unflatten(0, (-1, model.card.neurons)).sum(0)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -262,6 +278,8 @@ def _load(opened: _Opened, device: torch.device, dtype: torch.dtype) -> LoadedMo
         card=card,
         family=opened.family,
         body=parts.body,
+        blocks=parts.blocks,
+        inputs=parts.inputs,
         projections=parts.projections,
         post_norms=parts.post_norms,
         norm=parts.norm,

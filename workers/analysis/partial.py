@@ -8,7 +8,9 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,13 +35,28 @@ def write_arrays(store: Store, path: str, arrays: Mapping[str, np.ndarray]) -> N
 
 def read_arrays(store: Store, path: str, prefix: str = "") -> dict[str, np.ndarray]:
     """The arrays whose names begin with `prefix`, without it. Reads no others. Raises DamagedFile."""
+    with reading_arrays(store, path) as file:
+        return {name.removeprefix(prefix): file(name) for name in file.names if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """An open file of arrays. Called with a name it reads that array."""
+
+    names: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
+
+    def __call__(self, name: str) -> np.ndarray:
+        return self.read(name)
+
+
+@contextmanager
+def reading_arrays(store: Store, path: str) -> Iterator[ArrayFile]:
+    """Raises DamagedFile, when it is opened and for each array that is not whole."""
     try:
         with store.open(path) as f, zipfile.ZipFile(f) as archive:
-            return {
-                name.removeprefix(prefix).removesuffix(".npy"): _read_member(archive, name)
-                for name in archive.namelist()
-                if name.startswith(prefix)
-            }
+            members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+            yield ArrayFile(tuple(members), lambda name: _read_member(archive, members[name]))
     except _DAMAGES as e:
         raise DamagedFile(f"{path} is damaged: {e}") from e
     except OSError as e:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,25 +17,34 @@ from contract.results import (
     CONTEXT,
     EVIDENCE_CONTEXTS,
     LOGIT,
+    MERGE,
     NEURONS,
     PEAK_TOKEN,
     REPORT_ROWS,
     REPORTS,
     SCALARS,
-    STATUSES,
+    SCORES,
+    SENSE,
+    SENSE_TOKEN,
     SUMMARY,
     TOKENS,
+    VECTORS,
     VOCABULARY,
+    negative,
     report_file,
+    vectors_schema,
 )
 from contract.store import Store
 from workers.analysis.contexts import ContextTable
+from workers.analysis.grouping import LayerSenses
 from workers.analysis.histogram import density, quantiles
 from workers.analysis.lens import Lens
 from workers.analysis.peak_tokens import PeakTokens
 from workers.analysis.scan import LayerScan
+from workers.analysis.senses import TailSenses
 
 _SCALAR_ROWS = 65_536
+_VECTOR_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,7 @@ class LayerResult:
     context_offsets: np.ndarray  # (N + 1,)
     near_duplicates: np.ndarray  # (N,) of the positive tail
     peak_tokens: PeakTokens
+    senses: LayerSenses | None
     lens: Lens | None
     vocabulary: Sequence[str]
 
@@ -68,7 +78,7 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "layer": np.full(n, result.layer, np.int32),
         "neuron": result.neurons.astype(np.int32),
         "hook": pa.array([result.hook] * n),
-        "status": pa.array(np.where(evidence["distinct"] >= EVIDENCE_CONTEXTS, STATUSES[0], STATUSES[1])),
+        **score_columns(result.senses, evidence["distinct"]),
         "n_tokens": np.full(n, result.scan.moments.count, np.int64),
         "density": density(counts),
         "mean": moments["mean"],
@@ -90,6 +100,79 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "peak_token_ids": _lists(tokens.offsets, pa.array(tokens.token)),
     }
     return pa.table(columns, schema=SCALARS)
+
+
+def score_columns(senses: LayerSenses | None, distinct: np.ndarray) -> dict[str, Any]:
+    """The columns of SCORES for both tails, and alpha. distinct: (N,) contexts of the positive tail."""
+    n = len(distinct)
+    if senses is None:
+        enough = distinct >= EVIDENCE_CONTEXTS
+        unscored = {name: pa.nulls(n) for f in SCORES for name in (f.name, negative(f.name))}
+        return unscored | {
+            "status": pa.array(np.where(enough, "not_scored", "insufficient_evidence")),
+            "alpha": pa.nulls(n),
+        }
+    columns: dict[str, Any] = {"alpha": np.full(n, senses.alpha)}
+    names: dict[Tail, Callable[[str], str]] = {"positive": str, "negative": negative}
+    for tail, name_of in names.items():
+        found = senses.tails.get(tail)
+        for f in SCORES:
+            columns[name_of(f.name)] = pa.nulls(n) if found is None else _nullable(found.scores[f.name], f.type)
+    return columns
+
+
+def _nullable(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    return pa.array(values, from_pandas=True).cast(kind)
+
+
+def sense_columns(senses: LayerSenses | None, context_offsets: np.ndarray) -> dict[str, pa.Array]:
+    """Senses and merges of every neuron."""
+    n = len(context_offsets) - 1
+    if senses is None:
+        nothing = pa.nulls(n, pa.list_(MERGE))
+        return {"senses": _lists(np.zeros(n + 1), pa.array([], SENSE)), "merges": nothing, negative("merges"): nothing}
+    return {
+        "senses": _senses(senses, context_offsets),
+        "merges": _merges(senses.tails.get("positive"), n),
+        negative("merges"): _merges(senses.tails.get("negative"), n),
+    }
+
+
+def _senses(senses: LayerSenses, context_offsets: np.ndarray) -> pa.ListArray:
+    parts, neurons = [], []
+    for tail, found in senses.tails.items():
+        table, tokens = found.table, found.tokens
+        columns = {f.name: getattr(table, f.name, None) for f in (SENSE.field(i) for i in range(SENSE.num_fields))}
+        assert tokens is not None
+        columns |= {
+            "tail": pa.array([tail] * len(table.neuron), pa.string()),
+            "medoid": table.medoid - context_offsets[table.neuron],
+            "separation": _nullable(table.separation, pa.float32()),
+            "cohesion": _nullable(table.cohesion, pa.float32()),
+            "auprc": _nullable(table.auprc, pa.float32()),
+            "auprc_baseline": _nullable(table.auprc_baseline, pa.float32()),
+            "tokens": _lists(tokens.offsets, _struct({n: getattr(tokens, n) for n in _SENSE_TOKEN}, SENSE_TOKEN)),
+        }
+        parts.append(_struct(columns, SENSE))
+        neurons.append(table.neuron)
+    neuron = np.concatenate(neurons)
+    order = np.argsort(neuron, kind="stable")
+    offsets = np.searchsorted(neuron[order], np.arange(len(context_offsets)))
+    return _lists(offsets, pa.concat_arrays(parts).take(pa.array(order)))
+
+
+_SENSE_TOKEN = ("token", "at", "count", "z")
+
+
+def _merges(found: TailSenses | None, neurons: int) -> pa.Array:
+    """A neuron's slots but the last, which its tree leaves empty."""
+    if found is None:
+        return pa.nulls(neurons, pa.list_(MERGE))
+    offsets = found.evidence.offsets
+    used = np.ones(len(found.sense), bool)
+    used[offsets[1:][np.diff(offsets) > 0] - 1] = False
+    columns = {name: array[used] for name, array in vars(found.tree).items()}
+    return _lists(np.concatenate([[0], np.cumsum(np.maximum(np.diff(offsets) - 1, 0))]), _struct(columns, MERGE))
 
 
 def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -121,7 +204,8 @@ def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
         "histogram": _lists(np.concatenate([[0], np.cumsum(last - first)]), pa.array(counts[inside])),
         "bands": _bands(scan, len(counts)),
         "peak_tokens": _peak_tokens(result.peak_tokens),
-        "contexts": _lists(result.context_offsets, _contexts(result.contexts)),
+        "contexts": _lists(result.context_offsets, _contexts(result.contexts, result.senses)),
+        **sense_columns(result.senses, result.context_offsets),
         "promoted": _logits(result.lens, "promoted", len(counts)),
         "suppressed": _logits(result.lens, "suppressed", len(counts)),
     }
@@ -175,16 +259,24 @@ def _peak_tokens(tokens: PeakTokens) -> pa.ListArray:
     return _lists(tokens.offsets, _struct(columns, PEAK_TOKEN))
 
 
-def _contexts(table: ContextTable) -> pa.StructArray:
+def _contexts(table: ContextTable, senses: LayerSenses | None) -> pa.StructArray:
     columns: dict[str, Any] = {
         f.name: getattr(table, f.name)
         for f in (CONTEXT.field(i) for i in range(CONTEXT.num_fields))
-        if f.name not in ("band", "tokens", "activations")
+        if f.name not in ("band", "sense", "tokens", "activations")
     }
+    columns["sense"] = sense_of_contexts(senses, len(table.neuron))
     columns["band"] = pa.array(table.band, mask=table.band < 0)
     columns["tokens"] = _lists(table.display_offsets, pa.array(table.tokens))
     columns["activations"] = _lists(table.display_offsets, pa.array(table.activations))
     return _struct(columns, CONTEXT)
+
+
+def sense_of_contexts(senses: LayerSenses | None, contexts: int) -> pa.Array:
+    if senses is None:
+        return pa.nulls(contexts, pa.int32())
+    sense = senses.of_contexts(contexts)
+    return pa.array(sense, mask=sense < 0)
 
 
 def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
@@ -208,6 +300,43 @@ def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
 def read_scalars(store: Store, path: str) -> pa.Table:
     with store.open(path) as f:
         return pq.read_table(f)
+
+
+def write_vectors(
+    store: Store, folder: str, width: int, window: np.ndarray, position: np.ndarray, pieces: Iterable[np.ndarray]
+) -> None:
+    """window, position: of each vector; pieces: the vectors in the same order, (u, width) float16 each."""
+    schema, first = vectors_schema(width), 0
+    with store.writing(f"{folder}/{VECTORS}") as f, pq.ParquetWriter(f, schema, compression="none") as writer:
+        for vectors in _in_pieces_of(_VECTOR_ROWS, pieces):
+            end = first + len(vectors)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+            columns = [pa.array(c[first:end], pa.int32()) for c in (window, position)]
+            writer.write_table(pa.table([*columns, flat], schema=schema))
+            first = end
+
+
+def read_vector_file(store: Store, folder: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Windows, positions and vectors, a row group at a time."""
+    with store.open(f"{folder}/{VECTORS}") as f:
+        for batch in pq.ParquetFile(f).iter_batches(_VECTOR_ROWS):
+            vectors = batch.column("vector")
+            width = vectors.type.list_size
+            flat = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+            yield batch.column("window").to_numpy(), batch.column("position").to_numpy(), flat
+
+
+def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same rows in pieces that depend only on their number."""
+    held: list[np.ndarray] = []
+    for piece in pieces:
+        held.append(piece)
+        while sum(map(len, held)) >= rows:
+            joined = np.concatenate(held)
+            yield joined[:rows]
+            held = [joined[rows:]]
+    if any(len(piece) for piece in held):
+        yield np.concatenate(held)
 
 
 def write_vocabulary(store: Store, folder: str, vocabulary: Sequence[str]) -> None:

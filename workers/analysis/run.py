@@ -11,9 +11,10 @@ from contract.documents import read_documents, write_documents
 from contract.errors import InvalidCorpus
 from contract.request import AnalysisRequest
 from contract.store import Store
+from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
-from workers.analysis.steps import Analysis, close_analysis, merge_layer, plan_analysis, scan_shard
+from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 
 MAX_DOCUMENTS = 100_000_000
 
@@ -45,6 +46,8 @@ def run_analysis(
     with store.open("work/documents.parquet") as f:
         plan = plan_analysis(analysis, model, read_documents(f), on_tokens=lambda n: on_progress("planning", n, n))
     _scan_all(analysis, model, plan, on_progress)
+    if request.senses.enabled:
+        measure_background(analysis)
     for i, layer in enumerate(analysis.layers):
         merge_layer(analysis, model, layer)
         on_progress("merging", i + 1, len(analysis.layers))

@@ -1,58 +1,36 @@
-"""An analysis in steps that can run apart: plan, scan a shard, merge a layer, close. Each writes files, whole or not.
+"""An analysis in steps that can run apart: these two plan it and scan a shard; `merging` has those that follow.
 
-A step's output depends only on its input, so running one twice, anywhere, changes nothing. Progress and the wish to
-stop come in as plain callables.
+Each writes files, whole or not. A step's output depends only on its input, so running one twice, anywhere, changes
+nothing. Progress and the wish to stop come in as plain callables.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import tokenizers
 import torch
-import transformers
 from torch import Tensor
 
-from contract import __version__
 from contract.errors import Cancelled
 from contract.records import Corpus, ModelCard
 from contract.request import AnalysisRequest, Tail
-from contract.results import FORMAT, MANIFEST
 from contract.selection import resolve_layers, resolve_neurons
 from contract.store import Store
+from workers.analysis.background import is_random_token
 from workers.analysis.bands import inner_edges
-from workers.analysis.capture import run_block
-from workers.analysis.contexts import build_table, choose_contexts, join_tables, near_tokens, rank_candidates
+from workers.analysis.capture import Taps, run_block
+from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import Framing, frame, tokenize
-from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.memory import release_memory
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
-from workers.analysis.peak_tokens import count_peak_tokens
 from workers.analysis.plan import Plan, cut_windows, group_blocks, read_plan, windows_file, write_plan
-from workers.analysis.result import (
-    LayerResult,
-    layer_reports,
-    layer_scalars,
-    read_scalars,
-    write_json,
-    write_neurons,
-    write_reports,
-    write_scalars,
-    write_summary,
-    write_vocabulary,
-)
 from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
-from workers.analysis.summary import summarise
-from workers.analysis.windows import Windows, pack, read_blocks, take_rows, unpack
-
-LENS_TOKENS = 10
+from workers.analysis.vectors import RESIDUAL, VectorWriter, input_stream, vectors_file, writing_vectors
+from workers.analysis.windows import Windows, pack, read_blocks, unpack
 
 Report = Callable[[int], None]  # tokens done so far in this step
 Stop = Callable[[], bool]
@@ -119,7 +97,7 @@ def plan_analysis(
         shard_tokens=analysis.shard_tokens,
         on_tokens=on_tokens,
     )
-    if request.contexts.sampled:
+    if request.contexts.sampled or request.senses.enabled:
         batches = (unpack(pack(block)) for block in group_blocks(sample, analysis.block_tokens))
         peaks = _calibration_peaks(analysis, model, framing, batches, should_stop)
         write_arrays(analysis.store, f"{analysis.work}/bands.npz", _edges(analysis, peaks))
@@ -155,12 +133,21 @@ def _calibration_peaks(
 
 def _edges(analysis: Analysis, peaks: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     contexts = analysis.request.contexts
-    return {
-        name: inner_edges(np.concatenate(found), contexts.bands, contexts.sampling) for name, found in peaks.items()
-    }
+    edges: dict[str, np.ndarray] = {}
+    for name, found in peaks.items():
+        joined = np.concatenate(found)
+        edges[name] = inner_edges(joined, contexts.bands, contexts.sampling)
+        edges[f"{name}/fires"] = firing_threshold(joined)
+    return edges
 
 
-def _run(analysis: Analysis, model: LoadedModel, block: Block, receive: Callable[[int, Tensor], None]) -> None:
+def _run(
+    analysis: Analysis,
+    model: LoadedModel,
+    block: Block,
+    receive: Callable[[int, Tensor], None],
+    taps: Taps | None = None,
+) -> None:
     """Runs a block and hands on the selected neurons' activations, (B, S, N) float32."""
     chosen = analysis.neurons
     index = None if len(chosen) == analysis.card.neurons else torch.tensor(chosen, device=model.device)
@@ -171,15 +158,20 @@ def _run(analysis: Analysis, model: LoadedModel, block: Block, receive: Callable
         receive(layer, activations.float().contiguous())
 
     mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
-    run_block(model, block.ids, mask, analysis.layers, select)
+    run_block(model, block.ids, mask, analysis.layers, select, taps)
 
 
-def _new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
+def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
     edges: dict[Tail, np.ndarray | None] = dict.fromkeys(analysis.request.tails)
     if analysis.request.contexts.sampled:
         found = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
         edges = {tail: found[tail] for tail in edges}
     return LayerScan(len(analysis.neurons), edges, analysis.sizes, device)
+
+
+def _new_firing(analysis: Analysis, layer: int, device: torch.device | str) -> FiringSample:
+    found = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
+    return FiringSample({tail: found[f"{tail}/fires"] for tail in analysis.request.tails}, device)
 
 
 def scan_shard(
@@ -193,141 +185,58 @@ def scan_shard(
 
 
 def _scan_blocks(analysis: Analysis, model: LoadedModel, shard: int, on_tokens: Report, should_stop: Stop) -> int:
-    planned = read_plan(analysis.store, analysis.work).shards[shard]
-    scans = {layer: _new_scan(analysis, layer, model.device) for layer in analysis.layers}
+    plan = read_plan(analysis.store, analysis.work)
+    planned = plan.shards[shard]
+    scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.layers}
+    grouped = analysis.request.senses.enabled
+    firings = {layer: _new_firing(analysis, layer, model.device) for layer in analysis.layers if grouped}
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
-    row, tokens = planned.first_row, 0
-    with analysis.store.open(windows_file(analysis.work, shard)) as f:
+    row, tokens, lengths = planned.first_row, 0, []
+    with ExitStack() as stack:
+        f = stack.enter_context(analysis.store.open(windows_file(analysis.work, shard)))
+        vectors = None
+        if grouped:
+            vectors = stack.enter_context(writing_vectors(analysis.store, vectors_file(analysis.work, shard)))
         for windows in read_blocks(f):
             if should_stop():
                 raise Cancelled
             block = Block(windows, row, pad, model.device)
+            sample = _random_tokens(block, windows, plan) if grouped else None
 
-            def receive(layer: int, activations: Tensor, block: Block = block) -> None:
+            def receive(layer: int, activations: Tensor, block: Block = block, sample: Tensor | None = sample) -> None:
                 scans[layer].update(block, activations)
+                if sample is not None:
+                    firings[layer].update(sample, activations)
 
             with torch.inference_mode():
-                _run(analysis, model, block, receive)
+                _run(analysis, model, block, receive, _taps(analysis, block, vectors) if vectors else None)
             row += len(windows)
             tokens += block.tokens
+            lengths.append(windows.lengths)
             on_tokens(tokens)
+        if vectors is not None:
+            vectors.end(np.concatenate(lengths))
     arrays = {f"{layer:03d}/{n}": a for layer, scan in scans.items() for n, a in scan.arrays().items()}
+    arrays |= {f"{layer:03d}/{n}": a for layer, firing in firings.items() for n, a in firing.arrays().items()}
     write_arrays(analysis.store, partial_file(analysis.work, shard), arrays)
     return tokens
 
 
-def merge_layer(analysis: Analysis, model: LoadedModel, layer: int) -> None:
-    """Puts the partials of one layer together and writes its reports."""
-    plan = read_plan(analysis.store, analysis.work)
-    with torch.inference_mode():
-        scan = _new_scan(analysis, layer, "cpu")
-        for shard in range(len(plan.shards)):
-            scan.merge(read_arrays(analysis.store, partial_file(analysis.work, shard), f"{layer:03d}/"))
-        result = _layer_result(analysis, model, plan, layer, scan)
-    scalars = layer_scalars(result)
-    write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
-    write_scalars(analysis.store, _scalars_file(analysis, layer), scalars)
+def _random_tokens(block: Block, windows: Windows, plan: Plan) -> Tensor:
+    """Where in the block, laid flat, its random tokens are."""
+    positions = np.arange(block.counted.shape[1])
+    drawn = is_random_token(windows.number[:, None], positions, plan.counted_tokens)
+    return (torch.from_numpy(drawn).to(block.counted.device) & block.counted).flatten().nonzero().squeeze(1)
 
 
-def _scalars_file(analysis: Analysis, layer: int) -> str:
-    return f"{analysis.work}/scalars/layer-{layer:03d}.parquet"
+def _taps(analysis: Analysis, block: Block, vectors: VectorWriter) -> Taps:
+    """Writes down the vectors that senses will be made of."""
 
+    def keep(stream: str, hidden: Tensor) -> None:
+        vectors.add(stream, hidden[block.inside].float().cpu().numpy())
 
-def _layer_result(analysis: Analysis, model: LoadedModel, plan: Plan, layer: int, scan: LayerScan) -> LayerResult:
-    contexts, neurons = analysis.request.contexts, np.array(analysis.neurons)
-    candidates = {tail: rank_candidates(tail_scan) for tail, tail_scan in scan.tails.items()}
-    rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
-    windows = _take_windows(analysis, plan, rows)
-    choices = {t: choose_contexts(c, near_tokens(c, windows, rows), contexts) for t, c in candidates.items()}
-    tables = [build_table(t, contexts.sampling, c, choices[t], windows, rows) for t, c in candidates.items()]
-    table, offsets = join_tables(tables, len(neurons))
-    return LayerResult(
-        layer=layer,
-        neurons=neurons,
-        hook=analysis.card.hooks.format(layer=layer),
-        scan=scan,
-        contexts=table,
-        context_offsets=offsets,
-        near_duplicates=choices["positive"].near_duplicates,
-        peak_tokens=count_peak_tokens(table, len(neurons)),
-        lens=_lens(analysis, model, layer),
-        vocabulary=model.vocabulary,
+    inputs = analysis.request.senses.vectors == "neuron"
+    return Taps(
+        residual=lambda hidden: keep(RESIDUAL, hidden),
+        mlp_inputs=(lambda layer, hidden: keep(input_stream(layer), hidden)) if inputs else None,
     )
-
-
-def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray) -> Windows:
-    """The windows of the given rows (ascending), read from their shards' files."""
-    found = []
-    for number, shard in enumerate(plan.shards):
-        low, high = np.searchsorted(rows, [shard.first_row, shard.first_row + shard.rows])
-        if low < high:
-            with analysis.store.open(windows_file(analysis.work, number)) as f:
-                found.append(take_rows(f, rows[low:high] - shard.first_row))
-    return unpack(pa.concat_tables(found).combine_chunks().to_batches()[0])
-
-
-def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
-    """What the selected neurons promote and suppress, from the store if it is there; None for encoders."""
-    path = f"{analysis.lens}/{model.weights_sha256}/layer-{layer:03d}-{LENS_TOKENS}.npz"
-    if analysis.store.exists(path):
-        found = Lens(**read_arrays(analysis.store, path))
-    else:
-        computed = logit_lens(model, layer, LENS_TOKENS)
-        if computed is None:
-            return None
-        found = computed
-        write_arrays(analysis.store, path, asdict(found))
-    return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})
-
-
-def close_analysis(analysis: Analysis, model: LoadedModel) -> None:
-    """Joins the layers and writes what describes the whole. Afterwards the work folder is of no use."""
-    plan = read_plan(analysis.store, analysis.work)
-    layers = [read_scalars(analysis.store, _scalars_file(analysis, layer)) for layer in analysis.layers]
-    neurons = write_neurons(analysis.store, analysis.result, layers)
-    write_vocabulary(analysis.store, analysis.result, model.vocabulary)
-    write_summary(analysis.store, analysis.result, summarise(neurons, plan))
-    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", describe_analysis(analysis, model, plan))
-
-
-def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:
-    """The manifest: all that decides the result, and nothing that does not, such as times or the number of shards."""
-    return {
-        "format": FORMAT,
-        "model": {
-            "id": analysis.card.id,
-            "source": _portable(analysis.card.source),
-            "family": analysis.card.family,
-            "weights_sha256": model.weights_sha256,
-            "tokenizer_sha256": model.tokenizer_sha256,
-        },
-        "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
-        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in ("metadata", "priority")},
-        "layers": list(analysis.layers),
-        "neurons_per_layer": len(analysis.neurons),
-        "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},
-        "block_tokens": analysis.block_tokens,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
-        "device_name": _device_name(model.device),
-        "versions": {
-            "polyseme": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "pyarrow": pa.__version__,
-        },
-    }
-
-
-def _portable(source: str) -> str:
-    """Without the folder, which says nothing about the model and differs between machines."""
-    kind, _, location = source.partition(":")
-    return source if kind == "hub" else f"{kind}:{Path(location).name}"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return torch.backends.cpu.get_cpu_capability()

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contract.results import STATUSES
-from workers.analysis.plan import Plan
 
 _BUCKETS = 20
-_DISTRIBUTIONS = ("density", "skewness", "kurtosis", "max", "peak_token_share")
+_DISTRIBUTIONS = (
+    "polysemanticity",
+    "effective_senses",
+    "coverage",
+    "monosemanticity_score",
+    "density",
+    "skewness",
+    "kurtosis",
+    "max",
+    "peak_token_share",
+)
 
 
-def summarise(neurons: pa.Table, plan: Plan) -> dict[str, Any]:
-    """Counts and distributions over the scalars of a result. Dead neurons, never above 0, are in every denominator."""
+def summarise(neurons: pa.Table, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts and distributions over the scalars of a result. Dead neurons, never above 0, are in every denominator.
+
+    plan: at least the fields of `Plan` that are returned.
+    """
     layers = neurons.column("layer").to_numpy()
     status = neurons.column("status").to_numpy(zero_copy_only=False)
     dead = neurons.column("density").to_numpy() == 0
     return {
         "object": "summary",
         "neurons": len(layers),
-        "tokens": plan.tokens,
-        "counted_tokens": plan.counted_tokens,
-        "windows": plan.windows,
-        "documents": plan.documents,
+        **{name: plan[name] for name in ("tokens", "counted_tokens", "windows", "documents")},
         "statuses": _count(status),
+        "senses": _count_senses(neurons),
         "dead": int(dead.sum()),
         "layers": [
             {
@@ -43,6 +55,13 @@ def summarise(neurons: pa.Table, plan: Plan) -> dict[str, Any]:
 
 def _count(status: np.ndarray) -> dict[str, int]:
     return {name: int((status == name).sum()) for name in STATUSES}
+
+
+def _count_senses(neurons: pa.Table) -> dict[str, int]:
+    """Coherent neurons by how many senses they have."""
+    coherent = pc.is_in(neurons.column("status"), pa.array(["monosemantic", "polysemantic"]))
+    found = pc.value_counts(neurons.column("sense_count").filter(coherent)).to_pylist()
+    return {str(f["values"]): f["counts"] for f in sorted(found, key=lambda f: f["values"])}
 
 
 def _distribution(column: pa.ChunkedArray) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from transformers import AutoModel
 from transformers.pytorch_utils import Conv1D
 
 from contract.errors import UnsupportedArchitecture
-from tests.tiny_models import LAYERS, TINY, load_tiny, save_model
-from workers.analysis.capture import run_block
+from tests.tiny_models import HIDDEN, LAYERS, TINY, load_tiny, save_model
+from workers.analysis.capture import Taps, reference_layer, run_block
 from workers.analysis.model import LoadedModel, load_model
 
 Array = NDArray[np.float64]
@@ -172,6 +172,126 @@ def test_a_layer_that_does_not_run_is_an_error_and_no_empty_result(tmp_path: Pat
 
     with pytest.raises(UnsupportedArchitecture, match=r"ran as \[0, 2\], not as \[0, 1, 2\]"):
         capture(model, random_ids(1, 4), None, [0, 1, 2])
+
+
+def tap(
+    model: LoadedModel, ids: Tensor, layers: list[int]
+) -> tuple[list[Tensor], dict[int, Tensor], dict[int, Tensor]]:
+    """What the reference layer takes in, once for each delivery, and by layer MLP inputs and activations."""
+    residuals: list[Tensor] = []
+    inputs: dict[int, Tensor] = {}
+    found: dict[int, Tensor] = {}
+    taps = Taps(lambda x: residuals.append(x.clone()), lambda layer, x: inputs.update({layer: x.clone()}))
+    mask = mask_for(model, ids)
+    run_block(model, ids, mask, layers, lambda layer, x: found.update({layer: x.clone()}), taps)
+    return residuals, inputs, found
+
+
+def hooked_modules(model: LoadedModel) -> list[str]:
+    return [name for name, module in model.body.named_modules() if module._forward_pre_hooks]
+
+
+@pytest.mark.parametrize(("layers", "reference"), [(1, 0), (2, 1), (3, 1), (6, 2), (12, 4), (30, 10), (32, 11)])
+def test_the_reference_layer_is_a_third_down(layers: int, reference: int) -> None:
+    assert reference_layer(layers) == reference
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_tapped_residual_is_what_transformers_gives_for_that_layer(name: str, tmp_path: Path) -> None:
+    model = load_tiny(name, tmp_path)
+    ids = random_ids(2, 12)
+    with torch.inference_mode():
+        states = model.body(input_ids=ids, attention_mask=mask_for(model, ids), output_hidden_states=True).hidden_states
+
+    residuals, _, _ = tap(model, ids, [0, 1, 2])
+
+    [residual] = residuals
+    assert len(states) == LAYERS + 1
+    assert (residual - states[reference_layer(LAYERS)]).abs().max() <= 1e-6 * residual.abs().max()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_tapped_inputs_give_the_activations_by_hand(name: str, tmp_path: Path) -> None:
+    model = load_tiny(name, tmp_path)
+
+    _, inputs, found = tap(model, random_ids(2, 12), [0, 2])
+
+    assert list(inputs) == [0, 2]
+    for layer, x in inputs.items():
+        expected = by_hand(model, name, layer, x.double().numpy())
+        assert x.shape == (2, 12, HIDDEN)
+        assert np.abs(found[layer].double().numpy() - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_taps_change_no_activation_and_leave_no_hook(name: str, tmp_path: Path) -> None:
+    model = load_tiny(name, tmp_path)
+    ids = random_ids(2, 12)
+
+    _, _, tapped = tap(model, ids, [0, 1, 2])
+    plain = capture(model, ids, mask_for(model, ids), [0, 1, 2])
+
+    assert all(torch.equal(tapped[layer], plain[layer]) for layer in range(LAYERS))
+    assert hooked_modules(model) == []
+
+
+def test_what_a_layer_takes_in_comes_before_its_activations(tmp_path: Path) -> None:
+    model = load_tiny("llama", tmp_path)
+    order: list[str] = []
+    taps = Taps(lambda _: order.append("residual"), lambda layer, _: order.append(f"input {layer}"))
+
+    run_block(model, random_ids(2, 4), None, [2, 0, 1], lambda layer, _: order.append(f"layer {layer}"), taps)
+
+    assert order == ["input 0", "layer 0", "residual", "input 1", "layer 1", "input 2", "layer 2"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_residual_behind_all_wanted_layers_is_run_to_and_no_further(name: str, tmp_path: Path) -> None:
+    model = load_tiny(name, tmp_path)
+    ids = random_ids(2, 12)
+    expected, _, _ = tap(model, ids, [2])
+    calls = count_calls(model.body)
+
+    residuals, _, found = tap(model, ids, [0])
+
+    assert list(found) == [0]
+    assert [r.shape for r in residuals] == [(2, 12, HIDDEN)]
+    assert torch.equal(residuals[0], expected[0])
+    assert f"{model.family.layers}.0" in calls
+    assert not [c for c in calls if c.startswith((f"{model.family.layers}.1", f"{model.family.layers}.2"))]
+
+
+def test_a_tapped_residual_does_not_hold_up_the_layers_behind_it(tmp_path: Path) -> None:
+    model = load_tiny("llama", tmp_path)
+    calls = count_calls(model.body)
+
+    _, _, found = tap(model, random_ids(1, 4), [2])
+
+    assert list(found) == [2]
+    assert "layers.2.mlp.up_proj" in calls
+    assert "layers.2.mlp.down_proj" not in calls
+
+
+@pytest.mark.parametrize("spoiled", ["residual", "mlp_inputs"])
+def test_hooks_are_gone_after_a_tap_raised(spoiled: str, tmp_path: Path) -> None:
+    model = load_tiny("gpt2", tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise KeyError("full")
+
+    with pytest.raises(KeyError, match="full"):
+        run_block(model, random_ids(1, 4), None, [0, 1], lambda _layer, _x: None, Taps(**{spoiled: refuse}))
+
+    assert hooked_modules(model) == []
+
+
+def test_a_reference_layer_that_does_not_run_is_an_error(tmp_path: Path) -> None:
+    model = load_tiny("gpt2", tmp_path)
+    blocks = find(model.body, "h")
+    blocks[1] = blocks[0]
+
+    with pytest.raises(UnsupportedArchitecture, match="tiny-gpt2: its layer 1 did not run"):
+        tap(model, random_ids(1, 4), [2])
 
 
 def test_bfloat16_weights_give_bfloat16_activations(tmp_path: Path) -> None:

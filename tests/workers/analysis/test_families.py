@@ -117,3 +117,31 @@ def test_a_module_that_is_no_matrix_is_refused() -> None:
 
     with pytest.raises(UnsupportedArchitecture, match="expected a Linear or Conv1D"):
         find_parts(replace(FAMILIES["llama"], projection="mlp.act_fn"), model)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_input_projections_of_every_layer_are_found(name: str) -> None:
+    tiny = TINY[name]
+    config = tiny.config()
+    family = find_family(config)
+
+    parts = find_parts(family, build_empty(config, family))
+
+    assert family.inputs == tiny.expansion
+    assert len(parts.inputs) == len(parts.blocks) == LAYERS
+    for block, inputs in zip(parts.blocks, parts.inputs, strict=True):
+        assert list(inputs) == [block.get_submodule(path) for path in tiny.expansion]
+
+
+def test_input_projections_that_do_not_make_all_neurons_are_refused() -> None:
+    model = build_empty(TINY["llama"].config(), FAMILIES["llama"])
+
+    with pytest.raises(UnsupportedArchitecture, match=r"mlp\.gate_proj of layer 0 .*expected 96 rows over 32"):
+        find_parts(replace(FAMILIES["llama"], inputs=("mlp.gate_proj",)), model)
+
+
+def test_an_input_projection_that_is_no_matrix_is_refused() -> None:
+    model = build_empty(TINY["gpt2"].config(), FAMILIES["gpt2"])
+
+    with pytest.raises(UnsupportedArchitecture, match=r"mlp\.act of layer 0 .*None"):
+        find_parts(replace(FAMILIES["gpt2"], inputs=("mlp.act",)), model)

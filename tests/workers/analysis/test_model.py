@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from contract.catalogue import Entry
 from contract.errors import ModelLoadError, PolysemeError, UnsupportedArchitecture
@@ -20,7 +22,14 @@ from contract.records import ModelCard
 from tests.tiny_models import HIDDEN, LAYERS, NEURONS, POSITIONS, TINY, VOCABULARY, build_model, load_tiny, save_model
 from workers.analysis.capture import run_block
 from workers.analysis.framing import frame, tokenize
-from workers.analysis.model import ModelShelf, describe_model, hash_parameters, hash_tokenizer, load_model
+from workers.analysis.model import (
+    ModelShelf,
+    describe_model,
+    hash_parameters,
+    hash_tokenizer,
+    input_energy,
+    load_model,
+)
 
 
 def load(entry: Entry, cache: Path) -> Any:
@@ -100,6 +109,25 @@ def test_the_tokenizer_hash_does_not_depend_on_use(tmp_path: Path) -> None:
     assert hash_tokenizer(model.tokenizer) == model.tokenizer_sha256
     model.tokenizer.add_special_tokens({"additional_special_tokens": ["[X]"]})
     assert hash_tokenizer(model.tokenizer) != model.tokenizer_sha256
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_input_energy_gives_the_inner_products_of_weighted_inputs(name: str, tmp_path: Path) -> None:
+    model = load_tiny(name, tmp_path)
+    tiny = TINY[name]
+    layer = model.body.get_submodule(f"{model.family.layers}.1")
+    modules: list[Any] = [layer.get_submodule(path) for path in tiny.expansion]
+    rows = [m.weight.double().numpy().T if isinstance(m, Conv1D) else m.weight.double().numpy() for m in modules]
+    # A gated MLP's neuron has two rows of weights, which a fused matrix holds one half after the other.
+    weights = np.concatenate(rows).reshape(-1, tiny.neurons, HIDDEN)
+    x, y = np.random.default_rng(0).normal(size=(2, HIDDEN))
+
+    energy = input_energy(model, 1)
+
+    expected = [np.concatenate(x * weights[:, j]) @ np.concatenate(y * weights[:, j]) for j in range(tiny.neurons)]
+    assert (energy.dtype, tuple(energy.shape)) == (torch.float32, (tiny.neurons, HIDDEN))
+    assert len(weights) == 1 + model.card.gated
+    assert np.allclose(energy.double().numpy() @ (x * y), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def pickle_weights(folder: Path) -> None:

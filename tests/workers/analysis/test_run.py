@@ -26,7 +26,16 @@ def test_a_run_leaves_a_result_and_nothing_else(tmp_path: Path) -> None:
     )
 
     found = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").iterdir()}
-    assert found == {"manifest.json", "summary.json", "neurons.parquet", "tokens.parquet", "reports"}
+    assert found == {
+        "manifest.json",
+        "summary.json",
+        "neurons.parquet",
+        "tokens.parquet",
+        "vectors.parquet",
+        "background.npz",
+        "reports",
+        "fires",
+    }
     neurons = pq.read_table(tmp_path / "run" / NEURONS)
     assert neurons.schema.equals(SCALARS)
     assert len(neurons) == LAYERS * WIDTH

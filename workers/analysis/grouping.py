@@ -1,0 +1,169 @@
+"""Senses of one layer: from its contexts and the vectors at their peaks to what the result says of them.
+
+Between `senses`, which knows arrays only, and the steps, which know where files are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from contract.request import Senses, Tail
+from contract.store import Store
+from workers.analysis.background import Scale, Standard
+from workers.analysis.contexts import ContextTable
+from workers.analysis.partial import read_arrays, write_arrays
+from workers.analysis.sense_tokens import NEAR, find_sense_tokens
+from workers.analysis.senses import Evidence, TailSenses, find_senses
+from workers.analysis.spaces import Space, neuron_space
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The random tokens of a corpus, and how often each token stands in it. R tokens, by row and position."""
+
+    row: np.ndarray  # (R,) int64
+    window: np.ndarray  # (R,) int32
+    position: np.ndarray  # (R,) int32
+    near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
+    counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
+    residual: np.ndarray  # (R, D) float16
+    mean: np.ndarray  # (D,) float32, see `background.Standard`
+    deviation: np.ndarray  # (D,) float32
+    distances: np.ndarray  # (Q,) float64, see `background.Scale`
+
+    @classmethod
+    def fit(cls, residual: np.ndarray, **tokens: np.ndarray) -> Background:
+        standard = Standard.of(residual)
+        scale = Scale.of(standard.apply(residual))
+        return cls(
+            residual=residual,
+            mean=standard.mean,
+            deviation=standard.deviation,
+            distances=scale.distances,
+            **tokens,
+        )
+
+    @classmethod
+    def read(cls, store: Store, path: str) -> Background:
+        return cls(**read_arrays(store, path))
+
+    def write(self, store: Store, path: str) -> None:
+        write_arrays(store, path, vars(self))
+
+    def space(self, vectors: np.ndarray) -> Space:
+        """Of residual vectors, (U, D)."""
+        standard = Standard(self.mean, self.deviation)
+        return Space(standard.apply(vectors), standard.apply(self.residual), (Scale(self.distances),))
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """The different places at which a layer's contexts peak, by window and position. U of them."""
+
+    window: np.ndarray  # (U,) int64
+    position: np.ndarray  # (U,) int64
+    place: np.ndarray  # (C,) which of them each context has
+
+    @classmethod
+    def of(cls, table: ContextTable) -> Peaks:
+        keys, place = np.unique(table.window.astype(np.int64) << 32 | table.position, return_inverse=True)
+        return cls(keys >> 32, keys & 0xFFFF_FFFF, place)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSenses:
+    """Of the selected neurons of one layer, by tail."""
+
+    alpha: float
+    tails: Mapping[Tail, TailSenses]
+
+    def of_contexts(self, contexts: int) -> np.ndarray:
+        """The sense of each of the layer's contexts, (contexts,) int32; negative when it is in none."""
+        sense = np.full(contexts, -1, np.int32)
+        for found in self.tails.values():
+            sense[found.evidence.context] = found.sense
+        return sense
+
+
+def group_contexts(
+    table: ContextTable,
+    neurons: np.ndarray,
+    layer: int,
+    peaks: Peaks,
+    space: Space,
+    background: Background,
+    fires: Mapping[Tail, np.ndarray],
+    options: Senses,
+) -> LayerSenses:
+    """neurons: (N,) selected ones; fires: (R, N) bool of each tail that was asked for."""
+    near = near_peaks(table, NEAR)
+    tails: dict[Tail, TailSenses] = {}
+    for tail, fired in fires.items():
+        evidence = _evidence(table, tail, peaks.place, len(neurons))
+        known = _held_out(evidence, peaks, background, fired)
+        found = find_senses(evidence, space, known, options, _seeds(layer, neurons, tail))
+        tails[tail] = _with_tokens(found, near, background.counts)
+    return LayerSenses(options.alpha, tails)
+
+
+def near_peaks(table: ContextTable, reach: int) -> np.ndarray:
+    """The shown tokens around each peak, (C, 2 * reach + 1) int32; -1 where none is shown."""
+    first, end = table.display_offsets[:-1, None], table.display_offsets[1:, None]
+    peak = first[:, 0] + table.position - table.display_start
+    at = peak[:, None] + np.arange(-reach, reach + 1)
+    tokens: np.ndarray = table.tokens[at.clip(0, max(len(table.tokens) - 1, 0))]
+    return np.where((at >= first) & (at < end), tokens, -1)
+
+
+def _evidence(table: ContextTable, tail: Tail, place: np.ndarray, neurons: int) -> Evidence:
+    activation = table.activation.astype(np.float64) * (1 if tail == "positive" else -1)
+    use = np.flatnonzero((table.tail == tail) & (activation > 0))
+    return Evidence(
+        offsets=np.searchsorted(table.neuron[use], np.arange(neurons + 1)).astype(np.int64),
+        context=use,
+        place=place[use],
+        mass=activation[use],
+        token=table.peak_token[use],
+    )
+
+
+def _held_out(evidence: Evidence, peaks: Peaks, background: Background, fires: np.ndarray) -> np.ndarray:
+    """(R, N) int8 as `find_senses` takes it: random tokens in windows that gave a neuron a context are left out."""
+    known = fires.astype(np.int8)
+    order = np.argsort(background.window, kind="stable")
+    ordered = background.window[order]
+    window = peaks.window[evidence.place]
+    low, high = np.searchsorted(ordered, window, "left"), np.searchsorted(ordered, window, "right")
+    size = high - low
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    known[order[np.repeat(low, size) + within], np.repeat(evidence.neuron, size)] = -1
+    return known
+
+
+def _seeds(layer: int, neurons: np.ndarray, tail: Tail) -> np.ndarray:
+    return np.uint64(layer) << np.uint64(40) | neurons.astype(np.uint64) << np.uint64(1) | np.uint64(tail == "negative")
+
+
+def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> TailSenses:
+    tokens = find_sense_tokens(found.owner, near[found.evidence.context], len(found.table.sense), counts)
+    return replace(found, tokens=tokens)
+
+
+def layer_space(
+    options: Senses,
+    background: Background,
+    read: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    energy: Callable[[], np.ndarray],
+) -> Space:
+    """The space that the request asks for.
+
+    read: the vectors of a stream at the layer's peaks, (U, D), and at the random tokens, (R, D);
+    energy: of the selected neurons, (N, D), asked for only for `neuron` vectors.
+    """
+    if options.vectors == "neuron":
+        inputs, random = read("input")
+        return neuron_space(inputs, random, energy())
+    return background.space(read("residual")[0])

@@ -1,0 +1,297 @@
+"""The later steps of an analysis: what is usual in the corpus, each layer's reports, what describes the whole.
+
+Each writes files, whole or not, and depends on nothing but the files of the steps before it.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tokenizers
+import torch
+import transformers
+
+from contract import __version__
+from contract.request import Tail
+from contract.results import BACKGROUND, FORMAT, MANIFEST, fires_file
+from workers.analysis.background import find_random_tokens
+from workers.analysis.capture import reference_layer
+from workers.analysis.contexts import (
+    ContextTable,
+    build_table,
+    choose_contexts,
+    join_tables,
+    near_tokens,
+    rank_candidates,
+)
+from workers.analysis.firing import join_firings
+from workers.analysis.grouping import Background, LayerSenses, Peaks, group_contexts, layer_space
+from workers.analysis.lens import Lens, logit_lens
+from workers.analysis.model import LoadedModel, input_energy
+from workers.analysis.partial import partial_file, read_arrays, write_arrays
+from workers.analysis.peak_tokens import count_peak_tokens
+from workers.analysis.plan import Plan, read_plan, windows_file
+from workers.analysis.result import (
+    LayerResult,
+    layer_reports,
+    layer_scalars,
+    read_scalars,
+    write_json,
+    write_neurons,
+    write_reports,
+    write_scalars,
+    write_summary,
+    write_vectors,
+    write_vocabulary,
+)
+from workers.analysis.scan import LayerScan
+from workers.analysis.steps import Analysis, new_scan
+from workers.analysis.summary import summarise
+from workers.analysis.vectors import RESIDUAL, input_stream, read_vectors
+from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
+
+LENS_TOKENS = 10
+
+
+def measure_background(analysis: Analysis) -> None:
+    """Fits what is usual in the corpus, from the vectors of its random tokens."""
+    plan = read_plan(analysis.store, analysis.work)
+    counts = np.zeros(analysis.card.vocabulary, np.int64)
+    found = []
+    for row, windows in _all_windows(analysis, plan):
+        counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
+        found.append(find_random_tokens(windows, row, plan.counted_tokens))
+    tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    pieces = read_vectors(analysis.store, analysis.work, plan, RESIDUAL, tokens["row"], tokens["position"])
+    background = Background.fit(np.concatenate(list(pieces)), counts=counts, **tokens)
+    background.write(analysis.store, f"{analysis.work}/{BACKGROUND}")
+
+
+def _all_windows(analysis: Analysis, plan: Plan) -> Iterator[tuple[int, Windows]]:
+    """Every block's first row and windows."""
+    row = 0
+    for number in range(len(plan.shards)):
+        with analysis.store.open(windows_file(analysis.work, number)) as f:
+            for windows in read_blocks(f):
+                yield row, windows
+                row += len(windows)
+
+
+def merge_layer(analysis: Analysis, model: LoadedModel, layer: int) -> None:
+    """Puts the partials of one layer together and writes its reports."""
+    plan = read_plan(analysis.store, analysis.work)
+    with torch.inference_mode():
+        scan = new_scan(analysis, layer, "cpu")
+        firings: dict[Tail, list[np.ndarray]] = {}
+        for shard in range(len(plan.shards)):
+            arrays = read_arrays(analysis.store, partial_file(analysis.work, shard), f"{layer:03d}/")
+            scan.merge(arrays)
+            for tail in analysis.request.tails:
+                if (bits := arrays.get(f"fires/{tail}")) is not None:
+                    firings.setdefault(tail, []).append(bits)
+        result = _layer_result(analysis, model, plan, layer, scan, firings)
+    scalars = layer_scalars(result)
+    write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
+    write_scalars(analysis.store, scalars_file(analysis, layer), scalars)
+
+
+def scalars_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/scalars/layer-{layer:03d}.parquet"
+
+
+def _peaks_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
+
+
+def _layer_result(
+    analysis: Analysis,
+    model: LoadedModel,
+    plan: Plan,
+    layer: int,
+    scan: LayerScan,
+    firings: dict[Tail, list[np.ndarray]],
+) -> LayerResult:
+    contexts, neurons = analysis.request.contexts, np.array(analysis.neurons)
+    candidates = {tail: rank_candidates(tail_scan) for tail, tail_scan in scan.tails.items()}
+    rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
+    windows = _take_windows(analysis, plan, rows)
+    choices = {t: choose_contexts(c, near_tokens(c, windows, rows), contexts) for t, c in candidates.items()}
+    tables = [build_table(t, contexts.sampling, c, choices[t], windows, rows) for t, c in candidates.items()]
+    table, offsets = join_tables(tables, len(neurons))
+    senses = None
+    if analysis.request.senses.enabled:
+        senses = _find_senses(analysis, model, plan, layer, table, firings, windows.number, rows)
+    return LayerResult(
+        layer=layer,
+        neurons=neurons,
+        hook=analysis.card.hooks.format(layer=layer),
+        scan=scan,
+        contexts=table,
+        context_offsets=offsets,
+        near_duplicates=choices["positive"].near_duplicates,
+        peak_tokens=count_peak_tokens(table, len(neurons)),
+        senses=senses,
+        lens=_lens(analysis, model, layer),
+        vocabulary=model.vocabulary,
+    )
+
+
+def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray) -> Windows:
+    """The windows of the given rows (ascending), read from their shards' files."""
+    found = []
+    for number, shard in enumerate(plan.shards):
+        low, high = np.searchsorted(rows, [shard.first_row, shard.first_row + shard.rows])
+        if low < high:
+            with analysis.store.open(windows_file(analysis.work, number)) as f:
+                found.append(take_rows(f, rows[low:high] - shard.first_row))
+    return unpack(pa.concat_tables(found).combine_chunks().to_batches()[0])
+
+
+def _find_senses(
+    analysis: Analysis,
+    model: LoadedModel,
+    plan: Plan,
+    layer: int,
+    table: ContextTable,
+    firings: dict[Tail, list[np.ndarray]],
+    numbers: np.ndarray,
+    rows: np.ndarray,
+) -> LayerSenses:
+    """numbers, rows: of the windows that hold the contexts."""
+    options, neurons = analysis.request.senses, np.array(analysis.neurons)
+    background = Background.read(analysis.store, f"{analysis.work}/{BACKGROUND}")
+    peaks = Peaks.of(table)
+    row = _rows_of(peaks.window, numbers, rows)
+    order = np.lexsort((peaks.position, row))
+
+    def read(stream: str) -> tuple[np.ndarray, np.ndarray]:
+        name = RESIDUAL if stream == RESIDUAL else input_stream(layer)
+        found = _read_all(analysis, plan, name, row[order], peaks.position[order])
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return vectors, _read_all(analysis, plan, name, background.row, background.position)
+
+    space = layer_space(options, background, read, lambda: input_energy(model, layer)[neurons].cpu().numpy())
+    fires = {tail: join_firings(bits, len(neurons)) for tail, bits in firings.items()}
+    write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", _packed(fires))
+    kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
+    write_arrays(analysis.store, _peaks_file(analysis, layer), kept)
+    return group_contexts(table, neurons, layer, peaks, space, background, fires, options)
+
+
+def _packed(fires: dict[Tail, np.ndarray]) -> dict[str, np.ndarray]:
+    return {tail: np.packbits(bits, axis=1) for tail, bits in fires.items()}
+
+
+def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    order = np.argsort(numbers)
+    found: np.ndarray = rows[order[np.searchsorted(numbers[order], window)]]
+    return found.astype(np.int64)
+
+
+def _read_all(analysis: Analysis, plan: Plan, stream: str, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(read_vectors(analysis.store, analysis.work, plan, stream, rows, positions)))
+
+
+def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
+    """What the selected neurons promote and suppress, from the store if it is there; None for encoders."""
+    path = f"{analysis.lens}/{model.weights_sha256}/layer-{layer:03d}-{LENS_TOKENS}.npz"
+    if analysis.store.exists(path):
+        found = Lens(**read_arrays(analysis.store, path))
+    else:
+        computed = logit_lens(model, layer, LENS_TOKENS)
+        if computed is None:
+            return None
+        found = computed
+        write_arrays(analysis.store, path, asdict(found))
+    return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})
+
+
+def close_analysis(analysis: Analysis, model: LoadedModel) -> None:
+    """Joins the layers and writes what describes the whole. Afterwards the work folder is of no use."""
+    plan = read_plan(analysis.store, analysis.work)
+    if analysis.request.senses.enabled:
+        _keep_vectors(analysis, plan)
+    write_vocabulary(analysis.store, analysis.result, model.vocabulary)
+    join_layers(analysis, asdict(plan))
+    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", describe_analysis(analysis, model, plan))
+
+
+def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
+    """Writes the scalars of all layers as one table, and their summary."""
+    layers = [read_scalars(analysis.store, scalars_file(analysis, layer)) for layer in analysis.layers]
+    neurons = write_neurons(analysis.store, analysis.result, layers)
+    write_summary(analysis.store, analysis.result, summarise(neurons, plan))
+
+
+def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
+    """Puts what senses were made of into the result, so that they can be made anew without the model."""
+    store = analysis.store
+    store.write(f"{analysis.result}/{BACKGROUND}", store.read(f"{analysis.work}/{BACKGROUND}"))
+    kept = [read_arrays(store, _peaks_file(analysis, layer)) for layer in analysis.layers]
+    # The row comes first, as vectors lie by row; the window says the same to whoever reads the result.
+    keys = np.unique(np.concatenate([k["row"] << 32 | k["position"] for k in kept]))
+    window = np.zeros(plan.windows, np.int32)
+    for k in kept:
+        window[k["row"]] = k["window"]
+    rows, positions = keys >> 32, keys & 0xFFFF_FFFF
+    pieces = read_vectors(store, analysis.work, plan, RESIDUAL, rows, positions)
+    write_vectors(store, analysis.result, analysis.card.hidden_size, window[rows], positions, pieces)
+
+
+def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:
+    """The manifest: all that decides the result, and nothing that does not, such as times or the number of shards."""
+    return {
+        "format": FORMAT,
+        "model": {
+            "id": analysis.card.id,
+            "source": _portable(analysis.card.source),
+            "family": analysis.card.family,
+            "weights_sha256": model.weights_sha256,
+            "tokenizer_sha256": model.tokenizer_sha256,
+        },
+        "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
+        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in ("metadata", "priority")},
+        "layers": list(analysis.layers),
+        "neurons_per_layer": len(analysis.neurons),
+        "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},
+        "block_tokens": analysis.block_tokens,
+        "senses": _describe_senses(analysis),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "device_name": _device_name(model.device),
+        "versions": {
+            "polyseme": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+            "pyarrow": pa.__version__,
+        },
+    }
+
+
+def _describe_senses(analysis: Analysis) -> dict[str, Any] | None:
+    """What went into the senses beyond the request."""
+    if not analysis.request.senses.enabled:
+        return None
+    layer = reference_layer(analysis.card.layers)
+    return {"reference_layer": layer, "reference_hook": f"blocks.{layer}.hook_resid_pre"}
+
+
+def _portable(source: str) -> str:
+    """Without the folder, which says nothing about the model and differs between machines."""
+    kind, _, location = source.partition(":")
+    return source if kind == "hub" else f"{kind}:{Path(location).name}"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()

@@ -1,0 +1,156 @@
+"""Senses made anew from a finished result, without its model: another alpha, smallest size or kind of vector.
+
+The new result is whole: what does not depend on senses is taken over from the old one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contract.errors import AnalysisError
+from contract.request import Tail
+from contract.results import (
+    BACKGROUND,
+    FORMAT,
+    MANIFEST,
+    NEURONS,
+    REPORTS,
+    SCALARS,
+    SUMMARY,
+    TOKENS,
+    VECTORS,
+    fires_file,
+    report_file,
+)
+from workers.analysis.contexts import ContextTable
+from workers.analysis.grouping import Background, Peaks, group_contexts, layer_space
+from workers.analysis.merging import join_layers, scalars_file
+from workers.analysis.partial import read_arrays
+from workers.analysis.result import (
+    read_vector_file,
+    score_columns,
+    sense_columns,
+    sense_of_contexts,
+    write_json,
+    write_reports,
+    write_scalars,
+)
+from workers.analysis.steps import Analysis
+
+
+def check_source(analysis: Analysis, source: str) -> None:
+    """source: the folder of the result. Raises AnalysisError when senses cannot be made from it."""
+    if not analysis.store.exists(f"{source}/{MANIFEST}"):
+        raise AnalysisError("the result whose senses were to be made anew is no longer there")
+    if not analysis.store.exists(f"{source}/{VECTORS}"):
+        raise AnalysisError("the result has no vectors: it was made with senses switched off")
+    if (found := _read_json(analysis, f"{source}/{MANIFEST}")["format"]) != FORMAT:
+        raise AnalysisError(f"the result is of format {found}; this version reads {FORMAT}")
+
+
+def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
+    """Writes one layer's reports with new senses."""
+    store, options = analysis.store, analysis.request.senses
+    with store.open(f"{source}/{report_file(layer)}") as f:
+        reports = pq.read_table(f).combine_chunks()
+    table, offsets = _context_table(reports)
+    background = Background.read(store, f"{source}/{BACKGROUND}")
+    peaks = Peaks.of(table)
+    space = layer_space(options, background, lambda stream: _read_vectors(analysis, source, peaks), _no_energy)
+    neurons = reports.column("neuron").to_numpy()
+    bits = read_arrays(store, f"{source}/{fires_file(layer)}")
+    fires: dict[Tail, np.ndarray] = {
+        tail: np.unpackbits(bits[tail], axis=1, count=len(neurons)).astype(bool) for tail in analysis.request.tails
+    }
+    senses = group_contexts(table, neurons, layer, peaks, space, background, fires, options)
+    columns = score_columns(senses, np.zeros(len(neurons))) | sense_columns(senses, offsets)
+    columns["contexts"] = _with_senses(reports.column("contexts"), sense_of_contexts(senses, len(table.neuron)))
+    _write_layer(analysis, source, layer, reports, columns)
+
+
+def _no_energy() -> np.ndarray:
+    raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
+
+
+def _write_layer(analysis: Analysis, source: str, layer: int, reports: pa.Table, columns: dict[str, Any]) -> None:
+    store = analysis.store
+    with store.open(f"{source}/{NEURONS}") as f:
+        old = pq.read_table(f, filters=pc.field("layer") == layer)
+    scalars = pa.table([columns.get(f.name, old.column(f.name)) for f in SCALARS], schema=SCALARS)
+    renewed = pa.table([columns.get(f.name, reports.column(f.name)) for f in REPORTS], schema=REPORTS)
+    write_reports(store, analysis.result, layer, renewed)
+    write_scalars(store, scalars_file(analysis, layer), scalars)
+    store.write(f"{analysis.result}/{fires_file(layer)}", store.read(f"{source}/{fires_file(layer)}"))
+
+
+def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
+    """The contexts of a layer's reports, and the (N + 1,) offsets."""
+    lists = reports.column("contexts").combine_chunks()
+    contexts = lists.flatten()
+    offsets = lists.offsets.to_numpy().astype(np.int64) - lists.offsets[0].as_py()
+    columns = {f.name: contexts.field(f.name) for f in contexts.type}
+    plain = {
+        name: column.fill_null(-1).to_numpy(zero_copy_only=False)
+        for name, column in columns.items()
+        if name not in ("sense", "tokens", "activations")
+    }
+    display = columns["tokens"].offsets.to_numpy().astype(np.int64) - columns["tokens"].offsets[0].as_py()
+    tokens = columns["tokens"].flatten().to_numpy()
+    peak = display[:-1] + plain["position"] - plain["display_start"]
+    return ContextTable(
+        neuron=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
+        **plain,
+        peak_token=tokens[peak],
+        display_offsets=display,
+        tokens=tokens,
+        activations=columns["activations"].flatten().to_numpy(),
+    ), offsets
+
+
+def _with_senses(contexts: pa.ChunkedArray, sense: pa.Array) -> pa.ListArray:
+    lists = contexts.combine_chunks()
+    flat = lists.flatten()
+    fields = list(flat.type)
+    columns = [sense if f.name == "sense" else flat.field(f.name) for f in fields]
+    struct = pa.StructArray.from_arrays(columns, fields=fields)
+    return pa.ListArray.from_arrays(pc.subtract(lists.offsets, lists.offsets[0]), struct)
+
+
+def _read_vectors(analysis: Analysis, source: str, peaks: Peaks) -> tuple[np.ndarray, np.ndarray]:
+    """The residual vectors at the peaks, (U, D) float16; the random tokens' are in the background."""
+    keys = peaks.window << 32 | peaks.position
+    vectors: np.ndarray | None = None
+    for window, position, found in read_vector_file(analysis.store, source):
+        own = window.astype(np.int64) << 32 | position
+        place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
+        wanted = keys[place] == own
+        if vectors is None:
+            vectors = np.zeros((len(keys), found.shape[1]), found.dtype)
+        vectors[place[wanted]] = found[wanted]
+    assert vectors is not None
+    return vectors, vectors[:0]
+
+
+def close_regrouping(analysis: Analysis, source: str) -> None:
+    """Joins the layers and takes the rest over."""
+    store = analysis.store
+    for name in (TOKENS, VECTORS, BACKGROUND):
+        with store.open(f"{source}/{name}") as old, store.writing(f"{analysis.result}/{name}") as new:
+            while piece := old.read(1 << 22):
+                new.write(piece)
+    join_layers(analysis, _read_json(analysis, f"{source}/{SUMMARY}"))
+    manifest = _read_json(analysis, f"{source}/{MANIFEST}")
+    manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
+    manifest["request"]["source_job"] = analysis.request.source_job
+    write_json(store, f"{analysis.result}/{MANIFEST}", manifest)
+
+
+def _read_json(analysis: Analysis, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(analysis.store.read(path))
+    return found

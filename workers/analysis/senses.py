@@ -1,0 +1,249 @@
+"""Senses: what a neuron's contexts have in common, in how many groups, and how sure that is. docs/measures.md explains.
+
+Knows contexts and vectors, not files or models. One tail of one layer's neurons at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.request import Senses
+from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS
+from workers.analysis import agglomeration
+from workers.analysis.agglomeration import NONE
+from workers.analysis.sense_tokens import SenseTokens
+from workers.analysis.spaces import Space
+
+SMALLEST_SHARE = 0.05  # of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says
+DRAWS = 200  # resamples of the bootstrap
+FEWEST_FIRINGS = 5  # random tokens a neuron must fire on before a prediction of it means anything
+
+_FLOATS = 1 << 24  # of distances in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The contexts of one tail that have a positive activation on it, by neuron. C contexts, N neurons."""
+
+    offsets: np.ndarray  # (N + 1,) int64
+    context: np.ndarray  # (C,) int64, which of the layer's contexts it is
+    place: np.ndarray  # (C,) int64, its vector in the space
+    mass: np.ndarray  # (C,) float64, its activation's size
+    token: np.ndarray  # (C,) int32, at the peak
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    @property
+    def neuron(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.offsets) - 1), self.sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Every neuron's agglomeration, neuron j's from offsets[j] on; see `contract.results.MERGE`."""
+
+    left: np.ndarray  # (C,) int16
+    right: np.ndarray  # (C,) int16
+    height: np.ndarray  # (C,) float32 quantile of random pairs; the last of each neuron means nothing
+
+
+@dataclass(frozen=True, eq=False)
+class SenseTable:
+    """Senses as columns, by neuron and number. M senses; units as in `contract.results.SENSE`."""
+
+    neuron: np.ndarray  # (M,) int64
+    sense: np.ndarray  # (M,) int32, and so on
+    share: np.ndarray
+    size: np.ndarray
+    cohesion: np.ndarray
+    separation: np.ndarray
+    medoid: np.ndarray  # which of the layer's contexts
+    activation_min: np.ndarray
+    activation_median: np.ndarray
+    activation_max: np.ndarray
+    lexical_diversity: np.ndarray
+    auprc: np.ndarray
+    auprc_baseline: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TailSenses:
+    evidence: Evidence
+    sense: np.ndarray  # (C,) int32, or NONE
+    tree: Tree
+    scores: dict[str, np.ndarray]  # (N,) each, by the names of `contract.results.SCORES`; NaN for null
+    table: SenseTable
+    owner: np.ndarray  # (C,) int64, the row of each context's sense in the table, or NONE
+    tokens: SenseTokens | None = None
+
+
+def find_senses(
+    evidence: Evidence, space: Space, fires: np.ndarray | None, options: Senses, seeds: np.ndarray
+) -> TailSenses:
+    """fires: (R, N) int8 for the space's random tokens: 1 fires, 0 does not, -1 left out; None when it is not known.
+
+    seeds: (N,) uint64, of the bootstrap.
+    """
+    slots = _Slots(len(evidence.mass))
+    scores = {name: np.full(len(seeds), np.nan) for name in ("covered", "score", "low", "high", "effective", "similar")}
+    for part in _parts(evidence.offsets):
+        _group(evidence, space, options, seeds, part, slots, scores)
+    _scale_heights(evidence, space, slots)
+    held = np.flatnonzero(slots.size)
+    owner = _owners(evidence, slots, held)
+    table = _make_table(evidence, space, slots, held, owner, fires)
+    return TailSenses(evidence, slots.sense, slots.tree, _judge(evidence, scores, slots), table, owner)
+
+
+class _Slots:
+    """What the kernels fill: a value for each context, or for each sense in its neuron's slots."""
+
+    def __init__(self, contexts: int) -> None:
+        self.tree = Tree(np.zeros(contexts, np.int16), np.zeros(contexts, np.int16), np.zeros(contexts, np.float32))
+        self.sense = np.full(contexts, NONE, np.int32)
+        self.share = np.zeros(contexts)
+        self.size, self.medoid = np.zeros((2, contexts), np.int32)
+        self.cohesion, self.separation = np.full((2, contexts), np.nan, np.float32)
+
+
+def _parts(offsets: np.ndarray) -> Iterator[slice]:
+    """Runs of neurons whose distances fit into memory."""
+    first = total = 0
+    for j, n in enumerate(np.diff(offsets)):
+        if total and total + n * n > _FLOATS:
+            yield slice(first, j)
+            first, total = j, 0
+        total += int(n) * int(n)
+    yield slice(first, len(offsets) - 1)
+
+
+def _group(
+    evidence: Evidence,
+    space: Space,
+    options: Senses,
+    seeds: np.ndarray,
+    part: slice,
+    slots: _Slots,
+    scores: dict[str, np.ndarray],
+) -> None:
+    """Everything that needs a neuron's distances."""
+    offsets, sizes = evidence.offsets[part.start : part.stop + 1], evidence.sizes[part]
+    spots = np.concatenate([[0], np.cumsum(sizes * sizes)])
+    distances = np.empty(spots[-1], np.float32)
+    tree, mass = slots.tree, evidence.mass
+    weights = space.weights[part] if len(space.weights) else space.weights
+    agglomeration.agglomerate(
+        space.vectors, evidence.place, offsets, weights, tree.left, tree.right, tree.height, distances, spots
+    )
+    least = np.maximum(options.min_contexts, np.ceil(SMALLEST_SHARE * sizes)).astype(np.int64)
+    limits = space.limits(options.alpha, part)
+    agglomeration.cut(offsets, tree.left, tree.right, tree.height, limits, least, mass, slots.sense)
+    slots.sense[offsets[0] : offsets[-1]][np.repeat(sizes < EVIDENCE_CONTEXTS, sizes)] = NONE
+    agglomeration.describe(
+        offsets, spots, distances, mass, slots.sense,
+        slots.share, slots.size, slots.cohesion, slots.separation, slots.medoid,
+    )  # fmt: skip
+    names = ("covered", "score", "low", "high", "effective", "similar")
+    agglomeration.score_neurons(
+        offsets, spots, distances, mass, slots.sense, seeds[part], DRAWS, *(scores[name][part] for name in names)
+    )
+
+
+def _scale_heights(evidence: Evidence, space: Space, slots: _Slots) -> None:
+    for values in (slots.tree.height, slots.cohesion, slots.separation):
+        values[:] = space.read(values, evidence.neuron)
+
+
+def _judge(evidence: Evidence, scores: dict[str, np.ndarray], slots: _Slots) -> dict[str, np.ndarray]:
+    """The scores with their status; what an incoherent neuron's shares would give is left out."""
+    enough = evidence.sizes >= EVIDENCE_CONTEXTS
+    count = np.zeros(len(enough), np.int64)
+    np.maximum.at(count, evidence.neuron, slots.sense + 1)
+    coherent = enough & (np.nan_to_num(scores["covered"]) >= COHERENT_COVERAGE) & (count > 0)
+    status = np.where(count > 1, "polysemantic", "monosemantic")
+    return {
+        "status": np.where(coherent, status, np.where(enough, "incoherent", "insufficient_evidence")),
+        "polysemanticity": np.where(coherent, scores["score"], np.nan),
+        "polysemanticity_low": np.where(coherent, scores["low"], np.nan),
+        "polysemanticity_high": np.where(coherent, scores["high"], np.nan),
+        "effective_senses": np.where(coherent, scores["effective"], np.nan),
+        "sense_count": np.where(enough, count, np.nan),
+        "coverage": np.where(enough, scores["covered"], np.nan),
+        "monosemanticity_score": np.where(enough, scores["similar"], np.nan),
+    }
+
+
+def _make_table(
+    evidence: Evidence, space: Space, slots: _Slots, held: np.ndarray, owner: np.ndarray, fires: np.ndarray | None
+) -> SenseTable:
+    """held: (M,) the slots that hold a sense."""
+    neuron = evidence.neuron[held]
+    first = evidence.offsets[neuron]
+    auprc, baseline = _predictions(evidence, space, owner, neuron, fires)
+    return SenseTable(
+        neuron=neuron,
+        sense=(held - first).astype(np.int32),
+        share=slots.share[held],
+        size=slots.size[held],
+        cohesion=slots.cohesion[held],
+        separation=slots.separation[held],
+        medoid=evidence.context[first + slots.medoid[held]],
+        **_activations(evidence, owner, len(held)),
+        lexical_diversity=_diversity(evidence, owner, slots.size[held]),
+        auprc=auprc,
+        auprc_baseline=baseline,
+    )
+
+
+def _owners(evidence: Evidence, slots: _Slots, held: np.ndarray) -> np.ndarray:
+    """The row in the table of each context's sense, (C,) int64, or NONE."""
+    rows = np.full(len(slots.size), NONE, np.int64)
+    rows[held] = np.arange(len(held))
+    slot = np.repeat(evidence.offsets[:-1], evidence.sizes) + slots.sense
+    return np.where(slots.sense >= 0, rows[slot.clip(0)], NONE) if len(slot) else slot
+
+
+def _activations(evidence: Evidence, owner: np.ndarray, senses: int) -> dict[str, np.ndarray]:
+    """Smallest, median and largest activation of each sense, as sizes."""
+    use = np.flatnonzero(owner >= 0)
+    order = use[np.lexsort((evidence.mass[use], owner[use]))]
+    mass, edges = evidence.mass[order], np.searchsorted(owner[order], np.arange(senses + 1))
+    first, end = edges[:-1], edges[1:]
+    middle = (mass[(first + end - 1) // 2] + mass[(first + end) // 2]) / 2 if senses else mass
+    return {
+        "activation_min": mass[first],
+        "activation_median": middle,
+        "activation_max": mass[end - 1],
+    }
+
+
+def _diversity(evidence: Evidence, owner: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Different peak tokens of each sense by its contexts."""
+    use = owner >= 0
+    pairs = np.unique(owner[use] << 32 | evidence.token[use].astype(np.int64))
+    return np.bincount(pairs >> 32, minlength=len(sizes)) / np.maximum(sizes, 1)
+
+
+def _predictions(
+    evidence: Evidence,
+    space: Space,
+    owner: np.ndarray,
+    neuron: np.ndarray,
+    fires: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sense: average precision on the random tokens, and what chance gives."""
+    found, chance = np.full((2, len(neuron)), np.nan)
+    if fires is None or not len(neuron):
+        return found, chance
+    similarity = space.similarity(evidence, owner, neuron)
+    agglomeration.average_precision(similarity, np.ascontiguousarray(fires.T), neuron, found)
+    firing, known = (fires == 1).sum(0), (fires >= 0).sum(0)
+    chance[:] = (firing / np.maximum(known, 1))[neuron]
+    few = firing[neuron] < FEWEST_FIRINGS
+    found[few] = chance[few] = np.nan
+    return found, chance
