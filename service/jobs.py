@@ -43,16 +43,16 @@ Body = Mapping[str, Any]
 
 def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bool]:
     """The job, and whether an earlier request with the same key had made it. `body` is what AnalysisSchema loaded."""
-    digest = _digest(body)
+    digest = digest_of(body)
     # A repeated request gets its job even when its corpus, say, is no longer there.
-    if key is not None and (earlier := services.board.find_submitted(key)):
-        return _replay(services, *earlier, digest), True
+    if key is not None and (earlier := find_submitted(services, key, digest)):
+        return earlier, True
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
     if "texts" in body["corpus"]:
         corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
         request = to_request(dict(body), corpus.id)
-    return _open(services, request, None if key is None else (key, digest))
+    return open_job(services, request, None if key is None else (key, digest))
 
 
 def estimate(services: Services, body: Body) -> Estimate:
@@ -118,6 +118,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         "links": {
             "self": here,
             "neurons": f"{here}/neurons",
+            "senses": f"{here}/senses",
             "summary": f"{here}/summary",
             "export": f"{here}/export?format=parquet",
             "cancel": f"{here}/cancel",
@@ -197,7 +198,8 @@ def _find_corpus(services: Services, corpus: str) -> Corpus:
     return found
 
 
-def _open(services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None) -> tuple[Job, bool]:
+def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None) -> tuple[Job, bool]:
+    """The new job, and whether it is that of an earlier request. idempotency: the key and the request's digest."""
     most = services.settings.max_active_jobs
     opened = services.board.open_job(request.to_dict(), idempotency=idempotency, max_active=most)
     if opened.verdict == "full":
@@ -209,8 +211,12 @@ def _open(services: Services, request: AnalysisRequest, idempotency: tuple[str, 
     return _find_replayed(services, opened.job), opened.verdict == "replayed"
 
 
-def _replay(services: Services, job: str, digest: str, wanted: str) -> Job:
-    if digest != wanted:
+def find_submitted(services: Services, key: str, digest: str) -> Job | None:
+    """The job that an earlier request with this key made. Raises IdempotencyKeyReused when it was another request."""
+    if (earlier := services.board.find_submitted(key)) is None:
+        return None
+    job, known = earlier
+    if known != digest:
         raise _reused()
     return _find_replayed(services, job)
 
@@ -226,7 +232,7 @@ def _reused() -> IdempotencyKeyReused:
     return IdempotencyKeyReused("this Idempotency-Key came with another request before: use a new key")
 
 
-def _digest(body: Body) -> str:
+def digest_of(body: Body) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ from service.schemas.requests import BOUNDED, COLUMNS
 class NeuronQuery:
     layers: tuple[int, ...] | None  # ends of ranges: first, last, first, last ...; None for all
     neurons: tuple[int, ...] | None
-    status: str | None
+    statuses: tuple[tuple[str, str], ...]  # column, wanted
     token: str | None
     bounds: tuple[tuple[str, float | None, float | None], ...]  # column, at least, at most
     sort: tuple[tuple[str, str], ...]  # column, ascending or descending
@@ -39,7 +39,7 @@ def plan_query(args: Mapping[str, Any]) -> NeuronQuery:
     query = NeuronQuery(
         layers=_read_ranges(args, "layer", wrong),
         neurons=_read_ranges(args, "neuron", wrong),
-        status=args.get("status"),
+        statuses=tuple((name, args[name]) for name in ("status", "negative_status") if name in args),
         token=args.get("token"),
         bounds=tuple(
             (name, args.get(f"min_{name}"), args.get(f"max_{name}"))
@@ -90,8 +90,7 @@ def _mask(query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None) -
     for name, ends in (("layer", query.layers), ("neuron", query.neurons)):
         if ends is not None:
             masks.append(in_ranges(table[name], ends))
-    if query.status is not None:
-        masks.append(pc.equal(table["status"], query.status))
+    masks += [pc.equal(table[name], wanted) for name, wanted in query.statuses]
     for name, low, high in query.bounds:
         masks += [pc.greater_equal(table[name].cast(pa.float64()), low)] if low is not None else []
         masks += [pc.less_equal(table[name].cast(pa.float64()), high)] if high is not None else []
@@ -108,7 +107,7 @@ def _mask(query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None) -
 
 def _peaks_on(scalars: Scalars, ids: pa.Array) -> pa.Array:
     """Which neurons have one of the tokens among those at their peaks."""
-    lists = scalars.table["peak_token_ids"].combine_chunks()
+    lists = scalars.peak_token_ids
     hits = pc.is_in(pc.list_flatten(lists), value_set=ids.cast(pa.int32()))
     rows = pc.unique(pc.list_parent_indices(lists).filter(hits))
     return pc.is_in(scalars.numbers, value_set=rows.cast(pa.int64()))

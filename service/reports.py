@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from contract.results import QUANTILES, histogram_edges
+from contract.results import QUANTILES, SCORES, histogram_edges, negative
+from service.alpha import ALPHAS, score_at
+from service.plain_words import describe_tail
 from service.results import Vocabulary
 
 Row = Mapping[str, Any]
@@ -17,11 +19,15 @@ _STATS = ("n_tokens", "density", "mean", "std", "skewness", "kurtosis", "min", "
 
 def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
     text = _read_texts(row, vocabulary)
-    return {
+    report = {
         "object": "neuron",
         "job": job,
         "model": model,
         **{name: row[name] for name in ("layer", "neuron", "hook", "status")},
+        "meaning": "",
+        "polysemanticity": _scores(row, str),
+        "negative": _negative(row),
+        "senses": [_sense(s, row, text) for s in row["senses"] or ()],
         "stats": _stats(row),
         "peak_tokens": [_peak_token(p, text) for p in row["peak_tokens"] or ()],
         "bands": row["bands"] or [],
@@ -29,6 +35,74 @@ def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict
         "contexts": [_context(c, text) for c in row["contexts"] or ()],
         "logits": _logits(row, text),
         "links": _links(row, job, model),
+    }
+    report["meaning"] = describe_tail(report, "positive")
+    if report["negative"] is not None:
+        report["negative"]["meaning"] = describe_tail(report, "negative")
+    return report
+
+
+_SCORE_NAMES = tuple(
+    f.name for f in SCORES if f.name not in ("status", "polysemanticity", "polysemanticity_low", "polysemanticity_high")
+)
+
+
+def _scores(row: Row, name_of: Callable[[str], str]) -> dict[str, Any] | None:
+    """A tail's scores with their alpha; None when senses were not asked for."""
+    if row["alpha"] is None:
+        return None
+    low, high = row[name_of("polysemanticity_low")], row[name_of("polysemanticity_high")]
+    return {
+        "alpha": row["alpha"],
+        "score": row[name_of("polysemanticity")],
+        "interval": None if low is None else [low, high],
+        **{name: row[name_of(name)] for name in _SCORE_NAMES},
+    }
+
+
+def _negative(row: Row) -> dict[str, Any] | None:
+    status = row[negative("status")]
+    return None if status is None else {"status": status, "meaning": "", "polysemanticity": _scores(row, negative)}
+
+
+def _sense(sense: Row, row: Row, text: Texts) -> dict[str, Any]:
+    plain = ("tail", "sense", "share", "size", "cohesion", "separation", "medoid")
+    ends = ("min", "median", "max")
+    sign = 1 if sense["tail"] == "positive" else -1
+    return {
+        **{name: sense[name] for name in plain},
+        "tokens": [
+            {"token": text(t["token"]), "token_id": t["token"], **{n: t[n] for n in ("at", "count", "z")}}
+            for t in sense["tokens"] or ()
+        ],
+        "activation": {end: sign * sense[f"activation_{end}"] for end in ends},
+        **{name: sense[name] for name in ("lexical_diversity", "auprc", "auprc_baseline")},
+        "contexts": [
+            i
+            for i, c in enumerate(row["contexts"] or ())
+            if c["tail"] == sense["tail"] and c["sense"] == sense["sense"]
+        ],
+    }
+
+
+def build_tree(row: Row, job: str, tail: str, min_contexts: int) -> dict[str, Any]:
+    """The agglomeration of one tail, and what the senses would be at other alphas."""
+    sign = 1 if tail == "positive" else -1
+    contexts = [
+        (i, sign * c["activation"])
+        for i, c in enumerate(row["contexts"] or ())
+        if c["tail"] == tail and sign * c["activation"] > 0
+    ]
+    merges = row["merges" if tail == "positive" else negative("merges")]
+    mass = [m for _, m in contexts]
+    return {
+        "object": "tree",
+        "job": job,
+        **{name: row[name] for name in ("layer", "neuron", "alpha")},
+        "tail": tail,
+        "contexts": [i for i, _ in contexts],
+        "merges": merges or [],
+        "curve": [] if merges is None else [score_at(merges, mass, alpha, min_contexts) for alpha in ALPHAS],
     }
 
 
@@ -53,7 +127,7 @@ def _peak_token(peak: Row, text: Texts) -> dict[str, Any]:
 
 
 def _context(context: Row, text: Texts) -> dict[str, Any]:
-    plain = ("tail", "sample", "band", "document", "window", "position", "activation", "display_start")
+    plain = ("tail", "sample", "band", "document", "window", "position", "activation", "sense", "display_start")
     return {
         **{name: context[name] for name in plain},
         "char_span": [context["char_start"], context["char_end"]],
@@ -76,6 +150,7 @@ def _links(row: Row, job: str, model: str) -> dict[str, str]:
     return {
         "self": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}",
         "job": f"/v1/jobs/{job}",
+        "tree": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}/tree",
         "manifest": f"/v1/jobs/{job}/manifest",
         "model": f"/v1/models/{model}",
     }
@@ -90,5 +165,7 @@ def _read_texts(row: Row, vocabulary: Vocabulary) -> Texts:
 def _token_ids(row: Row) -> Iterable[int]:
     for context in row["contexts"] or ():
         yield from context["tokens"]
+    for sense in row["senses"] or ():
+        yield from (t["token"] for t in sense["tokens"] or ())
     for name in ("peak_tokens", "promoted", "suppressed"):
         yield from (entry["token"] for entry in row[name] or ())

@@ -6,10 +6,12 @@ import os
 import secrets
 import shutil
 import threading
+from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,12 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contract.errors import DamagedFile, Gone, NotFound
-from contract.results import NEURONS, TOKENS, report_file
+from contract.results import NEURONS, SCALARS, TOKENS, report_file
 from contract.store import Layout, Store
 
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
 OPEN_FILES = 64  # report files a process keeps open
-ORDERS = 32  # sort orders kept a table
+ORDER_BYTES = 16 << 20  # of sort orders kept a table
+
+_PEAKS = "peak_token_ids"
 
 T = TypeVar("T")
 
@@ -78,10 +82,11 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Scalars:
-    """`neurons.parquet` in memory, by layer and neuron."""
+    """`neurons.parquet` in memory, by layer and neuron, but for the lists of peak tokens."""
 
     table: pa.Table
-    orders: Kept[pa.Array] = field(default_factory=lambda: Kept(ORDERS))
+    read_peaks: Callable[[], pa.Array]
+    orders: Kept[pa.Array] = field(default_factory=lambda: Kept(ORDER_BYTES, lambda order: order.nbytes))
 
     def order(self, sort: Sequence[tuple[str, str]]) -> pa.Array:
         """Row numbers in the order of (column, "ascending" | "descending"), ties by layer and neuron.
@@ -93,6 +98,11 @@ class Scalars:
             tuple(keys),
             lambda: pc.sort_indices(self.table, sort_keys=keys).cast(pa.uint32()),
         )
+
+    @cached_property
+    def peak_token_ids(self) -> pa.Array:
+        """The lists. Only a search for a token needs them, and they take half as long to read as all the rest."""
+        return self.read_peaks()
 
     @cached_property
     def numbers(self) -> pa.Array:
@@ -115,12 +125,13 @@ class Report:
         self._file = pq.ParquetFile(path, memory_map=True)
         self._lock = threading.Lock()
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
-        self._starts = [sum(counts[:i]) for i in range(len(counts))]
-        self.rows = sum(counts)
+        self._starts = list(accumulate(counts, initial=0))  # and where the last one ends
+        self.rows = self._starts[-1]
 
     def read(self, row: int) -> dict[str, Any]:
-        group = max(i for i, start in enumerate(self._starts) if start <= row)
+        group = bisect(self._starts, row) - 1
         with self._lock:
+            # Not kept: new memory for the next one costs random reads more than neighbours would save.
             table = self._file.read_row_group(group, use_threads=False)
         found: dict[str, Any] = table.slice(row - self._starts[group], 1).to_pylist()[0]
         return found
@@ -135,7 +146,7 @@ class Results:
         self._reports: Kept[Report] = Kept(OPEN_FILES)
 
     def scalars(self, job: str) -> Scalars:
-        return self._scalars.get(job, lambda: _read_scalars(self.local_file(job, NEURONS)))
+        return self._scalars.get(job, lambda: _read_scalars(partial(self.local_file, job, NEURONS)))
 
     def vocabulary(self, job: str) -> Vocabulary:
         return self._vocabularies.get(job, lambda: _read_vocabulary(self.local_file(job, TOKENS)))
@@ -200,17 +211,22 @@ class Results:
             temporary.unlink(missing_ok=True)
 
 
-def _read_scalars(path: str) -> Scalars:
-    table = pq.read_table(path).combine_chunks()
-    for i, column in enumerate(table.schema):
-        if pa.types.is_floating(column.type):
-            # JSON has no NaN, and sorting has one place for what is not there.
-            values = table.column(i)
-            table = table.set_column(i, column, pc.if_else(pc.is_finite(values), values, None))
-    return Scalars(table.combine_chunks())
+def _read_scalars(path: Callable[[], str]) -> Scalars:
+    """path: where the file is; asked again when the lists are, which the store may have lost by then."""
+    table = _read_columns(path(), [name for name in SCALARS.names if name != _PEAKS])
+    # JSON has no NaN, and sorting has one place for what is not there.
+    columns = [pc.if_else(pc.is_finite(c), c, None) if pa.types.is_floating(c.type) else c for c in table.columns]
+    return Scalars(
+        pa.table(columns, table.column_names), lambda: _read_columns(path(), [_PEAKS])[_PEAKS].combine_chunks()
+    )
 
 
 def _read_vocabulary(path: str) -> Vocabulary:
-    texts = pq.read_table(path)["text"].combine_chunks()
-    texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts
+    texts = _read_columns(path, ["text"])["text"].combine_chunks()
     return Vocabulary(texts, pc.utf8_trim_whitespace(texts))
+
+
+def _read_columns(path: str, names: Sequence[str]) -> pa.Table:
+    """`pq.read_table` would do, but its first call loads `pyarrow.dataset` while a client waits."""
+    with pq.ParquetFile(path) as file:
+        return file.read(names).combine_chunks()

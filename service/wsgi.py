@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,3 +17,7 @@ _counters.mkdir(parents=True, exist_ok=True)
 from service.app import create_app  # noqa: E402
 
 app = create_app(settings)
+
+# What has been loaded stays: else a full collection walks through it, in the middle of some request.
+gc.collect()
+gc.freeze()

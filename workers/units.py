@@ -11,13 +11,14 @@ from contract.board import Board
 from contract.catalogue import Entry
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
-from contract.records import Job, ModelCard
+from contract.records import Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
+from workers.analysis.encoder import LazyEncoder
 from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel, ModelShelf
-from workers.analysis.regrouping import check_source, close_regrouping, regroup_layer
+from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.lease import HeldLease
 from workers.scheduler import Scheduler
@@ -41,6 +42,7 @@ class Runner:
     board: Board
     store: Store
     shelf: ModelShelf
+    encoder: LazyEncoder
     catalogue: dict[str, Entry]
     scheduler: Scheduler
     settings: Settings
@@ -79,11 +81,11 @@ class Runner:
         if source := job.request.get("source_job"):
             return self._regroup(job, Layout.result(source), kind, number)
         model = self._model(job)
-        analysis = self._analysis(job, model.card)
+        analysis = self._analysis(job, model.card, self._corpus(job))
         work: dict[str, Callable[[], Done]] = {
             "plan": lambda: self._plan(analysis, model, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
-            "background": lambda: self._background(analysis),
+            "background": lambda: self._background(analysis, model),
             "merge": lambda: self._merge(analysis, model, int(number)),
             "close": lambda: self._close(analysis, model, job),
         }
@@ -94,9 +96,8 @@ class Runner:
         card = self.board.get_card(job.request["model"])
         if card is None:
             raise ModelLoadError(f"model {job.request['model']!r} was never described")
-        analysis = self._analysis(job, card)
+        analysis = self._analysis(job, card, read_corpus(self.store, source))
         if kind == "plan":
-            check_source(analysis, source)
             return Done(fields={"shards_total": 0, "layers_total": len(analysis.layers), "tokens_total": 0})
         if kind == "merge":
             regroup_layer(analysis, source, analysis.layers[int(number)])
@@ -110,13 +111,15 @@ class Runner:
             raise ModelLoadError(f"model {job.request['model']!r} is not in this worker's catalogue")
         return self.shelf.get(entry)
 
-    def _analysis(self, job: Job, card: ModelCard) -> Analysis:
-        request = AnalysisRequest.from_dict(job.request)
-        corpus = self.board.get_corpus(request.corpus)
+    def _corpus(self, job: Job) -> Corpus:
+        corpus = self.board.get_corpus(job.request["corpus"]["id"])
         if corpus is None:
-            raise AnalysisError(f"corpus {request.corpus!r} was deleted")
+            raise AnalysisError(f"corpus {job.request['corpus']['id']!r} was deleted")
+        return corpus
+
+    def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
         return Analysis(
-            request=request,
+            request=AnalysisRequest.from_dict(job.request),
             corpus=corpus,
             card=card,
             store=self.store,
@@ -125,6 +128,7 @@ class Runner:
             lens=Layout.LENS,
             block_tokens=self.settings.block_tokens,
             shard_tokens=self.settings.shard_tokens,
+            encoder=self.encoder,
         )
 
     def _plan(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
@@ -147,8 +151,8 @@ class Runner:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
         return Done("shards_done", tokens, {"scan_ended_at": "@now"})
 
-    def _background(self, analysis: Analysis) -> Done:
-        measure_background(analysis)
+    def _background(self, analysis: Analysis, model: LoadedModel) -> Done:
+        measure_background(analysis, model)
         return Done()
 
     def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:

@@ -18,6 +18,7 @@ from contract.catalogue import Entry, load_catalogue
 from contract.queue import RUN_UNIT, connect_queue, send_unit
 from contract.settings import Settings
 from contract.store import Store
+from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
 from workers.scheduler import Scheduler
@@ -60,7 +61,8 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
         cache=Path(settings.cache),
         budget_bytes=settings.model_memory_bytes,
     )
-    return Runner(board, store, shelf, catalogue, scheduler, settings, threading.Event())
+    encoder = LazyEncoder(settings.encoder)
+    return Runner(board, store, shelf, encoder, catalogue, scheduler, settings, threading.Event())
 
 
 def _register_task(app: Celery, runner: Runner) -> None:

@@ -32,11 +32,11 @@ blueprint = Blueprint(
 _SCANNED = 2000  # jobs looked at for one page of a filtered list
 _PREFER = header("Prefer", "`wait=N`: answer when it has changed, or after N seconds, at most 30.", example="wait=10")
 _NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
-_KEY = header("Idempotency-Key", "Makes a repeated submit answer the job of the first, for a day.", pattern=KEY_PATTERN)
+KEY = header("Idempotency-Key", "Makes a repeated submit answer the job of the first, for a day.", pattern=KEY_PATTERN)
 _APPLIED = {"description": "The wait that was granted.", "schema": {"type": "string"}}
 _REPLAYED = {"description": "`true` when an earlier request made the job.", "schema": {"type": "string"}}
 _JOB_HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
-_SUBMITTED = _JOB_HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
+SUBMITTED = _JOB_HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
 
 EXAMPLE = {
     "model": "smollm2-135m-instruct",
@@ -50,14 +50,14 @@ EXAMPLE = {
 @blueprint.route("", methods=["POST"])
 @blueprint.arguments(AnalysisSchema, location="json", example=EXAMPLE)
 @blueprint.arguments(SubmitQuery, location="query")
-@takes(_KEY, _PREFER)
+@takes(KEY, _PREFER)
 @blueprint.doc(operationId="submitJob")
-@blueprint.response(202, JobSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED)
+@blueprint.response(202, JobSchema, description="Accepted, and safe in Redis.", headers=SUBMITTED)
 @blueprint.alt_response(
     200,
     schema={"oneOf": [JobSchema, EstimateSchema]},
     description="It ended within `Prefer: wait`; or the estimate of a dry run.",
-    headers=_SUBMITTED,
+    headers=SUBMITTED,
     success=True,
 )
 @problems(

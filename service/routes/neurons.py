@@ -9,6 +9,7 @@ from flask import Response, request
 
 from contract.errors import InvalidRequest
 from contract.records import Job
+from contract.request import AnalysisRequest
 from contract.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
 from service.answers import answer_json, next_link
 from service.blueprint import LINK, Blueprint, problems
@@ -16,9 +17,9 @@ from service.context import Services, services
 from service.exports import gzipped, stream_file, stream_lines, stream_zip
 from service.jobs import find_result
 from service.queries import plan_query, read_ranges, run_query
-from service.reports import build_report
-from service.schemas.neurons import NeuronListSchema, NeuronSchema
-from service.schemas.requests import ExportQuery, NeuronsQuery
+from service.reports import build_report, build_tree
+from service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
+from service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
 
 blueprint = Blueprint("results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found.")
 
@@ -78,6 +79,20 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
     return answer_json(build_report(row, job_id, job.request["model"], here.results.vocabulary(job_id)))
+
+
+@blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>/tree", methods=["GET"])
+@blueprint.arguments(TreeQuery, location="query")
+@blueprint.doc(operationId="getTree")
+@blueprint.response(200, TreeSchema)
+@problems(_MISSING | {404: "no such job, or the neuron is not among its neurons"})
+def get_tree(query: Mapping[str, Any], job_id: str, layer: int, neuron: int) -> Response:
+    """Read how a neuron's contexts were grouped, and what another alpha would give"""
+    here = services()
+    job = find_result(here, job_id)
+    row = here.results.report(job_id, layer, neuron)
+    least = AnalysisRequest.from_dict(job.request).senses.min_contexts
+    return answer_json(build_tree(row, job_id, query["tail"], least))
 
 
 @blueprint.route("/<job:job_id>/export", methods=["GET"])

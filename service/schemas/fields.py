@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,15 @@ class Whole(fields.Integer):
         if type(value) is not int:
             raise ValidationError("expected a whole number")
         return value
+
+
+class Fraction(fields.Float):
+    """A finite number in JSON."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValidationError("expected a number")
+        return float(value)
 
 
 class Flag(fields.Boolean):
@@ -111,7 +121,7 @@ def choice(values: Sequence[str | None]) -> validate.OneOf:
     return validate.OneOf(values, error=f"{{input!r:.60}}: use {', '.join(map(str, values))}")
 
 
-def between(low: int, high: int | None = None) -> validate.Range:
+def between(low: float, high: float | None = None) -> validate.Range:
     return validate.Range(low, high, error=f"{{input}}: from {low}" + ("" if high is None else f" to {high}"))
 
 

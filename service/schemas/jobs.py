@@ -42,6 +42,7 @@ class JobErrorSchema(Schema):
 class JobLinksSchema(Schema):
     self = fields.String(required=True)
     neurons = fields.String(required=True)
+    senses = fields.String(required=True, metadata={"description": "POST: make the senses anew."})
     summary = fields.String(required=True)
     export = fields.String(required=True)
     cancel = fields.String(required=True)
@@ -52,7 +53,8 @@ class JobSchema(Schema):
     object = fields.String(required=True, validate=validate.OneOf(["job"]))
     status = fields.String(required=True, validate=validate.OneOf(JOB_STATUSES))
     phase = fields.String(
-        required=True, validate=validate.OneOf(["queued", "planning", "scanning", "merging", "closing", "ended"])
+        required=True,
+        validate=validate.OneOf(["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]),
     )
     revision = fields.Integer(required=True, metadata={"description": "Grows with every change."})
     priority = fields.String(required=True, validate=validate.OneOf(["low", "normal", "high"]))

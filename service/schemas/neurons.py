@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from contract.results import STATUSES
+from contract.results import SCORES, STATUSES, negative
 
 
 def _number(description: str) -> fields.Float:
     return fields.Float(allow_none=True, metadata={"description": description})
 
 
-class NeuronRowSchema(Schema):
-    """Only the columns asked for with `fields`; all of them by default."""
+def _status(description: str) -> fields.String:
+    return fields.String(
+        allow_none=True, validate=validate.OneOf([*STATUSES, None]), metadata={"description": description}
+    )
 
+
+# What is said of a tail; each stands in a row twice.
+_TAIL_SCORES = {
+    "status": lambda: _status("What can be said of the neuron's meaning."),
+    "polysemanticity": lambda: _number("The chance that two firings differ in meaning; null unless coherent."),
+    "polysemanticity_low": lambda: _number("Lower end of the 90 % bootstrap interval."),
+    "polysemanticity_high": lambda: _number("Its upper end."),
+    "effective_senses": lambda: _number("The exponential of the entropy of the senses' shares."),
+    "sense_count": lambda: fields.Integer(allow_none=True, metadata={"description": "null: too little evidence."}),
+    "coverage": lambda: _number("Activation-weighted share of the contexts that are in a sense."),
+    "monosemanticity_score": lambda: _number("Activation-weighted mean cosine of the contexts (MS)."),
+}
+
+
+class _NeuronRowSchema(Schema):
     layer = fields.Integer()
     neuron = fields.Integer()
     hook = fields.String(metadata={"example": "blocks.3.mlp.hook_post"})
-    status = fields.String(validate=validate.OneOf(STATUSES))
+    alpha = _number("With which senses were told apart; null when they were not asked for.")
     n_tokens = fields.Integer()
     density = _number("Share of the tokens with activation > 0.")
     mean = _number("Over all counted tokens.")
@@ -33,6 +50,17 @@ class NeuronRowSchema(Schema):
     peak_token = fields.String(allow_none=True)
     peak_token_share = _number("Of the distinct contexts.")
     peak_token_count = fields.Integer(allow_none=True)
+
+
+NeuronRowSchema: type[Schema] = type(
+    "NeuronRowSchema",
+    (_NeuronRowSchema,),
+    {
+        "__doc__": "Only the columns asked for with `fields`; all of them by default.",
+        **{f.name: _TAIL_SCORES[f.name]() for f in SCORES},
+        **{negative(f.name): _TAIL_SCORES[f.name]() for f in SCORES},
+    },
+)
 
 
 class NeuronListSchema(Schema):
@@ -96,6 +124,7 @@ class ContextSchema(Schema):
         fields.Integer(), required=True, metadata={"description": "Of the peak token in its document."}
     )
     activation = fields.Float(required=True, allow_none=True)
+    sense = fields.Integer(required=True, allow_none=True, metadata={"description": "Of its tail; null: in none."})
     display_start = fields.Integer(required=True, metadata={"description": "Position of tokens[0] in the window."})
     peak = fields.Integer(required=True, metadata={"description": "Index of the peak in `tokens`."})
     tokens = fields.List(fields.String(), required=True)
@@ -113,8 +142,97 @@ class LogitsSchema(Schema):
     suppressed = fields.List(fields.Nested(LogitSchema), required=True)
 
 
+class PolysemanticitySchema(Schema):
+    alpha = fields.Float(required=True, metadata={"description": "Every other number here depends on it, but MS."})
+    score = fields.Float(required=True, allow_none=True, metadata={"description": "null unless coherent."})
+    interval = fields.List(
+        fields.Float(), required=True, allow_none=True, metadata={"description": "90 % bootstrap interval."}
+    )
+    effective_senses = fields.Float(required=True, allow_none=True)
+    sense_count = fields.Integer(required=True, allow_none=True)
+    coverage = fields.Float(required=True, allow_none=True)
+    monosemanticity_score = fields.Float(required=True, allow_none=True)
+
+
+class NegativeSchema(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    meaning = fields.String(required=True)
+    polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
+
+
+class SenseTokenSchema(Schema):
+    token = fields.String(required=True)
+    token_id = fields.Integer(required=True)
+    at = fields.String(required=True, validate=validate.OneOf(["peak", "near"]))
+    count = fields.Integer(required=True, metadata={"description": "Contexts of the sense that hold it there."})
+    z = fields.Float(required=True, metadata={"description": "Log-odds against the corpus, in standard deviations."})
+
+
+class SenseActivationSchema(Schema):
+    min = fields.Float(required=True)
+    median = fields.Float(required=True)
+    max = fields.Float(required=True)
+
+
+class SenseSchema(Schema):
+    tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
+    sense = fields.Integer(required=True, metadata={"description": "0 has the largest share of its tail."})
+    share = fields.Float(required=True)
+    size = fields.Integer(required=True, metadata={"description": "Contexts."})
+    cohesion = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Mean distance inside, as a quantile of random pairs: 0 tight, 1 random."},
+    )
+    separation = fields.Float(
+        required=True, allow_none=True, metadata={"description": "To the nearest other sense, likewise."}
+    )
+    medoid = fields.Integer(required=True, metadata={"description": "Index in `contexts`."})
+    tokens = fields.List(fields.Nested(SenseTokenSchema), required=True)
+    activation = fields.Nested(SenseActivationSchema, required=True)
+    lexical_diversity = fields.Float(required=True)
+    auprc = fields.Float(required=True, allow_none=True)
+    auprc_baseline = fields.Float(required=True, allow_none=True)
+    contexts = fields.List(fields.Integer(), required=True, metadata={"description": "Indices in `contexts`."})
+
+
+class MergeSchema(Schema):
+    left = fields.Integer(required=True)
+    right = fields.Integer(required=True)
+    height = fields.Float(required=True, metadata={"description": "Mean distance, as a quantile of random pairs."})
+
+
+class CurvePointSchema(Schema):
+    alpha = fields.Float(required=True)
+    sense_count = fields.Integer(required=True, allow_none=True)
+    coverage = fields.Float(required=True, allow_none=True)
+    score = fields.Float(required=True, allow_none=True)
+    effective_senses = fields.Float(required=True, allow_none=True)
+
+
+class TreeSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["tree"]))
+    job = fields.String(required=True)
+    layer = fields.Integer(required=True)
+    neuron = fields.Integer(required=True)
+    alpha = fields.Float(required=True, allow_none=True, metadata={"description": "Of the job."})
+    tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
+    contexts = fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "The leaves: indices in the report's `contexts`. Leaf i is piece i."},
+    )
+    merges = fields.List(
+        fields.Nested(MergeSchema), required=True, metadata={"description": "Merge i of n leaves makes piece n + i."}
+    )
+    curve = fields.List(
+        fields.Nested(CurvePointSchema), required=True, metadata={"description": "What other alphas would give."}
+    )
+
+
 class NeuronLinksSchema(Schema):
     self = fields.String(required=True)
+    tree = fields.String(required=True)
     job = fields.String(required=True)
     manifest = fields.String(required=True)
     model = fields.String(required=True)
@@ -128,6 +246,12 @@ class NeuronSchema(Schema):
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    meaning = fields.String(required=True, metadata={"description": "One sentence, made by rules from this report."})
+    polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
+    negative = fields.Nested(
+        NegativeSchema, required=True, allow_none=True, metadata={"description": "null unless both tails ran."}
+    )
+    senses = fields.List(fields.Nested(SenseSchema), required=True)
     stats = fields.Nested(StatsSchema, required=True)
     peak_tokens = fields.List(fields.Nested(PeakTokenSchema), required=True)
     bands = fields.List(fields.Nested(BandSchema), required=True)

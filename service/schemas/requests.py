@@ -7,12 +7,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from contract.records import CORPUS_ID
-from contract.request import AnalysisRequest, Contexts, Neurons, Tokens
+from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.results import SCALARS, STATUSES
 from service.schemas.fields import (
     METADATA_SCHEMA,
     SELECTION_SCHEMA,
     Flag,
+    Fraction,
     Metadata,
     QueryFlag,
     QueryNumber,
@@ -25,6 +26,14 @@ from service.schemas.fields import (
 )
 
 BOUNDED = (
+    "polysemanticity",
+    "effective_senses",
+    "sense_count",
+    "coverage",
+    "monosemanticity_score",
+    "negative_polysemanticity",
+    "negative_sense_count",
+    "negative_coverage",
     "density",
     "mean",
     "std",
@@ -36,6 +45,8 @@ BOUNDED = (
     "distinct_contexts",
     "near_duplicates",
 )
+VECTORS = ("residual", "residual+encoder", "neuron")
+STORED_VECTORS = ("residual", "residual+encoder")  # those that a finished job can be grouped by anew
 COLUMNS = tuple(f.name for f in SCALARS if f.name != "peak_token_ids")  # of a list of neurons
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cancelled")
 
@@ -43,7 +54,7 @@ CORPUS_NAME = rf"^{CORPUS_ID.pattern}$"
 _RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
 _COLUMN = f"({'|'.join(COLUMNS)})"
 
-_NEURONS, _CONTEXTS, _TOKENS = Neurons(), Contexts(), Tokens()
+_NEURONS, _CONTEXTS, _TOKENS, _SENSES = Neurons(), Contexts(), Tokens(), Senses()
 
 
 def _default(value: Any) -> dict[str, Any]:
@@ -102,6 +113,30 @@ class TokensSchema(StrictSchema):
     max_tokens = Whole(allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens))
 
 
+_ALPHA = _default(_SENSES.alpha) | {
+    "description": "Groups of contexts are one sense while closer than all but this share of random pairs of tokens."
+}
+_MIN_CONTEXTS = _default(_SENSES.min_contexts) | {"description": "Of a sense; no less than a twentieth of all."}
+
+
+class SensesSchema(StrictSchema):
+    enabled = Flag(metadata=_default(_SENSES.enabled))
+    alpha = Fraction(validate=between(0.001, 0.5), metadata=_ALPHA)
+    min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
+    vectors = fields.String(validate=choice(VECTORS), metadata=_default(_SENSES.vectors))
+
+
+class RegroupSchema(StrictSchema):
+    alpha = Fraction(validate=between(0.001, 0.5), metadata=_ALPHA)
+    min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
+    vectors = fields.String(
+        validate=choice(STORED_VECTORS),
+        metadata=_default(_SENSES.vectors) | {"description": "`neuron` needs the model again: submit a new job."},
+    )
+    priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
+
+
 class AnalysisSchema(StrictSchema):
     model = fields.String(
         required=True,
@@ -112,6 +147,7 @@ class AnalysisSchema(StrictSchema):
     neurons = fields.Nested(NeuronsSchema)
     contexts = fields.Nested(ContextsSchema)
     tokens = fields.Nested(TokensSchema)
+    senses = fields.Nested(SensesSchema)
     priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
     metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
 
@@ -137,6 +173,7 @@ class _NeuronsQuery(StrictSchema):
     layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "example": "0-3,14", "pattern": _RANGES})
     neuron = fields.String(metadata={"description": "Ranges, likewise.", "pattern": _RANGES})
     status = fields.String(validate=choice(STATUSES))
+    negative_status = fields.String(validate=choice(STATUSES))
     token = fields.String(
         validate=validate.Length(min=1, max=200),
         metadata={"description": "Only neurons that peak on this token; space around it does not count."},
@@ -170,6 +207,10 @@ NeuronsQuery: type[StrictSchema] = type(
         for end, sign in (("min", ">="), ("max", "<="))
     },
 )
+
+
+class TreeQuery(StrictSchema):
+    tail = fields.String(load_default="positive", validate=choice(["positive", "negative"]))
 
 
 class ExportQuery(StrictSchema):

@@ -39,7 +39,7 @@ def analyse(
     plan = plan_analysis(analysis, model, texts)
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
-    measure_background(analysis)
+    measure_background(analysis, model)
     for layer in analysis.layers:
         merge_layer(analysis, model, layer)
     close_analysis(analysis, model)

@@ -15,7 +15,7 @@ import pytest
 from contract.errors import DamagedFile, Gone, NotFound
 from contract.results import NEURONS, SCALARS, report_file
 from contract.store import Layout, Store
-from service.results import Kept, Report, Results, Scalars
+from service.results import Kept, Results, Scalars
 from tests.factories import write_result
 
 JOB = "job_" + "0" * 28
@@ -32,16 +32,6 @@ def test_a_report_is_found_in_any_row_group(results: Results, store: Store) -> N
 
     for place in (0, 63, 64, 149):
         assert results.report(JOB, 3, 2 * place) == rows[place]
-
-
-def test_a_row_group_is_read_once_for_all_its_neurons(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, groups = Report.read, []
-    monkeypatch.setattr(Report, "read", lambda self, group: groups.append(group) or read(self, group))
-
-    found = [results.report(JOB, 1, 2 * place)["neuron"] for place in (0, 63, 5, 64, 65, 1)]
-
-    assert found == [0, 126, 10, 128, 130, 2]
-    assert groups == [0, 1]
 
 
 def test_a_forgotten_job_leaves_no_report_behind(results: Results, store: Store) -> None:
@@ -176,7 +166,6 @@ def test_what_was_used_longest_ago_goes_first() -> None:
 
 
 def test_reading_a_result_loads_no_library_late() -> None:
-    """`pyarrow.dataset` takes longer to load than a table of all neurons takes to read."""
     code = f"""
 import pathlib, sys, tempfile
 from contract.store import Store

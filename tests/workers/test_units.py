@@ -12,6 +12,7 @@ from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import add_corpus, open_job
 from tests.tiny_models import LAYERS, save_model
+from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.scheduler import Scheduler
 from workers.units import Runner
@@ -25,7 +26,7 @@ def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
     settings = Settings(shard_tokens=400)
     scheduler = Scheduler(board, store, lambda job, unit, priority: None, settings)
     shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
-    return Runner(board, store, shelf, {entry.id: entry}, scheduler, settings, threading.Event())
+    return Runner(board, store, shelf, LazyEncoder(), {entry.id: entry}, scheduler, settings, threading.Event())
 
 
 def open_tiny_job(board: Board, store: Store) -> str:

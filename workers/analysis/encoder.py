@@ -48,8 +48,8 @@ def load_encoder(folder: Path, *, device: str = "cpu") -> WordEncoder:
 class WordEncoder:
     """The mean of an encoder's last hidden states over a word's tokens, its special tokens included, at unit length.
 
-    A word's vector is the same to the last bit whatever it is asked for with: a batch has words of one number of tokens,
-    so none is padded, and always the same number of rows, because the rounding of a matrix product depends on its shape.
+    A word's vector is the same to the last bit whatever it is asked for with. The rounding of a matrix product depends
+    on its shape, so every batch has the same number of rows, and words of one number of tokens: none is padded.
     Source of the pooling: Reimers and Gurevych 2019.
     """
 
@@ -100,3 +100,17 @@ class WordEncoder:
         """Drops the words learnt longest ago."""
         for word in list(self._known)[: max(0, len(self._known) - self._held)]:
             del self._known[word]
+
+
+class LazyEncoder:
+    """An encoder that is found and loaded when it is first needed, as most jobs do without. For one thread."""
+
+    def __init__(self, location: str = "", *, device: str = "cpu") -> None:
+        self._location, self._device = location, device
+        self._loaded: WordEncoder | None = None
+
+    def get(self) -> WordEncoder:
+        """Raises what `find_encoder` and `load_encoder` raise."""
+        if self._loaded is None:
+            self._loaded = load_encoder(find_encoder(self._location), device=self._device)
+        return self._loaded

@@ -5,19 +5,23 @@ Between `senses`, which knows arrays only, and the steps, which know where files
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from contract.request import Senses, Tail
 from contract.store import Store
+from workers.analysis.background import NEAR as REACH
 from workers.analysis.background import Scale, Standard
 from workers.analysis.contexts import ContextTable
+from workers.analysis.encoder import WordEncoder
 from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
-from workers.analysis.spaces import Space, neuron_space
+from workers.analysis.spaces import Space, join_spaces, neuron_space
+from workers.analysis.vectors import INPUT, RESIDUAL
+from workers.analysis.words import peak_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class Background:
     position: np.ndarray  # (R,) int32
     near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
+    special: np.ndarray  # ids that stand for no text
     residual: np.ndarray  # (R, D) float16
     mean: np.ndarray  # (D,) float32, see `background.Standard`
     deviation: np.ndarray  # (D,) float32
@@ -152,18 +157,31 @@ def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> Tai
     return replace(found, tokens=tokens)
 
 
-def layer_space(
-    options: Senses,
-    background: Background,
-    read: Callable[[str], tuple[np.ndarray, np.ndarray]],
-    energy: Callable[[], np.ndarray],
-) -> Space:
-    """The space that the request asks for.
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Where a layer's spaces come from, asked only for what a space needs."""
 
-    read: the vectors of a stream at the layer's peaks, (U, D), and at the random tokens, (R, D);
-    energy: of the selected neurons, (N, D), asked for only for `neuron` vectors.
-    """
+    stream: Callable[[str], tuple[np.ndarray, np.ndarray]]  # vectors at the peaks, (U, D), and random ones, (R, D)
+    energy: Callable[[], np.ndarray]  # of the selected neurons, (N, D), see `model.input_energy`
+    vocabulary: Callable[[], Sequence[str]]
+    encoder: Callable[[], WordEncoder]
+
+
+def layer_space(options: Senses, background: Background, table: ContextTable, peaks: Peaks, sources: Sources) -> Space:
+    """The space that the request asks for."""
     if options.vectors == "neuron":
-        inputs, random = read("input")
-        return neuron_space(inputs, random, energy())
-    return background.space(read("residual")[0])
+        return neuron_space(*sources.stream(INPUT), sources.energy())
+    residual = background.space(sources.stream(RESIDUAL)[0])
+    if options.vectors == "residual":
+        return residual
+    vocabulary, encoder = sources.vocabulary(), sources.encoder()
+    shown = near_peaks(table, REACH)[np.unique(peaks.place, return_index=True)[1]]
+    words, random = (_encode(near, background, vocabulary, encoder) for near in (shown, background.near))
+    standard = Standard.of(random)
+    return join_spaces(residual.vectors, residual.random, standard.apply(words), standard.apply(random))
+
+
+def _encode(near: np.ndarray, background: Background, vocabulary: Sequence[str], encoder: WordEncoder) -> np.ndarray:
+    """The encoder's vector of the word in the middle of each row of tokens, (n, E)."""
+    middle = np.full(len(near), near.shape[1] // 2)
+    return encoder.encode(peak_words(near, middle, vocabulary, background.special.tolist()))

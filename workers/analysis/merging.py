@@ -31,7 +31,8 @@ from workers.analysis.contexts import (
     rank_candidates,
 )
 from workers.analysis.firing import join_firings
-from workers.analysis.grouping import Background, LayerSenses, Peaks, group_contexts, layer_space
+from workers.analysis.framing import frame
+from workers.analysis.grouping import Background, LayerSenses, Peaks, Sources, group_contexts, layer_space
 from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.model import LoadedModel, input_energy
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
@@ -59,7 +60,7 @@ from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 LENS_TOKENS = 10
 
 
-def measure_background(analysis: Analysis) -> None:
+def measure_background(analysis: Analysis, model: LoadedModel) -> None:
     """Fits what is usual in the corpus, from the vectors of its random tokens."""
     plan = read_plan(analysis.store, analysis.work)
     counts = np.zeros(analysis.card.vocabulary, np.int64)
@@ -69,7 +70,9 @@ def measure_background(analysis: Analysis) -> None:
         found.append(find_random_tokens(windows, row, plan.counted_tokens))
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     pieces = read_vectors(analysis.store, analysis.work, plan, RESIDUAL, tokens["row"], tokens["position"])
-    background = Background.fit(np.concatenate(list(pieces)), counts=counts, **tokens)
+    framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
+    special = np.array(sorted(framing.special), np.int32)
+    background = Background.fit(np.concatenate(list(pieces)), counts=counts, special=special, **tokens)
     background.write(analysis.store, f"{analysis.work}/{BACKGROUND}")
 
 
@@ -177,7 +180,13 @@ def _find_senses(
         vectors[order] = found
         return vectors, _read_all(analysis, plan, name, background.row, background.position)
 
-    space = layer_space(options, background, read, lambda: input_energy(model, layer)[neurons].cpu().numpy())
+    sources = Sources(
+        stream=read,
+        energy=lambda: input_energy(model, layer)[neurons].cpu().numpy(),
+        vocabulary=lambda: model.vocabulary,
+        encoder=analysis.encoder.get,
+    )
+    space = layer_space(options, background, table, peaks, sources)
     fires = {tail: join_firings(bits, len(neurons)) for tail, bits in firings.items()}
     write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", _packed(fires))
     kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
@@ -262,7 +271,7 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
         "neurons_per_layer": len(analysis.neurons),
         "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},
         "block_tokens": analysis.block_tokens,
-        "senses": _describe_senses(analysis),
+        "senses": describe_senses(analysis),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
         "device_name": _device_name(model.device),
@@ -277,12 +286,15 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
     }
 
 
-def _describe_senses(analysis: Analysis) -> dict[str, Any] | None:
+def describe_senses(analysis: Analysis) -> dict[str, Any] | None:
     """What went into the senses beyond the request."""
     if not analysis.request.senses.enabled:
         return None
     layer = reference_layer(analysis.card.layers)
-    return {"reference_layer": layer, "reference_hook": f"blocks.{layer}.hook_resid_pre"}
+    found = {"reference_layer": layer, "reference_hook": f"blocks.{layer}.hook_resid_pre"}
+    if analysis.request.senses.vectors == "residual+encoder":
+        found["encoder_sha256"] = analysis.encoder.get().model.weights_sha256
+    return found
 
 
 def _portable(source: str) -> str:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contract.errors import AnalysisError
+from contract.records import Corpus
 from contract.request import Tail
 from contract.results import (
     BACKGROUND,
@@ -28,9 +29,10 @@ from contract.results import (
     fires_file,
     report_file,
 )
-from workers.analysis.contexts import ContextTable
-from workers.analysis.grouping import Background, Peaks, group_contexts, layer_space
-from workers.analysis.merging import join_layers, scalars_file
+from contract.store import Store
+from workers.analysis.contexts import TOP, ContextTable
+from workers.analysis.grouping import Background, Peaks, Sources, group_contexts, layer_space
+from workers.analysis.merging import describe_senses, join_layers, scalars_file
 from workers.analysis.partial import read_arrays
 from workers.analysis.result import (
     read_vector_file,
@@ -44,14 +46,16 @@ from workers.analysis.result import (
 from workers.analysis.steps import Analysis
 
 
-def check_source(analysis: Analysis, source: str) -> None:
-    """source: the folder of the result. Raises AnalysisError when senses cannot be made from it."""
-    if not analysis.store.exists(f"{source}/{MANIFEST}"):
+def read_corpus(store: Store, source: str) -> Corpus:
+    """The corpus of a result. source: its folder. Raises AnalysisError when no senses can be made from it."""
+    if not store.exists(f"{source}/{MANIFEST}"):
         raise AnalysisError("the result whose senses were to be made anew is no longer there")
-    if not analysis.store.exists(f"{source}/{VECTORS}"):
+    manifest = _read_json(store, f"{source}/{MANIFEST}")
+    if manifest["format"] != FORMAT:
+        raise AnalysisError(f"the result is of format {manifest['format']}; this version reads {FORMAT}")
+    if not store.exists(f"{source}/{VECTORS}"):
         raise AnalysisError("the result has no vectors: it was made with senses switched off")
-    if (found := _read_json(analysis, f"{source}/{MANIFEST}")["format"]) != FORMAT:
-        raise AnalysisError(f"the result is of format {found}; this version reads {FORMAT}")
+    return Corpus(**manifest["corpus"], created_at=0.0)
 
 
 def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
@@ -62,7 +66,13 @@ def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
     table, offsets = _context_table(reports)
     background = Background.read(store, f"{source}/{BACKGROUND}")
     peaks = Peaks.of(table)
-    space = layer_space(options, background, lambda stream: _read_vectors(analysis, source, peaks), _no_energy)
+    sources = Sources(
+        stream=lambda stream: _read_vectors(analysis, source, peaks),
+        energy=_no_energy,
+        vocabulary=lambda: _read_vocabulary(store, source),
+        encoder=analysis.encoder.get,
+    )
+    space = layer_space(options, background, table, peaks, sources)
     neurons = reports.column("neuron").to_numpy()
     bits = read_arrays(store, f"{source}/{fires_file(layer)}")
     fires: dict[Tail, np.ndarray] = {
@@ -76,6 +86,12 @@ def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
 
 def _no_energy() -> np.ndarray:
     raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
+
+
+def _read_vocabulary(store: Store, source: str) -> list[str]:
+    with store.open(f"{source}/{TOKENS}") as f:
+        texts: list[str] = pq.read_table(f).column("text").to_pylist()
+    return texts
 
 
 def _write_layer(analysis: Analysis, source: str, layer: int, reports: pa.Table, columns: dict[str, Any]) -> None:
@@ -96,7 +112,7 @@ def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
     offsets = lists.offsets.to_numpy().astype(np.int64) - lists.offsets[0].as_py()
     columns = {f.name: contexts.field(f.name) for f in contexts.type}
     plain = {
-        name: column.fill_null(-1).to_numpy(zero_copy_only=False)
+        name: (column.fill_null(TOP) if name == "band" else column).to_numpy(zero_copy_only=False)
         for name, column in columns.items()
         if name not in ("sense", "tokens", "activations")
     }
@@ -144,13 +160,14 @@ def close_regrouping(analysis: Analysis, source: str) -> None:
         with store.open(f"{source}/{name}") as old, store.writing(f"{analysis.result}/{name}") as new:
             while piece := old.read(1 << 22):
                 new.write(piece)
-    join_layers(analysis, _read_json(analysis, f"{source}/{SUMMARY}"))
-    manifest = _read_json(analysis, f"{source}/{MANIFEST}")
+    join_layers(analysis, _read_json(store, f"{source}/{SUMMARY}"))
+    manifest = _read_json(store, f"{source}/{MANIFEST}")
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
+    manifest["senses"] = describe_senses(analysis)
     manifest["request"]["source_job"] = analysis.request.source_job
     write_json(store, f"{analysis.result}/{MANIFEST}", manifest)
 
 
-def _read_json(analysis: Analysis, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(analysis.store.read(path))
+def _read_json(store: Store, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.read(path))
     return found

@@ -289,12 +289,15 @@ def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
 
 def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> None:
     with store.writing(f"{folder}/{report_file(layer)}") as f:
-        pq.write_table(reports, f, compression="zstd", row_group_size=REPORT_ROWS, version="2.6")
+        # Groups this small gain nothing from dictionaries and statistics, and open more slowly with them.
+        options = {"use_dictionary": False, "write_statistics": False}
+        pq.write_table(reports, f, compression="zstd", row_group_size=REPORT_ROWS, version="2.6", **options)
 
 
 def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
     with store.writing(path) as f:
-        pq.write_table(scalars, f, compression="zstd", row_group_size=_SCALAR_ROWS, version="2.6")
+        # Read whole by every API process: lz4 unpacks in half the time of zstd, for a tenth more bytes.
+        pq.write_table(scalars, f, compression="lz4", row_group_size=_SCALAR_ROWS, version="2.6")
 
 
 def read_scalars(store: Store, path: str) -> pa.Table:

@@ -47,7 +47,7 @@ def run_analysis(
         plan = plan_analysis(analysis, model, read_documents(f), on_tokens=lambda n: on_progress("planning", n, n))
     _scan_all(analysis, model, plan, on_progress)
     if request.senses.enabled:
-        measure_background(analysis)
+        measure_background(analysis, model)
     for i, layer in enumerate(analysis.layers):
         merge_layer(analysis, model, layer)
         on_progress("merging", i + 1, len(analysis.layers))

@@ -54,6 +54,13 @@ class Space:
         return found / lengths[neuron]
 
 
+def join_spaces(a: np.ndarray, a_random: np.ndarray, b: np.ndarray, b_random: np.ndarray) -> Space:
+    """Two kinds of unit vectors side by side, with equal say: (U, A) and (U, B), random ones (R, A) and (R, B)."""
+    half = np.float32(np.sqrt(0.5))
+    vectors, random = (np.concatenate(pair, axis=1) * half for pair in ((a, b), (a_random, b_random)))
+    return Space(vectors, random, (Scale.of(random),))
+
+
 _RANDOM_INPUTS = 128  # random tokens whose distances give a neuron's own scale
 
 

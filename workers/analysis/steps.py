@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from contract.store import Store
 from workers.analysis.background import is_random_token
 from workers.analysis.bands import inner_edges
 from workers.analysis.capture import Taps, run_block
+from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import Framing, frame, tokenize
 from workers.analysis.memory import release_memory
@@ -49,6 +50,7 @@ class Analysis:
     lens: str
     block_tokens: int
     shard_tokens: int
+    encoder: LazyEncoder = field(default_factory=LazyEncoder, compare=False)
 
     @property
     def layers(self) -> tuple[int, ...]:

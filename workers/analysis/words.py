@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 _CONTINUATION = "##"  # begins a WordPiece token that goes on with a word
-_BROKEN = "\ufffd"  # part of a character, see `framing.vocabulary`
 
 
 def peak_words(
@@ -47,7 +46,7 @@ def _borders(vocabulary: Sequence[str], special: Collection[int]) -> tuple[list[
         begins = [text[:1].isspace() for text in vocabulary]
         texts, ends = list(vocabulary), [text[-1:].isspace() for text in vocabulary]
     begin, end = np.array(begins, bool), np.array(ends, bool)
-    alone = np.fromiter(special, np.int64, len(special))
+    alone = [i for i in special if i < len(texts)]  # a model may have no embedding for its tokenizer's padding
     begin[alone] = end[alone] = True
     return texts, begin, end
 
@@ -85,5 +84,8 @@ def _bare(word: str) -> str:
 
 
 def _is_wordlike(character: str) -> bool:
-    """Letters, marks on them, digits: neither punctuation nor a symbol, a separator, a control character."""
-    return character == _BROKEN or unicodedata.category(character)[0] not in "PSZC"
+    """Letters, marks on them, digits: neither punctuation nor a symbol, a separator, a control character.
+
+    U+FFFD, for a part of a character, is a symbol: whole characters that are split are mostly dashes and emoji.
+    """
+    return unicodedata.category(character)[0] not in "PSZC"

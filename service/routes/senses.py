@@ -1,0 +1,47 @@
+"""/v1/jobs/{id}/senses: grouping a finished job's contexts anew, without its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from service.answers import answer_json
+from service.blueprint import Blueprint, problems, takes
+from service.context import services
+from service.headers import read_idempotency_key
+from service.jobs import job_headers, job_to_dict
+from service.regrouping import submit_regrouping
+from service.routes.jobs import KEY, SUBMITTED
+from service.schemas.jobs import JobSchema
+from service.schemas.requests import RegroupSchema
+
+blueprint = Blueprint("senses", __name__, url_prefix="/v1/jobs", description="Senses made anew from a finished scan.")
+
+
+@blueprint.route("/<job:job_id>/senses", methods=["POST"])
+@blueprint.arguments(RegroupSchema, location="json", example={"alpha": 0.02})
+@takes(KEY)
+@blueprint.doc(operationId="regroupJob")
+@blueprint.response(202, JobSchema, description="A new job, whose result is whole.", headers=SUBMITTED)
+@problems(
+    {
+        400: "broken JSON, or a bad Idempotency-Key",
+        404: "no such job",
+        409: "the job has not succeeded, or has no senses",
+        410: "the job of this Idempotency-Key was deleted",
+        415: "the body is not application/json",
+        422: "a value is not allowed; each has its pointer",
+        429: "too many jobs have not ended",
+    }
+)
+def regroup(body: Mapping[str, Any], job_id: str) -> Response:
+    """Make the senses of a finished job anew
+
+    With another alpha, smallest sense or kind of vector. It takes seconds and no GPU.
+    """
+    job, replayed = submit_regrouping(services(), job_id, body, read_idempotency_key(request.headers))
+    headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"}
+    headers |= {"Idempotency-Replayed": "true"} if replayed else {}
+    return answer_json(job_to_dict(job), 202, headers)

@@ -1,0 +1,146 @@
+"""Making the senses of a finished job anew, and reading a neuron's tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from contract.board import Board
+from contract.records import Job
+from contract.store import Store
+from tests.factories import open_job, run_job, write_result
+
+
+@pytest.fixture
+def grouped(http: FlaskClient, board: Board, store: Store) -> Job:
+    """A finished job with senses."""
+    job = open_job(board, contexts={"top_k": 20}, metadata={"project": "a"})
+    write_result(store, job.id, contexts=24, senses=True)
+    return run_job(board, job.id)
+
+
+def regroup(http: FlaskClient, job: str, body: Any, **headers: str) -> Any:
+    return http.post(f"/v1/jobs/{job}/senses", json=body, headers=headers)
+
+
+def test_a_new_job_is_opened_with_what_changes(http: FlaskClient, grouped: Job) -> None:
+    answer = regroup(http, grouped.id, {"alpha": 0.02, "metadata": {"project": "b"}})
+
+    request = answer.json["request"]
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
+    assert request["senses"] == {"enabled": True, "alpha": 0.02, "min_contexts": 4, "vectors": "residual"}
+    assert (request["source_job"], request["metadata"]) == (grouped.id, {"project": "b"})
+    assert request["contexts"] == grouped.request["contexts"]
+
+
+def test_the_same_key_answers_the_same_job(http: FlaskClient, grouped: Job) -> None:
+    first = regroup(http, grouped.id, {"alpha": 0.02}, **{"Idempotency-Key": "k1"})
+    again = regroup(http, grouped.id, {"alpha": 0.02}, **{"Idempotency-Key": "k1"})
+    other = regroup(http, grouped.id, {"alpha": 0.03}, **{"Idempotency-Key": "k1"})
+
+    assert again.json["id"] == first.json["id"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert other.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"alpha": 0}, "/alpha"),
+        ({"alpha": 0.51}, "/alpha"),
+        ({"alpha": "0.1"}, "/alpha"),
+        ({"alpha": True}, "/alpha"),
+        ({"min_contexts": 1}, "/min_contexts"),
+        ({"min_contexts": 4.5}, "/min_contexts"),
+        ({"vectors": "neuron"}, "/vectors"),
+        ({"vectors": "words"}, "/vectors"),
+        ({"enabled": False}, "/enabled"),
+        ({"priority": "urgent"}, "/priority"),
+    ],
+)
+def test_what_cannot_be_grouped_is_refused_with_its_place(
+    http: FlaskClient, grouped: Job, body: dict[str, Any], pointer: str
+) -> None:
+    answer = regroup(http, grouped.id, body)
+
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json["errors"]] == [pointer]
+
+
+def test_a_job_without_senses_cannot_be_grouped_anew(http: FlaskClient, board: Board, store: Store) -> None:
+    job = run_job(board, open_job(board, senses={"enabled": False}).id)
+
+    answer = regroup(http, job.id, {"alpha": 0.02})
+
+    assert answer.status_code == 409
+    assert "senses.enabled" in answer.json["detail"]
+
+
+def test_an_unfinished_job_cannot_be_grouped_anew(http: FlaskClient, board: Board) -> None:
+    assert regroup(http, open_job(board).id, {}).status_code == 409
+
+
+def test_an_unknown_job_cannot_be_grouped_anew(http: FlaskClient) -> None:
+    assert regroup(http, f"job_{'0' * 28}", {}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("senses", "pointer"),
+    [
+        ({"alpha": -1}, "/senses/alpha"),
+        ({"alpha": None}, "/senses/alpha"),
+        ({"enabled": 1}, "/senses/enabled"),
+        ({"vectors": "mlp"}, "/senses/vectors"),
+        ({"min_contexts": 101}, "/senses/min_contexts"),
+        ({"k": 5}, "/senses/k"),
+    ],
+)
+def test_a_submit_with_bad_senses_is_refused(http: FlaskClient, senses: dict[str, Any], pointer: str) -> None:
+    answer = http.post("/v1/jobs", json={"model": "tiny-gated", "corpus": {"id": "notes"}, "senses": senses})
+
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json["errors"]] == [pointer]
+
+
+def test_a_tree_has_a_curve_over_alpha(http: FlaskClient, grouped: Job) -> None:
+    tree = http.get(f"/v1/jobs/{grouped.id}/neurons/1/3/tree").json
+
+    assert len(tree["merges"]) == len(tree["contexts"]) - 1 == 35
+    assert [p["alpha"] for p in tree["curve"]] == sorted(p["alpha"] for p in tree["curve"])
+    coverages = [p["coverage"] for p in tree["curve"]]
+    assert coverages == sorted(coverages)
+    assert tree["alpha"] == 0.05
+
+
+def test_a_tail_that_did_not_run_has_an_empty_tree(http: FlaskClient, grouped: Job) -> None:
+    tree = http.get(f"/v1/jobs/{grouped.id}/neurons/1/3/tree?tail=negative").json
+
+    assert (tree["contexts"], tree["merges"], tree["curve"]) == ([], [], [])
+
+
+def test_a_tail_that_does_not_exist_is_refused(http: FlaskClient, grouped: Job) -> None:
+    answer = http.get(f"/v1/jobs/{grouped.id}/neurons/1/3/tree?tail=left")
+
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/tail")
+
+
+@pytest.mark.parametrize("column", ["polysemanticity", "effective_senses", "sense_count", "coverage"])
+def test_neurons_are_filtered_and_sorted_by_their_scores(http: FlaskClient, grouped: Job, column: str) -> None:
+    everything = http.get(f"/v1/jobs/{grouped.id}/neurons?limit=1000&fields=layer,neuron,{column}").json["data"]
+    values = sorted((n[column] for n in everything if n[column] is not None), reverse=True)
+    middle = values[len(values) // 2]
+
+    found = http.get(f"/v1/jobs/{grouped.id}/neurons?sort=-{column}&min_{column}={middle}&limit=1000&fields={column}")
+
+    assert [n[column] for n in found.json["data"]] == [v for v in values if v >= middle]
+
+
+def test_neurons_are_filtered_by_status(http: FlaskClient, grouped: Job) -> None:
+    found = http.get(f"/v1/jobs/{grouped.id}/neurons?status=polysemantic&limit=1000").json
+
+    assert found["total"] > 0
+    assert {n["status"] for n in found["data"]} == {"polysemantic"}
+    assert all(n["alpha"] == 0.05 and n["sense_count"] > 1 for n in found["data"])
