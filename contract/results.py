@@ -204,6 +204,6 @@ VOCABULARY: Final = pa.schema([("text", pa.string())])
 
 
 def vectors_schema(width: int) -> pa.Schema:
-    """Rows are in the order of window and position. width: the model's hidden size."""
+    """Rows are in the order in which windows ran. width: the model's hidden size for each reference layer."""
     vector = pa.list_(pa.float16(), width)
     return pa.schema([("window", pa.int32()), ("position", pa.int32()), ("vector", vector)])

@@ -88,20 +88,41 @@ def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     return first, (first + np.repeat(np.arange(1, steps + 1), count)) % count
 
 
-@dataclass(frozen=True, eq=False)
-class Standard:
-    """Each dimension less its mean, over its deviation, in random tokens: no dimension outweighs the others."""
+SHRINKAGE = 0.3  # of the spectrum towards its mean: with few random tokens its lower end is noise
+POWER = 0.35  # of each variance that is divided out; 0.5 would make all directions equal
 
-    mean: np.ndarray  # (D,) float32
-    deviation: np.ndarray  # (D,) float32
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Evens out how much each direction varies among random tokens, so that no few of them decide every cosine.
+
+    For vectors of K parts of D dimensions each, one part after another, with equal say.
+    """
+
+    mean: np.ndarray  # (K, D) float32
+    maps: np.ndarray  # (K, D, D) float32
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> Standard:
-        """vectors: (R, D)."""
-        wide = vectors.astype(np.float64)
-        deviation = wide.std(0)
-        return cls(wide.mean(0).astype(np.float32), np.where(deviation > 0, deviation, 1.0).astype(np.float32))
+    def of(cls, vectors: np.ndarray, parts: int = 1) -> Whitening:
+        """vectors: (R, parts * D), of random tokens. Source: ZCA with a shrunk spectrum (Ledoit and Wolf 2004)."""
+        wide = vectors.astype(np.float64).reshape(len(vectors), parts, -1)
+        mean = wide.mean(0)
+        maps = [_whitening_map(wide[:, k] - mean[k]) for k in range(parts)]
+        return cls(mean.astype(np.float32), np.stack(maps).astype(np.float32))
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """(U, D) to unit vectors, float32."""
-        return to_unit((vectors.astype(np.float32) - self.mean) / self.deviation)
+        """(U, K * D) to unit vectors of as many dimensions, float32."""
+        parts = len(self.mean)
+        split = vectors.astype(np.float32).reshape(len(vectors), parts, -1)
+        found = [to_unit((split[:, k] - self.mean[k]) @ self.maps[k]) for k in range(parts)]
+        return np.concatenate(found, axis=1) * np.float32(parts**-0.5)
+
+
+def _whitening_map(centred: np.ndarray) -> np.ndarray:
+    """centred: (R, D). Returns (D, D)."""
+    variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    variance = (1 - SHRINKAGE) * variance.clip(0) + SHRINKAGE * variance.mean()
+    # Where nothing varies there is nothing to even out.
+    scale = np.where(variance > 0, variance, 1.0) ** -POWER
+    whitening: np.ndarray = directions * scale
+    return whitening

@@ -28,13 +28,16 @@ class _DeepestReached(Exception):
 class Taps:
     """What else a forward pass is to hand out, (B, S, D) each."""
 
-    residual: Callable[[Tensor], None] | None = None  # what enters the reference layer, once a block
+    residual: Callable[[int, Tensor], None] | None = None  # what enters each reference layer, ascending
     mlp_inputs: Callable[[int, Tensor], None] | None = None  # what a wanted layer's input projections multiply
 
 
-def reference_layer(layers: int) -> int:
-    """The layer whose incoming residual stream stands for a token's meaning, of a model with so many: a third down."""
-    return round(layers / 3)
+def reference_layers(layers: int) -> tuple[int, ...]:
+    """The layers whose incoming residual streams stand for a token's meaning, of a model with so many.
+
+    A fifth and a third down: the word, and the word as the text uses it.
+    """
+    return tuple(sorted({round(layers / 5), round(layers / 3)}))
 
 
 def run_block(
@@ -56,22 +59,24 @@ def run_block(
     wanted = sorted(set(layers))
     if not wanted:
         return
-    watch = _Watch(wanted, tuple(input_ids.shape), receive, taps or Taps(), reference_layer(len(model.blocks)))
+    watch = _Watch(wanted, tuple(input_ids.shape), receive, taps or Taps(), reference_layers(len(model.blocks)))
     with torch.inference_mode(), _hooked(model, watch), suppress(_DeepestReached):
         model.body(**_arguments(model, input_ids, attention_mask))
     if watch.seen != wanted:
         raise UnsupportedArchitecture(f"{model.card.id}: its layers ran as {watch.seen}, not as {wanted}")
-    if watch.waits_for_residual:
-        raise UnsupportedArchitecture(f"{model.card.id}: its layer {watch.reference} did not run")
+    if watch.awaited:
+        raise UnsupportedArchitecture(f"{model.card.id}: its layers {sorted(watch.awaited)} did not run")
 
 
 class _Watch:
     """Follows one forward pass: hands on what its hooks see, and ends it when nothing more is wanted."""
 
-    def __init__(self, wanted: list[int], shape: tuple[int, ...], receive: Receive, taps: Taps, reference: int) -> None:
-        self.wanted, self.reference, self.taps = wanted, reference, taps
+    def __init__(
+        self, wanted: list[int], shape: tuple[int, ...], receive: Receive, taps: Taps, references: tuple[int, ...]
+    ) -> None:
+        self.wanted, self.taps = wanted, taps
         self.seen: list[int] = []
-        self.waits_for_residual = taps.residual is not None
+        self.awaited = set(references) if taps.residual is not None else set()
         self._shape, self._receive = shape, receive
 
     def take_activations(self, layer: int, activations: Tensor) -> None:
@@ -79,10 +84,10 @@ class _Watch:
         self._receive(layer, self._shaped(activations))
         self._end_if_done()
 
-    def take_residual(self, hidden: Tensor) -> None:
-        self.waits_for_residual = False
+    def take_residual(self, layer: int, hidden: Tensor) -> None:
+        self.awaited.discard(layer)
         assert self.taps.residual is not None
-        self.taps.residual(self._shaped(hidden))
+        self.taps.residual(layer, self._shaped(hidden))
         self._end_if_done()
 
     def take_input(self, layer: int, hidden: Tensor) -> None:
@@ -94,7 +99,7 @@ class _Watch:
         return values.reshape(*self._shape, -1)
 
     def _end_if_done(self) -> None:
-        if self.seen[-1:] == self.wanted[-1:] and not self.waits_for_residual:
+        if self.seen[-1:] == self.wanted[-1:] and not self.awaited:
             raise _DeepestReached
 
 
@@ -119,6 +124,6 @@ def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
             hook(model.projections[layer], partial(watch.take_activations, layer))
             if watch.taps.mlp_inputs is not None:
                 hook(model.inputs[layer][0], partial(watch.take_input, layer))
-        if watch.taps.residual is not None:
-            hook(model.blocks[watch.reference], watch.take_residual)
+        for layer in sorted(watch.awaited):
+            hook(model.blocks[layer], partial(watch.take_residual, layer))
         yield

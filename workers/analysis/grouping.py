@@ -13,7 +13,7 @@ import numpy as np
 from contract.request import Senses, Tail
 from contract.store import Store
 from workers.analysis.background import NEAR as REACH
-from workers.analysis.background import Scale, Standard
+from workers.analysis.background import Scale, Whitening
 from workers.analysis.contexts import ContextTable
 from workers.analysis.encoder import WordEncoder
 from workers.analysis.partial import read_arrays, write_arrays
@@ -34,22 +34,17 @@ class Background:
     near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
-    residual: np.ndarray  # (R, D) float16
-    mean: np.ndarray  # (D,) float32, see `background.Standard`
-    deviation: np.ndarray  # (D,) float32
+    residual: np.ndarray  # (R, K * D) float16, of K reference layers
+    mean: np.ndarray  # see `background.Whitening`
+    maps: np.ndarray
     distances: np.ndarray  # (Q,) float64, see `background.Scale`
 
     @classmethod
-    def fit(cls, residual: np.ndarray, **tokens: np.ndarray) -> Background:
-        standard = Standard.of(residual)
-        scale = Scale.of(standard.apply(residual))
-        return cls(
-            residual=residual,
-            mean=standard.mean,
-            deviation=standard.deviation,
-            distances=scale.distances,
-            **tokens,
-        )
+    def fit(cls, residual: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
+        """residual: (R, parts * D)."""
+        whitening = Whitening.of(residual, parts)
+        scale = Scale.of(whitening.apply(residual))
+        return cls(residual=residual, mean=whitening.mean, maps=whitening.maps, distances=scale.distances, **tokens)
 
     @classmethod
     def read(cls, store: Store, path: str) -> Background:
@@ -59,9 +54,9 @@ class Background:
         write_arrays(store, path, vars(self))
 
     def space(self, vectors: np.ndarray) -> Space:
-        """Of residual vectors, (U, D)."""
-        standard = Standard(self.mean, self.deviation)
-        return Space(standard.apply(vectors), standard.apply(self.residual), (Scale(self.distances),))
+        """Of residual vectors, (U, K * D)."""
+        whitening = Whitening(self.mean, self.maps)
+        return Space(whitening.apply(vectors), whitening.apply(self.residual), (Scale(self.distances),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +172,8 @@ def layer_space(options: Senses, background: Background, table: ContextTable, pe
     vocabulary, encoder = sources.vocabulary(), sources.encoder()
     shown = near_peaks(table, REACH)[np.unique(peaks.place, return_index=True)[1]]
     words, random = (_encode(near, background, vocabulary, encoder) for near in (shown, background.near))
-    standard = Standard.of(random)
-    return join_spaces(residual.vectors, residual.random, standard.apply(words), standard.apply(random))
+    whitening = Whitening.of(random)
+    return join_spaces(residual.vectors, residual.random, whitening.apply(words), whitening.apply(random))
 
 
 def _encode(near: np.ndarray, background: Background, vocabulary: Sequence[str], encoder: WordEncoder) -> np.ndarray:

@@ -21,7 +21,7 @@ from contract import __version__
 from contract.request import Tail
 from contract.results import BACKGROUND, FORMAT, MANIFEST, fires_file
 from workers.analysis.background import find_random_tokens
-from workers.analysis.capture import reference_layer
+from workers.analysis.capture import reference_layers
 from workers.analysis.contexts import (
     ContextTable,
     build_table,
@@ -72,7 +72,8 @@ def measure_background(analysis: Analysis, model: LoadedModel) -> None:
     pieces = read_vectors(analysis.store, analysis.work, plan, RESIDUAL, tokens["row"], tokens["position"])
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
-    background = Background.fit(np.concatenate(list(pieces)), counts=counts, special=special, **tokens)
+    parts = len(reference_layers(analysis.card.layers))
+    background = Background.fit(np.concatenate(list(pieces)), parts, counts=counts, special=special, **tokens)
     background.write(analysis.store, f"{analysis.work}/{BACKGROUND}")
 
 
@@ -251,7 +252,8 @@ def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
         window[k["row"]] = k["window"]
     rows, positions = keys >> 32, keys & 0xFFFF_FFFF
     pieces = read_vectors(store, analysis.work, plan, RESIDUAL, rows, positions)
-    write_vectors(store, analysis.result, analysis.card.hidden_size, window[rows], positions, pieces)
+    width = len(reference_layers(analysis.card.layers)) * analysis.card.hidden_size
+    write_vectors(store, analysis.result, width, window[rows], positions, pieces)
 
 
 def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:
@@ -290,8 +292,8 @@ def describe_senses(analysis: Analysis) -> dict[str, Any] | None:
     """What went into the senses beyond the request."""
     if not analysis.request.senses.enabled:
         return None
-    layer = reference_layer(analysis.card.layers)
-    found = {"reference_layer": layer, "reference_hook": f"blocks.{layer}.hook_resid_pre"}
+    layers = reference_layers(analysis.card.layers)
+    found: dict[str, Any] = {"reference_hooks": [f"blocks.{layer}.hook_resid_pre" for layer in layers]}
     if analysis.request.senses.vectors == "residual+encoder":
         found["encoder_sha256"] = analysis.encoder.get().model.weights_sha256
     return found

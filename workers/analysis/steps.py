@@ -21,7 +21,7 @@ from contract.selection import resolve_layers, resolve_neurons
 from contract.store import Store
 from workers.analysis.background import is_random_token
 from workers.analysis.bands import inner_edges
-from workers.analysis.capture import Taps, run_block
+from workers.analysis.capture import Taps, reference_layers, run_block
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import Framing, frame, tokenize
@@ -233,12 +233,17 @@ def _random_tokens(block: Block, windows: Windows, plan: Plan) -> Tensor:
 
 def _taps(analysis: Analysis, block: Block, vectors: VectorWriter) -> Taps:
     """Writes down the vectors that senses will be made of."""
+    held: list[np.ndarray] = []
+    last = reference_layers(analysis.card.layers)[-1]
 
-    def keep(stream: str, hidden: Tensor) -> None:
-        vectors.add(stream, hidden[block.inside].float().cpu().numpy())
+    def keep_residual(layer: int, hidden: Tensor) -> None:
+        # At root mean square 1: what the next block's norm makes of it, and safe from float16's end.
+        wide = hidden[block.inside].float()
+        held.append((wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-12)).cpu().numpy())
+        if layer == last:
+            vectors.add(RESIDUAL, np.concatenate(held, axis=1))
 
-    inputs = analysis.request.senses.vectors == "neuron"
-    return Taps(
-        residual=lambda hidden: keep(RESIDUAL, hidden),
-        mlp_inputs=(lambda layer, hidden: keep(input_stream(layer), hidden)) if inputs else None,
-    )
+    def keep_input(layer: int, hidden: Tensor) -> None:
+        vectors.add(input_stream(layer), hidden[block.inside].float().cpu().numpy())
+
+    return Taps(keep_residual, keep_input if analysis.request.senses.vectors == "neuron" else None)

@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workers.analysis.background import RANDOM_TOKENS, Scale, Standard, find_random_tokens, is_random_token, to_unit
+from workers.analysis.background import (
+    POWER,
+    RANDOM_TOKENS,
+    SHRINKAGE,
+    Scale,
+    Whitening,
+    find_random_tokens,
+    is_random_token,
+    to_unit,
+)
 from workers.analysis.windows import Windows
 
 
@@ -71,20 +80,34 @@ def test_a_distance_is_read_as_its_quantile_among_random_pairs() -> None:
         assert scale.distance(quantile) == pytest.approx(at, abs=0.02)
 
 
-def test_standardised_dimensions_have_mean_zero_and_deviation_one() -> None:
-    vectors = np.random.default_rng(2).normal(3, [1, 5, 0.1], size=(4000, 3)).astype(np.float32)
-
-    standard = Standard.of(vectors)
-
-    standardised = (vectors - standard.mean) / standard.deviation
-    assert np.abs(standardised.mean(0)).max() < 1e-3
-    assert np.abs(standardised.std(0) - 1).max() < 1e-3
-    assert np.allclose(np.linalg.norm(standard.apply(vectors), axis=1), 1, atol=1e-6)
+def correlated(count: int, seed: int = 2) -> np.ndarray:
+    """Vectors of two parts of three dimensions that vary unequally, around another mean than 0."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(6, 6)) * [1, 5, 0.1, 2, 1, 3]
+    return (rng.normal(size=(count, 6)) @ mixing + 3).astype(np.float32)
 
 
-def test_a_dimension_that_never_changes_counts_for_nothing() -> None:
-    vectors = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, -2.0]])
+def test_whitening_evens_out_the_directions_up_to_shrinkage() -> None:
+    vectors = correlated(4000)
 
-    found = Standard.of(vectors).apply(vectors)
+    whitening = Whitening.of(vectors, parts=2)
 
-    assert np.array_equal(found[:, 0], np.zeros(3, np.float32))
+    for k in range(2):
+        centred = vectors[:, 3 * k : 3 * k + 3].astype(np.float64) - vectors[:, 3 * k : 3 * k + 3].mean(0)
+        variance = np.linalg.eigvalsh(np.cov(centred.T, bias=True))
+        shrunk = (1 - SHRINKAGE) * variance + SHRINKAGE * variance.mean()
+        found = np.linalg.eigvalsh(np.cov((centred @ whitening.maps[k]).T, bias=True))
+        assert np.allclose(np.sort(found), np.sort(variance * shrunk ** (-2 * POWER)), rtol=1e-3)
+
+
+def test_parts_have_equal_say_and_vectors_unit_length() -> None:
+    found = Whitening.of(correlated(500), parts=2).apply(correlated(20, seed=5))
+
+    assert np.allclose((found[:, :3] ** 2).sum(1), 0.5, atol=1e-5)
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_vectors_that_never_change_become_zero() -> None:
+    vectors = np.full((10, 3), 7.0, np.float32)
+
+    assert np.array_equal(Whitening.of(vectors).apply(vectors), np.zeros((10, 3), np.float32))

@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from contract.errors import UnsupportedArchitecture
 from tests.tiny_models import HIDDEN, LAYERS, TINY, load_tiny, save_model
-from workers.analysis.capture import Taps, reference_layer, run_block
+from workers.analysis.capture import Taps, reference_layers, run_block
 from workers.analysis.model import LoadedModel, load_model
 
 Array = NDArray[np.float64]
@@ -181,7 +181,7 @@ def tap(
     residuals: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     found: dict[int, Tensor] = {}
-    taps = Taps(lambda x: residuals.append(x.clone()), lambda layer, x: inputs.update({layer: x.clone()}))
+    taps = Taps(lambda _, x: residuals.append(x.clone()), lambda layer, x: inputs.update({layer: x.clone()}))
     mask = mask_for(model, ids)
     run_block(model, ids, mask, layers, lambda layer, x: found.update({layer: x.clone()}), taps)
     return residuals, inputs, found
@@ -191,9 +191,22 @@ def hooked_modules(model: LoadedModel) -> list[str]:
     return [name for name, module in model.body.named_modules() if module._forward_pre_hooks]
 
 
-@pytest.mark.parametrize(("layers", "reference"), [(1, 0), (2, 1), (3, 1), (6, 2), (12, 4), (30, 10), (32, 11)])
-def test_the_reference_layer_is_a_third_down(layers: int, reference: int) -> None:
-    assert reference_layer(layers) == reference
+@pytest.mark.parametrize(
+    ("layers", "references"),
+    [(1, (0,)), (2, (0, 1)), (3, (1,)), (6, (1, 2)), (12, (2, 4)), (30, (6, 10)), (32, (6, 11))],
+)
+def test_the_reference_layers_are_a_fifth_and_a_third_down(layers: int, references: tuple[int, ...]) -> None:
+    assert reference_layers(layers) == references
+
+
+def test_every_reference_layer_is_tapped(tmp_path: Path) -> None:
+    model = load_tiny("llama", tmp_path, num_hidden_layers=6)
+    ids = random_ids(2, 5)
+    states = model.body(input_ids=ids, output_hidden_states=True).hidden_states
+
+    residuals, _, _ = tap(model, ids, [0])
+
+    assert all(torch.allclose(r, states[layer]) for r, layer in zip(residuals, (1, 2), strict=True))
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -207,7 +220,7 @@ def test_the_tapped_residual_is_what_transformers_gives_for_that_layer(name: str
 
     [residual] = residuals
     assert len(states) == LAYERS + 1
-    assert (residual - states[reference_layer(LAYERS)]).abs().max() <= 1e-6 * residual.abs().max()
+    assert (residual - states[reference_layers(LAYERS)[0]]).abs().max() <= 1e-6 * residual.abs().max()
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -238,11 +251,11 @@ def test_taps_change_no_activation_and_leave_no_hook(name: str, tmp_path: Path) 
 def test_what_a_layer_takes_in_comes_before_its_activations(tmp_path: Path) -> None:
     model = load_tiny("llama", tmp_path)
     order: list[str] = []
-    taps = Taps(lambda _: order.append("residual"), lambda layer, _: order.append(f"input {layer}"))
+    taps = Taps(lambda layer, _: order.append(f"residual {layer}"), lambda layer, _: order.append(f"input {layer}"))
 
     run_block(model, random_ids(2, 4), None, [2, 0, 1], lambda layer, _: order.append(f"layer {layer}"), taps)
 
-    assert order == ["input 0", "layer 0", "residual", "input 1", "layer 1", "input 2", "layer 2"]
+    assert order == ["input 0", "layer 0", "residual 1", "input 1", "layer 1", "input 2", "layer 2"]
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -290,7 +303,7 @@ def test_a_reference_layer_that_does_not_run_is_an_error(tmp_path: Path) -> None
     blocks = find(model.body, "h")
     blocks[1] = blocks[0]
 
-    with pytest.raises(UnsupportedArchitecture, match="tiny-gpt2: its layer 1 did not run"):
+    with pytest.raises(UnsupportedArchitecture, match=r"tiny-gpt2: its layers \[1\] did not run"):
         tap(model, random_ids(1, 4), [2])
 
 
