@@ -3,7 +3,7 @@
 with Client("http://127.0.0.1:8000") as client:
     job = client.submit({"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}})
     client.wait(job["id"])
-    for neuron in client.neurons(job["id"], sort="-kurtosis", limit=10):
+    for neuron in client.neurons(job["id"], sort="-polysemanticity", limit=10):
         print(neuron["layer"], neuron["neuron"], neuron["peak_token"])
 """
 

@@ -17,15 +17,17 @@ from client.api import Client, ClientError, JobState, Json, Unreachable
 from client.child import tethered
 from client.errors import CommandError
 from client.progress import job_progress
-from client.show import neuron_block, top_contexts
+from client.show import neuron_block
 from client.stack import Options
 
 _PROBE_S = 3.0  # for an answer from what may be no service of ours
 _STACK_S = 240.0  # from the start of the stack to a described model
 _REQUEST = {"model": samples.MODEL_ID, "corpus": {"id": samples.CORPUS_ID}}
-_DEPTHS = (0.1, 0.6, 0.7, 0.8)  # of the model: where the shown neurons are
-_CANDIDATES = 40  # looked at, of a layer
-_STEADY = 6  # so many contexts are to excite a shown neuron
+# What is shown of the result: the neurons that these lists begin with, and how many of each.
+_SHOWN = (
+    (2, {"status": "polysemantic", "min_coverage": 0.75, "sort": "-polysemanticity"}),
+    (1, {"status": "monosemantic", "sort": "-coverage"}),
+)
 
 
 def run_demo(options: Options, console: Console) -> None:
@@ -138,9 +140,11 @@ def _analyse(client: Client, console: Console) -> JobState:
 def _show_result(client: Client, console: Console, job: JobState) -> None:
     summary = client.summary(job["id"])
     done = f"{summary['neurons']:,} neurons on {summary['tokens']:,} tokens in {_duration_s(job):.1f} s"
-    _say(console, f"{done} from submission to result. {summary['dead']:,} of them never fire.\n")
+    _say(console, f"{done} from submission to result.")
+    counts = [f"{count:,} {name.replace('_', ' ')}" for name, count in summary["statuses"].items() if count]
+    _say(console, f"{', '.join(counts)}. The most polysemantic ones, and a monosemantic one:\n")
     neuron = "0/0"
-    for report in _choose_neurons(client, job["id"], len(summary["layers"])):
+    for report in _choose_neurons(client, job["id"]):
         console.print(neuron_block(report), highlight=False)
         neuron = f"{report['layer']}/{report['neuron']}"
     _say(console, next_steps(client.url, job["id"], neuron))
@@ -151,34 +155,16 @@ def _duration_s(job: JobState) -> float:
     return (end - datetime.fromisoformat(job["created_at"])).total_seconds()
 
 
-def _choose_neurons(client: Client, job: str, layers: int) -> Iterator[Json]:
-    """Reports, one a depth: of the most selective neurons, the one that several contexts excite the most.
-
-    The largest kurtosis alone finds neurons that fire once.
-    """
-    for depth in _DEPTHS:
-        rows = client.neurons(
-            job,
-            layer=str(int(depth * layers)),
-            sort="-kurtosis",
-            min_distinct_contexts=20,
-            min_peak_token_share=0.15,
-            limit=_CANDIDATES,
-        )
-        reports = (client.report(job, row["layer"], row["neuron"]) for row in islice(rows, _CANDIDATES))
-        if best := max(reports, key=_steady_activation, default=None):
-            yield best
-
-
-def _steady_activation(report: Json) -> float:
-    contexts = top_contexts(report)
-    return float(contexts[_STEADY - 1]["activation"]) if len(contexts) >= _STEADY else 0.0
+def _choose_neurons(client: Client, job: str) -> Iterator[Json]:
+    for count, filters in _SHOWN:
+        for row in islice(client.neurons(job, **filters, limit=count), count):
+            yield client.report(job, row["layer"], row["neuron"])
 
 
 def next_steps(url: str, job: str, neuron: str) -> str:
     return f"""Go on with `polyseme up` (or `make up`), then:
   curl '{url}/v1/jobs/{job}/summary'
-  curl '{url}/v1/jobs/{job}/neurons?sort=-kurtosis&limit=5'
+  curl '{url}/v1/jobs/{job}/neurons?status=polysemantic&sort=-polysemanticity&limit=5'
   curl '{url}/v1/jobs/{job}/neurons/{neuron}'
   curl -o result.zip '{url}/v1/jobs/{job}/export?format=parquet'
 and read {url}/docs."""

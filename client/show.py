@@ -1,4 +1,4 @@
-"""Neurons on a terminal: contexts whose tokens are shaded by activation. Decides the look; prints nothing."""
+"""Neurons on a terminal: senses, and contexts with tokens shaded by activation. Decides the look; prints nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,38 @@ _CHARACTERS_BEFORE = 44  # of the peak, so that the peak stays on a line of 80 c
 _TOKENS_AFTER = 8
 
 
-def neuron_block(report: Json, *, contexts: int = 4) -> RenderableType:
-    """A few lines about one neuron: what it peaks on, what it promotes, its strongest contexts."""
+def neuron_block(report: Json, *, contexts: int = 3) -> RenderableType:
+    """A few lines about one neuron: what it means, then its senses with up to `contexts` contexts each.
+
+    Without senses: its strongest contexts.
+    """
     stats = report["stats"]
     head = Text.assemble(
         (f"layer {report['layer']}, neuron {report['neuron']}", "bold"),
         f"  active on {stats['density']:.0%} of tokens, up to {stats['max']:.2f}",
     )
-    lines = [head, _token_line("peaks on", report["peak_tokens"])]
+    lines = [head, Text(f"  {visible(report['meaning'])}", "italic")]
+    if scores := report["polysemanticity"]:
+        lines.append(_score_line(report["status"], scores))
     if promoted := (report.get("logits") or {}).get("promoted"):
         lines.append(_token_line("promotes", promoted))
-    return Group(*lines, *(context_line(c) for c in top_contexts(report)[:contexts]), Text())
+    senses = [s for s in report["senses"] if s["tail"] == "positive"]
+    for sense in senses:
+        lines.append(Text(f"  sense {sense['sense'] + 1}, {sense['share']:.0%} of its firing", "bold"))
+        lines += [context_line(report["contexts"][i]) for i in sense["contexts"][:contexts]]
+    if not senses:
+        lines += [context_line(c) for c in top_contexts(report)[:contexts]]
+    return Group(*lines, Text())
+
+
+def _score_line(status: str, scores: Json) -> Text:
+    text = f"  {status.replace('_', ' ')}"
+    if scores["score"] is not None:
+        low, high = scores["interval"]
+        text += f": polysemanticity {scores['score']:.2f} ({low:.2f} to {high:.2f})"
+    if scores["coverage"] is not None:
+        text += f", {scores['coverage']:.0%} of its firing is in senses"
+    return Text(f"{text}, at alpha {scores['alpha']:g}")
 
 
 def top_contexts(report: Json) -> list[Json]:

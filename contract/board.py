@@ -2,7 +2,7 @@
 
 A job is cut into units of work: "plan", "scan:<shard>", "background", "merge:<layer>" and "close". A unit is *in
 flight* from the moment it is sent until it is finished or its deadline passes; a worker that runs it moves the deadline
-on (the lease).
+on (the lease). A live check is a job of the one unit "activate", in a list of its own.
 Deadlines use Redis' own clock, so workers' clocks do not matter.
 
 Keys, under the prefix:
@@ -12,7 +12,8 @@ Keys, under the prefix:
   job:<id>:attempts   hash: unit -> times begun
   job:<id>:done       set of finished units
   job:<id>:running    hash: unit -> tokens done so far in it
-  jobs, active        zset by creation of all jobs, of those not terminal
+  jobs, activations   zset by creation of all analyses, of all live checks
+  active              zset by creation of those of both that are not terminal
   idem:<key>          hash: job, digest
   corpus:<id>, corpora, model:<id>, models, workers, secret
 """
@@ -28,7 +29,7 @@ from typing import Any, cast
 
 import redis
 
-from contract.records import Corpus, Job, ModelCard, Phase, Progress, new_job_id
+from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 
 IDEMPOTENCY_S = 24 * 3600
 
@@ -280,14 +281,22 @@ class Board:
     # Jobs, from the API's side
 
     def open_job(
-        self, request: Mapping[str, Any], *, idempotency: tuple[str, str] | None = None, max_active: int = 1000
+        self,
+        request: Mapping[str, Any],
+        *,
+        kind: Kind = "analysis",
+        idempotency: tuple[str, str] | None = None,
+        max_active: int = 1000,
     ) -> Opened:
         """Records a queued job, once for one idempotency key. `idempotency` is (key, digest of the request)."""
-        job = new_job_id()
+        job = new_job_id(kind)
         key, digest = idempotency or ("", "")
-        keys = [*self._of(job, ""), self._key("jobs"), self._key("active"), self._key("idem", key)]
+        keys = [*self._of(job, ""), self._list_of(job), self._key("active"), self._key("idem", key)]
         verdict, found = self._run("open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active)
         return Opened(verdict, found)
+
+    def _list_of(self, job: str) -> str:
+        return self._key("jobs" if kind_of(job) == "analysis" else "activations")
 
     def find_submitted(self, key: str) -> tuple[str, str] | None:
         """The job that an idempotency key opened, and the digest of its request."""
@@ -310,7 +319,7 @@ class Board:
         return [_read_job(record, running, seconds + micros / 1e6) for record, running in pairs if record]
 
     def list_jobs(self, *, before: tuple[float, str] | None = None, count: int = 200) -> list[Job]:
-        """Jobs newest first, older than `before` (created_at, id)."""
+        """Analyses newest first, older than `before` (created_at, id)."""
         top = f"{before[0]:.6f}" if before else "+inf"
         names = cast(
             list[tuple[str, float]],
@@ -330,7 +339,7 @@ class Board:
 
     def forget(self, job: str) -> str:
         """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it."""
-        return cast(str, self._run("forget", [*self._of(job, ""), self._key("jobs")], job))
+        return cast(str, self._run("forget", [*self._of(job, ""), self._list_of(job)], job))
 
     # Jobs, from the workers' side
 

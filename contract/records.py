@@ -1,4 +1,4 @@
-"""The records that API and workers exchange through the board: a job, a corpus, a model's card."""
+"""The records that API and workers exchange through the board: a job, a live check, a corpus, a model's card."""
 
 from __future__ import annotations
 
@@ -12,15 +12,26 @@ from typing import Any, Literal
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
+Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
+CHECK_ID = re.compile(r"act_[0-9a-f]{28}")
 CORPUS_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,63}")
 
+ACTIVATIONS = "activations.json"  # in the result folder of a live check
 
-def new_job_id() -> str:
+_PREFIXES: dict[Kind, str] = {"analysis": "job_", "activations": "act_"}
+
+
+def new_job_id(kind: Kind = "analysis") -> str:
     """48 bits of milliseconds and 64 random ones, so ids sort by time and cannot be guessed."""
-    return f"job_{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+    return f"{_PREFIXES[kind]}{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+
+
+def kind_of(job: str) -> Kind:
+    """What a job with this id does."""
+    return "activations" if job.startswith(_PREFIXES["activations"]) else "analysis"
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Job:
     status: Status
     phase: Phase
     revision: int  # grows with every change, progress included; the ETag
-    request: Mapping[str, Any]  # AnalysisRequest.to_dict()
+    request: Mapping[str, Any]  # to_dict() of an AnalysisRequest, or by kind of an ActivationsRequest
     created_at: float  # seconds since the epoch, from Redis' clock; so are the others
     started_at: float | None
     finished_at: float | None
@@ -52,6 +63,29 @@ class Job:
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.id)
+
+
+@dataclass(frozen=True)
+class ActivationsRequest:
+    """What a live check is to do. It goes before everything that waits."""
+
+    job: str  # a job that succeeded; its request says how the text is cut
+    model: str  # that job's
+    text: str
+    neurons: tuple[tuple[int, int], ...]  # layer and neuron, each among the job's
+    top: int  # peaks listed of a neuron, the strongest
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"priority": "high"}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ActivationsRequest:
+        neurons = tuple((layer, neuron) for layer, neuron in data["neurons"])
+        return cls(data["job"], data["model"], data["text"], neurons, data["top"])
 
 
 @dataclass(frozen=True)

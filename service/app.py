@@ -20,7 +20,7 @@ from service.metrics import Metrics
 from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
 from service.results import Results
-from service.routes import corpora, health, jobs, models, neurons, senses
+from service.routes import activations, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
 from service.waits import WaitRoom
 
@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[KEY] = create_services(settings)
     api = create_api(app)
-    for module in (jobs, neurons, senses, corpora, models, health):
+    for module in (jobs, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
     register_docs(app, dump_json(build_document(api)))
     register_problems(app)

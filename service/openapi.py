@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from contract import __version__
 from contract.catalogue import MODEL_ID
-from contract.records import CORPUS_ID, JOB_ID
+from contract.records import CHECK_ID, CORPUS_ID, JOB_ID
 from service.problems import MEDIA_TYPE
 
 _DESCRIPTION = """\
@@ -36,6 +36,12 @@ class JobConverter(BaseConverter):
     regex = JOB_ID.pattern
 
 
+class CheckConverter(BaseConverter):
+    """A live check."""
+
+    regex = CHECK_ID.pattern
+
+
 class CorpusConverter(BaseConverter):
     regex = CORPUS_ID.pattern
 
@@ -55,6 +61,7 @@ class IndexConverter(BaseConverter):
 
 CONVERTERS: dict[str, type[BaseConverter]] = {
     "job": JobConverter,
+    "check": CheckConverter,
     "corpus": CorpusConverter,
     "model": ModelConverter,
     "index": IndexConverter,
@@ -76,7 +83,7 @@ def create_api(app: Flask) -> Api:
         "servers": [{"url": "/"}],
     }
     api = DocumentedApi(app, spec_kwargs=options)
-    for converter in (JobConverter, CorpusConverter, ModelConverter):
+    for converter in (JobConverter, CheckConverter, CorpusConverter, ModelConverter):
         api.register_converter(converter, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})
     api.register_converter(IndexConverter, lambda _: {"type": "integer", "minimum": 0, "maximum": 9_999_999})
     return api

@@ -18,6 +18,7 @@ from contract.request import AnalysisRequest
 from contract.results import SCALARS
 from contract.settings import Settings
 from service.app import create_app
+from service.schemas.activations import ActivationsSchema
 from service.schemas.neurons import NeuronListSchema, NeuronSchema
 from service.schemas.problems import ProblemSchema
 from tests.service.conftest import make_settings
@@ -62,7 +63,7 @@ def field_names(schema: Schema) -> set[str]:
 
 def settings_rows() -> dict[str, tuple[str, str]]:
     """Variable and default by setting, from the table of the operations page."""
-    rows = re.findall(r"(?m)^\| `(\w+)` \| `(POLYSEME_\w+)` \| `([^`]*)` \|", read("docs/operations.md"))
+    rows = re.findall(r"(?m)^\| `(\w+)` \| `(POLYSEME_\w+)` \| (?:`([^`]+)`|empty) \|", read("docs/operations.md"))
     return {setting: (variable, default) for setting, variable, default in rows}
 
 
@@ -137,6 +138,17 @@ def test_the_documented_answers_have_the_fields_of_their_schemas() -> None:
     assert set(report["contexts"][0]) == field_names(NeuronSchema().fields["contexts"].inner.schema)
     assert set(json_after("docs/api.md", "Errors")) == field_names(ProblemSchema())
     assert set(json_after("README.md", "A real answer")) == field_names(NeuronSchema()) - {"links"}
+
+
+def test_the_documented_live_check_has_the_fields_of_its_schemas() -> None:
+    answer, schema = json_after("docs/api.md", "Live check"), ActivationsSchema()
+    neuron = schema.fields["neurons"].inner.schema
+
+    assert set(answer) == field_names(schema)
+    assert set(answer["tokens"][0]) == field_names(schema.fields["tokens"].inner.schema)
+    assert set(answer["neurons"][0]) == field_names(neuron)
+    for name in ("peaks", "cross_activations"):
+        assert set(answer["neurons"][0][name][0]) == field_names(neuron.fields[name].inner.schema)
 
 
 def test_the_settings_table_is_the_settings() -> None:

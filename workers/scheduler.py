@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from contract.board import Board
-from contract.records import Job, Phase
+from contract.records import Job, Kind, Phase
 from contract.settings import Settings
 from contract.store import Layout, Store
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[str, str, str], None]  # job, unit, priority
+
+LAST_UNIT: dict[Kind, str] = {"analysis": "close", "activations": "activate"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Step:
 
 def next_step(job: Job, done: set[str]) -> Step:
     """The phase a job is in, by what is done, and its units."""
+    if job.kind == "activations":
+        return Step("scanning", _left(("activate",), done))
     shards, layers = job.progress.shards_total, job.progress.layers_total
     if "plan" not in done or shards is None or layers is None:
         return Step("planning", ("plan",))
@@ -66,7 +70,7 @@ class Scheduler:
             self._settle_cancel(job)
             return
         done = self._board.done_units(job_id)
-        if "close" in done:
+        if LAST_UNIT[job.kind] in done:
             self._end(job_id, "succeeded")
             return
         step = next_step(job, done)

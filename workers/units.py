@@ -11,10 +11,11 @@ from contract.board import Board
 from contract.catalogue import Entry
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
-from contract.records import Corpus, Job, ModelCard
+from contract.records import ActivationsRequest, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
+from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel, ModelShelf
@@ -77,6 +78,8 @@ class Runner:
         job = self.board.get_job(job_id)
         if job is None:
             raise Cancelled
+        if job.kind == "activations":
+            return self._activate(job, held)
         kind, _, number = unit.partition(":")
         if source := job.request.get("source_job"):
             return self._regroup(job, Layout.result(source), kind, number)
@@ -90,6 +93,18 @@ class Runner:
             "close": lambda: self._close(analysis, model, job),
         }
         return work[kind]()
+
+    def _activate(self, job: Job, held: HeldLease) -> Done:
+        request = ActivationsRequest.from_dict(job.request)
+        check = Check(
+            request=request,
+            store=self.store,
+            source=Layout.result(request.job),
+            result=Layout.result(job.id),
+            block_tokens=self.settings.block_tokens,
+            encoder=self.encoder,
+        )
+        return Done(tokens=write_activations(check, self._model(job), should_stop=held.should_stop))
 
     def _regroup(self, job: Job, source: str, kind: str, number: str) -> Done:
         """A unit of a job that makes new senses of another's scan. It needs no model."""

@@ -19,8 +19,10 @@ import os
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/die":
         os.kill(os.getppid(), 9)
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(os.getppid()).encode()]
+    # The demo, if it asks, hears of a service that is not ready.
+    ready = environ["PATH_INFO"] == "/readyz"
+    start_response("503 Busy" if ready else "200 OK", [("Content-Type", "application/json")])
+    return [b'{"status": "unready", "workers": 0}' if ready else str(os.getppid()).encode()]
 """
 _WORKER = """
 import os, signal, sys, time

@@ -9,30 +9,29 @@ from pathlib import Path
 import pytest
 
 from tests.client.standins import REPOSITORY, free_port, run_polyseme, write_standins
-from tests.client.wire import Answer, Wire, job_state, neuron_report
+from tests.client.wire import Answer, Wire, grouped_report, job_state
 
 _MODEL = {"id": "smollm2-135m-instruct", "state": "ready", "layers": 30, "neurons": 1536, "error": None}
-_NEURONS = (
-    "GET /v1/jobs/job_1/neurons?layer=0&sort=-kurtosis&min_distinct_contexts=20&min_peak_token_share=0.15&limit=40"
-)
+_POLYSEMANTIC = "GET /v1/jobs/job_1/neurons?status=polysemantic&min_coverage=0.75&sort=-polysemanticity&limit=2"
+_MONOSEMANTIC = "GET /v1/jobs/job_1/neurons?status=monosemantic&sort=-coverage&limit=1"
 
 
 @pytest.fixture
 def service(wire: Wire) -> Wire:
     """A service that runs already and has the model; its jobs succeed at once."""
-    report = neuron_report()
-    steady = neuron_report(neuron=8, contexts=[report["contexts"][0]] * 6)
     wire.on("GET /readyz", Answer({"status": "ready", "workers": 1}))
     wire.on("GET /v1/models", Answer({"data": [_MODEL]}))
     wire.on("POST /v1/corpora?name=sample", Answer({"id": "sample", "documents": 106, "characters": 67156}, 200))
     wire.on("POST /v1/jobs", Answer(job_state(), 202))
     ended = job_state(status="succeeded", phase="ended", finished_at="2026-11-24T05:01:30.500Z")
     wire.on("GET /v1/jobs/job_1", Answer(ended))
-    summary = {"neurons": 46080, "tokens": 16498, "dead": 2, "layers": [{"layer": 0}]}
+    statuses = {"monosemantic": 40, "polysemantic": 46000, "incoherent": 40, "not_scored": 0}
+    summary = {"neurons": 46080, "tokens": 16498, "statuses": statuses}
     wire.on("GET /v1/jobs/job_1/summary", Answer(summary))
-    wire.on(_NEURONS, Answer({"data": [{"layer": 3, "neuron": 7}, {"layer": 3, "neuron": 8}]}))
-    wire.on("GET /v1/jobs/job_1/neurons/3/7", Answer(report))
-    wire.on("GET /v1/jobs/job_1/neurons/3/8", Answer(steady))
+    wire.on(_POLYSEMANTIC, Answer({"data": [{"layer": 3, "neuron": 7}]}))
+    wire.on(_MONOSEMANTIC, Answer({"data": [{"layer": 3, "neuron": 8}]}))
+    wire.on("GET /v1/jobs/job_1/neurons/3/7", Answer(grouped_report()))
+    wire.on("GET /v1/jobs/job_1/neurons/3/8", Answer(grouped_report(neuron=8)))
     return wire
 
 
@@ -47,13 +46,13 @@ def test_it_asks_for_every_neuron_with_the_defaults(service: Wire, tmp_path: Pat
     assert posted.json() == {"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}}
 
 
-def test_it_shows_the_neuron_that_several_contexts_excite_and_how_to_go_on(service: Wire, tmp_path: Path) -> None:
+def test_it_shows_polysemantic_and_monosemantic_neurons_and_how_to_go_on(service: Wire, tmp_path: Path) -> None:
     output = run_demo(service, tmp_path).stdout
     assert f"Using the service that runs at {service.url}." in output
     assert "46,080 neurons on 16,498 tokens in 90.5 s" in output
-    assert "layer 3, neuron 8" in output
-    assert "neuron 7" not in output
-    assert "⟦ beginning⟧" in output
+    assert "40 monosemantic, 46,000 polysemantic, 40 incoherent." in output
+    assert output.index("layer 3, neuron 7") < output.index("layer 3, neuron 8")
+    assert "Fires for two unrelated things" in output
     assert f"curl '{service.url}/v1/jobs/job_1/neurons/3/8'" in output
 
 

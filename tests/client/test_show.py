@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console, Group
 
 from client.show import context_line, neuron_block, shade, visible
-from tests.client.wire import neuron_report
+from tests.client.wire import grouped_report, neuron_report
 
 
 def printed(renderable: object, **options: object) -> str:
@@ -44,12 +44,20 @@ def test_colours_reach_a_terminal() -> None:
     assert "\x1b[" in printed(neuron_block(neuron_report()), force_terminal=True, color_system="truecolor")
 
 
-def test_a_neuron_shows_its_peaks_promoted_tokens_and_top_contexts() -> None:
-    text = printed(neuron_block(neuron_report()))
+def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
+    text = printed(neuron_block(grouped_report()))
     assert "layer 3, neuron 7" in text
     assert "active on 12% of tokens" in text
-    assert "peaks on  “ beginning”  “ end”" in text
+    assert "Fires for two unrelated things" in text
+    assert "polysemantic: polysemanticity 0.32 (0.10 to 0.50), 90% of its firing is in senses, at alpha 0.05" in text
     assert "promotes  “ start”" in text
+    senses = text[text.index("sense 1, 80%") :]
+    assert senses.index("  4.00  ") < senses.index("sense 2, 20%") < senses.index("  1.00  ")
+
+
+def test_a_neuron_without_senses_shows_its_top_contexts() -> None:
+    text = printed(neuron_block(neuron_report()))
+    assert "Senses were not asked for." in text
     assert text.count("⟦") == 1
 
 
@@ -58,7 +66,7 @@ def test_an_encoder_has_no_promoted_tokens() -> None:
 
 
 def test_markup_in_tokens_is_shown_as_it_is() -> None:
-    report = neuron_report(peak_tokens=[{"token": "[bold]", "count": 1}])
+    report = neuron_report(logits={"promoted": [{"token": "[bold]", "logit": 1.0}]})
     assert "“[bold]”" in printed(neuron_block(report))
 
 

@@ -116,6 +116,18 @@ def job_state(**changed: Any) -> dict[str, Any]:
     } | changed
 
 
+def grouped_report(**changed: Any) -> dict[str, Any]:
+    """The report with its two contexts in two senses."""
+    scores = {"alpha": 0.05, "score": 0.32, "interval": [0.1, 0.5], "coverage": 0.9}
+    senses = [
+        {"tail": "positive", "sense": 0, "share": 0.8, "contexts": [0]},
+        {"tail": "positive", "sense": 1, "share": 0.2, "contexts": [1]},
+    ]
+    meaning = "Fires for two unrelated things: the word “beginning” (80 %) and the word “end” (20 %)."
+    grouped = {"status": "polysemantic", "meaning": meaning, "polysemanticity": scores, "senses": senses}
+    return neuron_report(**grouped | changed)
+
+
 def neuron_report(**changed: Any) -> dict[str, Any]:
     context = {
         "tail": "positive",
@@ -130,6 +142,9 @@ def neuron_report(**changed: Any) -> dict[str, Any]:
         "neuron": 7,
         "hook": "blocks.3.mlp.hook_post",
         "status": "not_scored",
+        "meaning": "Senses were not asked for.",
+        "polysemanticity": None,
+        "senses": [],
         "stats": {"density": 0.125, "max": 4.0},
         "peak_tokens": [{"token": " beginning", "count": 5}, {"token": " end", "count": 1}],
         "contexts": [context, context | {"sample": "interval", "activation": 1.0}],

@@ -246,14 +246,18 @@ def _bootstrap(sense, mass, count, seed, draws):  # type: ignore[no-untyped-def]
     n = len(sense)
     found = np.empty(draws)
     chosen = np.empty(n, np.int64)
+    # Shares of a resample are more unequal than those it was drawn from, by what n equal contexts of this much mass
+    # would show.
+    inside = mass[sense >= 0]
+    equal = inside.sum() ** 2 / (inside * inside).sum()
+    widening = equal / max(equal - 1.0, 1.0)
     state = seed
     for draw in range(draws):
         for i in range(n):
             state += np.uint64(0x9E3779B97F4A7C15)
             chosen[i] = _mix(state) % np.uint64(n)
         shares = _shares(sense, mass, chosen, count)
-        # The sum of squares of a sample is too large by what two draws of the same context add.
-        found[draw] = 1.0 - (shares * shares).sum()
+        found[draw] = min((1.0 - (shares * shares).sum()) * widening, 1.0)
     found.sort()
     return found[int(0.05 * (draws - 1))], found[int(np.ceil(0.95 * (draws - 1)))]
 

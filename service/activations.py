@@ -1,0 +1,110 @@
+"""Live checks: taking one in, showing one, deleting one. A check is a job of another kind on the board."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import redis
+from kombu.exceptions import OperationalError
+
+from contract.errors import Conflict, Detail, Gone, InvalidRequest, NotFound, TooManyJobs
+from contract.queue import send_unit
+from contract.records import ACTIVATIONS, ActivationsRequest, Job
+from contract.store import Layout
+from service.answers import timestamp
+from service.context import Services
+from service.jobs import find_result
+from service.schemas.activations import DEFAULT_TOP
+
+_log = logging.getLogger("polyseme.service")
+
+Target = tuple[int, int]  # layer, neuron
+
+_UNIT = "activate"
+_NOTHING_YET = {"tokens": None, "neurons": None, "note": None}
+
+
+def submit_check(services: Services, body: Mapping[str, Any]) -> Job:
+    """body: as loaded. Raises NotFound, JobNotFinished, Gone, InvalidRequest or TooManyJobs."""
+    analysed = find_result(services, body["job"])
+    targets = tuple((t["layer"], t["neuron"]) for t in body["neurons"])
+    if wrong := list(_wrong_targets(services, analysed.id, targets)):
+        raise InvalidRequest("; ".join(d.detail for d in wrong[:5]), details=tuple(wrong))
+    top = body.get("top", DEFAULT_TOP)
+    return _open(services, ActivationsRequest(analysed.id, analysed.request["model"], body["text"], targets, top))
+
+
+def _wrong_targets(services: Services, job: str, targets: Sequence[Target]) -> Iterator[Detail]:
+    scalars, seen = services.results.scalars(job), set[Target]()
+    for i, (layer, neuron) in enumerate(targets):
+        if (layer, neuron) in seen:
+            yield Detail(f"/neurons/{i}", f"layer {layer}, neuron {neuron} is given twice")
+        elif scalars.find(layer, neuron) is None:
+            yield Detail(f"/neurons/{i}", f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
+        seen.add((layer, neuron))
+
+
+def _open(services: Services, request: ActivationsRequest) -> Job:
+    most = services.settings.max_active_jobs
+    opened = services.board.open_job(request.to_dict(), kind="activations", max_active=most)
+    if opened.verdict == "full":
+        raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    _send(services, opened.job)
+    return find_check(services, opened.job)
+
+
+def _send(services: Services, check: str) -> None:
+    """A check without a ticket is found by the workers' reconciler, so it is accepted all the same."""
+    try:
+        patience = services.settings.queue_patience_s
+        for unit in services.board.claim_units(check, [_UNIT], room=1, patience_s=patience):
+            send_unit(services.queue, check, unit, "high")
+    except (OperationalError, redis.RedisError, OSError) as e:
+        _log.warning("check %s: its ticket could not be sent, the reconciler will: %s", check, e)
+
+
+def find_check(services: Services, check: str) -> Job:
+    found = services.board.get_job(check)
+    if found is None:
+        raise NotFound(f"no live check {check}")
+    return found
+
+
+def delete_check(services: Services, check: str) -> None:
+    """Removes the record, then the files: a result without a record is found by nobody."""
+    status = services.board.forget(check)
+    if status == "gone":
+        raise NotFound(f"no live check {check}")
+    if status != "deleted":
+        raise Conflict(f"{check} is {status}: delete it once it has ended")
+    services.store.delete(Layout.result(check))
+
+
+def check_to_dict(services: Services, check: Job) -> dict[str, Any]:
+    """Raises Gone when it has succeeded and its result is no longer there."""
+    request = ActivationsRequest.from_dict(check.request)
+    found = _read_answer(services, check.id) if check.status == "succeeded" else _NOTHING_YET
+    return {
+        "object": "activations",
+        "id": check.id,
+        "status": check.status,
+        "job": request.job,
+        "model": request.model,
+        "created_at": timestamp(check.created_at),
+        "finished_at": timestamp(check.finished_at),
+        "text": request.text,
+        **found,
+        "error": check.error,
+        "links": {"self": f"/v1/activations/{check.id}", "job": f"/v1/jobs/{request.job}"},
+    }
+
+
+def _read_answer(services: Services, check: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(services.store.read(f"{Layout.result(check)}/{ACTIVATIONS}"))
+    except FileNotFoundError as e:
+        raise Gone(f"the result of {check} is no longer in the store") from e
+    return found

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.senses.brown import Document, read_document
+from benchmarks.senses.passages import (
+    cut_passages,
+    draw_passages,
+    read_passages,
+    split_documents,
+    word_at,
+    write_passages,
+)
+
+FAMILIES = {"birds": ("owl", "hen"), "drinks": ("tea",)}
+
+
+def make_document(name: str, *sentences: str) -> Document:
+    tagged = "\n".join(" ".join(f"{w}/nn" for w in s.split()) for s in sentences)
+    return read_document(name, "news", tagged)
+
+
+def test_passages_are_whole_sentences_whose_words_know_where_they_stand() -> None:
+    document = make_document("ca01", "One two three .", "Four five .", "Six seven eight .", "Nine .")
+
+    first, second = cut_passages(document, words=4)
+
+    assert first.text == "One two three."
+    assert second.text == "Four five. Six seven eight."
+    assert [second.text[w.start : w.end] for w in second.words] == "Four five . Six seven eight .".split()
+
+
+def test_halves_share_no_document_and_lose_none() -> None:
+    documents = [make_document(f"ca{i:02d}", f"Text {i} .") for i in range(9)]
+
+    one, other = split_documents(documents, seed=1)
+
+    assert {d.name for d in one}.isdisjoint(d.name for d in other)
+    assert {d.name for d in [*one, *other]} == {d.name for d in documents}
+    assert abs(len(one) - len(other)) <= 1
+
+
+def test_passages_with_a_rare_family_come_first() -> None:
+    filler = [f"Plain words number {i} ." for i in range(60)]
+    document = make_document("ca01", *filler[:30], "An owl .", *filler[30:], "Some tea .", "The end .")
+
+    drawn = draw_passages([*cut_passages(document, 3)], 8, seed=0, families=FAMILIES, wanted=1)
+
+    # Each passage is one sentence and too short to be cut again, so only texts that end a passage are left.
+    assert all(len(p.words) <= 8 for p in drawn)
+
+
+def test_passages_come_back_from_their_file(tmp_path: Path) -> None:
+    passages = list(cut_passages(make_document("ca01", "An owl .", "Some tea here .", "The end ."), 3))
+
+    write_passages(tmp_path / "passages.jsonl", passages)
+
+    assert read_passages(tmp_path / "passages.jsonl") == passages
+
+
+def test_a_token_belongs_to_the_word_of_its_last_character() -> None:
+    document = make_document("ca01", "An owl hoots .")
+    starts = np.array([w.start for w in document.words])
+
+    found = [word_at(document.words, starts, end) for end in (2, 3, 5, 6, 13)]
+
+    assert [w.form if w else None for w in found] == ["an", None, "owl", "owl", "."]
