@@ -1,20 +1,21 @@
-"""`python -m benchmarks [speed|memory|api] [options]`: prints Markdown. Without a name, all three one after another."""
+"""`python -m benchmarks [speed|memory|api|gallery] [options]`: prints Markdown. Without a name, the first three."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import api, memory, speed
+from benchmarks import api, gallery, memory, speed
 from benchmarks.machine import describe_machine
 
-_BENCHMARKS = {"speed": speed, "memory": memory, "api": api}
+_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "gallery": gallery}
+_ALWAYS = ("speed", "memory", "api")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = _make_parser()
     options = parser.parse_args(arguments)
-    chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _BENCHMARKS]
+    chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _ALWAYS]
     print(describe_machine(), end="\n\n", flush=True)
     for each in chosen:
         print(f"{each.benchmark} …", file=sys.stderr, flush=True)
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    named = parser.add_subparsers(dest="benchmark", metavar="speed|memory|api")
+    named = parser.add_subparsers(dest="benchmark", metavar="|".join(_BENCHMARKS))
     for name, module in _BENCHMARKS.items():
         module.add_options(named.add_parser(name, description=module.__doc__, help=module.__doc__.splitlines()[0]))
     return parser

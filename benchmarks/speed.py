@@ -27,17 +27,14 @@ from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest
 from contract.store import Store
-from workers.analysis import steps
-from workers.analysis.capture import run_block
-from workers.analysis.framing import frame
+from workers.analysis import merging
 from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.partial import read_arrays
-from workers.analysis.plan import Plan, windows_file
+from workers.analysis.plan import Plan
 from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
-from workers.analysis.scan import Block, LayerScan
-from workers.analysis.steps import Analysis, plan_analysis
+from workers.analysis.scan import Block
+from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
 from workers.analysis.threads import set_threads
-from workers.analysis.windows import read_blocks
+from workers.analysis.vectors import VectorWriter, writing_vectors
 
 WARM_BLOCKS = 2  # run before anything is timed: the kernels compile at their first call
 
@@ -79,7 +76,8 @@ def run(options: argparse.Namespace) -> str:
     request, texts = make_request(options), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
         analysis, plan = _plan(model, request, texts, Path(folder) / "paired")
-        times = _time_ways(analysis, model, plan)
+        with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
+            times = _time_ways(analysis, model, plan, vectors)
         whole = _time_whole(model, request, texts, Path(folder) / "whole")
         body_after_s = sum(_time_body(analysis, model, plan))
     return _report(analysis, model, plan, times, whole, body_after_s)
@@ -109,9 +107,10 @@ def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder
 # The three ways
 
 
-def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan) -> Times:
-    _warm_up(analysis, model, plan)
-    ways = {"body": _body(model), "scan": _scan(analysis, model), "causal": _causal(model)}
+def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter) -> Times:
+    _warm_up(analysis, model, plan, vectors)
+    # Lists of its own: filling empty ones is part of the timed work.
+    ways = {"body": _body(model), "scan": ShardScan(analysis, model, plan, vectors).run, "causal": _causal(model)}
     times, order = Times(), list(ways)
     for block in _blocks(analysis, model, plan):
         for name in order:
@@ -120,9 +119,9 @@ def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan) -> Times:
     return times
 
 
-def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan) -> None:
-    """Runs some blocks every way, the scan into lists of its own: filling empty ones is part of the timed work."""
-    for way in (_body(model), _scan(analysis, model), _causal(model)):
+def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter) -> None:
+    """Runs some blocks every way."""
+    for way in (_body(model), ShardScan(analysis, model, plan, vectors).run, _causal(model)):
         for block in islice(_blocks(analysis, model, plan), WARM_BLOCKS):
             _timed(model, way, block)
 
@@ -141,13 +140,8 @@ def _timed(model: LoadedModel, way: Way, block: Block) -> float:
 
 
 def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
-    pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
-    for number, shard in enumerate(plan.shards):
-        row = shard.first_row
-        with analysis.store.open(windows_file(analysis.work, number)) as f:
-            for windows in read_blocks(f):
-                yield Block(windows, row, pad, model.device)
-                row += len(windows)
+    for shard in range(len(plan.shards)):
+        yield from shard_blocks(analysis, model, plan, shard)
 
 
 def _body(model: LoadedModel) -> Way:
@@ -166,27 +160,6 @@ def _causal(model: LoadedModel) -> Way:
     return run_with_head
 
 
-def _scan(analysis: Analysis, model: LoadedModel) -> Way:
-    scans = {layer: _new_scan(analysis, model, layer) for layer in analysis.layers}
-
-    def scan_block(block: Block) -> None:
-        run_block(
-            model,
-            block.ids,
-            None,
-            analysis.layers,
-            lambda layer, activations: scans[layer].update(block, activations.float().contiguous()),
-        )
-
-    return scan_block
-
-
-def _new_scan(analysis: Analysis, model: LoadedModel, layer: int) -> LayerScan:
-    edges = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
-    wanted = {tail: edges[tail] for tail in analysis.request.tails}
-    return LayerScan(len(analysis.neurons), wanted, analysis.sizes, model.device)
-
-
 # The whole analysis
 
 
@@ -197,7 +170,7 @@ def _time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], 
         run_analysis(model, request, texts, folder, on_progress=clock)
         total_s = time.perf_counter() - began
     if not lens:
-        raise RuntimeError("the analysis made no logit lens through workers.analysis.steps.logit_lens")
+        raise RuntimeError("the analysis made no logit lens through workers.analysis.merging.logit_lens")
     phases = clock.end()
     phases["merging"] -= sum(lens)
     return Whole(total_s, sum(lens), phases)
@@ -207,7 +180,7 @@ def _time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], 
 def _timed_lens() -> Iterator[list[float]]:
     """Gives the seconds of each logit lens made until the block ends."""
     seconds: list[float] = []
-    make = steps.logit_lens
+    make = merging.logit_lens
 
     def timed(*arguments: object) -> object:
         began = time.perf_counter()
@@ -215,7 +188,7 @@ def _timed_lens() -> Iterator[list[float]]:
         seconds.append(time.perf_counter() - began)
         return found
 
-    with patch.object(steps, "logit_lens", timed):
+    with patch.object(merging, "logit_lens", timed):
         yield seconds
 
 

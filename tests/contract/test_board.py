@@ -7,6 +7,7 @@ import time
 import pytest
 
 from contract.board import Board, Lease
+from contract.records import CHECK_ID
 from tests.factories import make_card, make_corpus, make_request, open_job, run_job
 
 REQUEST = make_request().to_dict()
@@ -64,6 +65,20 @@ def test_jobs_are_listed_newest_first_from_any_place(board: Board) -> None:
     rest = board.list_jobs(before=(second.created_at, second.id), count=1)
 
     assert [newest.id, second.id, rest[0].id] == ids[:0:-1]
+
+
+def test_a_live_check_is_active_and_deleted_like_a_job_but_not_listed(board: Board, job: str) -> None:
+    check = board.open_job({"priority": "high"}, kind="activations").job
+    found = board.get_job(check)
+
+    assert found is not None
+    assert (found.kind, CHECK_ID.fullmatch(check) is not None) == ("activations", True)
+    assert [j.id for j in board.list_jobs()] == [job]
+    assert set(board.active_jobs()) == {job, check}
+    assert board.forget(check) == "queued"
+    board.end_job(check, "succeeded")
+    assert (board.forget(check), board.get_job(check)) == ("deleted", None)
+    assert board.active_jobs() == [job]
 
 
 def test_units_are_claimed_once_and_no_more_than_there_is_room_for(board: Board, job: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contract.board import Board
+from contract.records import ActivationsRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import open_job
@@ -53,6 +54,40 @@ def test_the_step_follows_from_what_is_done(
     step = next_step(found, board.done_units(job.id))
 
     assert (step.phase, step.units) == (phase, units)
+
+
+def open_check(board: Board) -> str:
+    request = ActivationsRequest("job_" + "0" * 28, "tiny-gated", "a text", ((0, 0),), 50)
+    return board.open_job(request.to_dict(), kind="activations").job
+
+
+def test_a_live_check_is_one_unit_that_goes_before_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    check = open_check(board)
+
+    scheduler.advance_all()
+    board.finish_unit(check, "activate")
+    scheduler.advance_all()
+
+    assert sent == [(check, "activate", "high")]
+    found = board.get_job(check)
+    assert found is not None
+    assert found.status == "succeeded"
+
+
+def test_a_live_check_whose_worker_dies_each_time_fails(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    check = open_check(board)
+    for _ in range(3):
+        scheduler.advance(check)
+        lease = board.begin_unit(check, "activate", lease_s=30)
+        assert lease is not None
+        board.release_unit(lease)
+
+    scheduler.advance(check)
+
+    found = board.get_job(check)
+    assert found is not None
+    assert found.error is not None
+    assert (len(sent), found.error["code"]) == (3, "too_many_attempts")
 
 
 def test_no_more_is_sent_than_may_be_in_flight(board: Board, scheduler: Scheduler, sent: Sent) -> None:

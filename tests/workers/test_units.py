@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from contract.board import Board
+from contract.records import ACTIVATIONS, ActivationsRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import add_corpus, open_job
@@ -34,9 +36,8 @@ def open_tiny_job(board: Board, store: Store) -> str:
     return open_job(board, model="tiny-llama", contexts={"window": 32, "top_k": 4}).id
 
 
-def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) -> None:
-    job = open_tiny_job(board, store)
-
+def finish_job(board: Board, runner: Runner, job: str) -> int:
+    """Runs every unit. Returns the number of shards."""
     runner.run(job, "plan")
     planned = board.get_job(job)
     assert planned is not None
@@ -44,6 +45,13 @@ def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) 
     assert shards is not None
     for unit in [*(f"scan:{i}" for i in range(shards)), "background", *(f"merge:{i}" for i in range(LAYERS)), "close"]:
         runner.run(job, unit)
+    return shards
+
+
+def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+
+    shards = finish_job(board, runner, job)
 
     found = board.get_job(job)
     assert found is not None
@@ -51,6 +59,50 @@ def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) 
     assert shards > 1
     assert found.progress.tokens_done == found.progress.tokens_total
     assert "manifest.json" in store.names(Layout.result(job))
+
+
+def open_check(board: Board, job: str) -> str:
+    request = ActivationsRequest(job, "tiny-llama", "the river and the bank", ((0, 1), (2, 3)), 50)
+    return board.open_job(request.to_dict(), kind="activations").job
+
+
+def test_a_live_check_of_a_finished_job_leaves_its_answer(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    finish_job(board, runner, job)
+    check = open_check(board, job)
+
+    runner.run(check, "activate")
+
+    found = board.get_job(check)
+    assert found is not None
+    assert (found.status, found.error) == ("succeeded", None)
+    answer = json.loads(store.read(f"{Layout.result(check)}/{ACTIVATIONS}"))
+    assert [(n["layer"], n["neuron"]) for n in answer["neurons"]] == [(0, 1), (2, 3)]
+    assert found.progress.tokens_done == len(answer["tokens"])
+    assert store.names(Layout.work(check)) == []
+
+
+def test_a_live_check_of_a_job_that_was_deleted_fails_with_a_reason(board: Board, store: Store, runner: Runner) -> None:
+    check = open_check(board, "job_" + "0" * 28)
+
+    runner.run(check, "activate")
+
+    found = board.get_job(check)
+    assert found is not None
+    assert found.error is not None
+    assert "no longer there" in found.error["detail"]
+
+
+def test_a_cancelled_live_check_is_not_run(board: Board, store: Store, runner: Runner) -> None:
+    check = open_check(board, "job_" + "0" * 28)
+    board.cancel(check)
+
+    runner.run(check, "activate")
+    runner.scheduler.advance(check)
+
+    found = board.get_job(check)
+    assert found is not None
+    assert (found.status, found.error) == ("cancelled", None)
 
 
 def test_a_mistake_that_would_repeat_ends_the_job_at_once(board: Board, store: Store, runner: Runner) -> None:

@@ -7,7 +7,7 @@ nothing. Progress and the wish to stop come in as plain callables.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -171,9 +171,38 @@ def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> Laye
     return LayerScan(len(analysis.neurons), edges, analysis.sizes, device)
 
 
-def _new_firing(analysis: Analysis, layer: int, device: torch.device | str) -> FiringSample:
-    found = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
-    return FiringSample({tail: found[f"{tail}/fires"] for tail in analysis.request.tails}, device)
+class ShardScan:
+    """All that is kept while a shard's blocks run through the model."""
+
+    def __init__(self, analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter | None) -> None:
+        """vectors: takes what senses are made of; None when they were not asked for."""
+        self._analysis, self._model, self._vectors = analysis, model, vectors
+        self._counted_tokens = plan.counted_tokens
+        self._scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.layers}
+        self._firings = {} if vectors is None else {layer: self._new_firing(layer) for layer in analysis.layers}
+
+    def run(self, block: Block) -> None:
+        sample = None if self._vectors is None else _random_tokens(block, self._counted_tokens)
+
+        def receive(layer: int, activations: Tensor) -> None:
+            self._scans[layer].update(block, activations)
+            if sample is not None:
+                self._firings[layer].update(sample, activations)
+
+        taps = None if self._vectors is None else _taps(self._analysis, block, self._vectors)
+        with torch.inference_mode():
+            _run(self._analysis, self._model, block, receive, taps)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        found = {}
+        for layer, scan in self._scans.items():
+            kept = scan.arrays() | (self._firings[layer].arrays() if self._firings else {})
+            found |= {f"{layer:03d}/{name}": array for name, array in kept.items()}
+        return found
+
+    def _new_firing(self, layer: int) -> FiringSample:
+        found = read_arrays(self._analysis.store, f"{self._analysis.work}/bands.npz", f"{layer:03d}/")
+        return FiringSample({tail: found[f"{tail}/fires"] for tail in self._analysis.request.tails}, self._model.device)
 
 
 def scan_shard(
@@ -188,46 +217,42 @@ def scan_shard(
 
 def _scan_blocks(analysis: Analysis, model: LoadedModel, shard: int, on_tokens: Report, should_stop: Stop) -> int:
     plan = read_plan(analysis.store, analysis.work)
-    planned = plan.shards[shard]
-    scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.layers}
-    grouped = analysis.request.senses.enabled
-    firings = {layer: _new_firing(analysis, layer, model.device) for layer in analysis.layers if grouped}
-    pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
-    row, tokens, lengths = planned.first_row, 0, []
-    with ExitStack() as stack:
-        f = stack.enter_context(analysis.store.open(windows_file(analysis.work, shard)))
-        vectors = None
-        if grouped:
-            vectors = stack.enter_context(writing_vectors(analysis.store, vectors_file(analysis.work, shard)))
-        for windows in read_blocks(f):
+    with _vector_writer(analysis, shard) as vectors:
+        scan = ShardScan(analysis, model, plan, vectors)
+        tokens, lengths = 0, []
+        for block in shard_blocks(analysis, model, plan, shard):
             if should_stop():
                 raise Cancelled
-            block = Block(windows, row, pad, model.device)
-            sample = _random_tokens(block, windows, plan) if grouped else None
-
-            def receive(layer: int, activations: Tensor, block: Block = block, sample: Tensor | None = sample) -> None:
-                scans[layer].update(block, activations)
-                if sample is not None:
-                    firings[layer].update(sample, activations)
-
-            with torch.inference_mode():
-                _run(analysis, model, block, receive, _taps(analysis, block, vectors) if vectors else None)
-            row += len(windows)
+            scan.run(block)
             tokens += block.tokens
-            lengths.append(windows.lengths)
+            lengths.append(block.lengths.cpu().numpy())
             on_tokens(tokens)
         if vectors is not None:
             vectors.end(np.concatenate(lengths))
-    arrays = {f"{layer:03d}/{n}": a for layer, scan in scans.items() for n, a in scan.arrays().items()}
-    arrays |= {f"{layer:03d}/{n}": a for layer, firing in firings.items() for n, a in firing.arrays().items()}
-    write_arrays(analysis.store, partial_file(analysis.work, shard), arrays)
+    write_arrays(analysis.store, partial_file(analysis.work, shard), scan.arrays())
     return tokens
 
 
-def _random_tokens(block: Block, windows: Windows, plan: Plan) -> Tensor:
+def shard_blocks(analysis: Analysis, model: LoadedModel, plan: Plan, shard: int) -> Iterator[Block]:
+    """A shard's blocks on the model's device, one at a time."""
+    pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
+    row = plan.shards[shard].first_row
+    with analysis.store.open(windows_file(analysis.work, shard)) as f:
+        for windows in read_blocks(f):
+            yield Block(windows, row, pad, model.device)
+            row += len(windows)
+
+
+def _vector_writer(analysis: Analysis, shard: int) -> AbstractContextManager[VectorWriter | None]:
+    if not analysis.request.senses.enabled:
+        return nullcontext()
+    return writing_vectors(analysis.store, vectors_file(analysis.work, shard))
+
+
+def _random_tokens(block: Block, counted_tokens: int) -> Tensor:
     """Where in the block, laid flat, its random tokens are."""
-    positions = np.arange(block.counted.shape[1])
-    drawn = is_random_token(windows.number[:, None], positions, plan.counted_tokens)
+    numbers, positions = block.numbers.cpu().numpy(), np.arange(block.counted.shape[1])
+    drawn = is_random_token(numbers[:, None], positions, counted_tokens)
     return (torch.from_numpy(drawn).to(block.counted.device) & block.counted).flatten().nonzero().squeeze(1)
 
 

@@ -29,7 +29,7 @@ def test_passages_are_whole_sentences_whose_words_know_where_they_stand() -> Non
 
     assert first.text == "One two three."
     assert second.text == "Four five. Six seven eight."
-    assert [second.text[w.start : w.end] for w in second.words] == "Four five . Six seven eight .".split()
+    assert [second.text[w.start : w.end] for w in second.words] == ["Four", "five", ".", "Six", "seven", "eight", "."]
 
 
 def test_halves_share_no_document_and_lose_none() -> None:
