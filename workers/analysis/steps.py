@@ -194,7 +194,7 @@ class ShardScan:
             _run(self._analysis, self._model, block, receive, taps)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for layer, scan in self._scans.items():
             kept = scan.arrays() | (self._firings[layer].arrays() if self._firings else {})
             found |= {f"{layer:03d}/{name}": array for name, array in kept.items()}
