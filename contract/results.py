@@ -179,7 +179,7 @@ MERGE: Final = pa.struct(
     [
         ("left", pa.int16()),
         ("right", pa.int16()),
-        ("height", pa.float32()),  # mean distance between the two, as a quantile of random pairs
+        ("height", pa.float32()),  # the smallest alpha at which the two are one sense
     ]
 )
 

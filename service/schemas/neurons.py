@@ -199,7 +199,7 @@ class SenseSchema(Schema):
 class MergeSchema(Schema):
     left = fields.Integer(required=True)
     right = fields.Integer(required=True)
-    height = fields.Float(required=True, metadata={"description": "Mean distance, as a quantile of random pairs."})
+    height = fields.Float(required=True, metadata={"description": "The smallest alpha at which the two are one sense."})
 
 
 class CurvePointSchema(Schema):

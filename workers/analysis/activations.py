@@ -8,43 +8,29 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
-from contract.errors import AnalysisError, Cancelled, NonFiniteActivation
+from contract.errors import AnalysisError
 from contract.records import ACTIVATIONS, ActivationsRequest, ModelCard
 from contract.request import AnalysisRequest, Tail
-from contract.results import BACKGROUND, FORMAT, MANIFEST, REPORT_ROWS, VECTORS, report_file
+from contract.results import FORMAT, MANIFEST, REPORT_ROWS, VECTORS, report_file
 from contract.selection import resolve_neurons
 from contract.store import Store
-from workers.analysis.background import NEAR
-from workers.analysis.capture import Taps, reference_layers, run_block
-from workers.analysis.contexts import ContextTable
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FIRES
-from workers.analysis.framing import frame, tokenize
-from workers.analysis.grouping import Background, Peaks, Sources, layer_space
 from workers.analysis.live import Crossing, KnownSenses, Peak, find_crossings, find_peaks, place_peaks
 from workers.analysis.model import LoadedModel
-from workers.analysis.plan import cut_windows, group_blocks
-from workers.analysis.result import read_vector_file
-from workers.analysis.scan import Block
-from workers.analysis.spaces import Space
-from workers.analysis.windows import Window, Windows, pack, unpack
+from workers.analysis.places import Places, Result, Row, place_all
+from workers.analysis.text_run import Run, Target, run_text
 
-_LIVE = 1 << 30  # added to a window's number so that it is none of the corpus'
 _NAMED = 3  # words in the name of a sense
 
 _OFF = "the job was submitted with senses switched off: no peak has a sense"
 _NOT_STORED = "the vectors of a job with `neuron` vectors are not stored: no peak has a sense"
-
-Row = Mapping[str, Any]
-Target = tuple[int, int]  # layer, neuron
 
 
 @dataclass(frozen=True)
@@ -57,16 +43,6 @@ class Check:
     result: str
     block_tokens: int
     encoder: LazyEncoder
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What the model made of the text. T tokens, in their order, special ones included."""
-
-    windows: Windows
-    special: np.ndarray  # (T,) bool: put around the text, not part of it
-    activations: Mapping[Target, np.ndarray]  # (T,) float32
-    residual: np.ndarray  # (T, K * D) float16, of K reference layers, as vectors are stored
 
 
 def write_activations(check: Check, model: LoadedModel, *, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -93,74 +69,15 @@ def read_request(store: Store, source: str) -> AnalysisRequest:
     return AnalysisRequest.from_dict(manifest["request"])
 
 
-def run_text(
-    model: LoadedModel,
-    analysed: AnalysisRequest,
-    request: ActivationsRequest,
-    block_tokens: int,
-    should_stop: Callable[[], bool],
-) -> Run:
-    """The text is cut as one document of the analysis, in windows of its size and with its special tokens."""
-    framing = frame(model.tokenizer, model.card, analysed.tokens.bos)
-    windows = list(
-        cut_windows(
-            [request.text],
-            lambda batch: tokenize(model.tokenizer, batch),
-            framing,
-            replace(analysed.contexts, packing="document"),
-            replace(analysed.tokens, max_tokens=None),
-        )
-    )
-    if not windows:
-        raise AnalysisError("the text gives no token that counts: it is blank, or every position is excluded")
-    offsets = np.concatenate([[0], np.cumsum([len(w) for w in windows])])
-    kept: dict[Target, np.ndarray] = {t: np.zeros(offsets[-1], np.float32) for t in request.neurons}
-    references = reference_layers(model.card.layers)
-    residual = np.zeros((offsets[-1], len(references), model.card.hidden_size), np.float16)
-    for block in group_blocks(windows, block_tokens):
-        if should_stop():
-            raise Cancelled
-        _run_block(model, block, framing.pad, offsets, kept, residual)
-    joined = unpack(pack(windows))
-    special = np.isin(joined.ids, sorted(framing.special))
-    return Run(joined, special, kept, residual.reshape(len(residual), -1))
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """All that a neuron's part of the answer is made of."""
 
-
-def _run_block(
-    model: LoadedModel,
-    windows: Sequence[Window],
-    pad: int,
-    offsets: np.ndarray,
-    kept: Mapping[Target, np.ndarray],
-    residual: np.ndarray,
-) -> None:
-    """Fills in what these windows give. offsets: of all windows in the text's tokens; residual: (T, K, D)."""
-    block = Block(unpack(pack(windows)), 0, pad, model.device)
-    references = reference_layers(model.card.layers)
-    at = np.concatenate([np.arange(offsets[w.number], offsets[w.number + 1]) for w in windows])
-    wanted: dict[int, list[int]] = defaultdict(list)
-    for layer, neuron in kept:
-        wanted[layer].append(neuron)
-
-    def receive(layer: int, activations: Tensor) -> None:
-        index = torch.tensor(wanted[layer], device=activations.device)
-        found = activations.index_select(-1, index)[block.inside].float().cpu().numpy()
-        if not np.isfinite(found).all():
-            raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
-        for neuron, column in zip(wanted[layer], found.T, strict=True):
-            kept[layer, neuron][at] = column
-
-    def keep(layer: int, hidden: Tensor) -> None:
-        residual[at, references.index(layer)] = level(hidden[block.inside]).cpu().numpy()
-
-    mask = block.inside.to(torch.int64) if model.card.kind == "encoder" else None
-    run_block(model, block.ids, mask, list(wanted), receive, Taps(residual=keep))
-
-
-def level(hidden: Tensor) -> Tensor:
-    """Vectors at root mean square 1, float32, as a scan stores them. hidden: (T, D)."""
-    wide = hidden.float()
-    return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-12)
+    analysed: AnalysisRequest
+    run: Run
+    places: Places | None  # None when no peak can have a sense
+    vocabulary: Sequence[str]
+    top: int
 
 
 def describe_run(check: Check, model: LoadedModel, analysed: AnalysisRequest, run: Run) -> dict[str, Any]:
@@ -168,14 +85,15 @@ def describe_run(check: Check, model: LoadedModel, analysed: AnalysisRequest, ru
     reports = read_reports(check.store, check.source, analysed, model.card, check.request.neurons)
     peaks = {t: {tail: _peaks_of(run, t, reports[t], tail) for tail in analysed.tails} for t in reports}
     note = _why_senseless(check, analysed)
-    fired = any(len(tokens) for tails in peaks.values() for tokens in tails.values())
-    places = _place(check, model, analysed, run, reports, peaks) if fired and note is None else None
+    tokens = np.unique(np.concatenate([at for tails in peaks.values() for at in tails.values()]))
+    places = None
+    if len(tokens) and note is None:
+        result = Result(check.store, check.source, model.vocabulary, check.encoder)
+        places = place_all(result, analysed.senses, run, {t: r["contexts"] for t, r in reports.items()}, tokens)
+    reading = Reading(analysed, run, places, model.vocabulary, check.request.top)
     return {
         "tokens": _tokens(run, model.vocabulary),
-        "neurons": [
-            _neuron(check, model, analysed, run, target, report, peaks[target], places)
-            for target, report in reports.items()
-        ],
+        "neurons": [_neuron(reading, target, report, peaks[target]) for target, report in reports.items()],
         "note": note,
     }
 
@@ -223,131 +141,39 @@ def _peaks_of(run: Run, target: Target, report: Row, tail: Tail) -> np.ndarray:
     return np.flatnonzero(found[:, 0])
 
 
-@dataclass(frozen=True, eq=False)
-class Places:
-    """A space that holds the vectors of all contexts and of all peaks."""
-
-    space: Space
-    contexts: Mapping[Target, np.ndarray]  # of each report's contexts, their rows in the space
-    peaks: Mapping[int, int]  # row in the space by token
-
-
-def _place(
-    check: Check,
-    model: LoadedModel,
-    analysed: AnalysisRequest,
-    run: Run,
-    reports: Mapping[Target, Row],
-    peaks: Mapping[Target, Mapping[Tail, np.ndarray]],
-) -> Places:
-    tokens = np.unique(np.concatenate([at for tails in peaks.values() for at in tails.values()])).astype(np.int64)
-    rows = [c for report in reports.values() for c in report["contexts"]] + [_context_at(run, t) for t in tokens]
-    table = make_table(rows)
-    unique = Peaks.of(table)
-    sources = Sources(
-        stream=lambda _: _vectors(check, run, unique),
-        energy=_no_energy,
-        vocabulary=lambda: model.vocabulary,
-        encoder=check.encoder.get,
-    )
-    background = Background.read(check.store, f"{check.source}/{BACKGROUND}")
-    space = layer_space(analysed.senses, background, table, unique, sources)
-    ends = np.cumsum([0, *(len(report["contexts"]) for report in reports.values())])
-    return Places(
-        space=space,
-        contexts={t: unique.place[a:b] for t, a, b in zip(reports, ends[:-1], ends[1:], strict=True)},
-        peaks=dict(zip(tokens.tolist(), unique.place[ends[-1] :].tolist(), strict=True)),
-    )
-
-
-def _no_energy() -> np.ndarray:
-    raise AnalysisError(_NOT_STORED)
-
-
-def _context_at(run: Run, token: int) -> dict[str, Any]:
-    """A token of the text as if it were the peak of a context, as far as spaces look at one."""
-    offsets = run.windows.offsets
-    window = int(np.searchsorted(offsets, token, "right")) - 1
-    first, end = max(token - NEAR, offsets[window]), min(token + NEAR + 1, offsets[window + 1])
-    return {
-        "window": _LIVE + window,
-        "position": token - offsets[window],
-        "display_start": first - offsets[window],
-        "tokens": run.windows.ids[first:end].tolist(),
-    }
-
-
-def make_table(rows: Sequence[Row]) -> ContextTable:
-    """Contexts by place and tokens alone; what is not known of some is zero."""
-    lengths = [len(row["tokens"]) for row in rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    column = {n: np.array([row[n] for row in rows], np.int64) for n in ("window", "position", "display_start")}
-    tokens = np.fromiter((t for row in rows for t in row["tokens"]), np.int32, offsets[-1])
-    unknown = np.zeros(len(rows), np.int64)
-    blank = dict.fromkeys(("neuron", "band", "document", "char_start", "char_end", "activation"), unknown)
-    return ContextTable(
-        **blank,
-        **column,
-        tail=np.full(len(rows), "positive"),
-        sample=np.full(len(rows), "top"),
-        peak_token=tokens[offsets[:-1] + column["position"] - column["display_start"]],
-        display_offsets=offsets,
-        tokens=tokens,
-        activations=np.zeros(len(tokens), np.float32),
-    )
-
-
-def _vectors(check: Check, run: Run, unique: Peaks) -> tuple[np.ndarray, np.ndarray]:
-    """The residual vectors at places of the corpus and of the text, (U, D) float16; the background has random ones."""
-    keys = unique.window << 32 | unique.position
-    vectors = np.zeros((len(keys), run.residual.shape[1]), np.float16)
-    live = unique.window >= _LIVE
-    vectors[live] = run.residual[run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]]
-    for window, position, stored in read_vector_file(check.store, check.source):
-        own = window.astype(np.int64) << 32 | position
-        place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
-        wanted = keys[place] == own
-        vectors[place[wanted]] = stored[wanted]
-    return vectors, vectors[:0]
-
-
-def _neuron(
-    check: Check,
-    model: LoadedModel,
-    analysed: AnalysisRequest,
-    run: Run,
-    target: Target,
-    report: Row,
-    at: Mapping[Tail, np.ndarray],
-    places: Places | None,
-) -> dict[str, Any]:
-    found: list[Peak] = []
-    crossings: list[Crossing] = []
-    for tail, tokens in at.items():
-        known, vectors = None, np.zeros((len(tokens), 0))
-        if places is not None:
-            known = _known_senses(places, target, report, tail, analysed.senses.alpha)
-            vectors = places.space.vectors[[places.peaks[t] for t in tokens.tolist()]]
-        peaks = place_peaks(tokens, tail, run.activations[target][tokens], vectors, known)
-        crossings += find_crossings(peaks, tail, known)
-        found += peaks
-    names = _names(report, model.vocabulary)
-    negative = _threshold(report, "negative") if "negative" in at else None
+def _neuron(reading: Reading, target: Target, report: Row, at: Mapping[Tail, np.ndarray]) -> dict[str, Any]:
+    """at: the tokens of the peaks of each tail that was asked for."""
+    peaks, crossings = _judge(reading, target, report, at)
+    names = _names(report, reading.vocabulary)
+    low = _threshold(report, "negative") if "negative" in at else None
     return {
         "layer": target[0],
         "neuron": target[1],
         "hook": report["hook"],
-        "activations": _activations(run, target),
-        "threshold": {
-            "positive": _threshold(report, "positive"),
-            "negative": None if negative is None else -negative,
-        },
+        "activations": _activations(reading.run, target),
+        "threshold": {"positive": _threshold(report, "positive"), "negative": None if low is None else -low},
         "peaks": [
             asdict(p) | {"name": None if p.sense is None else names[p.tail, p.sense]}
-            for p in _strongest(found, check.request.top)
+            for p in _strongest(peaks, reading.top)
         ],
         "cross_activations": [asdict(c) | {"names": [names[c.tail, sense] for sense in c.senses]} for c in crossings],
     }
+
+
+def _judge(
+    reading: Reading, target: Target, report: Row, at: Mapping[Tail, np.ndarray]
+) -> tuple[list[Peak], list[Crossing]]:
+    peaks: list[Peak] = []
+    crossings: list[Crossing] = []
+    for tail, tokens in at.items():
+        known, vectors = None, np.zeros((len(tokens), 0))
+        if (places := reading.places) is not None:
+            known = _known_senses(places, target, report, tail, reading.analysed.senses.alpha)
+            vectors = places.space.vectors[[places.peaks[t] for t in tokens.tolist()]]
+        found = place_peaks(tokens, tail, reading.run.activations[target][tokens], vectors, known)
+        crossings += find_crossings(found, tail, known)
+        peaks += found
+    return peaks, crossings
 
 
 def _known_senses(places: Places, target: Target, report: Row, tail: Tail, alpha: float) -> KnownSenses:

@@ -1,6 +1,7 @@
-"""Groups each neuron's contexts by their vectors: average linkage, compiled, a neuron a thread. Arrays in, arrays out.
+"""Groups each neuron's contexts by their vectors: average linkage with limits, compiled, a neuron a thread.
 
-Each neuron is the work of one thread, in the order of its contexts, so the number of threads changes nothing.
+Arrays in, arrays changed. Each neuron is the work of one thread, in the order of its contexts, so the number of threads
+changes nothing. How the limits were found is in docs/measures.md.
 """
 
 from __future__ import annotations
@@ -10,19 +11,32 @@ import numpy as np
 
 NONE = -1  # in place of a sense: the context is in none
 
+# The greatest z at which two groups are one, at the default alpha. z: distance less the mean distance of random tokens,
+# over its deviation. A group is big when it has enough contexts to be a sense.
+SMALL_PAIR, SMALL_AND_BIG, BIG_PAIR, LEFTOVER = -1.5, -1.0, -1.2, -0.5
+BASE, LOOSENESS, VARIETY = 0.65, 0.45, 5.1  # of two big groups: BASE + LOOSENESS * top - VARIETY * variety
+
+ONE_WORD = 0.9  # share of a sense's contexts with one peak token, from which it is looked into for two uses of it
+SPLIT = 0.36  # share of the variance between two uses of one word, from which they are two senses
+
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @numba.njit(parallel=True, **_options)
-def agglomerate(vectors, place, offsets, weights, left, right, height, distances, spots):  # type: ignore[no-untyped-def]
+def agglomerate(  # type: ignore[no-untyped-def]
+    vectors, place, offsets, weights, token, centre, spread, least, shift, left, right, excess, distances, spots
+):
     """The whole tree of every neuron.
 
     vectors: (U, P) float32, unit length unless `weights` is given; place: (C,) int64, the vector of each context;
     offsets: (N + 1,) int64, neuron j has the contexts offsets[j]:offsets[j + 1]; weights: (N, P) float32, what the
-    vectors' dimensions count for in the cosines of each neuron, or (0, P) when all count alike.
-    Set: left, right (C,) int16 and height (C,) float32, the merges of neuron j from offsets[j] on, one fewer than it
-    has contexts, by height, with the pieces numbered as in `contract.results.MERGE`; heights are cosine distances.
-    distances: (K,) float32, the distances between neuron j's n contexts as an (n, n) matrix from spots[j] on.
+    vectors' dimensions count for in the cosines of each neuron, or (0, P) when all count alike; token: (C,) at the
+    peaks; centre, spread: (N,) of the distances between random tokens; least: (N,) contexts of the smallest sense;
+    shift: (N,) by how much all limits are raised, in z.
+    Set: left, right (C,) int16 and excess (C,) float64, the merges of neuron j from offsets[j] on, one fewer than it
+    has contexts, with the pieces numbered as in `contract.results.MERGE`. excess: the smallest shift that allows the
+    merge and all within it. distances: (K,) float32, the cosine distances between neuron j's n contexts as an (n, n)
+    matrix from spots[j] on.
     """
     for j in numba.prange(len(offsets) - 1):
         first, end = offsets[j], offsets[j + 1]
@@ -31,7 +45,9 @@ def agglomerate(vectors, place, offsets, weights, left, right, height, distances
             continue
         own = distances[spots[j] : spots[j] + n * n].reshape(n, n)
         _measure(vectors, place[first:end], weights[j] if len(weights) else weights[:0].reshape(-1), own)
-        _link(own.copy(), left[first:end], right[first:end], height[first:end])
+        z = (own.astype(np.float64) - centre[j]) / spread[j]
+        tree = left[first:end], right[first:end], excess[first:end]
+        _link(z, _kinds(token[first:end]), least[j], shift[j], *tree)
 
 
 @numba.njit(fastmath=True, **_options)
@@ -54,100 +70,274 @@ def _measure(vectors, place, weight, distances):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_options)
-def _link(distances, left, right, height):  # type: ignore[no-untyped-def]
-    """Average linkage (UPGMA), each time the two nearest pieces; of equal distances the first pair. Spoils `distances`.
+def _kinds(token):  # type: ignore[no-untyped-def]
+    """The tokens numbered from 0 in the order of their appearance."""
+    kinds = np.zeros(len(token), np.int64)
+    count = 0
+    for i in range(len(token)):
+        kinds[i] = -1
+        for k in range(i):
+            if token[k] == token[i]:
+                kinds[i] = kinds[k]
+                break
+        if kinds[i] < 0:
+            kinds[i] = count
+            count += 1
+    return kinds
 
-    Source: Sokal and Michener 1958, in the update of Lance and Williams 1967.
+
+@numba.njit(inline="always", **_options)
+def _limit(size_a, size_b, kinds_a, kinds_b, top_a, top_b, least, leftovers):  # type: ignore[no-untyped-def]
+    """The greatest z at which two groups are one; infinitely small where they are not to be compared.
+
+    Groups of many words must be nearer to each other than groups of one word, whose distance has more of the words in
+    it, and groups that are loose themselves may be further apart. leftovers: small groups are offered to big ones only.
     """
-    n = len(distances)
-    size, piece = np.ones(n, np.int64), np.arange(n)
-    alive = np.ones(n, np.bool_)
-    nearest = np.empty(n, np.int64)  # among the later ones
-    for i in range(n - 1):
-        nearest[i] = _nearest_after(distances, alive, i)
-    for step in range(n - 1):
+    if leftovers:
+        return LEFTOVER if (size_a < least) != (size_b < least) else -np.inf
+    if size_a < least and size_b < least:
+        return SMALL_PAIR
+    if size_a < least or size_b < least:
+        return SMALL_AND_BIG
+    variety = (1 - 1 / np.sqrt(kinds_a)) * (1 - 1 / np.sqrt(kinds_b))
+    return min(BASE + LOOSENESS * max(top_a, top_b) - VARIETY * variety, BIG_PAIR)
+
+
+@numba.njit(**_options)
+def _link(z, kind, least, shift, left, right, excess):  # type: ignore[no-untyped-def]
+    """Average linkage (UPGMA), each time the two nearest groups that may be merged; of equal ones the first pair.
+
+    When no limit allows a merge, small groups go to big ones by the limit for leftovers, and then the rest merges by
+    distance alone, so that the tree is whole. Spoils `z`.
+    Source: Sokal and Michener 1958, in the update of Lance and Williams 1967; the limits are ours.
+    """
+    n = len(z)
+    size, piece, count = np.ones(n, np.int64), np.arange(n), np.ones(n, np.int64)
+    top, worst = np.full(n, -np.inf), np.full(n, -np.inf)
+    holds = np.zeros((n, n), np.bool_)
+    for i in range(n):
+        holds[i, kind[i]] = True
+    nearest = np.empty(n, np.int64)  # among the later ones, of those that may be merged
+    phase, step = 0, 0
+    stale = True
+    while step < n - 1:
+        if stale:
+            for i in range(n):
+                nearest[i] = _nearest_after(z, size, count, top, least, shift, phase, i)
+            stale = False
         a = -1
-        for i in range(n - 1):
-            known = alive[i] and nearest[i] >= 0
-            if known and (a < 0 or distances[i, nearest[i]] < distances[a, nearest[a]]):
+        for i in range(n):
+            if size[i] and nearest[i] >= 0 and (a < 0 or z[i, nearest[i]] < z[a, nearest[a]]):
                 a = i
+        if a < 0:
+            phase += 1
+            stale = True
+            continue
         b = nearest[a]
-        left[step], right[step], height[step] = piece[a], piece[b], distances[a, b]
-        for k in range(n):
-            if alive[k] and k != a and k != b:
-                mean = (size[a] * distances[a, k] + size[b] * distances[b, k]) / (size[a] + size[b])
-                distances[a, k] = distances[k, a] = mean
-        alive[b] = False
-        size[a] += size[b]
+        bound = _limit(size[a], size[b], count[a], count[b], top[a], top[b], least, phase == 1)
+        worst[a] = max(worst[a], worst[b], z[a, b] - bound)
+        left[step], right[step], excess[step] = piece[a], piece[b], worst[a]
+        _join(z, size, count, top, holds, a, b)
         piece[a] = n + step
-        for i in range(n - 1):
-            if not alive[i]:
+        step += 1
+        for i in range(n):
+            if not size[i]:
                 continue
             if i == a or nearest[i] == a or nearest[i] == b:
-                nearest[i] = _nearest_after(distances, alive, i)
-            elif i < a and distances[i, a] < distances[i, nearest[i]]:
+                nearest[i] = _nearest_after(z, size, count, top, least, shift, phase, i)
+            elif (
+                i < a
+                and _may(z, size, count, top, least, shift, phase, i, a)
+                and (nearest[i] < 0 or z[i, a] < z[i, nearest[i]])
+            ):
                 nearest[i] = a
 
 
 @numba.njit(inline="always", **_options)
-def _nearest_after(distances, alive, i):  # type: ignore[no-untyped-def]
+def _may(z, size, count, top, least, shift, phase, i, k):  # type: ignore[no-untyped-def]
+    if phase == 2:
+        return True
+    bound = _limit(size[i], size[k], count[i], count[k], top[i], top[k], least, phase == 1)
+    return z[i, k] <= bound + shift
+
+
+@numba.njit(**_options)
+def _nearest_after(z, size, count, top, least, shift, phase, i):  # type: ignore[no-untyped-def]
     found = -1
-    for k in range(i + 1, len(distances)):
-        if alive[k] and (found < 0 or distances[i, k] < distances[i, found]):
+    if not size[i]:
+        return found
+    for k in range(i + 1, len(z)):
+        nearer = size[k] > 0 and (found < 0 or z[i, k] < z[i, found])
+        if nearer and _may(z, size, count, top, least, shift, phase, i, k):
             found = k
     return found
 
 
-@numba.njit(parallel=True, **_options)
-def cut(offsets, left, right, height, limits, least, mass, sense):  # type: ignore[no-untyped-def]
-    """The groups that are left when merging stops above a height, large ones as senses by mass.
+@numba.njit(**_options)
+def _join(z, size, count, top, holds, a, b):  # type: ignore[no-untyped-def]
+    """Makes group b part of group a."""
+    top[a] = max(top[a], top[b], z[a, b])
+    for k in range(len(z)):
+        if size[k] and k != a and k != b:
+            z[a, k] = z[k, a] = (size[a] * z[a, k] + size[b] * z[b, k]) / (size[a] + size[b])
+    size[a] += size[b]
+    size[b] = 0
+    count[a] = 0
+    for t in range(holds.shape[1]):
+        holds[a, t] |= holds[b, t]
+        count[a] += holds[a, t]
 
-    limits: (N,) float32 heights; least: (N,) int64, contexts of the smallest group that is a sense; mass: (C,) float64.
+
+@numba.njit(parallel=True, **_options)
+def cut(offsets, left, right, excess, shift, least, place, uses, token, mass, sense):  # type: ignore[no-untyped-def]
+    """The groups that are left when merging stops above a shift, large ones as senses by mass.
+
+    A sense of one word is split in two where its uses differ enough. shift, least: (N,) as in `agglomerate`;
+    uses: (U, Q) float32, vectors that tell uses of one word apart, or (0, 0); mass: (C,) float64.
     Set: sense (C,) int32, 0 the one with the largest mass (of equal ones that with the first context), or NONE.
     """
     for j in numba.prange(len(offsets) - 1):
         first, end = offsets[j], offsets[j + 1]
-        if end > first:
-            group = _groups(left[first:end], right[first:end], height[first:end], limits[j])
-            _name_senses(group, least[j], mass[first:end], sense[first:end])
+        if end == first:
+            continue
+        group = _groups(left[first:end], right[first:end], excess[first:end], shift[j])
+        _drop_small(group, least[j])
+        if len(uses):
+            _split_words(group, _kinds(token[first:end]), uses, place[first:end], least[j])
+        _name_senses(group, mass[first:end], sense[first:end])
 
 
 @numba.njit(**_options)
-def _groups(left, right, height, limit):  # type: ignore[no-untyped-def]
+def _groups(left, right, excess, limit):  # type: ignore[no-untyped-def]
     """The group of each context, named after its first one."""
     n = len(left)
     name = np.arange(2 * n)  # of each piece: its first context
+    kept = np.ones(2 * n, np.bool_)
     group = np.arange(n)
     for step in range(n - 1):
-        if height[step] > limit:
-            break
+        kept[n + step] = kept[left[step]] and kept[right[step]] and excess[step] <= limit
         a, b = name[left[step]], name[right[step]]
         name[n + step] = min(a, b)
-        for i in range(n):
-            if group[i] == a or group[i] == b:
-                group[i] = min(a, b)
+        if kept[n + step]:
+            for i in range(n):
+                if group[i] == a or group[i] == b:
+                    group[i] = min(a, b)
     return group
 
 
 @numba.njit(**_options)
-def _name_senses(group, least, mass, sense):  # type: ignore[no-untyped-def]
+def _drop_small(group, least):  # type: ignore[no-untyped-def]
+    size = np.zeros(len(group), np.int64)
+    for g in group:
+        size[g] += 1
+    for i in range(len(group)):
+        if size[group[i]] < least:
+            group[i] = NONE
+
+
+@numba.njit(**_options)
+def _split_words(group, kind, uses, place, least):  # type: ignore[no-untyped-def]
+    for name in range(len(group)):
+        held = np.flatnonzero(group == name)
+        if len(held) < 4 * least or np.bincount(kind[held]).max() < ONE_WORD * len(held):
+            continue
+        second, share = _two_uses(uses[place[held]])
+        if share >= SPLIT and least <= second.sum() <= len(held) - least:
+            # Named after the first of its contexts that does not carry the name already.
+            moved = held[second]
+            group[moved] = moved[0] if moved[0] != name else moved[1]
+
+
+@numba.njit(**_options)
+def _two_uses(vectors):  # type: ignore[no-untyped-def]
+    """Which vectors are of the second of two uses, and the share of the variance that lies between the two.
+
+    Each without what all have in common, to unit length, then 2-means from the sign on the first axis.
+    """
+    unit = vectors.astype(np.float64)
+    _centre(unit)
+    for i in range(len(unit)):
+        unit[i] /= max(np.sqrt((unit[i] * unit[i]).sum()), 1e-12)
+    _centre(unit)
+    second = _along(unit) > 0
+    between = 0.0
+    for _ in range(20):
+        ahead = second.sum()
+        if ahead == 0 or ahead == len(second):
+            return second, 0.0
+        centres = _two_means(unit, second)
+        between = (len(second) - ahead) * (centres[0] ** 2).sum() + ahead * (centres[1] ** 2).sum()
+        changed = False
+        for i in range(len(unit)):
+            nearer = ((unit[i] - centres[1]) ** 2).sum() < ((unit[i] - centres[0]) ** 2).sum()
+            changed |= nearer != second[i]
+            second[i] = nearer
+        if not changed:
+            break
+    return second, between / max((unit**2).sum(), 1e-12)
+
+
+@numba.njit(**_options)
+def _centre(rows):  # type: ignore[no-untyped-def]
+    mean = np.zeros(rows.shape[1])
+    for row in rows:
+        mean += row
+    rows -= mean / len(rows)
+
+
+@numba.njit(**_options)
+def _two_means(rows, second):  # type: ignore[no-untyped-def]
+    centres, counts = np.zeros((2, rows.shape[1])), np.zeros(2)
+    for i in range(len(rows)):
+        centres[int(second[i])] += rows[i]
+        counts[int(second[i])] += 1
+    centres[0] /= counts[0]
+    centres[1] /= counts[1]
+    return centres
+
+
+@numba.njit(**_options)
+def _along(rows):  # type: ignore[no-untyped-def]
+    """Each row on the first principal axis, by power iteration from the longest row."""
+    longest = 0
+    for i in range(len(rows)):
+        if (rows[i] ** 2).sum() > (rows[longest] ** 2).sum():
+            longest = i
+    axis = rows[longest].copy()
+    for _ in range(50):
+        following = np.zeros(len(axis))
+        for row in rows:
+            following += row * (row * axis).sum()
+        axis = following / max(np.sqrt((following * following).sum()), 1e-300)
+    found = np.empty(len(rows))
+    for i in range(len(rows)):
+        found[i] = (rows[i] * axis).sum()
+    return found
+
+
+@numba.njit(**_options)
+def _name_senses(group, mass, sense):  # type: ignore[no-untyped-def]
+    """Groups numbered by mass, the largest first."""
     n = len(group)
-    size, total = np.zeros(n, np.int64), np.zeros(n)
+    total, first = np.zeros(n), np.full(n, n)
     for i in range(n):
-        size[group[i]] += 1
-        total[group[i]] += mass[i]
+        if group[i] >= 0:
+            total[group[i]] += mass[i]
+            first[group[i]] = min(first[group[i]], i)
     sense[:] = NONE
     for number in range(n):
         best = -1
         for g in range(n):
-            if size[g] >= least and (best < 0 or total[g] > total[best]):
+            if first[g] < n and (
+                best < 0 or total[g] > total[best] or (total[g] == total[best] and first[g] < first[best])
+            ):
                 best = g
         if best < 0:
             return
         for i in range(n):
             if group[i] == best:
                 sense[i] = number
-        size[best] = 0
+        first[best] = n
 
 
 @numba.njit(parallel=True, **_options)
@@ -171,7 +361,7 @@ def describe(offsets, spots, distances, mass, sense, share, size, cohesion, sepa
             held = np.flatnonzero(given == s)
             size[slot] = len(held)
             share[slot] = mass[first:end][held].sum() / within
-            medoid[slot], cohesion[slot] = _centre(own, held)
+            medoid[slot], cohesion[slot] = _middle(own, held)
             separation[slot] = np.nan
             for other in range(count):
                 if other != s:
@@ -181,7 +371,7 @@ def describe(offsets, spots, distances, mass, sense, share, size, cohesion, sepa
 
 
 @numba.njit(**_options)
-def _centre(distances, held):  # type: ignore[no-untyped-def]
+def _middle(distances, held):  # type: ignore[no-untyped-def]
     """The context nearest to all others of its sense, and the mean distance between two of them."""
     best, best_total, everything = held[0], np.inf, 0.0
     for i in held:

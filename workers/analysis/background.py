@@ -59,16 +59,19 @@ class Scale:
     """Distances as quantiles of the distances between random tokens, so that they mean the same for every model."""
 
     distances: np.ndarray  # (Q,) float64 ascending, the quantile at each of _LEVELS
+    centre: float  # the mean distance
+    spread: float  # its standard deviation
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> Scale:
         """vectors: (R, P) unit length. Over at most _PAIRS pairs, always the same ones."""
         a, b = _pairs(len(vectors))
-        found = [
+        parts = [
             1.0 - np.einsum("ud,ud->u", vectors[x], vectors[y], dtype=np.float64)
             for x, y in zip(np.array_split(a, 64), np.array_split(b, 64), strict=True)
         ]
-        return cls(np.quantile(np.concatenate(found), _LEVELS))
+        found = np.concatenate(parts)
+        return cls(np.quantile(found, _LEVELS), float(found.mean()), max(float(found.std()), 1e-9))
 
     def read(self, distances: np.ndarray) -> np.ndarray:
         """0..1 for each cosine distance; NaN stays NaN."""
@@ -77,6 +80,10 @@ class Scale:
     def distance(self, quantile: float) -> float:
         """The cosine distance at a quantile."""
         return float(np.interp(quantile, _LEVELS, self.distances))
+
+    def z(self, quantile: float) -> float:
+        """The distance at a quantile less the mean distance, over its deviation."""
+        return (self.distance(quantile) - self.centre) / self.spread
 
 
 def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,41 +95,35 @@ def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     return first, (first + np.repeat(np.arange(1, steps + 1), count)) % count
 
 
-SHRINKAGE = 0.3  # of the spectrum towards its mean: with few random tokens its lower end is noise
-POWER = 0.35  # of each variance that is divided out; 0.5 would make all directions equal
+RANK = 160  # of the axes in which senses are told apart
+FINE_RANK = 16  # of those in which uses of one word are
+SHRINKAGE = 0.05  # of the variances towards their mean
+POWER = 0.35  # of each variance that is divided out; 0.5 would make all axes equal
 
 
 @dataclass(frozen=True, eq=False)
-class Whitening:
-    """Evens out how much each direction varies among random tokens, so that no few of them decide every cosine.
+class Axes:
+    """The directions in which random tokens vary the most, evened out so that no few of them decide every cosine."""
 
-    For vectors of K parts of D dimensions each, one part after another, with equal say.
-    """
-
-    mean: np.ndarray  # (K, D) float32
-    maps: np.ndarray  # (K, D, D) float32
+    mean: np.ndarray  # (D,) float32
+    axes: np.ndarray  # (D, P) float32
 
     @classmethod
-    def of(cls, vectors: np.ndarray, parts: int = 1) -> Whitening:
-        """vectors: (R, parts * D), of random tokens. Source: ZCA with a shrunk spectrum (Ledoit and Wolf 2004)."""
-        wide = vectors.astype(np.float64).reshape(len(vectors), parts, -1)
+    def of(cls, vectors: np.ndarray, rank: int) -> Axes:
+        """vectors: (R, D), of random tokens. P is `rank`, or D or R - 1 when that is less.
+
+        Principal axes, each divided by a power of its variance, which is pulled towards the mean variance before.
+        """
+        wide = vectors.astype(np.float64)
         mean = wide.mean(0)
-        maps = [_whitening_map(wide[:, k] - mean[k]) for k in range(parts)]
-        return cls(mean.astype(np.float32), np.stack(maps).astype(np.float32))
+        variance, axes = np.linalg.eigh((wide - mean).T @ (wide - mean) / len(wide))
+        kept = slice(None, -min(rank, len(variance), max(len(wide) - 1, 1)) - 1, -1)
+        shrunk = (1 - SHRINKAGE) * variance.clip(0) + SHRINKAGE * variance.mean()
+        # Where nothing varies there is nothing to even out.
+        scale = np.where(shrunk > 0, shrunk, 1.0) ** -POWER
+        return cls(mean.astype(np.float32), (axes * scale)[:, kept].astype(np.float32))
 
-    def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """(U, K * D) to unit vectors of as many dimensions, float32."""
-        parts = len(self.mean)
-        split = vectors.astype(np.float32).reshape(len(vectors), parts, -1)
-        found = [to_unit((split[:, k] - self.mean[k]) @ self.maps[k]) for k in range(parts)]
-        return np.concatenate(found, axis=1) * np.float32(parts**-0.5)
-
-
-def _whitening_map(centred: np.ndarray) -> np.ndarray:
-    """centred: (R, D). Returns (D, D)."""
-    variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-    variance = (1 - SHRINKAGE) * variance.clip(0) + SHRINKAGE * variance.mean()
-    # Where nothing varies there is nothing to even out.
-    scale = np.where(variance > 0, variance, 1.0) ** -POWER
-    whitening: np.ndarray = directions * scale
-    return whitening
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """(U, D) to (U, P) float32."""
+        found: np.ndarray = (vectors.astype(np.float32) - self.mean) @ self.axes
+        return found

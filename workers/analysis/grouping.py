@@ -12,14 +12,14 @@ import numpy as np
 
 from contract.request import Senses, Tail
 from contract.store import Store
+from workers.analysis.background import FINE_RANK, RANK, Axes, Scale, to_unit
 from workers.analysis.background import NEAR as REACH
-from workers.analysis.background import Scale, Whitening
 from workers.analysis.contexts import ContextTable
 from workers.analysis.encoder import WordEncoder
 from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
-from workers.analysis.spaces import Space, join_spaces, neuron_space
+from workers.analysis.spaces import Space, add_words, neuron_space
 from workers.analysis.vectors import INPUT, RESIDUAL
 from workers.analysis.words import peak_words
 
@@ -35,16 +35,31 @@ class Background:
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
     residual: np.ndarray  # (R, K * D) float16, of K reference layers
-    mean: np.ndarray  # see `background.Whitening`
-    maps: np.ndarray
-    distances: np.ndarray  # (Q,) float64, see `background.Scale`
+    mean: np.ndarray  # of the residual vectors' sums, see `background.Axes`
+    axes: np.ndarray
+    fine_mean: np.ndarray  # of the last reference layer alone
+    fine_axes: np.ndarray
+    distances: np.ndarray  # see `background.Scale`
+    centre: np.ndarray  # ()
+    spread: np.ndarray  # ()
 
     @classmethod
     def fit(cls, residual: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
         """residual: (R, parts * D)."""
-        whitening = Whitening.of(residual, parts)
-        scale = Scale.of(whitening.apply(residual))
-        return cls(residual=residual, mean=whitening.mean, maps=whitening.maps, distances=scale.distances, **tokens)
+        split = _split(residual, parts)
+        senses, uses = Axes.of(split.sum(1), RANK), Axes.of(split[:, -1], FINE_RANK)
+        scale = Scale.of(to_unit(senses.project(split.sum(1))))
+        return cls(
+            residual=residual,
+            mean=senses.mean,
+            axes=senses.axes,
+            fine_mean=uses.mean,
+            fine_axes=uses.axes,
+            distances=scale.distances,
+            centre=np.array(scale.centre),
+            spread=np.array(scale.spread),
+            **tokens,
+        )
 
     @classmethod
     def read(cls, store: Store, path: str) -> Background:
@@ -53,10 +68,30 @@ class Background:
     def write(self, store: Store, path: str) -> None:
         write_arrays(store, path, vars(self))
 
+    @property
+    def scale(self) -> Scale:
+        return Scale(self.distances, float(self.centre), float(self.spread))
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """Residual vectors, (U, K * D), to unit vectors in which senses are told apart."""
+        return to_unit(Axes(self.mean, self.axes).project(_split(vectors, self._parts).sum(1)))
+
+    def project_uses(self, vectors: np.ndarray) -> np.ndarray:
+        """Residual vectors to vectors in which uses of one word are told apart."""
+        return Axes(self.fine_mean, self.fine_axes).project(_split(vectors, self._parts)[:, -1])
+
     def space(self, vectors: np.ndarray) -> Space:
         """Of residual vectors, (U, K * D)."""
-        whitening = Whitening(self.mean, self.maps)
-        return Space(whitening.apply(vectors), whitening.apply(self.residual), (Scale(self.distances),))
+        return Space(self.project(vectors), self.project(self.residual), (self.scale,), self.project_uses(vectors))
+
+    @property
+    def _parts(self) -> int:
+        return int(self.residual.shape[1] // len(self.mean))
+
+
+def _split(residual: np.ndarray, parts: int) -> np.ndarray:
+    """(U, K, D) float32."""
+    return residual.astype(np.float32).reshape(len(residual), parts, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +199,16 @@ class Sources:
 
 def layer_space(options: Senses, background: Background, table: ContextTable, peaks: Peaks, sources: Sources) -> Space:
     """The space that the request asks for."""
+    vectors = sources.stream(RESIDUAL)[0]
     if options.vectors == "neuron":
-        return neuron_space(*sources.stream(INPUT), sources.energy())
-    residual = background.space(sources.stream(RESIDUAL)[0])
+        return neuron_space(*sources.stream(INPUT), sources.energy(), background.project_uses(vectors))
+    residual = background.space(vectors)
     if options.vectors == "residual":
         return residual
     vocabulary, encoder = sources.vocabulary(), sources.encoder()
     shown = near_peaks(table, REACH)[np.unique(peaks.place, return_index=True)[1]]
     words, random = (_encode(near, background, vocabulary, encoder) for near in (shown, background.near))
-    whitening = Whitening.of(random)
-    return join_spaces(residual.vectors, residual.random, whitening.apply(words), whitening.apply(random))
+    return add_words(residual, words, random)
 
 
 def _encode(near: np.ndarray, background: Background, vocabulary: Sequence[str], encoder: WordEncoder) -> np.ndarray:

@@ -17,6 +17,7 @@ from workers.analysis.agglomeration import NONE
 from workers.analysis.sense_tokens import SenseTokens
 from workers.analysis.spaces import Space
 
+DEFAULT_ALPHA = Senses().alpha  # for which the limits of `agglomeration` hold; another alpha moves them all
 SMALLEST_SHARE = 0.05  # of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says
 DRAWS = 200  # resamples of the bootstrap
 FEWEST_FIRINGS = 5  # random tokens a neuron must fire on before a prediction of it means anything
@@ -49,7 +50,7 @@ class Tree:
 
     left: np.ndarray  # (C,) int16
     right: np.ndarray  # (C,) int16
-    height: np.ndarray  # (C,) float32 quantile of random pairs; the last of each neuron means nothing
+    height: np.ndarray  # (C,) float32: the alpha from which the two are one; the last of each neuron means nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,7 @@ class _Slots:
 
     def __init__(self, contexts: int) -> None:
         self.tree = Tree(np.zeros(contexts, np.int16), np.zeros(contexts, np.int16), np.zeros(contexts, np.float32))
+        self.excess = np.zeros(contexts)
         self.sense = np.full(contexts, NONE, np.int32)
         self.share = np.zeros(contexts)
         self.size, self.medoid = np.zeros((2, contexts), np.int32)
@@ -137,12 +139,17 @@ def _group(
     distances = np.empty(spots[-1], np.float32)
     tree, mass = slots.tree, evidence.mass
     weights = space.weights[part] if len(space.weights) else space.weights
-    agglomeration.agglomerate(
-        space.vectors, evidence.place, offsets, weights, tree.left, tree.right, tree.height, distances, spots
-    )
     least = np.maximum(options.min_contexts, np.ceil(SMALLEST_SHARE * sizes)).astype(np.int64)
-    limits = space.limits(options.alpha, part)
-    agglomeration.cut(offsets, tree.left, tree.right, tree.height, limits, least, mass, slots.sense)
+    centre, spread = (space.of_neurons(value, part) for value in (lambda s: s.centre, lambda s: s.spread))
+    shift = space.of_neurons(lambda s: s.z(options.alpha) - s.z(DEFAULT_ALPHA), part)
+    agglomeration.agglomerate(
+        space.vectors, evidence.place, offsets, weights, evidence.token, centre, spread, least, shift,
+        tree.left, tree.right, slots.excess, distances, spots,
+    )  # fmt: skip
+    agglomeration.cut(
+        offsets, tree.left, tree.right, slots.excess, shift, least,
+        evidence.place, space.uses, evidence.token, mass, slots.sense,
+    )  # fmt: skip
     slots.sense[offsets[0] : offsets[-1]][np.repeat(sizes < EVIDENCE_CONTEXTS, sizes)] = NONE
     agglomeration.describe(
         offsets, spots, distances, mass, slots.sense,
@@ -155,7 +162,14 @@ def _group(
 
 
 def _scale_heights(evidence: Evidence, space: Space, slots: _Slots) -> None:
-    for values in (slots.tree.height, slots.cohesion, slots.separation):
+    """Turns distances into quantiles, and what a merge exceeds its limit by into the alpha that would allow it."""
+    everyone = slice(0, len(evidence.sizes))
+    centre, spread, base = (
+        np.repeat(space.of_neurons(value, everyone), evidence.sizes)
+        for value in (lambda s: s.centre, lambda s: s.spread, lambda s: s.z(DEFAULT_ALPHA))
+    )
+    slots.tree.height[:] = space.read(centre + spread * (base + slots.excess), evidence.neuron)
+    for values in (slots.cohesion, slots.separation):
         values[:] = space.read(values, evidence.neuron)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from workers.analysis.background import Scale, to_unit
 if TYPE_CHECKING:
     from workers.analysis.senses import Evidence
 
-_NO_WEIGHTS = np.zeros((0, 0), np.float32)
+_NONE = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +24,13 @@ class Space:
     vectors: np.ndarray  # (U, P) float32, of the contexts' peaks; unit length unless there are weights
     random: np.ndarray  # (R, P) float32, of the random tokens, likewise
     scales: tuple[Scale, ...]  # one, or one a neuron
-    weights: np.ndarray = field(
-        default_factory=lambda: _NO_WEIGHTS
-    )  # (N, P) float32: of each dimension in a neuron's inner products; or (0, 0)
+    uses: np.ndarray = field(default_factory=lambda: _NONE)  # (U, Q) float32: tells uses of one word apart; or (0, 0)
+    weights: np.ndarray = field(default_factory=lambda: _NONE)  # (N, P): of each dimension for a neuron; or (0, 0)
 
-    def limits(self, alpha: float, part: slice) -> np.ndarray:
-        """The cosine distance at the alpha-quantile, (N,) float32 for the neurons of `part`."""
-        scales = self.scales[part] if len(self.scales) > 1 else self.scales * (part.stop - part.start)
-        return np.array([s.distance(alpha) for s in scales], np.float32)
+    def of_neurons(self, value: Callable[[Scale], float], neurons: slice) -> np.ndarray:
+        """A number of each neuron's scale, (N,) float64 for a run of neurons."""
+        scales = self.scales[neurons] if len(self.scales) > 1 else self.scales * (neurons.stop - neurons.start)
+        return np.array([value(s) for s in scales], np.float64)
 
     def read(self, distances: np.ndarray, neuron: np.ndarray) -> np.ndarray:
         """Quantiles of distances of the given neurons' contexts."""
@@ -54,24 +54,30 @@ class Space:
         return found / lengths[neuron]
 
 
-def join_spaces(a: np.ndarray, a_random: np.ndarray, b: np.ndarray, b_random: np.ndarray) -> Space:
-    """Two kinds of unit vectors side by side, with equal say: (U, A) and (U, B), random ones (R, A) and (R, B)."""
-    half = np.float32(np.sqrt(0.5))
-    vectors, random = (np.concatenate(pair, axis=1) * half for pair in ((a, b), (a_random, b_random)))
-    return Space(vectors, random, (Scale.of(random),))
+WORD_WEIGHT = 0.5  # of the peak word's vector beside the residual one of length 1
+
+
+def add_words(space: Space, words: np.ndarray, random: np.ndarray) -> Space:
+    """The space with the vectors of the peak words beside it: (U, E) and, of the random tokens, (R, E)."""
+    mean = random.mean(0)
+    joined = [
+        to_unit(np.concatenate([own, np.float32(WORD_WEIGHT) * to_unit(word - mean)], axis=1))
+        for own, word in ((space.vectors, words), (space.random, random))
+    ]
+    return replace(space, vectors=joined[0], random=joined[1], scales=(Scale.of(joined[1]),))
 
 
 _RANDOM_INPUTS = 128  # random tokens whose distances give a neuron's own scale
 
 
-def neuron_space(inputs: np.ndarray, random: np.ndarray, energy: np.ndarray) -> Space:
+def neuron_space(inputs: np.ndarray, random: np.ndarray, energy: np.ndarray, uses: np.ndarray) -> Space:
     """Each neuron compares MLP inputs by what its own input weights make of them.
 
     inputs: (U, D), random: (R, D), inputs of the neuron's MLP; energy: (N, D), the squared input weights of a neuron,
-    summed over its input matrices. Source: Foote 2024, in the form of an inner product weighted by `energy`.
+    summed over its input matrices; uses: as in Space. Source: Foote 2024, as an inner product weighted by `energy`.
     """
     mean = random.astype(np.float32).mean(0)
     centred, random = inputs.astype(np.float32) - mean, random.astype(np.float32) - mean
     few = random[:: max(len(random) // _RANDOM_INPUTS, 1)][:_RANDOM_INPUTS]
     scales = tuple(Scale.of(to_unit(few * np.sqrt(e))) for e in energy)
-    return Space(centred, random, scales, np.ascontiguousarray(energy, np.float32))
+    return Space(centred, random, scales, uses, np.ascontiguousarray(energy, np.float32))

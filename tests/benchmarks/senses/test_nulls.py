@@ -36,4 +36,12 @@ def test_the_table_has_dead_neurons_in_its_denominators() -> None:
 
     row = report(scores).splitlines()[2]
 
-    assert [cell.strip() for cell in row.split("|")[1:8]] == ["layer 4", "4", "0.000", "0.250", "0.500", "0.250", "0.000"]
+    assert [cell.strip() for cell in row.split("|")[1:8]] == [
+        "layer 4",
+        "4",
+        "0.000",
+        "0.250",
+        "0.500",
+        "0.250",
+        "0.000",
+    ]

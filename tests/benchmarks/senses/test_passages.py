@@ -42,14 +42,17 @@ def test_halves_share_no_document_and_lose_none() -> None:
     assert abs(len(one) - len(other)) <= 1
 
 
-def test_passages_with_a_rare_family_come_first() -> None:
-    filler = [f"Plain words number {i} ." for i in range(60)]
-    document = make_document("ca01", *filler[:30], "An owl .", *filler[30:], "Some tea .", "The end .")
+def test_passages_that_hold_a_rare_family_come_first() -> None:
+    filler = [make_document(f"ca{i:02d}", f"Plain words number {i} .", "End .") for i in range(50)]
+    rare = [make_document("cb01", "An owl sat .", "End ."), make_document("cb02", "More tea here .", "End .")]
 
-    drawn = draw_passages([*cut_passages(document, 3)], 8, seed=0, families=FAMILIES, wanted=1)
+    drawn = draw_passages([*filler, *rare], 12, seed=0, families=FAMILIES, wanted=1, size=3)
 
-    # Each passage is one sentence and too short to be cut again, so only texts that end a passage are left.
-    assert all(len(p.words) <= 8 for p in drawn)
+    assert [p.text for p in drawn[:2]] in (
+        ["An owl sat.", "More tea here."],
+        ["More tea here.", "An owl sat."],
+    )
+    assert sum(len(p.words) for p in drawn) in range(12, 18)
 
 
 def test_passages_come_back_from_their_file(tmp_path: Path) -> None:

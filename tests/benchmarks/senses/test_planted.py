@@ -19,9 +19,11 @@ from benchmarks.senses.planted import (
 
 def make_row(senses: list[int | None], activations: list[float], **scores: Any) -> dict[str, Any]:
     contexts = [{"sense": s, "activation": a} for s, a in zip(senses, activations, strict=True)]
-    return {"contexts": contexts, "status": "polysemantic", "sense_count": 2, "effective_senses": 2.0} | {
-        "coverage": 1.0
-    } | scores
+    return (
+        {"contexts": contexts, "status": "polysemantic", "sense_count": 2, "effective_senses": 2.0}
+        | {"coverage": 1.0}
+        | scores
+    )
 
 
 def test_a_family_is_present_when_it_has_enough_contexts_to_be_a_sense() -> None:
@@ -90,5 +92,7 @@ def test_every_layer_gets_as_many_neurons_with_each_number_of_families() -> None
 
     planted = draw_planted(fields, counts, (4, 12), seed=3)
 
-    assert Counter((p.layer, len(p.families)) for p in planted) == {(layer, m): 5 for layer in (4, 12) for m in range(1, 6)}
+    assert Counter((p.layer, len(p.families)) for p in planted) == {
+        (layer, m): 5 for layer in (4, 12) for m in range(1, 6)
+    }
     assert len({p.neuron for p in planted}) == 25

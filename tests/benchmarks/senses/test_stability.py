@@ -8,7 +8,9 @@ from benchmarks.senses.stability import report
 
 def make_scores(effective: list[float], status: list[str]) -> Scores:
     values = np.array(effective)
-    return Scores(np.full(len(values), 12), np.array(status), values, np.round(values), np.linspace(0.5, 1, len(values)))
+    return Scores(
+        np.full(len(values), 12), np.array(status), values, np.round(values), np.linspace(0.5, 1, len(values))
+    )
 
 
 def test_only_neurons_with_a_score_in_both_halves_are_ranked() -> None:

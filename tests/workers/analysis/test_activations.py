@@ -19,13 +19,14 @@ from contract.results import MANIFEST
 from contract.store import Store
 from tests.factories import make_texts
 from tests.tiny_models import load_tiny
-from workers.analysis.activations import Check, Target, read_reports, write_activations
+from workers.analysis.activations import Check, read_reports, write_activations
 from workers.analysis.capture import run_block
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FIRES
 from workers.analysis.framing import tokenize
 from workers.analysis.model import LoadedModel
 from workers.analysis.run import run_analysis
+from workers.analysis.text_run import Target
 
 WINDOW, LAYERS = 32, (0, 2)
 TEXTS = make_texts(120, seed=3)
@@ -123,7 +124,7 @@ def test_a_context_in_its_own_text_has_the_sense_it_was_given(analysed: Analysed
     answers: dict[int, dict[str, Any]] = {}
     for target, context in analysed.contexts():
         document = context["document"]
-        if context["sense"] is None or document >= 40:
+        if context["sense"] is None or document >= 16:
             continue
         answer = answers.setdefault(document, analysed.check(TEXTS[document]) if document not in answers else {})
         found = neuron_of(answer, target)
@@ -135,7 +136,7 @@ def test_a_context_in_its_own_text_has_the_sense_it_was_given(analysed: Analysed
                 same += peak["sense"] == context["sense"]
 
     # A context on the border of two senses may be nearer to the other one.
-    assert total > 300
+    assert total > 100
     assert same / total > 0.95
 
 

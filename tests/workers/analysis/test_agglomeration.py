@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 
 from workers.analysis import agglomeration
-from workers.analysis.agglomeration import NONE
+from workers.analysis.agglomeration import (
+    BASE,
+    BIG_PAIR,
+    LEFTOVER,
+    LOOSENESS,
+    NONE,
+    SMALL_AND_BIG,
+    SMALL_PAIR,
+    VARIETY,
+)
 
 SIZES = (0, 1, 2, 5, 40, 23)
+
+
+CENTRE, SPREAD = 1.0, 0.25
+FREE = 1e9  # a shift that allows every merge
 
 
 @dataclass
@@ -18,9 +31,11 @@ class Grouped:
     offsets: np.ndarray
     spots: np.ndarray
     distances: np.ndarray
+    token: np.ndarray
+    least: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    height: np.ndarray
+    excess: np.ndarray
 
     def matrix(self, neuron: int) -> np.ndarray:
         n = self.offsets[neuron + 1] - self.offsets[neuron]
@@ -29,36 +44,92 @@ class Grouped:
     def own(self, neuron: int, column: np.ndarray) -> np.ndarray:
         return column[self.offsets[neuron] : self.offsets[neuron + 1]]
 
+    def cut(self, mass: np.ndarray, shift: float = 0.0, uses: np.ndarray | None = None) -> np.ndarray:
+        """The sense of every context."""
+        sense, neurons = np.zeros(len(mass), np.int32), len(self.offsets) - 1
+        place = np.arange(len(mass))
+        given = np.zeros((0, 0), np.float32) if uses is None else uses
+        tree = self.left, self.right, self.excess
+        agglomeration.cut(
+            self.offsets, *tree, np.full(neurons, shift), self.least, place, given, self.token, mass, sense
+        )
+        return sense
+
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def group(vectors: np.ndarray, sizes: tuple[int, ...] = SIZES, weights: np.ndarray | None = None) -> Grouped:
+def group(
+    vectors: np.ndarray,
+    sizes: tuple[int, ...] = SIZES,
+    weights: np.ndarray | None = None,
+    *,
+    token: np.ndarray | None = None,
+    least: int = 4,
+    shift: float = 0.0,
+) -> Grouped:
     """Contexts in the order of the vectors."""
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     spots = np.concatenate([[0], np.cumsum(np.square(sizes))])
-    n = offsets[-1]
+    n, neurons = offsets[-1], len(sizes)
+    tokens = np.arange(n) if token is None else token
     found = Grouped(
-        offsets, spots, np.zeros(spots[-1], np.float32), *np.zeros((2, n), np.int16), np.zeros(n, np.float32)
+        offsets,
+        spots,
+        np.zeros(spots[-1], np.float32),
+        tokens.astype(np.int32),
+        np.full(neurons, least),
+        *np.zeros((2, n), np.int16),
+        np.zeros(n),
     )
     given = np.zeros((0, 0), np.float32) if weights is None else weights
+    scale = np.full(neurons, CENTRE), np.full(neurons, SPREAD)
+    limits = found.least, np.full(neurons, shift)
+    tree = found.left, found.right, found.excess
     agglomeration.agglomerate(
-        vectors, np.arange(n), offsets, given, found.left, found.right, found.height, found.distances, spots
+        vectors, np.arange(n), offsets, given, found.token, *scale, *limits, *tree, found.distances, spots
     )
     return found
 
 
-def link_slowly(distances: np.ndarray) -> list[tuple[int, int, float]]:
-    """Average linkage from its definition: the mean over all pairs, anew for every two pieces."""
-    pieces = {i: [i] for i in range(len(distances))}
-    merges = []
+def limit(a: list[int], b: list[int], token: np.ndarray, top: tuple[float, float], least: int) -> float:
+    """The greatest z at which two groups are one."""
+    big = (len(a) >= least) + (len(b) >= least)
+    if big < 2:
+        return SMALL_PAIR if big == 0 else SMALL_AND_BIG
+    variety = np.prod([1 - 1 / np.sqrt(len(set(token[g].tolist()))) for g in (a, b)])
+    return min(BASE + LOOSENESS * max(top) - VARIETY * variety, BIG_PAIR)
+
+
+def link_slowly(z: np.ndarray, token: np.ndarray, least: int, shift: float) -> list[tuple[int, int, float]]:
+    """The tree from its definition: means over all pairs, anew for every two pieces. Two pieces and excess of each."""
+    n = len(z)
+    pieces = {i: [i] for i in range(n)}
+    top, worst = dict.fromkeys(range(n), -np.inf), dict.fromkeys(range(n), -np.inf)
+    merges: list[tuple[int, int, float]] = []
+    phase = 0
     while len(pieces) > 1:
+        found = []
         ordered = sorted(pieces, key=lambda p: pieces[p][0])
-        pairs = [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :]]
-        a, b = min(pairs, key=lambda p: distances[np.ix_(pieces[p[0]], pieces[p[1]])].mean())
-        merges.append((a, b, distances[np.ix_(pieces[a], pieces[b])].mean()))
-        pieces[len(distances) + len(merges) - 1] = sorted(pieces.pop(a) + pieces.pop(b))
+        for i, a in enumerate(ordered):
+            for b in ordered[i + 1 :]:
+                mean = z[np.ix_(pieces[a], pieces[b])].mean()
+                bound = limit(pieces[a], pieces[b], token, (top[a], top[b]), least)
+                if phase == 1:
+                    one_big = (len(pieces[a]) >= least) != (len(pieces[b]) >= least)
+                    bound = LEFTOVER if one_big else -np.inf
+                if phase == 2 or mean <= bound + shift:
+                    found.append((mean, len(found), a, b, mean - bound))
+        if not found:
+            phase += 1
+            continue
+        mean, _, a, b, excess = min(found)
+        new = n + len(merges)
+        worst[new] = max(worst[a], worst[b], excess)
+        top[new] = max(top[a], top[b], mean)
+        merges.append((a, b, worst[new]))
+        pieces[new] = sorted(pieces.pop(a) + pieces.pop(b))
     return merges
 
 
@@ -90,14 +161,30 @@ def test_weights_scale_the_dimensions_of_each_neuron() -> None:
     assert np.abs(found.matrix(1) - (1 - scaled @ scaled.T)).max() < 1e-6
 
 
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.5])
 @pytest.mark.parametrize("neuron", range(len(SIZES)))
-def test_merges_are_those_of_average_linkage(grouped: Grouped, neuron: int) -> None:
-    expected = link_slowly(grouped.matrix(neuron))
+def test_merges_are_those_of_average_linkage_within_the_limits(vectors: np.ndarray, neuron: int, shift: float) -> None:
+    token = np.random.default_rng(4).integers(0, 9, len(vectors))
+    grouped = group(vectors, token=token, shift=shift)
+    z = (grouped.matrix(neuron) - CENTRE) / SPREAD
+    expected = link_slowly(z, grouped.own(neuron, token), 4, shift)
 
-    left, right, height = (grouped.own(neuron, c)[:-1] for c in (grouped.left, grouped.right, grouped.height))
+    left, right, excess = (grouped.own(neuron, c)[:-1] for c in (grouped.left, grouped.right, grouped.excess))
 
     assert [{a, b} for a, b in zip(left, right, strict=True)] == [{a, b} for a, b, _ in expected]
-    assert np.allclose(height, [h for _, _, h in expected], atol=1e-6)
+    assert np.allclose(excess, [e for _, _, e in expected], atol=1e-5)
+
+
+def test_with_every_merge_allowed_heights_are_distances(grouped: Grouped) -> None:
+    free = group(unit(np.random.default_rng(5).normal(size=(12, 6))), (12,), shift=FREE)
+    z = (free.matrix(0) - CENTRE) / SPREAD
+
+    pieces = {i: [i] for i in range(12)}
+    for step in range(11):
+        a, b = int(free.left[step]), int(free.right[step])
+        smallest = min(z[np.ix_(p, q)].mean() for p in pieces.values() for q in pieces.values() if p is not q)
+        assert z[np.ix_(pieces[a], pieces[b])].mean() == pytest.approx(smallest, abs=1e-5)
+        pieces[12 + step] = pieces.pop(a) + pieces.pop(b)
 
 
 def test_equal_distances_merge_the_first_pair() -> None:
@@ -106,32 +193,62 @@ def test_equal_distances_merge_the_first_pair() -> None:
     assert list(zip(found.left[:3], found.right[:3], strict=True)) == [(0, 1), (4, 2), (5, 3)]
 
 
-def test_large_groups_below_the_height_are_senses_by_mass() -> None:
-    angles = np.array([0.0, 0.1, 0.2, 1.5, 1.6, 1.7, 3.0])
-    found = group(unit(np.stack([np.cos(angles), np.sin(angles)], 1)), (7,))
-    mass, sense = np.array([1.0, 1, 1, 2, 2, 2, 9]), np.zeros(7, np.int32)
+def circle(*angles: float) -> np.ndarray:
+    return unit(np.stack([np.cos(angles), np.sin(angles)], 1))
 
-    limits, least = np.array([0.1], np.float32), np.array([3])
-    agglomeration.cut(found.offsets, found.left, found.right, found.height, limits, least, mass, sense)
+
+def test_large_groups_are_senses_by_mass() -> None:
+    found = group(circle(0.0, 0.1, 0.2, 1.5, 1.6, 1.7, 4.2), (7,), least=3)
+
+    sense = found.cut(np.array([1.0, 1, 1, 2, 2, 2, 9]))
 
     assert sense.tolist() == [1, 1, 1, 0, 0, 0, NONE]
 
 
-def senses_of(grouped: Grouped, limit: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+def test_a_leftover_goes_to_a_sense_that_is_near_but_not_near_enough_to_merge() -> None:
+    angle = float(np.arccos(1 - (CENTRE + (SMALL_AND_BIG + LEFTOVER) / 2 * SPREAD)))
+    found = group(circle(0.0, 0.0, 0.0, 0.0, angle), (5,))
+
+    assert found.cut(np.ones(5)).tolist() == [0, 0, 0, 0, 0]
+    assert found.cut(np.ones(5), shift=-0.5).tolist() == [0, 0, 0, 0, NONE]
+
+
+def test_groups_of_many_words_must_be_nearer_than_groups_of_one() -> None:
+    angle = float(np.arccos(1 - (CENTRE - 1.7 * SPREAD)))
+    vectors = circle(*[0.0] * 6, *[angle] * 6)
+
+    one_word = group(vectors, (12,), token=np.repeat([0, 1], 6))
+    many_words = group(vectors, (12,))
+
+    assert set(one_word.cut(np.ones(12))) == {0}
+    assert set(many_words.cut(np.ones(12))) == {0, 1}
+
+
+def test_one_word_with_two_clear_uses_is_two_senses() -> None:
+    rng = np.random.default_rng(6)
+    vectors, uses = unit(np.ones((20, 3))), rng.normal(size=(20, 8)).astype(np.float32) * 0.2
+    uses[::2, 0] += 5
+
+    same = group(vectors, (20,), token=np.zeros(20))
+
+    assert set(same.cut(np.ones(20))) == {0}
+    split = same.cut(np.ones(20), uses=uses)
+    assert len(set(split[::2])) == len(set(split[1::2])) == 1
+    assert split[0] != split[1]
+    assert set(group(vectors, (20,)).cut(np.ones(20), uses=uses)) == {0}  # twenty words are no homograph
+
+
+def test_one_word_with_one_use_stays_one_sense() -> None:
+    uses = np.random.default_rng(7).normal(size=(40, 16)).astype(np.float32)
+    same = group(unit(np.ones((40, 3))), (40,), token=np.zeros(40))
+
+    assert set(same.cut(np.ones(40), uses=uses)) == {0}
+
+
+def senses_of(grouped: Grouped, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Sense and mass of every context."""
     mass = np.random.default_rng(2).random(len(grouped.left)) + 0.1
-    sense, neurons = np.zeros(len(mass), np.int32), len(grouped.offsets) - 1
-    agglomeration.cut(
-        grouped.offsets,
-        grouped.left,
-        grouped.right,
-        grouped.height,
-        np.full(neurons, limit, np.float32),
-        np.full(neurons, 4),
-        mass,
-        sense,
-    )
-    return sense, mass
+    return grouped.cut(mass, shift), mass
 
 
 def test_senses_are_described_by_their_own_distances(grouped: Grouped) -> None:

@@ -7,8 +7,8 @@ from workers.analysis.background import (
     POWER,
     RANDOM_TOKENS,
     SHRINKAGE,
+    Axes,
     Scale,
-    Whitening,
     find_random_tokens,
     is_random_token,
     to_unit,
@@ -78,36 +78,33 @@ def test_a_distance_is_read_as_its_quantile_among_random_pairs() -> None:
         at = np.quantile(distances, quantile)
         assert scale.read(np.array([at]))[0] == pytest.approx(quantile, abs=0.01)
         assert scale.distance(quantile) == pytest.approx(at, abs=0.02)
+        assert scale.z(quantile) == pytest.approx((at - distances.mean()) / distances.std(), abs=0.05)
 
 
 def correlated(count: int, seed: int = 2) -> np.ndarray:
-    """Vectors of two parts of three dimensions that vary unequally, around another mean than 0."""
+    """Vectors of three dimensions that vary unequally, around another mean than 0."""
     rng = np.random.default_rng(seed)
-    mixing = rng.normal(size=(6, 6)) * [1, 5, 0.1, 2, 1, 3]
-    return (rng.normal(size=(count, 6)) @ mixing + 3).astype(np.float32)
+    return (rng.normal(size=(count, 3)) @ [[1, 2, 0.1], [0, 5, 1], [3, 0, 1]] + 3).astype(np.float32)
 
 
-def test_whitening_evens_out_the_directions_up_to_shrinkage() -> None:
+def test_axes_are_the_principal_ones_with_their_variance_evened_out() -> None:
     vectors = correlated(4000)
 
-    whitening = Whitening.of(vectors, parts=2)
+    projected = Axes.of(vectors, rank=2).project(vectors).astype(np.float64)
 
-    for k in range(2):
-        centred = vectors[:, 3 * k : 3 * k + 3].astype(np.float64) - vectors[:, 3 * k : 3 * k + 3].mean(0)
-        variance = np.linalg.eigvalsh(np.cov(centred.T, bias=True))
-        shrunk = (1 - SHRINKAGE) * variance + SHRINKAGE * variance.mean()
-        found = np.linalg.eigvalsh(np.cov((centred @ whitening.maps[k]).T, bias=True))
-        assert np.allclose(np.sort(found), np.sort(variance * shrunk ** (-2 * POWER)), rtol=1e-3)
+    variance = np.linalg.eigvalsh(np.cov(vectors.astype(np.float64).T, bias=True))[::-1]
+    shrunk = (1 - SHRINKAGE) * variance + SHRINKAGE * variance.mean()
+    assert projected.shape == (4000, 2)
+    assert np.allclose(projected.mean(0), 0, atol=1e-3)
+    assert np.allclose(np.cov(projected.T, bias=True), np.diag((variance * shrunk ** (-2 * POWER))[:2]), atol=1e-3)
 
 
-def test_parts_have_equal_say_and_vectors_unit_length() -> None:
-    found = Whitening.of(correlated(500), parts=2).apply(correlated(20, seed=5))
-
-    assert np.allclose((found[:, :3] ** 2).sum(1), 0.5, atol=1e-5)
-    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+@pytest.mark.parametrize(("tokens", "dimensions"), [(4000, 3), (3, 2), (2, 1)])
+def test_no_more_axes_are_kept_than_the_tokens_have(tokens: int, dimensions: int) -> None:
+    assert Axes.of(correlated(tokens), rank=160).axes.shape == (3, dimensions)
 
 
 def test_vectors_that_never_change_become_zero() -> None:
     vectors = np.full((10, 3), 7.0, np.float32)
 
-    assert np.array_equal(Whitening.of(vectors).apply(vectors), np.zeros((10, 3), np.float32))
+    assert np.array_equal(Axes.of(vectors, rank=3).project(vectors), np.zeros((10, 3), np.float32))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from workers.analysis.background import Scale, to_unit
+from workers.analysis.background import _LEVELS, Scale, to_unit
 from workers.analysis.live import Crossing, KnownSenses, Peak, find_crossings, find_peaks, place_peaks
 
-# A quantile is a quarter of the distance, so that it can be told by hand.
-SCALE = Scale(np.linspace(0, 4, 561) * 0 + np.concatenate([np.linspace(0, 0.8, 401), np.linspace(0.8, 4, 161)[1:]]))
+# A quantile is a quarter of the distance, so that it can be told by hand: alpha 0.05 is a distance of 0.2.
+SCALE = replace(Scale.of(np.eye(3, dtype=np.float32)), distances=4 * _LEVELS)
 
 
 def unit(*degrees: float) -> np.ndarray:
@@ -110,6 +112,7 @@ def test_two_senses_that_both_fire_cross_at_their_strongest_peaks() -> None:
 
     found = find_crossings(peaks, "positive", known)
 
-    separation = float(SCALE.read(np.array(1.0)))
-    assert found == [Crossing("positive", (0, 1), (5, 7), pytest.approx(separation, abs=1e-6))]
+    [crossing] = found
+    assert crossing == Crossing("positive", (0, 1), (5, 7), crossing.separation)
+    assert crossing.separation == pytest.approx(float(SCALE.read(np.array(1.0))), abs=1e-6)
     assert find_crossings(peaks, "negative", known) == []

@@ -1,0 +1,118 @@
+"""The contexts of a finished analysis and the tokens of a text, side by side in the analysis' space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contract.errors import AnalysisError
+from contract.request import Senses
+from contract.results import BACKGROUND
+from contract.store import Store
+from workers.analysis.background import NEAR
+from workers.analysis.contexts import ContextTable
+from workers.analysis.encoder import LazyEncoder
+from workers.analysis.grouping import Background, Peaks, Sources, layer_space
+from workers.analysis.result import read_vector_file
+from workers.analysis.spaces import Space
+from workers.analysis.text_run import Run, Target
+
+_LIVE = 1 << 30  # added to a window's number so that it is none of the corpus'
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where an analysis' result lies, and what else its vectors may need."""
+
+    store: Store
+    folder: str
+    vocabulary: Sequence[str]
+    encoder: LazyEncoder
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """A space that holds the vectors of all contexts and of all peaks."""
+
+    space: Space
+    contexts: Mapping[Target, np.ndarray]  # of each report's contexts, their rows in the space
+    peaks: Mapping[int, int]  # row in the space by token
+
+
+def place_all(
+    result: Result, options: Senses, run: Run, contexts: Mapping[Target, Sequence[Row]], tokens: np.ndarray
+) -> Places:
+    """contexts: of each target's report; tokens: of the text, ascending, each once. Not both may be empty."""
+    rows = [c for of_one in contexts.values() for c in of_one] + [_context_at(run, t) for t in tokens.tolist()]
+    table = make_table(rows)
+    unique = Peaks.of(table)
+    sources = Sources(
+        stream=lambda _: _vectors(result, run, unique),
+        energy=_no_energy,
+        vocabulary=lambda: result.vocabulary,
+        encoder=result.encoder.get,
+    )
+    background = Background.read(result.store, f"{result.folder}/{BACKGROUND}")
+    space = layer_space(options, background, table, unique, sources)
+    ends = np.cumsum([0, *map(len, contexts.values())])
+    return Places(
+        space=space,
+        contexts={t: unique.place[a:b] for t, a, b in zip(contexts, ends[:-1], ends[1:], strict=True)},
+        peaks=dict(zip(tokens.tolist(), unique.place[ends[-1] :].tolist(), strict=True)),
+    )
+
+
+def _no_energy() -> np.ndarray:
+    raise AnalysisError("`neuron` vectors are not stored")
+
+
+def _context_at(run: Run, token: int) -> dict[str, Any]:
+    """A token of the text as if it were the peak of a context, as far as spaces look at one."""
+    offsets = run.windows.offsets
+    window = int(np.searchsorted(offsets, token, "right")) - 1
+    first, end = max(token - NEAR, offsets[window]), min(token + NEAR + 1, offsets[window + 1])
+    return {
+        "window": _LIVE + window,
+        "position": token - offsets[window],
+        "display_start": first - offsets[window],
+        "tokens": run.windows.ids[first:end].tolist(),
+    }
+
+
+def make_table(rows: Sequence[Row]) -> ContextTable:
+    """Contexts by place and tokens alone; what is not known of some is zero."""
+    lengths = [len(row["tokens"]) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    column = {n: np.array([row[n] for row in rows], np.int64) for n in ("window", "position", "display_start")}
+    tokens = np.fromiter((t for row in rows for t in row["tokens"]), np.int32, offsets[-1])
+    unknown = np.zeros(len(rows), np.int64)
+    blank = dict.fromkeys(("neuron", "band", "document", "char_start", "char_end", "activation"), unknown)
+    return ContextTable(
+        **blank,
+        **column,
+        tail=np.full(len(rows), "positive"),
+        sample=np.full(len(rows), "top"),
+        peak_token=tokens[offsets[:-1] + column["position"] - column["display_start"]],
+        display_offsets=offsets,
+        tokens=tokens,
+        activations=np.zeros(len(tokens), np.float32),
+    )
+
+
+def _vectors(result: Result, run: Run, unique: Peaks) -> tuple[np.ndarray, np.ndarray]:
+    """The residual vectors at places of the corpus and of the text, (U, D) float16; the background has random ones."""
+    keys = unique.window << 32 | unique.position
+    vectors = np.zeros((len(keys), run.residual.shape[1]), np.float16)
+    live = unique.window >= _LIVE
+    vectors[live] = run.residual[run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]]
+    for window, position, stored in read_vector_file(result.store, result.folder):
+        own = window.astype(np.int64) << 32 | position
+        place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
+        wanted = keys[place] == own
+        vectors[place[wanted]] = stored[wanted]
+    return vectors, vectors[:0]
