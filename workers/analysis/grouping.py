@@ -40,8 +40,8 @@ class Background:
     fine_mean: np.ndarray  # of the last reference layer alone
     fine_axes: np.ndarray
     distances: np.ndarray  # see `background.Scale`
-    centre: np.ndarray  # ()
-    spread: np.ndarray  # ()
+    centre: np.ndarray  # one number
+    spread: np.ndarray  # one number
 
     @classmethod
     def fit(cls, residual: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
@@ -70,7 +70,7 @@ class Background:
 
     @property
     def scale(self) -> Scale:
-        return Scale(self.distances, float(self.centre), float(self.spread))
+        return Scale(self.distances, self.centre.item(), self.spread.item())
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Residual vectors, (U, K * D), to unit vectors in which senses are told apart."""

@@ -14,6 +14,8 @@ from benchmarks.senses.planted import (
     effective_number,
     rank_correlation,
     score_neuron,
+    stem,
+    stemmed_names,
 )
 
 
@@ -96,3 +98,11 @@ def test_every_layer_gets_as_many_neurons_with_each_number_of_families() -> None
         (layer, m): 5 for layer in (4, 12) for m in range(1, 6)
     }
     assert len({p.neuron for p in planted}) == 25
+
+
+def test_other_forms_of_a_planted_word_are_of_its_family() -> None:
+    names = stemmed_names({"doing": ("walked", "thinking"), "body": ("hands", "walk")})
+
+    assert [names[stem(form)] for form in ("walks", "thinks", "hand", "hand's")] == ["body", "doing", "body", "body"]
+    assert names["walked"] == "doing"
+    assert stem("is") not in names
