@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|api|gallery] [options]`: prints Markdown. Without a name, the first three."""
+"""`python -m benchmarks [speed|memory|api|gallery|senses] [options]`: prints Markdown. Without a name, the first three."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 
 from benchmarks import api, gallery, memory, speed
 from benchmarks.machine import describe_machine
+from benchmarks.senses import benchmark as senses
 
-_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "gallery": gallery}
+_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "gallery": gallery, "senses": senses}
 _ALWAYS = ("speed", "memory", "api")
 
 

@@ -52,7 +52,7 @@ class Tokens:
 @dataclass(frozen=True)
 class Senses:
     enabled: bool = True
-    alpha: float = 0.05  # two groups are one sense while closer than all but this share of random pairs
+    alpha: float = 0.05  # how near two groups must be to be one sense, as a quantile of random pairs
     min_contexts: int = 4  # of a sense, and no less than a twentieth of the neuron's contexts
     vectors: Vectors = "residual"  # what is grouped: see docs/measures.md
 

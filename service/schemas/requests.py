@@ -114,7 +114,7 @@ class TokensSchema(StrictSchema):
 
 
 _ALPHA = _default(_SENSES.alpha) | {
-    "description": "Groups of contexts are one sense while closer than all but this share of random pairs of tokens."
+    "description": "How near two groups of contexts must be to be one sense; larger is more lenient."
 }
 _MIN_CONTEXTS = _default(_SENSES.min_contexts) | {"description": "Of a sense; no less than a twentieth of all."}
 
