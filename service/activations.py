@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import redis
-from kombu.exceptions import OperationalError
-
 from contract.errors import Conflict, Detail, Gone, InvalidRequest, NotFound, TooManyJobs
-from contract.queue import send_unit
 from contract.records import ACTIVATIONS, ActivationsRequest, Job
 from contract.store import Layout
 from service.answers import timestamp
 from service.context import Services
-from service.jobs import find_result
+from service.jobs import find_result, send_first
 from service.schemas.activations import DEFAULT_TOP
-
-_log = logging.getLogger("polyseme.service")
 
 Target = tuple[int, int]  # layer, neuron
 
-_UNIT = "activate"
 _NOTHING_YET = {"tokens": None, "neurons": None, "note": None}
 
 
@@ -52,18 +44,8 @@ def _open(services: Services, request: ActivationsRequest) -> Job:
     opened = services.board.open_job(request.to_dict(), kind="activations", max_active=most)
     if opened.verdict == "full":
         raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
-    _send(services, opened.job)
+    send_first(services, opened.job, "activate", "high")
     return find_check(services, opened.job)
-
-
-def _send(services: Services, check: str) -> None:
-    """A check without a ticket is found by the workers' reconciler, so it is accepted all the same."""
-    try:
-        patience = services.settings.queue_patience_s
-        for unit in services.board.claim_units(check, [_UNIT], room=1, patience_s=patience):
-            send_unit(services.queue, check, unit, "high")
-    except (OperationalError, redis.RedisError, OSError) as e:
-        _log.warning("check %s: its ticket could not be sent, the reconciler will: %s", check, e)
 
 
 def find_check(services: Services, check: str) -> Job:

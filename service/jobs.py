@@ -207,7 +207,7 @@ def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[st
     if opened.verdict == "mismatch":
         raise _reused()
     if opened.verdict == "opened":
-        _send_plan(services, opened.job, request.priority)
+        send_first(services, opened.job, "plan", request.priority)
     return _find_replayed(services, opened.job), opened.verdict == "replayed"
 
 
@@ -236,11 +236,11 @@ def digest_of(body: Body) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _send_plan(services: Services, job: str, priority: str) -> None:
+def send_first(services: Services, job: str, first: str, priority: str) -> None:
     """A job without a ticket is found by the workers' reconciler, so it is accepted all the same."""
     try:
         patience = services.settings.queue_patience_s
-        for unit in services.board.claim_units(job, ["plan"], room=1, patience_s=patience):
+        for unit in services.board.claim_units(job, [first], room=1, patience_s=patience):
             send_unit(services.queue, job, unit, priority)
     except (OperationalError, redis.RedisError, OSError) as e:
         _log.warning("job %s: its first ticket could not be sent, the reconciler will: %s", job, e)

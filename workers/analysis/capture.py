@@ -40,6 +40,12 @@ def reference_layers(layers: int) -> tuple[int, ...]:
     return tuple(sorted({round(layers / 5), round(layers / 3)}))
 
 
+def level(hidden: Tensor) -> Tensor:
+    """Vectors at root mean square 1, float32: what the next norm makes of them, and far from float16's end. (T, D)."""
+    wide = hidden.float()
+    return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-12)
+
+
 def run_block(
     model: LoadedModel,
     input_ids: Tensor,

@@ -21,7 +21,7 @@ from contract.selection import resolve_layers, resolve_neurons
 from contract.store import Store
 from workers.analysis.background import is_random_token
 from workers.analysis.bands import inner_edges
-from workers.analysis.capture import Taps, reference_layers, run_block
+from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import Framing, frame, tokenize
@@ -262,9 +262,7 @@ def _taps(analysis: Analysis, block: Block, vectors: VectorWriter) -> Taps:
     last = reference_layers(analysis.card.layers)[-1]
 
     def keep_residual(layer: int, hidden: Tensor) -> None:
-        # At root mean square 1: what the next block's norm makes of it, and safe from float16's end.
-        wide = hidden[block.inside].float()
-        held.append((wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-12)).cpu().numpy())
+        held.append(level(hidden[block.inside]).cpu().numpy())
         if layer == last:
             vectors.add(RESIDUAL, np.concatenate(held, axis=1))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from contract.errors import AnalysisError, Cancelled, NonFiniteActivation
 from contract.records import ActivationsRequest
 from contract.request import AnalysisRequest
-from workers.analysis.capture import Taps, reference_layers, run_block
+from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.framing import Framing, frame, tokenize
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import cut_windows, group_blocks
@@ -96,8 +96,3 @@ def _run_block(
     mask = block.inside.to(torch.int64) if model.card.kind == "encoder" else None
     run_block(model, block.ids, mask, list(wanted), receive, Taps(residual=keep))
 
-
-def level(hidden: Tensor) -> Tensor:
-    """Vectors at root mean square 1, float32, as a scan stores them. hidden: (T, D)."""
-    wide = hidden.float()
-    return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-12)
