@@ -30,6 +30,8 @@ EVIDENCE_CONTEXTS: Final = 20  # distinct contexts below which nothing is said a
 
 COHERENT_COVERAGE: Final = 0.6  # coverage below which a neuron has no recognisable meaning
 
+SMALLEST_SENSE: Final = 0.05  # share of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says
+
 STATUSES: Final = ("monosemantic", "polysemantic", "incoherent", "insufficient_evidence", "not_scored")
 
 QUANTILES: Final = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)

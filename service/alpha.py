@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS
+from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS, SMALLEST_SENSE
 
 Row = Mapping[str, Any]
 
 ALPHAS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-SMALLEST_SHARE = 0.05  # of the contexts: the smallest sense, as in the analysis
 
 
 def cut_tree(merges: Sequence[Row], contexts: int, alpha: float) -> list[list[int]]:
@@ -27,7 +26,7 @@ def cut_tree(merges: Sequence[Row], contexts: int, alpha: float) -> list[list[in
 def score_at(merges: Sequence[Row], mass: Sequence[float], alpha: float, min_contexts: int) -> dict[str, Any]:
     """mass: the size of the activation of each context of the tree. The score is None unless the neuron is coherent."""
     groups = cut_tree(merges, len(mass), alpha)
-    least = max(min_contexts, math.ceil(SMALLEST_SHARE * len(mass)))
+    least = max(min_contexts, math.ceil(SMALLEST_SENSE * len(mass)))
     masses = sorted((sum(mass[i] for i in g) for g in groups if len(g) >= least), reverse=True)
     covered, total = sum(masses), sum(mass)
     coverage = covered / total if total else 0.0

@@ -15,6 +15,7 @@ from workers.analysis.windows import Windows
 RANDOM_TOKENS = 2_300  # expected; 2,000 are wanted, and the number drawn varies by about 48
 NEAR = 16  # tokens kept on each side of a random one, to tell which word it belongs to
 _PAIRS = 250_000
+_PIECE = 8192  # pairs whose vectors are in memory at once
 # Fine where a threshold may lie, coarse above.
 _LEVELS = np.unique(np.concatenate([np.linspace(0, 0.2, 401), np.linspace(0.2, 1, 161)]))
 
@@ -66,9 +67,10 @@ class Scale:
     def of(cls, vectors: np.ndarray) -> Scale:
         """vectors: (R, P) unit length. Over at most _PAIRS pairs, always the same ones."""
         a, b = _pairs(len(vectors))
+        pieces = -(-len(a) // _PIECE)
         parts = [
             1.0 - np.einsum("ud,ud->u", vectors[x], vectors[y], dtype=np.float64)
-            for x, y in zip(np.array_split(a, 64), np.array_split(b, 64), strict=True)
+            for x, y in zip(np.array_split(a, pieces), np.array_split(b, pieces), strict=True)
         ]
         found = np.concatenate(parts)
         return cls(np.quantile(found, _LEVELS), float(found.mean()), max(float(found.std()), 1e-9))

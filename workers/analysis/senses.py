@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.request import Senses
-from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS
+from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS, SMALLEST_SENSE
 from workers.analysis import agglomeration
 from workers.analysis.agglomeration import NONE
 from workers.analysis.sense_tokens import SenseTokens
 from workers.analysis.spaces import Space
 
 DEFAULT_ALPHA = Senses().alpha  # for which the limits of `agglomeration` hold; another alpha moves them all
-SMALLEST_SHARE = 0.05  # of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says
 DRAWS = 200  # resamples of the bootstrap
 FEWEST_FIRINGS = 5  # random tokens a neuron must fire on before a prediction of it means anything
 
@@ -139,7 +138,7 @@ def _group(
     distances = np.empty(spots[-1], np.float32)
     tree, mass = slots.tree, evidence.mass
     weights = space.weights[part] if len(space.weights) else space.weights
-    least = np.maximum(options.min_contexts, np.ceil(SMALLEST_SHARE * sizes)).astype(np.int64)
+    least = np.maximum(options.min_contexts, np.ceil(SMALLEST_SENSE * sizes)).astype(np.int64)
     centre, spread = (space.of_neurons(value, part) for value in (lambda s: s.centre, lambda s: s.spread))
     shift = space.of_neurons(lambda s: s.z(options.alpha) - s.z(DEFAULT_ALPHA), part)
     agglomeration.agglomerate(

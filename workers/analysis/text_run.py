@@ -95,4 +95,3 @@ def _run_block(
 
     mask = block.inside.to(torch.int64) if model.card.kind == "encoder" else None
     run_block(model, block.ids, mask, list(wanted), receive, Taps(residual=keep))
-
