@@ -13,7 +13,7 @@ NONE = -1  # in place of a sense: the context is in none
 
 # The greatest z at which two groups are one, at the default alpha. z: distance less the mean distance of random tokens,
 # over its deviation. A group is big when it has enough contexts to be a sense.
-SMALL_PAIR, SMALL_AND_BIG, BIG_PAIR, LEFTOVER = -1.5, -1.0, -1.2, -0.5
+SMALL_PAIR, OTHER_PAIR = -1.5, -1.2
 BASE, LOOSENESS, VARIETY = 0.65, 0.45, 5.1  # of two big groups: BASE + LOOSENESS * top - VARIETY * variety
 
 ONE_WORD = 0.9  # share of a sense's contexts with one peak token, from which it is looked into for two uses of it
@@ -87,28 +87,25 @@ def _kinds(token):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always", **_options)
-def _limit(size_a, size_b, kinds_a, kinds_b, top_a, top_b, least, leftovers):  # type: ignore[no-untyped-def]
-    """The greatest z at which two groups are one; infinitely small where they are not to be compared.
+def _limit(size_a, size_b, kinds_a, kinds_b, top_a, top_b, least):  # type: ignore[no-untyped-def]
+    """The greatest z at which two groups are one.
 
     Groups of many words must be nearer to each other than groups of one word, whose distance has more of the words in
-    it, and groups that are loose themselves may be further apart. leftovers: small groups are offered to big ones only.
+    it, and groups that are loose themselves may be further apart.
     """
-    if leftovers:
-        return LEFTOVER if (size_a < least) != (size_b < least) else -np.inf
     if size_a < least and size_b < least:
         return SMALL_PAIR
     if size_a < least or size_b < least:
-        return SMALL_AND_BIG
+        return OTHER_PAIR
     variety = (1 - 1 / np.sqrt(kinds_a)) * (1 - 1 / np.sqrt(kinds_b))
-    return min(BASE + LOOSENESS * max(top_a, top_b) - VARIETY * variety, BIG_PAIR)
+    return min(BASE + LOOSENESS * max(top_a, top_b) - VARIETY * variety, OTHER_PAIR)
 
 
 @numba.njit(**_options)
 def _link(z, kind, least, shift, left, right, excess):  # type: ignore[no-untyped-def]
     """Average linkage (UPGMA), each time the two nearest groups that may be merged; of equal ones the first pair.
 
-    When no limit allows a merge, small groups go to big ones by the limit for leftovers, and then the rest merges by
-    distance alone, so that the tree is whole. Spoils `z`.
+    When no limit allows a merge, the rest merges by distance alone, so that the tree is whole. Spoils `z`.
     Source: Sokal and Michener 1958, in the update of Lance and Williams 1967; the limits are ours.
     """
     n = len(z)
@@ -118,23 +115,21 @@ def _link(z, kind, least, shift, left, right, excess):  # type: ignore[no-untype
     for i in range(n):
         holds[i, kind[i]] = True
     nearest = np.empty(n, np.int64)  # among the later ones, of those that may be merged
-    phase, step = 0, 0
-    stale = True
+    free, stale, step = False, True, 0
     while step < n - 1:
         if stale:
             for i in range(n):
-                nearest[i] = _nearest_after(z, size, count, top, least, shift, phase, i)
+                nearest[i] = _nearest_after(z, size, count, top, least, shift, free, i)
             stale = False
         a = -1
         for i in range(n):
             if size[i] and nearest[i] >= 0 and (a < 0 or z[i, nearest[i]] < z[a, nearest[a]]):
                 a = i
         if a < 0:
-            phase += 1
-            stale = True
+            free = stale = True
             continue
         b = nearest[a]
-        bound = _limit(size[a], size[b], count[a], count[b], top[a], top[b], least, phase == 1)
+        bound = _limit(size[a], size[b], count[a], count[b], top[a], top[b], least)
         worst[a] = max(worst[a], worst[b], z[a, b] - bound)
         left[step], right[step], excess[step] = piece[a], piece[b], worst[a]
         _join(z, size, count, top, holds, a, b)
@@ -144,31 +139,28 @@ def _link(z, kind, least, shift, left, right, excess):  # type: ignore[no-untype
             if not size[i]:
                 continue
             if i == a or nearest[i] == a or nearest[i] == b:
-                nearest[i] = _nearest_after(z, size, count, top, least, shift, phase, i)
+                nearest[i] = _nearest_after(z, size, count, top, least, shift, free, i)
             elif (
                 i < a
-                and _may(z, size, count, top, least, shift, phase, i, a)
+                and _may(z, size, count, top, least, shift, free, i, a)
                 and (nearest[i] < 0 or z[i, a] < z[i, nearest[i]])
             ):
                 nearest[i] = a
 
 
 @numba.njit(inline="always", **_options)
-def _may(z, size, count, top, least, shift, phase, i, k):  # type: ignore[no-untyped-def]
-    if phase == 2:
-        return True
-    bound = _limit(size[i], size[k], count[i], count[k], top[i], top[k], least, phase == 1)
-    return z[i, k] <= bound + shift
+def _may(z, size, count, top, least, shift, free, i, k):  # type: ignore[no-untyped-def]
+    return free or z[i, k] <= _limit(size[i], size[k], count[i], count[k], top[i], top[k], least) + shift
 
 
 @numba.njit(**_options)
-def _nearest_after(z, size, count, top, least, shift, phase, i):  # type: ignore[no-untyped-def]
+def _nearest_after(z, size, count, top, least, shift, free, i):  # type: ignore[no-untyped-def]
     found = -1
     if not size[i]:
         return found
     for k in range(i + 1, len(z)):
         nearer = size[k] > 0 and (found < 0 or z[i, k] < z[i, found])
-        if nearer and _may(z, size, count, top, least, shift, phase, i, k):
+        if nearer and _may(z, size, count, top, least, shift, free, i, k):
             found = k
     return found
 

@@ -10,11 +10,9 @@ import pytest
 from workers.analysis import agglomeration
 from workers.analysis.agglomeration import (
     BASE,
-    BIG_PAIR,
-    LEFTOVER,
     LOOSENESS,
     NONE,
-    SMALL_AND_BIG,
+    OTHER_PAIR,
     SMALL_PAIR,
     VARIETY,
 )
@@ -97,9 +95,9 @@ def limit(a: list[int], b: list[int], token: np.ndarray, top: tuple[float, float
     """The greatest z at which two groups are one."""
     big = (len(a) >= least) + (len(b) >= least)
     if big < 2:
-        return SMALL_PAIR if big == 0 else SMALL_AND_BIG
+        return SMALL_PAIR if big == 0 else OTHER_PAIR
     variety = np.prod([1 - 1 / np.sqrt(len(set(token[g].tolist()))) for g in (a, b)])
-    return min(BASE + LOOSENESS * max(top) - VARIETY * variety, BIG_PAIR)
+    return min(BASE + LOOSENESS * max(top) - VARIETY * variety, OTHER_PAIR)
 
 
 def link_slowly(z: np.ndarray, token: np.ndarray, least: int, shift: float) -> list[tuple[int, int, float]]:
@@ -108,7 +106,7 @@ def link_slowly(z: np.ndarray, token: np.ndarray, least: int, shift: float) -> l
     pieces = {i: [i] for i in range(n)}
     top, worst = dict.fromkeys(range(n), -np.inf), dict.fromkeys(range(n), -np.inf)
     merges: list[tuple[int, int, float]] = []
-    phase = 0
+    free = False
     while len(pieces) > 1:
         found = []
         ordered = sorted(pieces, key=lambda p: pieces[p][0])
@@ -116,13 +114,10 @@ def link_slowly(z: np.ndarray, token: np.ndarray, least: int, shift: float) -> l
             for b in ordered[i + 1 :]:
                 mean = z[np.ix_(pieces[a], pieces[b])].mean()
                 bound = limit(pieces[a], pieces[b], token, (top[a], top[b]), least)
-                if phase == 1:
-                    one_big = (len(pieces[a]) >= least) != (len(pieces[b]) >= least)
-                    bound = LEFTOVER if one_big else -np.inf
-                if phase == 2 or mean <= bound + shift:
+                if free or mean <= bound + shift:
                     found.append((mean, len(found), a, b, mean - bound))
         if not found:
-            phase += 1
+            free = True
             continue
         mean, _, a, b, excess = min(found)
         new = n + len(merges)
@@ -205,12 +200,13 @@ def test_large_groups_are_senses_by_mass() -> None:
     assert sense.tolist() == [1, 1, 1, 0, 0, 0, NONE]
 
 
-def test_a_leftover_goes_to_a_sense_that_is_near_but_not_near_enough_to_merge() -> None:
-    angle = float(np.arccos(1 - (CENTRE + (SMALL_AND_BIG + LEFTOVER) / 2 * SPREAD)))
+def test_a_context_joins_a_sense_more_easily_than_another_context() -> None:
+    angle = float(np.arccos(1 - (CENTRE + (SMALL_PAIR + OTHER_PAIR) / 2 * SPREAD)))
     found = group(circle(0.0, 0.0, 0.0, 0.0, angle), (5,))
 
     assert found.cut(np.ones(5)).tolist() == [0, 0, 0, 0, 0]
     assert found.cut(np.ones(5), shift=-0.5).tolist() == [0, 0, 0, 0, NONE]
+    assert group(circle(0.0, angle), (2,), least=2).cut(np.ones(2)).tolist() == [NONE, NONE]
 
 
 def test_groups_of_many_words_must_be_nearer_than_groups_of_one() -> None:
