@@ -70,10 +70,7 @@ def _name(sense: Row, contexts: Sequence[Row]) -> str:
         return _quote_one(first)
     if all(w.isdigit() for w in words):
         return "numbers"
-    shown = [_quote(w) for w, _ in words.most_common(_NAMED)]
-    near = [t["token"].strip() for t in sense["tokens"] if t["at"] == "near" and t["token"].strip().isalpha()][:2]
-    beside = f", near {_join([_quote(w) for w in near])}" if near else ""
-    return f"words such as {_join(shown)}{beside}"
+    return f"words such as {_join([_quote(w) for w, _ in words.most_common(_NAMED)])}"
 
 
 def _word(token: str) -> str:

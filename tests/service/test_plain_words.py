@@ -16,7 +16,7 @@ def make_report(status: str, words: dict[str, int], coverage: float = 1.0, **cha
         contexts += [
             {"tail": "positive", "sense": number, "activation": 1.0, "peak": 0, "tokens": [peak]} for peak in peaks
         ]
-        senses.append({"tail": "positive", "sense": number, "share": len(peaks) / total, "tokens": []})
+        senses.append({"tail": "positive", "sense": number, "share": len(peaks) / total})
     scores = {"coverage": coverage}
     return {"status": status, "contexts": contexts, "senses": senses, "polysemanticity": scores} | changes
 
@@ -68,13 +68,6 @@ def test_an_incoherent_neuron_has_no_clear_meaning() -> None:
 )
 def test_tokens_that_are_no_words_are_called_what_they_are(words: dict[str, int], named: str) -> None:
     assert describe("monosemantic", words) == f"Fires for one thing: {named}."
-
-
-def test_words_near_the_peaks_help_when_the_peaks_differ() -> None:
-    report = make_report("monosemantic", {" a| b| c| d": 2})
-    report["senses"][0]["tokens"] = [{"token": " court", "at": "near"}, {"token": ",", "at": "near"}]
-
-    assert describe_tail(report, "positive").endswith("words such as “a”, “b” and “c”, near “court”.")
 
 
 def test_thin_evidence_is_said() -> None:

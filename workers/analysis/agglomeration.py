@@ -13,8 +13,8 @@ NONE = -1  # in place of a sense: the context is in none
 
 # The greatest z at which two groups are one, at the default alpha. z: distance less the mean distance of random tokens,
 # over its deviation. A group is big when it has enough contexts to be a sense.
-SMALL_PAIR, OTHER_PAIR = -1.5, -1.2
-BASE, LOOSENESS, VARIETY = 0.65, 0.45, 5.1  # of two big groups: BASE + LOOSENESS * top - VARIETY * variety
+SMALL_PAIR, OTHER_PAIR = -1.7, -1.4
+BASE, LOOSENESS, VARIETY = 0.45, 0.45, 5.1  # of two big groups: BASE + LOOSENESS * top - VARIETY * variety
 
 ONE_WORD = 0.9  # share of a sense's contexts with one peak token, from which it is looked into for two uses of it
 SPLIT = 0.36  # share of the variance between two uses of one word, from which they are two senses

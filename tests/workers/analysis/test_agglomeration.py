@@ -210,7 +210,7 @@ def test_a_context_joins_a_sense_more_easily_than_another_context() -> None:
 
 
 def test_groups_of_many_words_must_be_nearer_than_groups_of_one() -> None:
-    angle = float(np.arccos(1 - (CENTRE - 1.7 * SPREAD)))
+    angle = float(np.arccos(1 - (CENTRE - 1.9 * SPREAD)))
     vectors = circle(*[0.0] * 6, *[angle] * 6)
 
     one_word = group(vectors, (12,), token=np.repeat([0, 1], 6))
