@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|api|gallery|senses] [options]`: prints Markdown. Without a name, the first three."""
+"""`python -m benchmarks [speed|memory|api|gallery|senses] [options]`: prints Markdown. No name: the first three."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     named = parser.add_subparsers(dest="benchmark", metavar="|".join(_BENCHMARKS))
     for name, module in _BENCHMARKS.items():
-        module.add_options(named.add_parser(name, description=module.__doc__, help=module.__doc__.splitlines()[0]))
+        text = module.__doc__ or ""
+        module.add_options(named.add_parser(name, description=text, help=text.partition("\n")[0]))
     return parser
 
 

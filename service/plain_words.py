@@ -11,6 +11,8 @@ from contract.results import EVIDENCE_CONTEXTS
 Row = Mapping[str, Any]
 
 _ONE_WORD = 0.7  # share of a sense's peaks above which one word stands for it
+_AT_START = 0.8  # share of its peaks at the very start, above which that is what a sense is about
+_TELLING = 3  # letters of a word beside the peaks, below which it tells little
 _NAMED = 3  # words named of a sense, and senses named of a neuron
 _NUMBERS = ("no", "one thing", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -43,18 +45,28 @@ def _thin(contexts: Sequence[Row]) -> str:
 
 def _unclear(scores: Row, senses: Sequence[Row], contexts: Sequence[Row]) -> str:
     left = f"No clear meaning: {_percent(1 - scores['polysemanticity']['coverage'])} of its firing fits no group"
-    if not senses:
-        return f"{left}."
-    named = _join([_name(s, contexts) for s in senses[:_NAMED]])
-    return f"{left}. What there is: {named}."
+    return f"{left}. What there is: {_join(_names(senses[:_NAMED], contexts))}." if senses else f"{left}."
 
 
 def _list_senses(senses: Sequence[Row], contexts: Sequence[Row]) -> str:
-    named = [f"{_name(s, contexts)} ({_percent(s['share'])})" for s in senses[:_NAMED]]
+    names = _names(senses[:_NAMED], contexts)
+    named = [f"{name} ({_percent(s['share'])})" for name, s in zip(names, senses, strict=False)]
     if more := len(senses) - len(named):
         named.append(f"{more} more")
     count = _NUMBERS[len(senses)] if len(senses) < len(_NUMBERS) else str(len(senses))
     return f"{count} unrelated things: {_join(named)}"
+
+
+def _names(senses: Sequence[Row], contexts: Sequence[Row]) -> list[str]:
+    """A name for each; senses that would have the same one also say what stands beside them."""
+    plain = [_name(s, contexts) for s in senses]
+    return [n if plain.count(n) == 1 else n + _beside(s) for n, s in zip(plain, senses, strict=True)]
+
+
+def _beside(sense: Row) -> str:
+    near = [t["token"].strip() for t in sense["tokens"] if t["at"] == "near"]
+    telling = [w for w in near if w.isalpha() and len(w) >= _TELLING]
+    return f" near {_quote(telling[0])}" if telling else ""
 
 
 def _rest(scores: Row) -> str:
@@ -64,7 +76,10 @@ def _rest(scores: Row) -> str:
 
 def _name(sense: Row, contexts: Sequence[Row]) -> str:
     """What stands at the peaks of a sense: one word, or some of several."""
-    words = Counter(_word(c["tokens"][c["peak"]]) for c in contexts if c["sense"] == sense["sense"])
+    held = [c for c in contexts if c["sense"] == sense["sense"]]
+    if sum(c["position"] == 0 for c in held) >= _AT_START * len(held):
+        return "the first token of a text"
+    words = Counter(_word(c["tokens"][c["peak"]]) for c in held)
     (first, count), total = words.most_common(1)[0], words.total()
     if count >= _ONE_WORD * total:
         return _quote_one(first)

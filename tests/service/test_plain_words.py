@@ -14,9 +14,10 @@ def make_report(status: str, words: dict[str, int], coverage: float = 1.0, **cha
     for number, (key, count) in enumerate(words.items()):
         peaks = key.split("|") * count
         contexts += [
-            {"tail": "positive", "sense": number, "activation": 1.0, "peak": 0, "tokens": [peak]} for peak in peaks
+            {"tail": "positive", "sense": number, "activation": 1.0, "peak": 0, "position": 7, "tokens": [peak]}
+            for peak in peaks
         ]
-        senses.append({"tail": "positive", "sense": number, "share": len(peaks) / total})
+        senses.append({"tail": "positive", "sense": number, "share": len(peaks) / total, "tokens": []})
     scores = {"coverage": coverage}
     return {"status": status, "contexts": contexts, "senses": senses, "polysemanticity": scores} | changes
 
@@ -68,6 +69,24 @@ def test_an_incoherent_neuron_has_no_clear_meaning() -> None:
 )
 def test_tokens_that_are_no_words_are_called_what_they_are(words: dict[str, int], named: str) -> None:
     assert describe("monosemantic", words) == f"Fires for one thing: {named}."
+
+
+def test_senses_with_the_same_word_say_what_stands_beside_it() -> None:
+    report = make_report("polysemantic", {" bank": 5, "bank": 5})
+    report["senses"][0]["tokens"] = [{"token": " of", "at": "near"}, {"token": " money", "at": "near"}]
+    report["senses"][1]["tokens"] = [{"token": " river", "at": "near"}]
+
+    assert describe_tail(report, "positive") == (
+        "Fires for two unrelated things: the word “bank” near “money” (50 %) and the word “bank” near “river” (50 %)."
+    )
+
+
+def test_peaks_at_the_start_are_about_the_start() -> None:
+    report = make_report("monosemantic", {" a| b| c| d| e": 1})
+    for context in report["contexts"]:
+        context["position"] = 0
+
+    assert describe_tail(report, "positive") == "Fires for one thing: the first token of a text."
 
 
 def test_thin_evidence_is_said() -> None:
