@@ -75,6 +75,6 @@ def test_sizes_sum_up_and_none_is_tiny(concepts):
         assert sizes.min() >= 5
 
 
-def test_no_word_is_in_families_of_both_splits():
+def test_the_splits_share_no_word_but_one():
     development, test = ({w for words in list_families(s).values() for w in words} for s in SPLITS)
-    assert not development & test
+    assert development & test == {"knife"}  # kitchenware and weapons; benchmarks/senses/RESULTS.md says so
