@@ -1,0 +1,56 @@
+"""Units through the library as the neurons of one layer, and what it says of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.senses.units import Unit
+from contract.request import Senses
+from workers.analysis.senses import Evidence, find_senses
+from workers.analysis.spaces import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a method says of one unit."""
+
+    unit: Unit
+    sense: np.ndarray  # (n,) from 0, negative for none
+    scores: Mapping[str, float]  # by the names of `contract.results.SCORES`; empty for a method without any
+
+    @property
+    def count(self) -> int:
+        return int(self.sense.max(initial=-1)) + 1
+
+    @property
+    def covered(self) -> float:
+        """Share of the activation that is in senses."""
+        return float(self.unit.mass[self.sense >= 0].sum() / self.unit.mass.sum())
+
+    @property
+    def polysemanticity(self) -> float:
+        """1 less the sum of squared shares; 0 without senses."""
+        if not self.count:
+            return 0.0
+        inside = self.sense >= 0
+        held = np.bincount(self.sense[inside], self.unit.mass[inside])
+        return 1.0 - float(((held / held.sum()) ** 2).sum())
+
+
+def judge(units: Sequence[Unit], space: Space, tokens: np.ndarray, options: Senses | None = None) -> list[Verdict]:
+    """space: of the units' contexts in their order, a vector each; tokens: (C,) at their peaks."""
+    sizes = np.array([len(u.places) for u in units])
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    contexts = np.arange(offsets[-1])
+    mass = np.concatenate([u.mass for u in units])
+    evidence = Evidence(offsets, contexts, contexts, mass, tokens.astype(np.int32))
+    seeds = np.array([zlib.crc32(f"{u.tier} {u.kind} {u.seed} {u.name}".encode()) for u in units], np.uint64)
+    made = find_senses(evidence, space, None, options or Senses(), seeds)
+    return [
+        Verdict(unit, made.sense[first:end], {name: column[i] for name, column in made.scores.items()})
+        for i, (unit, first, end) in enumerate(zip(units, offsets[:-1], offsets[1:], strict=True))
+    ]
