@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from workers.analysis.firing import FIRES, FiringSample, firing_threshold, join_firings
+
+
+def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
+    peaks = np.array([[1.0, -1.0, 0.0], [10.0, -2.0, 0.0]], np.float32)
+
+    assert firing_threshold(peaks).tolist() == [np.float32(FIRES * 10), np.inf, np.inf]
+
+
+def test_firings_of_both_tails_are_collected_over_blocks_and_shards() -> None:
+    rng = np.random.default_rng(0)
+    blocks = [torch.from_numpy(rng.normal(size=(2, 6, 11)).astype(np.float32)) for _ in range(3)]
+    index = [torch.tensor([0, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([11])]
+    thresholds = {tail: rng.random(11).astype(np.float32) for tail in ("positive", "negative")}
+
+    parts = []
+    for shard in (slice(0, 2), slice(2, 3)):
+        sample = FiringSample(thresholds, "cpu")
+        for i, block in zip(index[shard], blocks[shard], strict=True):
+            sample.update(i, block)
+        parts.append(sample.arrays())
+
+    chosen = np.concatenate([b.flatten(0, 1)[i].numpy() for i, b in zip(index, blocks, strict=True)])
+    for tail, sign in (("positive", 1), ("negative", -1)):
+        found = join_firings([part[f"fires/{tail}"] for part in parts], 11)
+        assert np.array_equal(found, sign * chosen > thresholds[tail])

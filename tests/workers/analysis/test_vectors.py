@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import DamagedFile
+from contract.store import Store
+from workers.analysis.plan import Plan, Shard
+from workers.analysis.vectors import read_vectors, vectors_file, writing_vectors
+
+LENGTHS = (np.array([5, 4, 4]), np.array([3, 2]))  # of the windows of two shards
+PLAN = Plan(1, 5, 18, 18, 0, (Shard(0, 3, 13), Shard(3, 2, 5)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A vector for each token that says which one it is, in blocks of one or two windows."""
+    store, token = Store(str(tmp_path)), 0
+    for shard, lengths in enumerate(LENGTHS):
+        with writing_vectors(store, vectors_file("work", shard)) as writer:
+            for block in (lengths[:2], lengths[2:]):
+                size = int(block.sum())
+                writer.add("residual", np.arange(token, token + size, dtype=np.float32)[:, None] * [1, 2])
+                token += size
+            writer.end(lengths)
+    return store
+
+
+def test_vectors_are_found_by_row_and_position(store: Store) -> None:
+    rows, positions = np.array([0, 1, 2, 2, 3, 4]), np.array([4, 0, 1, 3, 0, 1])
+
+    found = np.concatenate(list(read_vectors(store, "work", PLAN, "residual", rows, positions)))
+
+    first = np.array([0, 5, 9, 13, 16])  # token of each row
+    assert found.dtype == np.float16
+    assert np.array_equal(found[:, 0], (first[rows] + positions).astype(np.float16))
+    assert np.array_equal(found[:, 1], 2 * found[:, 0])
+
+
+def test_only_the_blocks_that_are_needed_are_given(store: Store) -> None:
+    pieces = list(read_vectors(store, "work", PLAN, "residual", np.array([2]), np.array([0])))
+
+    assert [p.tolist() for p in pieces] == [[[9.0, 18.0]]]
+
+
+def test_what_float16_cannot_hold_is_kept_at_its_end(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with writing_vectors(store, vectors_file("work", 0)) as writer:
+        writer.add("residual", np.array([[1e6, -1e6]], np.float32))
+        writer.end(np.array([1]))
+
+    plan = Plan(1, 1, 1, 1, 0, (Shard(0, 1, 1),))
+    [found] = read_vectors(store, "work", plan, "residual", np.array([0]), np.array([0]))
+
+    assert found.tolist() == [[65504.0, -65504.0]]
+
+
+def test_a_cut_file_is_noticed(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / vectors_file("work", 0)
+    path.write_bytes(path.read_bytes()[:200])
+
+    with pytest.raises(DamagedFile):
+        list(read_vectors(store, "work", PLAN, "residual", np.array([0]), np.array([0])))
