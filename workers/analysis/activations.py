@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from contract.errors import AnalysisError
 from contract.records import ACTIVATIONS, ActivationsRequest, ModelCard
 from contract.request import AnalysisRequest, Tail
-from contract.results import FORMAT, MANIFEST, REPORT_ROWS, VECTORS, report_file
+from contract.results import REPORT_ROWS, VECTORS, report_file
 from contract.selection import resolve_neurons
 from contract.store import Store
 from workers.analysis.encoder import LazyEncoder
@@ -25,6 +24,7 @@ from workers.analysis.firing import FIRES
 from workers.analysis.live import Crossing, KnownSenses, Peak, find_crossings, find_peaks, place_peaks
 from workers.analysis.model import LoadedModel
 from workers.analysis.places import Places, Result, Row, place_all
+from workers.analysis.result import read_manifest
 from workers.analysis.text_run import Run, Target, run_text
 
 _NAMED = 3  # words in the name of a sense
@@ -50,23 +50,12 @@ def write_activations(check: Check, model: LoadedModel, *, should_stop: Callable
 
     Raises Cancelled, NonFiniteActivation, and AnalysisError when the analysis' result is no longer there.
     """
-    analysed = read_request(check.store, check.source)
+    analysed = AnalysisRequest.from_dict(read_manifest(check.store, check.source)["request"])
     run = run_text(model, analysed, check.request, check.block_tokens, should_stop)
     answer = describe_run(check, model, analysed, run)
     text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     check.store.write(f"{check.result}/{ACTIVATIONS}", text.encode())
     return len(run.windows.ids)
-
-
-def read_request(store: Store, source: str) -> AnalysisRequest:
-    """What was asked of the analysis whose result lies in `source`."""
-    try:
-        manifest = json.loads(store.read(f"{source}/{MANIFEST}"))
-    except FileNotFoundError as e:
-        raise AnalysisError("the result that the text was to be read against is no longer there") from e
-    if manifest["format"] != FORMAT:
-        raise AnalysisError(f"the result is of format {manifest['format']}; this version reads {FORMAT}")
-    return AnalysisRequest.from_dict(manifest["request"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -39,6 +39,6 @@ class FiringSample:
         return {f"fires/{tail}": np.concatenate(bits) for tail, bits in self._bits.items()}
 
 
-def join_firings(parts: Sequence[np.ndarray], neurons: int) -> np.ndarray:
-    """(R, neurons) bool from the packed bits of consecutive shards."""
-    return np.unpackbits(np.concatenate(parts), axis=1, count=neurons).astype(bool)
+def unpack_firings(bits: np.ndarray, neurons: int) -> np.ndarray:
+    """(R, neurons) bool from the bits of all shards, joined in their order."""
+    return np.unpackbits(bits, axis=1, count=neurons).astype(bool)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from contract.errors import AnalysisError
 from contract.request import Senses, Tail
 from contract.store import Store
 from workers.analysis.background import FINE_RANK, RANK, Axes, Scale, to_unit
@@ -20,7 +21,6 @@ from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
 from workers.analysis.spaces import Space, add_words, neuron_space
-from workers.analysis.vectors import INPUT, RESIDUAL
 from workers.analysis.words import peak_words
 
 
@@ -191,18 +191,21 @@ def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> Tai
 class Sources:
     """Where a layer's spaces come from, asked only for what a space needs."""
 
-    stream: Callable[[str], tuple[np.ndarray, np.ndarray]]  # vectors at the peaks, (U, D), and random ones, (R, D)
-    energy: Callable[[], np.ndarray]  # of the selected neurons, (N, D), see `model.input_energy`
+    residual: np.ndarray  # at the peaks, (U, K * D)
     vocabulary: Callable[[], Sequence[str]]
     encoder: Callable[[], WordEncoder]
+    # The MLP's inputs at the peaks, (U, D), and at the random tokens, (R, D), and the selected neurons' `input_energy`,
+    # (N, D). None where they were not kept.
+    inputs: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
 
 
 def layer_space(options: Senses, background: Background, table: ContextTable, peaks: Peaks, sources: Sources) -> Space:
-    """The space that the request asks for."""
-    vectors = sources.stream(RESIDUAL)[0]
+    """The space that the request asks for. Raises AnalysisError for `neuron` vectors without the MLP's inputs."""
     if options.vectors == "neuron":
-        return neuron_space(*sources.stream(INPUT), sources.energy(), background.project_uses(vectors))
-    residual = background.space(vectors)
+        if sources.inputs is None:
+            raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
+        return neuron_space(*sources.inputs(), background.project_uses(sources.residual))
+    residual = background.space(sources.residual)
     if options.vectors == "residual":
         return residual
     vocabulary, encoder = sources.vocabulary(), sources.encoder()

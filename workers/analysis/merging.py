@@ -30,7 +30,7 @@ from workers.analysis.contexts import (
     near_tokens,
     rank_candidates,
 )
-from workers.analysis.firing import join_firings
+from workers.analysis.firing import unpack_firings
 from workers.analysis.framing import frame
 from workers.analysis.grouping import Background, LayerSenses, Peaks, Sources, group_contexts, layer_space
 from workers.analysis.lens import Lens, logit_lens
@@ -174,29 +174,25 @@ def _find_senses(
     row = _rows_of(peaks.window, numbers, rows)
     order = np.lexsort((peaks.position, row))
 
-    def read(stream: str) -> tuple[np.ndarray, np.ndarray]:
-        name = RESIDUAL if stream == RESIDUAL else input_stream(layer)
-        found = _read_all(analysis, plan, name, row[order], peaks.position[order])
+    def at_peaks(stream: str) -> np.ndarray:
+        found = _read_all(analysis, plan, stream, row[order], peaks.position[order])
         vectors = np.empty_like(found)
         vectors[order] = found
-        return vectors, _read_all(analysis, plan, name, background.row, background.position)
+        return vectors
 
-    sources = Sources(
-        stream=read,
-        energy=lambda: input_energy(model, layer)[neurons].cpu().numpy(),
-        vocabulary=lambda: model.vocabulary,
-        encoder=analysis.encoder.get,
-    )
+    def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        stream = input_stream(layer)
+        random = _read_all(analysis, plan, stream, background.row, background.position)
+        return at_peaks(stream), random, input_energy(model, layer)[neurons].cpu().numpy()
+
+    sources = Sources(at_peaks(RESIDUAL), lambda: model.vocabulary, analysis.encoder.get, inputs)
     space = layer_space(options, background, table, peaks, sources)
-    fires = {tail: join_firings(bits, len(neurons)) for tail, bits in firings.items()}
-    write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", _packed(fires))
+    packed = {tail: np.concatenate(bits) for tail, bits in firings.items()}
+    write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", {str(t): bits for t, bits in packed.items()})
     kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
     write_arrays(analysis.store, _peaks_file(analysis, layer), kept)
+    fires = {tail: unpack_firings(bits, len(neurons)) for tail, bits in packed.items()}
     return group_contexts(table, neurons, layer, peaks, space, background, fires, options)
-
-
-def _packed(fires: dict[Tail, np.ndarray]) -> dict[str, np.ndarray]:
-    return {tail: np.packbits(bits, axis=1) for tail, bits in fires.items()}
 
 
 def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:

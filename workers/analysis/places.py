@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from contract.errors import AnalysisError
 from contract.request import Senses
 from contract.results import BACKGROUND
 from contract.store import Store
@@ -16,7 +15,7 @@ from workers.analysis.background import NEAR
 from workers.analysis.contexts import ContextTable
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.grouping import Background, Peaks, Sources, layer_space
-from workers.analysis.result import read_vector_file
+from workers.analysis.result import read_vectors_at
 from workers.analysis.spaces import Space
 from workers.analysis.text_run import Run, Target
 
@@ -51,12 +50,7 @@ def place_all(
     rows = [c for of_one in contexts.values() for c in of_one] + [_context_at(run, t) for t in tokens.tolist()]
     table = make_table(rows)
     unique = Peaks.of(table)
-    sources = Sources(
-        stream=lambda _: _vectors(result, run, unique),
-        energy=_no_energy,
-        vocabulary=lambda: result.vocabulary,
-        encoder=result.encoder.get,
-    )
+    sources = Sources(_residual(result, run, unique), lambda: result.vocabulary, result.encoder.get)
     background = Background.read(result.store, f"{result.folder}/{BACKGROUND}")
     space = layer_space(options, background, table, unique, sources)
     ends = np.cumsum([0, *map(len, contexts.values())])
@@ -65,10 +59,6 @@ def place_all(
         contexts={t: unique.place[a:b] for t, a, b in zip(contexts, ends[:-1], ends[1:], strict=True)},
         peaks=dict(zip(tokens.tolist(), unique.place[ends[-1] :].tolist(), strict=True)),
     )
-
-
-def _no_energy() -> np.ndarray:
-    raise AnalysisError("`neuron` vectors are not stored")
 
 
 def _context_at(run: Run, token: int) -> dict[str, Any]:
@@ -104,15 +94,9 @@ def make_table(rows: Sequence[Row]) -> ContextTable:
     )
 
 
-def _vectors(result: Result, run: Run, unique: Peaks) -> tuple[np.ndarray, np.ndarray]:
-    """The residual vectors at places of the corpus and of the text, (U, D) float16; the background has random ones."""
-    keys = unique.window << 32 | unique.position
-    vectors = np.zeros((len(keys), run.residual.shape[1]), np.float16)
+def _residual(result: Result, run: Run, unique: Peaks) -> np.ndarray:
+    """The residual vectors at places of the corpus and of the text, (U, K * D) float16."""
+    vectors = read_vectors_at(result.store, result.folder, unique.window, unique.position)
     live = unique.window >= _LIVE
     vectors[live] = run.residual[run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]]
-    for window, position, stored in read_vector_file(result.store, result.folder):
-        own = window.astype(np.int64) << 32 | position
-        place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
-        wanted = keys[place] == own
-        vectors[place[wanted]] = stored[wanted]
-    return vectors, vectors[:0]
+    return vectors

@@ -5,7 +5,6 @@ The new result is whole: what does not depend on senses is taken over from the o
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from contract.records import Corpus
 from contract.request import Tail
 from contract.results import (
     BACKGROUND,
-    FORMAT,
     MANIFEST,
     NEURONS,
     REPORTS,
@@ -31,11 +29,14 @@ from contract.results import (
 )
 from contract.store import Store
 from workers.analysis.contexts import TOP, ContextTable
+from workers.analysis.firing import unpack_firings
 from workers.analysis.grouping import Background, Peaks, Sources, group_contexts, layer_space
 from workers.analysis.merging import describe_senses, join_layers, scalars_file
 from workers.analysis.partial import read_arrays
 from workers.analysis.result import (
-    read_vector_file,
+    read_json,
+    read_manifest,
+    read_vectors_at,
     score_columns,
     sense_columns,
     sense_of_contexts,
@@ -48,11 +49,7 @@ from workers.analysis.steps import Analysis
 
 def read_corpus(store: Store, source: str) -> Corpus:
     """The corpus of a result. source: its folder. Raises AnalysisError when no senses can be made from it."""
-    if not store.exists(f"{source}/{MANIFEST}"):
-        raise AnalysisError("the result whose senses were to be made anew is no longer there")
-    manifest = _read_json(store, f"{source}/{MANIFEST}")
-    if manifest["format"] != FORMAT:
-        raise AnalysisError(f"the result is of format {manifest['format']}; this version reads {FORMAT}")
+    manifest = read_manifest(store, source)
     if not store.exists(f"{source}/{VECTORS}"):
         raise AnalysisError("the result has no vectors: it was made with senses switched off")
     return Corpus(**manifest["corpus"], created_at=0.0)
@@ -66,26 +63,16 @@ def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
     table, offsets = _context_table(reports)
     background = Background.read(store, f"{source}/{BACKGROUND}")
     peaks = Peaks.of(table)
-    sources = Sources(
-        stream=lambda stream: _read_vectors(analysis, source, peaks),
-        energy=_no_energy,
-        vocabulary=lambda: _read_vocabulary(store, source),
-        encoder=analysis.encoder.get,
-    )
+    residual = read_vectors_at(store, source, peaks.window, peaks.position)
+    sources = Sources(residual, lambda: _read_vocabulary(store, source), analysis.encoder.get)
     space = layer_space(options, background, table, peaks, sources)
     neurons = reports.column("neuron").to_numpy()
     bits = read_arrays(store, f"{source}/{fires_file(layer)}")
-    fires: dict[Tail, np.ndarray] = {
-        tail: np.unpackbits(bits[tail], axis=1, count=len(neurons)).astype(bool) for tail in analysis.request.tails
-    }
+    fires: dict[Tail, np.ndarray] = {tail: unpack_firings(bits[tail], len(neurons)) for tail in analysis.request.tails}
     senses = group_contexts(table, neurons, layer, peaks, space, background, fires, options)
     columns = score_columns(senses, np.zeros(len(neurons))) | sense_columns(senses, offsets)
     columns["contexts"] = _with_senses(reports.column("contexts"), sense_of_contexts(senses, len(table.neuron)))
     _write_layer(analysis, source, layer, reports, columns)
-
-
-def _no_energy() -> np.ndarray:
-    raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
 
 
 def _read_vocabulary(store: Store, source: str) -> list[str]:
@@ -138,21 +125,6 @@ def _with_senses(contexts: pa.ChunkedArray, sense: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pc.subtract(lists.offsets, lists.offsets[0]), struct)
 
 
-def _read_vectors(analysis: Analysis, source: str, peaks: Peaks) -> tuple[np.ndarray, np.ndarray]:
-    """The residual vectors at the peaks, (U, D) float16; the random tokens' are in the background."""
-    keys = peaks.window << 32 | peaks.position
-    vectors: np.ndarray | None = None
-    for window, position, found in read_vector_file(analysis.store, source):
-        own = window.astype(np.int64) << 32 | position
-        place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
-        wanted = keys[place] == own
-        if vectors is None:
-            vectors = np.zeros((len(keys), found.shape[1]), found.dtype)
-        vectors[place[wanted]] = found[wanted]
-    assert vectors is not None
-    return vectors, vectors[:0]
-
-
 def close_regrouping(analysis: Analysis, source: str) -> None:
     """Joins the layers and takes the rest over."""
     store = analysis.store
@@ -160,14 +132,9 @@ def close_regrouping(analysis: Analysis, source: str) -> None:
         with store.open(f"{source}/{name}") as old, store.writing(f"{analysis.result}/{name}") as new:
             while piece := old.read(1 << 22):
                 new.write(piece)
-    join_layers(analysis, _read_json(store, f"{source}/{SUMMARY}"))
-    manifest = _read_json(store, f"{source}/{MANIFEST}")
+    join_layers(analysis, read_json(store, f"{source}/{SUMMARY}"))
+    manifest = read_manifest(store, source)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
     manifest["senses"] = describe_senses(analysis)
     manifest["request"]["source_job"] = analysis.request.source_job
     write_json(store, f"{analysis.result}/{MANIFEST}", manifest)
-
-
-def _read_json(store: Store, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(store.read(path))
-    return found

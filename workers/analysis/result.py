@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contract.errors import AnalysisError
 from contract.request import Tail
 from contract.results import (
     BAND,
     CONTEXT,
     EVIDENCE_CONTEXTS,
+    FORMAT,
     LOGIT,
+    MANIFEST,
     MERGE,
     NEURONS,
     PEAK_TOKEN,
@@ -319,14 +322,23 @@ def write_vectors(
             first = end
 
 
-def read_vector_file(store: Store, folder: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Windows, positions and vectors, a row group at a time."""
+def read_vectors_at(store: Store, folder: str, window: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """The vectors at some places, (U, width) float16, zero where none is kept; a row group in memory at a time.
+
+    window, position: (U,) int64, ascending, each place once.
+    """
+    keys = window << 32 | position
     with store.open(f"{folder}/{VECTORS}") as f:
-        for batch in pq.ParquetFile(f).iter_batches(_VECTOR_ROWS):
-            vectors = batch.column("vector")
-            width = vectors.type.list_size
-            flat = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-            yield batch.column("window").to_numpy(), batch.column("position").to_numpy(), flat
+        file = pq.ParquetFile(f)
+        width = file.schema_arrow.field("vector").type.list_size
+        found = np.zeros((len(keys), width), np.float16)
+        for batch in file.iter_batches(_VECTOR_ROWS):
+            own = batch.column("window").to_numpy().astype(np.int64) << 32 | batch.column("position").to_numpy()
+            place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
+            wanted = keys[place] == own
+            vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+            found[place[wanted]] = vectors[wanted]
+    return found
 
 
 def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -355,6 +367,22 @@ def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.T
 
 def write_json(store: Store, path: str, content: Mapping[str, Any]) -> None:
     store.write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+
+
+def read_json(store: Store, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.read(path))
+    return found
+
+
+def read_manifest(store: Store, folder: str) -> dict[str, Any]:
+    """Of a finished result. Raises AnalysisError when there is none, or none that this version can read."""
+    try:
+        manifest = read_json(store, f"{folder}/{MANIFEST}")
+    except FileNotFoundError as e:
+        raise AnalysisError("the result of the job that this one is about is no longer there") from e
+    if manifest["format"] != FORMAT:
+        raise AnalysisError(f"the result is of format {manifest['format']}; this version reads {FORMAT}")
+    return manifest
 
 
 def write_summary(store: Store, folder: str, summary: Mapping[str, Any]) -> None:

@@ -16,7 +16,6 @@ from workers.analysis.partial import ArrayFile, reading_arrays
 from workers.analysis.plan import Plan
 
 RESIDUAL = "residual"
-INPUT = "input"  # of an MLP; a stream of each layer
 
 
 def vectors_file(folder: str, shard: int) -> str:
@@ -25,7 +24,7 @@ def vectors_file(folder: str, shard: int) -> str:
 
 def input_stream(layer: int) -> str:
     """The inputs of a layer's MLP."""
-    return f"{INPUT}/{layer:03d}"
+    return f"input/{layer:03d}"
 
 
 class VectorWriter:

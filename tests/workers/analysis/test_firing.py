@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from workers.analysis.firing import FIRES, FiringSample, firing_threshold, join_firings
+from workers.analysis.firing import FIRES, FiringSample, firing_threshold, unpack_firings
 
 
 def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
@@ -27,5 +27,5 @@ def test_firings_of_both_tails_are_collected_over_blocks_and_shards() -> None:
 
     chosen = np.concatenate([b.flatten(0, 1)[i].numpy() for i, b in zip(index, blocks, strict=True)])
     for tail, sign in (("positive", 1), ("negative", -1)):
-        found = join_firings([part[f"fires/{tail}"] for part in parts], 11)
+        found = unpack_firings(np.concatenate([part[f"fires/{tail}"] for part in parts]), 11)
         assert np.array_equal(found, sign * chosen > thresholds[tail])
