@@ -12,13 +12,9 @@ import json
 import os
 import random
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +22,13 @@ from typing import Any
 from benchmarks.corpora import take_texts
 from benchmarks.load import Answers, Load, put_load
 from benchmarks.markdown import quantile, table
+from benchmarks.stack import HOST, running_stack
 from client import samples
-from client.api import Client, ClientError, JobState
+from client.api import Client, JobState
 from client.errors import CommandError
 from service.schemas.requests import COLUMNS
 
-HOST = "127.0.0.1"
 CORPUS = "benchmark"
-START_S = 180.0  # for the stack; the model may have to be converted
 PAGE = 100
 SEED = 0
 
@@ -56,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
         data = _prepare_data(Path(name) / "data", options.data)
-        with _running_stack(data) as port, Client(f"http://{HOST}:{port}") as client:
+        with running_stack(data, samples.MODEL_ID, "--sample") as port, Client(f"http://{HOST}:{port}") as client:
             client.add_corpus(_lines(options.busy_tokens), name=CORPUS)
             done = client.wait(_submit(client, options.tokens)["id"])
             if done["status"] != "succeeded":
@@ -85,48 +80,6 @@ def _prepare_data(data: Path, source: Path) -> Path:
 def _link(source: str, target: str) -> None:
     # Files there are never changed in place, only added and removed.
     os.symlink(os.path.abspath(source), target)
-
-
-@contextmanager
-def _running_stack(data: Path) -> Iterator[int]:
-    """`polyseme up` until the block ends. Gives its port."""
-    port = _free_port()
-    command = [sys.executable, "-m", "client.cli", "up", "--host", HOST, "--port", str(port), "--data", str(data)]
-    environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with (
-        open(data / "up.log", "wb") as log,
-        subprocess.Popen([*command, "--sample"], env=environ, stdout=log, stderr=log) as process,
-    ):
-        try:
-            _await_model(port, process, data / "up.log")
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return int(s.getsockname()[1])
-
-
-def _await_model(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    with Client(f"http://{HOST}:{port}") as client:
-        while time.monotonic() < deadline and process.poll() is None:
-            if _is_ready(client):
-                return
-            time.sleep(0.25)
-    raise CommandError(f"The service is not ready:\n{log.read_text(encoding='utf-8')}")
-
-
-def _is_ready(client: Client) -> bool:
-    try:
-        states = [m["state"] for m in client.models() if m["id"] == samples.MODEL_ID]
-        return bool(client.readiness()["workers"]) and states == ["ready"]
-    except ClientError:
-        return False
 
 
 def _lines(tokens: int) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 NONE = -1  # a context in no group; each counts as a group of its own
 
@@ -73,9 +74,9 @@ def auroc(high: np.ndarray, low: np.ndarray) -> float:
     return float((ranks.sum() - len(high) * (len(high) - 1) / 2) / (len(high) * len(low)))
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Spearman's; NaN when one does not vary."""
-    ranks = [mean_ranks(x) for x in (a, b)]
+    ranks = [mean_ranks(np.asarray(x)) for x in (a, b)]
     if any(r.std() == 0 for r in ranks):
         return float("nan")
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

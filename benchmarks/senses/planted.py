@@ -13,25 +13,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike
 
 from benchmarks.markdown import table
 from benchmarks.senses.brown import Document, read_documents
 from benchmarks.senses.families import SPLITS, Families, list_fields
+from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.passages import (
     count_families,
     draw_passages,
@@ -41,7 +35,8 @@ from benchmarks.senses.passages import (
     word_at,
     write_passages,
 )
-from client.api import Client, ClientError
+from benchmarks.stack import HOST, running_stack
+from client.api import Client
 from contract.results import report_file
 
 MODEL = "planted"
@@ -55,7 +50,6 @@ FIT_WORDS, FIT_PASSAGES = 40_000, 30  # of the fit, in all and a family
 WORDS, PASSAGES = 53_500, 24  # of the analysis, likewise: about 60,000 tokens
 LEAST_CONTEXTS = 4  # of a family that is present; no less than LEAST_SHARE of the neuron's contexts
 LEAST_SHARE = 0.05
-START_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -191,7 +185,7 @@ def analyse(folder: Path, truth: Truth) -> Path:
     data.mkdir(exist_ok=True)
     model = json.dumps(str((folder / "model").resolve()))
     (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = {model}\n', encoding="utf-8")
-    with _running_stack(data) as url, Client(url) as client:
+    with running_stack(data, MODEL) as port, Client(f"http://{HOST}:{port}") as client:
         _add_corpus(client, truth.passages)
         job = client.wait(client.submit(make_request(truth))["id"])
     if job["status"] != "succeeded":
@@ -213,42 +207,6 @@ def _add_corpus(client: Client, passages: Sequence[Document]) -> None:
     # Else a context's document would not be the passage of that number.
     if corpus["documents"] != len(passages):
         raise RuntimeError(f"{len(passages)} passages became {corpus['documents']} documents")
-
-
-@contextmanager
-def _running_stack(data: Path) -> Iterator[str]:
-    """`polyseme up` with one worker of one thread until the block ends. Gives its address."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "client.cli", "up", "--port", str(port), "--data", str(data)]
-    environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with open(data / "up.log", "wb") as log, subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process:
-        try:
-            _await_model(url, process, data / "up.log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _await_model(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    with Client(url) as client:
-        while time.monotonic() < deadline and process.poll() is None:
-            if _is_ready(client):
-                return
-            time.sleep(0.5)
-    raise RuntimeError(f"the service is not ready:\n{log.read_text(encoding='utf-8')}")
-
-
-def _is_ready(client: Client) -> bool:
-    try:
-        states = {m["id"]: m["state"] for m in client.models()}
-        return bool(client.readiness()["workers"]) and states.get(MODEL) == "ready"
-    except ClientError:
-        return False
 
 
 # Scores
@@ -337,18 +295,6 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
     chance = one * other / every if every else 0.0
     most = (one + other) / 2
     return 1.0 if most == chance else (both - chance) / (most - chance)
-
-
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's, ties at their mean rank; NaN where one side is constant."""
-    return float(np.corrcoef(mean_ranks(np.asarray(a)), mean_ranks(np.asarray(b)))[0, 1])
-
-
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(count)
-    ranks: np.ndarray = (ends - (count - 1) / 2)[place]
-    return ranks
 
 
 # The tables

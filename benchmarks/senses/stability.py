@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.markdown import table
 from benchmarks.senses.brown import read_documents
+from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.passages import draw_passages, split_documents
-from benchmarks.senses.planted import rank_correlation
 from benchmarks.senses.scans import Scores, scan_passages
 from contract.request import Contexts
 

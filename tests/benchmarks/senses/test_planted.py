@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.planted import (
     Planted,
     adjusted_rand,
     draw_families,
     draw_planted,
     effective_number,
-    rank_correlation,
     score_neuron,
     stem,
     stemmed_names,
