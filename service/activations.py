@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contract.errors import Conflict, Detail, Gone, InvalidRequest, NotFound, TooManyJobs
+from contract.errors import Conflict, Detail, Gone, InvalidRequest, NotFound
 from contract.records import ACTIVATIONS, ActivationsRequest, Job
 from contract.store import Layout
 from service.answers import timestamp
 from service.context import Services
-from service.jobs import find_result, send_first
+from service.jobs import find_job, find_result, put_on_board, send_first
 from service.schemas.activations import DEFAULT_TOP
 
 Target = tuple[int, int]  # layer, neuron
@@ -40,19 +40,13 @@ def _wrong_targets(services: Services, job: str, targets: Sequence[Target]) -> I
 
 
 def _open(services: Services, request: ActivationsRequest) -> Job:
-    most = services.settings.max_active_jobs
-    opened = services.board.open_job(request.to_dict(), kind="activations", max_active=most)
-    if opened.verdict == "full":
-        raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    opened = put_on_board(services, request.to_dict(), kind="activations")
     send_first(services, opened.job, "activate", "high")
     return find_check(services, opened.job)
 
 
 def find_check(services: Services, check: str) -> Job:
-    found = services.board.get_job(check)
-    if found is None:
-        raise NotFound(f"no live check {check}")
-    return found
+    return find_job(services, check, "live check")
 
 
 def delete_check(services: Services, check: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from kombu.exceptions import OperationalError
 
+from contract.board import Opened
 from contract.catalogue import load_catalogue
 from contract.errors import (
     Conflict,
@@ -61,10 +62,11 @@ def estimate(services: Services, body: Body) -> Estimate:
     return estimate_job(request, card, corpus)
 
 
-def find_job(services: Services, job: str) -> Job:
+def find_job(services: Services, job: str, what: str = "job") -> Job:
+    """what: the kind of job, as a client calls it."""
     found = services.board.get_job(job)
     if found is None:
-        raise NotFound(f"no job {job}")
+        raise NotFound(f"no {what} {job}")
     return found
 
 
@@ -200,15 +202,21 @@ def _find_corpus(services: Services, corpus: str) -> Corpus:
 
 def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None) -> tuple[Job, bool]:
     """The new job, and whether it is that of an earlier request. idempotency: the key and the request's digest."""
-    most = services.settings.max_active_jobs
-    opened = services.board.open_job(request.to_dict(), idempotency=idempotency, max_active=most)
-    if opened.verdict == "full":
-        raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    opened = put_on_board(services, request.to_dict(), idempotency=idempotency)
     if opened.verdict == "mismatch":
         raise _reused()
     if opened.verdict == "opened":
         send_first(services, opened.job, "plan", request.priority)
     return _find_replayed(services, opened.job), opened.verdict == "replayed"
+
+
+def put_on_board(services: Services, request: Body, **options: Any) -> Opened:
+    """options: of `Board.open_job`. Raises TooManyJobs when the board is full."""
+    most = services.settings.max_active_jobs
+    opened = services.board.open_job(request, max_active=most, **options)
+    if opened.verdict == "full":
+        raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    return opened
 
 
 def find_submitted(services: Services, key: str, digest: str) -> Job | None:
