@@ -83,6 +83,8 @@ def plan_analysis(
 ) -> Plan:
     """Cuts the corpus into windows, blocks and shards, and fixes the sampling bands."""
     request = analysis.request
+    if request.senses.vectors == "residual+encoder":
+        analysis.encoder.get()  # a missing one is better found now than after the scan
     framing = frame(model.tokenizer, analysis.card, request.tokens.bos)
     windows = cut_windows(
         _until(texts, should_stop),
