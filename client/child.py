@@ -25,6 +25,7 @@ class Spec:
     stop_s: float = 15.0  # from SIGTERM to SIGKILL
     orphan_signal: signal.Signals = signal.SIGTERM  # what it gets when the supervisor is killed (on Linux)
     keep_open: tuple[int, ...] = ()  # file descriptors it inherits
+    nice: int = 0  # 0..19: how far it stands back for other processes when all want the processor
 
     @property
     def log(self) -> Path:
@@ -62,6 +63,8 @@ class Child:
                 start_new_session=True,
                 pass_fds=self.spec.keep_open,
             )
+        if self.spec.nice:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, self.spec.nice)
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -29,6 +29,7 @@ from contract.board import Board, worker_name
 from contract.settings import Settings
 
 GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
+_WORKER_NICE = 10  # somebody waits for the API's answers, and nobody for the next block of a job
 _LOCK = "up.lock"
 
 
@@ -213,6 +214,7 @@ def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str
             dict(environ) | {"PYTHONUNBUFFERED": "1"},
             options.data / "logs",
             stop_s=20.0,
+            nice=_WORKER_NICE,
             orphan_signal=signal.SIGKILL,
         )
         child = Child(spec)

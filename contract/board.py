@@ -1,8 +1,8 @@
 """The board: the state of jobs, corpora and model cards in Redis. Everything here is atomic; nothing here decides.
 
-A job is cut into units of work: "plan", "scan:<shard>", "background", "merge:<layer>" and "close". A unit is *in
-flight* from the moment it is sent until it is finished or its deadline passes; a worker that runs it moves the deadline
-on (the lease). A live check is a job of the one unit "activate", in a list of its own.
+A job is cut into units of work: "plan", "scan:<shard>", "background", "project:<shard>", "merge:<layer>" and "close".
+A unit is *in flight* from the moment it is sent until it is finished or its deadline passes; a worker that runs it
+moves the deadline on (the lease). A live check is a job of the one unit "activate", in a list of its own.
 Deadlines use Redis' own clock, so workers' clocks do not matter.
 
 Keys, under the prefix:

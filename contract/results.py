@@ -16,7 +16,7 @@ from typing import Final
 
 import pyarrow as pa
 
-FORMAT: Final = 2  # of everything in this module; grows with any change a reader must know of
+FORMAT: Final = 3  # of everything in this module; grows with any change a reader must know of
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
@@ -206,6 +206,6 @@ VOCABULARY: Final = pa.schema([("text", pa.string())])
 
 
 def vectors_schema(width: int) -> pa.Schema:
-    """Rows are in the order in which windows ran. width: the model's hidden size for each reference layer."""
+    """Rows are in the order in which windows ran. The vectors are as `background.npz` projects them."""
     vector = pa.list_(pa.float16(), width)
     return pa.schema([("window", pa.int32()), ("position", pa.int32()), ("vector", vector)])

@@ -9,6 +9,8 @@ import threading
 from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import accumulate
@@ -55,6 +57,10 @@ class Kept(Generic[T]):
                 _, oldest = self._values.popitem(last=False)
                 self._weight -= self._weigh(oldest)
         return value
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._values
 
     def drop(self, wanted: Callable[[Any], bool]) -> None:
         with self._lock:
@@ -144,6 +150,7 @@ class Results:
         self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes)
         self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: v.texts.nbytes + v.trimmed.nbytes)
         self._reports: Kept[Report] = Kept(OPEN_FILES)
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     def scalars(self, job: str) -> Scalars:
         return self._scalars.get(job, lambda: _read_scalars(partial(self.local_file, job, NEURONS)))
@@ -162,6 +169,18 @@ class Results:
         if (found.get("layer"), found.get("neuron")) != (layer, neuron):
             raise DamagedFile(f"{report_file(layer)} of {job} does not fit {NEURONS}")
         return found
+
+    def warm(self, job: str) -> None:
+        """Begins to load what lists and reports of a job read, in a thread of its own, unless it is there."""
+        if job not in self._scalars:
+            self._loader.submit(self._load, job)
+
+    def _load(self, job: str) -> None:
+        # What is wrong with it is said to whoever asks for it.
+        with suppress(Gone, DamagedFile, OSError, pa.ArrowException):
+            if job not in self._scalars:
+                self.scalars(job)
+                self.vocabulary(job)
 
     def layers(self, job: str) -> list[int]:
         found: list[int] = sorted(pc.unique(self.scalars(job).table["layer"]).to_pylist())

@@ -38,8 +38,11 @@ def next_step(job: Job, done: set[str]) -> Step:
     if scans := _left((f"scan:{i}" for i in range(shards)), done):
         return Step("scanning", scans)
     # A job that groups a finished scan anew finds the background in it.
-    if _groups(job) and "background" not in done and job.request.get("source_job") is None:
-        return Step("calibrating", ("background",))
+    if _groups(job) and job.request.get("source_job") is None:
+        if "background" not in done:
+            return Step("calibrating", ("background",))
+        if projects := _left((f"project:{i}" for i in range(shards)), done):
+            return Step("calibrating", projects)
     if merges := _left((f"merge:{i}" for i in range(layers)), done):
         return Step("merging", merges)
     return Step("closing", _left(("close",), done))

@@ -17,7 +17,7 @@ from contract.settings import Settings
 from contract.store import Layout, Store
 from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
-from workers.analysis.merging import close_analysis, measure_background, merge_layer
+from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, ModelShelf
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
@@ -89,6 +89,7 @@ class Runner:
             "plan": lambda: self._plan(analysis, model, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
             "background": lambda: self._background(analysis, model),
+            "project": lambda: self._project(analysis, int(number)),
             "merge": lambda: self._merge(analysis, model, int(number)),
             "close": lambda: self._close(analysis, model, job),
         }
@@ -168,6 +169,10 @@ class Runner:
 
     def _background(self, analysis: Analysis, model: LoadedModel) -> Done:
         measure_background(analysis, model)
+        return Done()
+
+    def _project(self, analysis: Analysis, shard: int) -> Done:
+        project_shard(analysis, shard)
         return Done()
 
     def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:

@@ -27,7 +27,7 @@ Methods = dict[str, list[Verdict]]
 def judge_all(material: Material, background: Background, sentences: bool = True) -> Methods:
     places = np.concatenate([u.places for u in material.units])
     token = material.found.token[places]
-    residual = background.space(material.at(places))
+    residual = background.space(background.project(material.at(places)))
     methods = {
         RESIDUAL: judge(material.units, residual, token),
         WORDS: judge(material.units, _with_words(material, background, residual, places), token),
@@ -51,21 +51,22 @@ def _with_words(material: Material, background: Background, residual: Space, pla
 
 def _by_window(material: Material, units: Sequence[Unit]) -> list[Verdict]:
     places = np.concatenate([u.places for u in units])
-    vectors = material.vectors.windows[material.found.row[places]]
-    return judge(units, material.topic_background().space(vectors), material.found.token[places])
+    background = material.topic_background()
+    vectors = background.project(material.vectors.windows[material.found.row[places]])
+    return judge(units, background.space(vectors), material.found.token[places])
 
 
 def _by_sentence(material: Material, units: Sequence[Unit]) -> list[Verdict]:
     places = np.concatenate([u.places for u in units])
-    vectors = _sentences(material, places)
     random = material.sentences(*material.random)
     background = fit_background(random, 1, material.windows.ids, *material.random)
+    vectors = background.project(_sentences(material, places))
     return judge(units, background.space(vectors), material.found.token[places])
 
 
 def _baselines(material: Material, background: Background) -> Methods:
     units = [u for u in material.units if u.tier in COUNTED or u.kind == "random"]
-    vectors = [background.project(material.at(u.places)) for u in units]
+    vectors = [background.space(background.project(material.at(u.places))).vectors for u in units]
     ways: dict[str, baselines.Grouping] = {
         "always one": baselines.always_one,
         "one a context": baselines.one_a_context,

@@ -146,7 +146,7 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
 
 
 def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
-    vectors = background.project_uses(material.at(verdict.unit.places))
+    vectors = background.uses(background.project(material.at(verdict.unit.places)))
     return float(agglomeration.two_uses(vectors)[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ blueprint = Blueprint(
     "jobs", __name__, url_prefix="/v1/jobs", description="An analysis: submitted once, polled, then read."
 )
 
+_FRESH_S = 60.0  # after its end a job counts as just finished
 _SCANNED = 2000  # jobs looked at for one page of a filtered list
 _PREFER = header("Prefer", "`wait=N`: answer when it has changed, or after N seconds, at most 30.", example="wait=10")
 _NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
@@ -123,6 +125,8 @@ def get_job(job_id: str) -> Response:
         headers = job_headers(job)
     if matches_tag(request.headers, etag(job)):
         return Response(status=304, headers=headers)
+    if job.status == "succeeded" and time.time() - (job.finished_at or 0.0) < _FRESH_S:
+        services().results.warm(job_id)  # whoever polls wants to read it next
     return answer_json(job_to_dict(job), headers=headers)
 
 

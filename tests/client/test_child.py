@@ -51,6 +51,14 @@ def test_its_end_is_told_in_words(tmp_path: Path) -> None:
     assert not killed.is_running()
 
 
+def test_it_stands_back_for_others_as_far_as_asked(tmp_path: Path) -> None:
+    child = python(tmp_path, "import time; time.sleep(60)", nice=7)
+    child.start()
+    assert child.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) == 7
+    child.kill()
+
+
 def test_one_that_ignores_sigterm_is_killed_with_what_it_started(tmp_path: Path) -> None:
     code = (
         "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"

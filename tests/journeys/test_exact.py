@@ -23,7 +23,7 @@ from tests import brute_force
 from tests.brute_force import Row
 from tests.factories import make_texts
 from tests.tiny_models import load_tiny
-from workers.analysis.merging import close_analysis, measure_background, merge_layer
+from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.analysis.windows import read_blocks
@@ -40,6 +40,8 @@ def analyse(
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
     measure_background(analysis, model)
+    for shard in range(len(plan.shards)):
+        project_shard(analysis, shard)
     for layer in analysis.layers:
         merge_layer(analysis, model, layer)
     close_analysis(analysis, model)

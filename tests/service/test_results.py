@@ -16,6 +16,7 @@ from contract.errors import DamagedFile, Gone, NotFound
 from contract.results import NEURONS, SCALARS, report_file
 from contract.store import Layout, Store
 from service.results import Kept, Results, Scalars
+from tests.client.standins import wait_until
 from tests.factories import write_result
 
 JOB = "job_" + "0" * 28
@@ -32,6 +33,20 @@ def test_a_report_is_found_in_any_row_group(results: Results, store: Store) -> N
 
     for place in (0, 63, 64, 149):
         assert results.report(JOB, 3, 2 * place) == rows[place]
+
+
+def test_a_warmed_result_needs_its_files_no_more_for_lists(results: Results, store: Store) -> None:
+    results.warm(JOB)
+    wait_until(lambda: JOB in results._vocabularies)
+    store.delete(Layout.result(JOB))
+
+    assert results.layers(JOB) == [1, 3]
+
+
+def test_warming_what_is_not_there_harms_nothing(results: Results) -> None:
+    results.warm("job_" + "1" * 28)
+    results.warm(JOB)
+    wait_until(lambda: JOB in results._vocabularies)
 
 
 def test_a_forgotten_job_leaves_no_report_behind(results: Results, store: Store) -> None:
@@ -171,6 +186,7 @@ import pathlib, sys, tempfile
 from contract.store import Store
 from service.app import create_app
 from service.results import Results
+from tests.client.standins import wait_until
 from tests.factories import write_result
 store = Store(tempfile.mkdtemp())
 write_result(store, {JOB!r}, layers=(0,), neurons=(0, 1))

@@ -15,6 +15,9 @@ from workers.scheduler import Scheduler, next_step
 
 Sent = list[tuple[str, str, str]]
 
+SCANNED = ("plan", "scan:0", "scan:1", "scan:2")
+PROJECTED = (*SCANNED, "background", "project:0", "project:1", "project:2")
+
 
 @pytest.fixture
 def sent() -> Sent:
@@ -38,9 +41,10 @@ def finish(board: Board, job: str, *units: str) -> None:
         ((), "planning", ("plan",)),
         (("plan",), "scanning", ("scan:0", "scan:1", "scan:2")),
         (("plan", "scan:0", "scan:2"), "scanning", ("scan:1",)),
-        (("plan", "scan:0", "scan:1", "scan:2"), "calibrating", ("background",)),
-        (("plan", "scan:0", "scan:1", "scan:2", "background"), "merging", ("merge:0", "merge:1")),
-        (("plan", "scan:0", "scan:1", "scan:2", "background", "merge:0", "merge:1"), "closing", ("close",)),
+        (SCANNED, "calibrating", ("background",)),
+        ((*SCANNED, "background", "project:1"), "calibrating", ("project:0", "project:2")),
+        (PROJECTED, "merging", ("merge:0", "merge:1")),
+        ((*PROJECTED, "merge:0", "merge:1"), "closing", ("close",)),
     ],
 )
 def test_the_step_follows_from_what_is_done(

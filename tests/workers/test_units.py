@@ -43,7 +43,13 @@ def finish_job(board: Board, runner: Runner, job: str) -> int:
     assert planned is not None
     shards = planned.progress.shards_total
     assert shards is not None
-    for unit in [*(f"scan:{i}" for i in range(shards)), "background", *(f"merge:{i}" for i in range(LAYERS)), "close"]:
+    for unit in [
+        *(f"scan:{i}" for i in range(shards)),
+        "background",
+        *(f"project:{i}" for i in range(shards)),
+        *(f"merge:{i}" for i in range(LAYERS)),
+        "close",
+    ]:
         runner.run(job, unit)
     return shards
 

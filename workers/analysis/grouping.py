@@ -21,12 +21,17 @@ from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
 from workers.analysis.spaces import Space, add_words, neuron_space
+from workers.analysis.vectors import to_half
 from workers.analysis.words import peak_words
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """The random tokens of a corpus, and how often each token stands in it. R tokens, by row and position."""
+    """The random tokens of a corpus, and how often each token stands in it. R tokens, by row and position.
+
+    Its axes turn residual vectors into *projected* ones, (n, P + Q) float16: P numbers that tell senses apart, as a
+    vector of length 1, and Q that tell uses of one word apart.
+    """
 
     row: np.ndarray  # (R,) int64
     window: np.ndarray  # (R,) int32
@@ -34,7 +39,7 @@ class Background:
     near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
-    residual: np.ndarray  # (R, K * D) float16, of K reference layers
+    projected: np.ndarray  # (R, P + Q) float16
     mean: np.ndarray  # of the residual vectors' sums, see `background.Axes`
     axes: np.ndarray
     fine_mean: np.ndarray  # of the last reference layer alone
@@ -48,9 +53,10 @@ class Background:
         """residual: (R, parts * D)."""
         split = _split(residual, parts)
         senses, uses = Axes.of(split.sum(1), RANK), Axes.of(split[:, -1], FINE_RANK)
-        scale = Scale.of(to_unit(senses.project(split.sum(1))))
+        projected = _project(split, senses, uses)
+        scale = Scale.of(_sense_part(projected, senses))
         return cls(
-            residual=residual,
+            projected=projected,
             mean=senses.mean,
             axes=senses.axes,
             fine_mean=uses.mean,
@@ -68,30 +74,39 @@ class Background:
     def write(self, store: Store, path: str) -> None:
         write_arrays(store, path, vars(self))
 
+    def project(self, residual: np.ndarray) -> np.ndarray:
+        """Residual vectors, (n, K * D) of K reference layers, to projected ones."""
+        split = _split(residual, residual.shape[1] // len(self.mean))
+        return _project(split, self._senses, Axes(self.fine_mean, self.fine_axes))
+
+    def space(self, projected: np.ndarray) -> Space:
+        """Of projected vectors, (U, P + Q)."""
+        scale = Scale(self.distances, self.centre.item(), self.spread.item())
+        senses, random = (_sense_part(v, self._senses) for v in (projected, self.projected))
+        return Space(senses, random, (scale,), self.uses(projected))
+
+    def uses(self, projected: np.ndarray) -> np.ndarray:
+        """The part that tells uses of one word apart, (n, Q) float32."""
+        return projected[:, self.axes.shape[1] :].astype(np.float32)
+
     @property
-    def scale(self) -> Scale:
-        return Scale(self.distances, self.centre.item(), self.spread.item())
-
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        """Residual vectors, (U, K * D), to unit vectors in which senses are told apart."""
-        return to_unit(Axes(self.mean, self.axes).project(_split(vectors, self._parts).sum(1)))
-
-    def project_uses(self, vectors: np.ndarray) -> np.ndarray:
-        """Residual vectors to vectors in which uses of one word are told apart."""
-        return Axes(self.fine_mean, self.fine_axes).project(_split(vectors, self._parts)[:, -1])
-
-    def space(self, vectors: np.ndarray) -> Space:
-        """Of residual vectors, (U, K * D)."""
-        return Space(self.project(vectors), self.project(self.residual), (self.scale,), self.project_uses(vectors))
-
-    @property
-    def _parts(self) -> int:
-        return int(self.residual.shape[1] // len(self.mean))
+    def _senses(self) -> Axes:
+        return Axes(self.mean, self.axes)
 
 
 def _split(residual: np.ndarray, parts: int) -> np.ndarray:
-    """(U, K, D) float32."""
+    """(n, K, D) float32."""
     return residual.astype(np.float32).reshape(len(residual), parts, -1)
+
+
+def _project(split: np.ndarray, senses: Axes, uses: Axes) -> np.ndarray:
+    both = to_unit(senses.project(split.sum(1))), uses.project(split[:, -1])
+    return to_half(np.concatenate(both, axis=1))
+
+
+def _sense_part(projected: np.ndarray, senses: Axes) -> np.ndarray:
+    # Half precision has moved the lengths a little away from 1.
+    return to_unit(projected[:, : senses.axes.shape[1]].astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +206,7 @@ def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> Tai
 class Sources:
     """Where a layer's spaces come from, asked only for what a space needs."""
 
-    residual: np.ndarray  # at the peaks, (U, K * D)
+    projected: np.ndarray  # at the peaks, (U, P + Q), see `Background`
     vocabulary: Callable[[], Sequence[str]]
     encoder: Callable[[], WordEncoder]
     # The MLP's inputs at the peaks, (U, D), and at the random tokens, (R, D), and the selected neurons' `input_energy`,
@@ -204,8 +219,8 @@ def layer_space(options: Senses, background: Background, table: ContextTable, pe
     if options.vectors == "neuron":
         if sources.inputs is None:
             raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
-        return neuron_space(*sources.inputs(), background.project_uses(sources.residual))
-    residual = background.space(sources.residual)
+        return neuron_space(*sources.inputs(), background.uses(sources.projected))
+    residual = background.space(sources.projected)
     if options.vectors == "residual":
         return residual
     vocabulary, encoder = sources.vocabulary(), sources.encoder()

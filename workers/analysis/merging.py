@@ -54,7 +54,7 @@ from workers.analysis.result import (
 from workers.analysis.scan import LayerScan
 from workers.analysis.steps import Analysis, new_scan
 from workers.analysis.summary import summarise
-from workers.analysis.vectors import RESIDUAL, input_stream, read_vectors
+from workers.analysis.vectors import PROJECTED, RESIDUAL, input_stream, project_vectors, read_vectors
 from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 
 LENS_TOKENS = 10
@@ -69,12 +69,22 @@ def measure_background(analysis: Analysis, model: LoadedModel) -> None:
         counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
         found.append(find_random_tokens(windows, row, plan.counted_tokens))
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    pieces = read_vectors(analysis.store, analysis.work, plan, RESIDUAL, tokens["row"], tokens["position"])
+    pieces = read_vectors(analysis.store, analysis.vectors, plan, RESIDUAL, tokens["row"], tokens["position"])
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))
     background = Background.fit(np.concatenate(list(pieces)), parts, counts=counts, special=special, **tokens)
-    background.write(analysis.store, f"{analysis.work}/{BACKGROUND}")
+    background.write(analysis.store, _background_file(analysis))
+
+
+def project_shard(analysis: Analysis, shard: int) -> None:
+    """Turns the residual vectors of a shard into those that senses are made of, once for all layers."""
+    background = Background.read(analysis.store, _background_file(analysis))
+    project_vectors(analysis.store, analysis.vectors, analysis.projected, shard, background.project)
+
+
+def _background_file(analysis: Analysis) -> str:
+    return f"{analysis.work}/{BACKGROUND}"
 
 
 def _all_windows(analysis: Analysis, plan: Plan) -> Iterator[tuple[int, Windows]]:
@@ -169,23 +179,24 @@ def _find_senses(
 ) -> LayerSenses:
     """numbers, rows: of the windows that hold the contexts."""
     options, neurons = analysis.request.senses, np.array(analysis.neurons)
-    background = Background.read(analysis.store, f"{analysis.work}/{BACKGROUND}")
+    background = Background.read(analysis.store, _background_file(analysis))
     peaks = Peaks.of(table)
     row = _rows_of(peaks.window, numbers, rows)
     order = np.lexsort((peaks.position, row))
 
-    def at_peaks(stream: str) -> np.ndarray:
-        found = _read_all(analysis, plan, stream, row[order], peaks.position[order])
+    def at_peaks(folder: str, stream: str) -> np.ndarray:
+        found = _read_all(analysis, folder, plan, stream, row[order], peaks.position[order])
         vectors = np.empty_like(found)
         vectors[order] = found
         return vectors
 
     def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         stream = input_stream(layer)
-        random = _read_all(analysis, plan, stream, background.row, background.position)
-        return at_peaks(stream), random, input_energy(model, layer)[neurons].cpu().numpy()
+        random = _read_all(analysis, analysis.vectors, plan, stream, background.row, background.position)
+        return at_peaks(analysis.vectors, stream), random, input_energy(model, layer)[neurons].cpu().numpy()
 
-    sources = Sources(at_peaks(RESIDUAL), lambda: model.vocabulary, analysis.encoder.get, inputs)
+    projected = at_peaks(analysis.projected, PROJECTED)
+    sources = Sources(projected, lambda: model.vocabulary, analysis.encoder.get, inputs)
     space = layer_space(options, background, table, peaks, sources)
     packed = {tail: np.concatenate(bits) for tail, bits in firings.items()}
     write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", {str(t): bits for t, bits in packed.items()})
@@ -201,8 +212,10 @@ def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.nd
     return found.astype(np.int64)
 
 
-def _read_all(analysis: Analysis, plan: Plan, stream: str, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    return np.concatenate(list(read_vectors(analysis.store, analysis.work, plan, stream, rows, positions)))
+def _read_all(
+    analysis: Analysis, folder: str, plan: Plan, stream: str, rows: np.ndarray, positions: np.ndarray
+) -> np.ndarray:
+    return np.concatenate(list(read_vectors(analysis.store, folder, plan, stream, rows, positions)))
 
 
 def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
@@ -239,7 +252,8 @@ def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
 def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
     """Puts what senses were made of into the result, so that they can be made anew without the model."""
     store = analysis.store
-    store.write(f"{analysis.result}/{BACKGROUND}", store.read(f"{analysis.work}/{BACKGROUND}"))
+    background = Background.read(store, _background_file(analysis))
+    background.write(store, f"{analysis.result}/{BACKGROUND}")
     kept = [read_arrays(store, _peaks_file(analysis, layer)) for layer in analysis.layers]
     # The row comes first, as vectors lie by row; the window says the same to whoever reads the result.
     keys = np.unique(np.concatenate([k["row"] << 32 | k["position"] for k in kept]))
@@ -247,9 +261,8 @@ def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
     for k in kept:
         window[k["row"]] = k["window"]
     rows, positions = keys >> 32, keys & 0xFFFF_FFFF
-    pieces = read_vectors(store, analysis.work, plan, RESIDUAL, rows, positions)
-    width = len(reference_layers(analysis.card.layers)) * analysis.card.hidden_size
-    write_vectors(store, analysis.result, width, window[rows], positions, pieces)
+    pieces = read_vectors(store, analysis.projected, plan, PROJECTED, rows, positions)
+    write_vectors(store, analysis.result, background.projected.shape[1], window[rows], positions, pieces)
 
 
 def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:

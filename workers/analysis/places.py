@@ -50,8 +50,9 @@ def place_all(
     rows = [c for of_one in contexts.values() for c in of_one] + [_context_at(run, t) for t in tokens.tolist()]
     table = make_table(rows)
     unique = Peaks.of(table)
-    sources = Sources(_residual(result, run, unique), lambda: result.vocabulary, result.encoder.get)
     background = Background.read(result.store, f"{result.folder}/{BACKGROUND}")
+    projected = _project(result, run, unique, background)
+    sources = Sources(projected, lambda: result.vocabulary, result.encoder.get)
     space = layer_space(options, background, table, unique, sources)
     ends = np.cumsum([0, *map(len, contexts.values())])
     return Places(
@@ -94,9 +95,10 @@ def make_table(rows: Sequence[Row]) -> ContextTable:
     )
 
 
-def _residual(result: Result, run: Run, unique: Peaks) -> np.ndarray:
-    """The residual vectors at places of the corpus and of the text, (U, K * D) float16."""
+def _project(result: Result, run: Run, unique: Peaks, background: Background) -> np.ndarray:
+    """The projected vectors at places of the corpus and of the text, (U, P + Q) float16."""
     vectors = read_vectors_at(result.store, result.folder, unique.window, unique.position)
     live = unique.window >= _LIVE
-    vectors[live] = run.residual[run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]]
+    at = run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]
+    vectors[live] = background.project(run.residual[at])
     return vectors

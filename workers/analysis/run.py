@@ -11,7 +11,7 @@ from contract.documents import read_documents, write_documents
 from contract.errors import InvalidCorpus
 from contract.request import AnalysisRequest
 from contract.store import Store
-from workers.analysis.merging import close_analysis, measure_background, merge_layer
+from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
@@ -48,6 +48,8 @@ def run_analysis(
     _scan_all(analysis, model, plan, on_progress)
     if request.senses.enabled:
         measure_background(analysis, model)
+        for shard in range(len(plan.shards)):
+            project_shard(analysis, shard)
     for i, layer in enumerate(analysis.layers):
         merge_layer(analysis, model, layer)
         on_progress("merging", i + 1, len(analysis.layers))

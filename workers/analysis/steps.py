@@ -61,6 +61,16 @@ class Analysis:
         return resolve_neurons(self.request.neurons.indices, self.card.neurons, self.card.id)
 
     @property
+    def vectors(self) -> str:
+        """The folder of what the scan keeps for senses."""
+        return f"{self.work}/vectors"
+
+    @property
+    def projected(self) -> str:
+        """The folder of what a background makes of it."""
+        return f"{self.work}/projected"
+
+    @property
     def sizes(self) -> ListSizes:
         return ListSizes.of(self.request)
 
@@ -248,7 +258,7 @@ def shard_blocks(analysis: Analysis, model: LoadedModel, plan: Plan, shard: int)
 def _vector_writer(analysis: Analysis, shard: int) -> AbstractContextManager[VectorWriter | None]:
     if not analysis.request.senses.enabled:
         return nullcontext()
-    return writing_vectors(analysis.store, vectors_file(analysis.work, shard))
+    return writing_vectors(analysis.store, vectors_file(analysis.vectors, shard))
 
 
 def _random_tokens(block: Block, counted_tokens: int) -> Tensor:

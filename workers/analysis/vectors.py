@@ -6,7 +6,7 @@ Knows nothing of what the vectors are used for. A *stream* is one kind of vector
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,15 +16,21 @@ from workers.analysis.partial import ArrayFile, reading_arrays
 from workers.analysis.plan import Plan
 
 RESIDUAL = "residual"
+PROJECTED = "projected"
 
 
 def vectors_file(folder: str, shard: int) -> str:
-    return f"{folder}/vectors/{shard:06d}.npz"
+    return f"{folder}/{shard:06d}.npz"
 
 
 def input_stream(layer: int) -> str:
     """The inputs of a layer's MLP."""
     return f"input/{layer:03d}"
+
+
+def to_half(vectors: np.ndarray) -> np.ndarray:
+    """float16: cosines need no more. What is too large becomes the largest there is."""
+    return vectors.clip(-65504, 65504).astype(np.float16)
 
 
 class VectorWriter:
@@ -35,10 +41,10 @@ class VectorWriter:
         self._blocks: dict[str, int] = {}
 
     def add(self, stream: str, vectors: np.ndarray) -> None:
-        """vectors: (T, D), of all tokens of the next block. Kept as float16: cosines need no more."""
+        """vectors: (T, D), of all tokens of the next block. Kept as float16."""
         number = self._blocks.get(stream, 0)
         self._blocks[stream] = number + 1
-        self.put(f"{stream}/{number:06d}", vectors.clip(-65504, 65504).astype(np.float16))
+        self.put(f"{stream}/{number:06d}", to_half(vectors))
 
     def end(self, lengths: np.ndarray) -> None:
         """lengths: tokens of each of the shard's windows, in their order."""
@@ -55,6 +61,19 @@ def writing_vectors(store: Store, path: str) -> Iterator[VectorWriter]:
         yield VectorWriter(archive)
 
 
+def project_vectors(
+    store: Store, source: str, target: str, shard: int, project: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Writes what `project` makes of a shard's residual vectors, block by block. source, target: folders."""
+    with (
+        reading_arrays(store, vectors_file(source, shard)) as read,
+        writing_vectors(store, vectors_file(target, shard)) as writer,
+    ):
+        for block in _blocks_of(read, RESIDUAL):
+            writer.add(PROJECTED, project(block))
+        writer.put("offsets", read("offsets"))
+
+
 def read_vectors(
     store: Store, folder: str, plan: Plan, stream: str, rows: np.ndarray, positions: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -69,9 +88,12 @@ def read_vectors(
 
 def _take(read: ArrayFile, stream: str, at: np.ndarray) -> Iterator[np.ndarray]:
     first = 0
-    for name in sorted(n for n in read.names if n.startswith(f"{stream}/")):
-        block = read(name)
+    for block in _blocks_of(read, stream):
         low, high = np.searchsorted(at, [first, first + len(block)])
         if low < high:
             yield block[at[low:high] - first]
         first += len(block)
+
+
+def _blocks_of(read: ArrayFile, stream: str) -> Iterator[np.ndarray]:
+    return (read(name) for name in sorted(n for n in read.names if n.startswith(f"{stream}/")))

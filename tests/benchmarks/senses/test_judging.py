@@ -33,7 +33,7 @@ def make_unit(name, sizes, noise, seed=0):
 
 def judged(background, made):
     units, vectors, tokens = zip(*made, strict=True)
-    return judge(units, background.space(np.concatenate(vectors)), np.concatenate(tokens))
+    return judge(units, background.space(background.project(np.concatenate(vectors))), np.concatenate(tokens))
 
 
 def test_groups_far_from_each_other_are_counted_and_told_apart(background):

@@ -17,7 +17,8 @@ from contract.records import Job
 from contract.settings import Settings
 from contract.store import Layout, Store
 from service.app import create_app
-from service.context import Services
+from service.context import KEY, Services
+from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_body, make_card, make_request, open_job, run_job, write_result
 
 
@@ -187,6 +188,15 @@ def test_times_are_rfc_3339(http: FlaskClient, done: Job) -> None:
     for name in ("created_at", "started_at", "finished_at"):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found[name])
     assert found["expires_at"] is None
+
+
+def test_the_poll_that_sees_a_job_ended_loads_its_result(http: FlaskClient, done: Job, store: Store) -> None:
+    http.get(f"/v1/jobs/{done.id}")
+    here: Services = http.application.extensions[KEY]
+    wait_until(lambda: done.id in here.results._vocabularies)
+    store.delete(Layout.result(done.id))
+
+    assert http.get(f"/v1/jobs/{done.id}/neurons").status_code == 200
 
 
 def test_a_failed_job_says_why(http: FlaskClient, board: Board) -> None:

@@ -8,7 +8,7 @@ import pytest
 from contract.errors import DamagedFile
 from contract.store import Store
 from workers.analysis.plan import Plan, Shard
-from workers.analysis.vectors import read_vectors, vectors_file, writing_vectors
+from workers.analysis.vectors import project_vectors, read_vectors, vectors_file, writing_vectors
 
 LENGTHS = (np.array([5, 4, 4]), np.array([3, 2]))  # of the windows of two shards
 PLAN = Plan(1, 5, 18, 18, 0, (Shard(0, 3, 13), Shard(3, 2, 5)))
@@ -43,6 +43,17 @@ def test_only_the_blocks_that_are_needed_are_given(store: Store) -> None:
     pieces = list(read_vectors(store, "work", PLAN, "residual", np.array([2]), np.array([0])))
 
     assert [p.tolist() for p in pieces] == [[[9.0, 18.0]]]
+
+
+def test_projected_vectors_are_found_at_the_same_places(store: Store) -> None:
+    rows, positions = np.array([0, 2, 3, 4]), np.array([4, 3, 0, 1])
+    for shard in range(len(LENGTHS)):
+        project_vectors(store, "work", "projected", shard, lambda v: v[:, 1:] + 1)
+
+    found = np.concatenate(list(read_vectors(store, "projected", PLAN, "projected", rows, positions)))
+
+    before = np.concatenate(list(read_vectors(store, "work", PLAN, "residual", rows, positions)))
+    assert np.array_equal(found, before[:, 1:] + 1)
 
 
 def test_what_float16_cannot_hold_is_kept_at_its_end(tmp_path: Path) -> None:
