@@ -1,8 +1,8 @@
 """The board: the state of jobs, corpora and model cards in Redis. Everything here is atomic; nothing here decides.
 
 A job is cut into units of work: "plan", "scan:<shard>", "background", "project:<shard>", "merge:<layer>" and "close".
-A unit is *in flight* from the moment it is sent until it is finished or its deadline passes; a worker that runs it
-moves the deadline on (the lease). A live check is a job of the one unit "activate", in a list of its own.
+A unit is *in flight* from the moment it begins to wait until it is finished or its deadline passes; a worker that runs
+it moves the deadline on (the lease). A live check is a job of the one unit "activate", in a list of its own.
 Deadlines use Redis' own clock, so workers' clocks do not matter.
 
 Keys, under the prefix:
@@ -12,10 +12,14 @@ Keys, under the prefix:
   job:<id>:attempts   hash: unit -> times begun
   job:<id>:done       set of finished units
   job:<id>:running    hash: unit -> tokens done so far in it
+  job:<id>:waiting, lane:<lane>, ...  which waiting unit is next: see `lanes`
   jobs, activations   zset by creation of all analyses, of all live checks
   active              zset by creation of those of both that are not terminal
   idem:<key>          hash: job, digest
-  corpus:<id>, corpora, model:<id>, models, workers, secret
+  workers             zset: worker -> when it counts as gone
+  queues              hash: worker -> the queues it serves
+  round               the worker that looks after all jobs now, or did so lately
+  corpus:<id>, corpora, model:<id>, models, secret
 """
 
 from __future__ import annotations
@@ -23,12 +27,14 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 
+from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 
 IDEMPOTENCY_S = 24 * 3600
@@ -57,11 +63,13 @@ return {'opened', ARGV[1]}
 """
 )
 
-# KEYS: job, flight, done, leases; ARGV: patience, room, units...  Puts units in flight that are in no other state.
-# A unit whose deadline has passed counts as absent. Returns the units that the caller is to send.
+# KEYS: job, flight, done, leases, waiting; ARGV: patience, room, prefix, lane, id, units...  Puts units in flight that
+# are in no other state, to wait in the lane. A unit whose deadline has passed counts as absent. Returns those units.
 _CLAIM = (
     _NOW
     + _TERMINAL
+    + "local prefix = ARGV[3]\n"
+    + JOIN
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) or status == 'cancelling' then return {} end
@@ -69,22 +77,21 @@ for _, unit in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('ZREM', KEYS[2], unit); redis.call('HDEL', KEYS[4], unit)
 end
 local sent, room = {}, tonumber(ARGV[2]) - redis.call('ZCARD', KEYS[2])
-for i = 3, #ARGV do
+for i = 6, #ARGV do
   if room <= 0 then break end
   if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 and not redis.call('ZSCORE', KEYS[2], ARGV[i]) then
     redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[1])), ARGV[i])
+    redis.call('ZADD', KEYS[5], i, ARGV[i])
     sent[#sent + 1] = ARGV[i]; room = room - 1
   end
 end
+if #sent > 0 then join(ARGV[4], ARGV[5]) end
 return sent
 """
 )
 
 # KEYS: job, flight, leases, attempts, done; ARGV: unit, token, lease.  Returns {verdict, attempts}
-_BEGIN = (
-    _NOW
-    + _TERMINAL
-    + """
+_BEGIN = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) or status == 'cancelling' then return {'stale', 0} end
 if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 then return {'done', 0} end
@@ -98,16 +105,24 @@ if status == 'queued' then
 end
 return {'begun', redis.call('HINCRBY', KEYS[4], ARGV[1], 1)}
 """
+_BEGIN_ONE = _NOW + _TERMINAL + _BEGIN
+_BEGIN_NEXT = (
+    _NOW + _TERMINAL + f"local prefix = ARGV[1]\nlocal function begin(KEYS, ARGV)\n{_BEGIN}end\n" + CHARGE + JOIN + TAKE
 )
 
-# KEYS: job, flight, leases, running; ARGV: unit, token, lease, tokens ('' for none).  Returns the job's status, or
-# 'lost' when the lease went to another worker.
+# KEYS: job, flight, leases, running; ARGV: unit, token, lease, tokens ('' for none), prefix, id.  Returns the job's
+# status, or 'lost' when the lease went to another worker. Charges the time since the deadline was last moved.
 _RENEW = (
     _NOW
+    + "local prefix = ARGV[5]\n"
+    + CHARGE
     + """
 local status = redis.call('HGET', KEYS[1], 'status') or 'gone'
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 'lost' end
-redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[3])), ARGV[1])
+local lease = tonumber(ARGV[3])
+local since = now + lease - (tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1])) or now + lease)
+if since > 0 then charge(ARGV[6], math.min(since, lease)) end
+redis.call('ZADD', KEYS[2], string.format('%.6f', now + lease), ARGV[1])
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); redis.call('HINCRBY', KEYS[1], 'revision', 1)
 end
@@ -153,7 +168,7 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running, waiting; ARGV: id, status, error
 _END = (
     _NOW
     + _TERMINAL
@@ -165,7 +180,7 @@ redis.call('HSET', KEYS[1], 'status', ARGV[2], 'phase', 'ended', 'finished_at', 
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 return 1
 """
 )
@@ -209,6 +224,20 @@ return nil
 """
 )
 
+# KEYS: workers, queues.  The queues of each worker heard of lately.
+_SERVED = (
+    _NOW
+    + """
+local workers = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
+return #workers > 0 and redis.call('HMGET', KEYS[2], unpack(workers)) or {}
+"""
+)
+
+# KEYS: round; ARGV: worker, milliseconds.  The holder of the round lets it go so much later.
+_REST = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+"""
+
 # KEYS: job, jobs; ARGV: id
 _FORGET = (
     _TERMINAL
@@ -236,6 +265,7 @@ class Lease:
     unit: str
     token: str
     attempt: int  # 1 the first time
+    queue: str = DEFAULT_QUEUE  # where it waited
 
 
 class Board:
@@ -249,7 +279,11 @@ class Board:
             for name, text in {
                 "open": _OPEN,
                 "claim": _CLAIM,
-                "begin": _BEGIN,
+                "begin": _BEGIN_ONE,
+                "take": _BEGIN_NEXT,
+                "waiting": WAITING,
+                "rest": _REST,
+                "served": _SERVED,
                 "renew": _RENEW,
                 "finish": _FINISH,
                 "release": _RELEASE,
@@ -352,10 +386,39 @@ class Board:
     def set_phase(self, job: str, phase: Phase) -> None:
         self._run("phase", self._of(job, ""), phase)
 
-    def claim_units(self, job: str, units: Iterable[str], *, room: int, patience_s: float) -> list[str]:
-        """Of `units`, in their order, those now put in flight for the caller to send; at most `room` are in flight."""
-        keys = self._of(job, "", "flight", "done", "leases")
-        return cast(list[str], self._run("claim", keys, patience_s, room, *units))
+    def claim_units(
+        self,
+        job: str,
+        units: Iterable[str],
+        *,
+        room: int,
+        patience_s: float,
+        queue: str = DEFAULT_QUEUE,
+        priority: str = "normal",
+    ) -> list[str]:
+        """Of `units`, in their order, those now put in flight, to wait for a worker; at most `room` are in flight.
+
+        The caller sends a ticket for each. priority: one of lanes.PRIORITIES.
+        """
+        keys = self._of(job, "", "flight", "done", "leases", "waiting")
+        lane = lane_of(queue, priority)
+        return cast(list[str], self._run("claim", keys, patience_s, room, self._prefix, lane, job, *units))
+
+    def take_unit(self, queues: Sequence[str], *, lease_s: float) -> Lease | None:
+        """Takes the lease on the unit whose turn it is in these queues; None when none waits there."""
+        token = secrets.token_hex(8)
+        found = self._run("take", [], self._prefix, token, lease_s, *lanes_of(queues))
+        if found is None:
+            return None
+        job, unit, attempt, lane = found
+        return Lease(job, unit, token, attempt, queue_of(lane))
+
+    def waiting_units(self) -> dict[tuple[str, str], int]:
+        """How many units wait in each queue with each priority; those of every queue that was ever used."""
+        flat = self._run("waiting", [], self._prefix)
+        lanes = dict(zip(flat[::2], flat[1::2], strict=True))
+        queues = {queue_of(lane) for lane in lanes}
+        return {(q, p): lanes.get(lane_of(q, p), 0) for q in sorted(queues) for p in PRIORITIES}
 
     def begin_unit(self, job: str, unit: str, *, lease_s: float) -> Lease | None:
         """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over."""
@@ -367,7 +430,9 @@ class Board:
     def renew(self, lease: Lease, *, lease_s: float, tokens: int | None = None) -> str:
         """Moves the deadline on and notes the tokens done in the unit. Returns the job's status, or "lost"."""
         keys = self._of(lease.job, "", "flight", "leases", "running")
-        return cast(str, self._run("renew", keys, lease.unit, lease.token, lease_s, "" if tokens is None else tokens))
+        done = "" if tokens is None else tokens
+        found = self._run("renew", keys, lease.unit, lease.token, lease_s, done, self._prefix, lease.job)
+        return cast(str, found)
 
     def finish_unit(
         self, job: str, unit: str, *, counter: str = "", tokens: int = 0, fields: Mapping[str, str | int | float] = {}
@@ -406,7 +471,7 @@ class Board:
 
     def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
         """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
-        names = self._of(job, "", "flight", "leases", "attempts", "done", "running")
+        names = self._of(job, "", "flight", "leases", "attempts", "done", "running", "waiting")
         keys = [names[0], self._key("active"), *names[1:]]
         return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
 
@@ -442,13 +507,30 @@ class Board:
         found = cast(dict[str, str], self._redis.hgetall(self._key("models")))
         return [ModelCard.from_json(text) for _, text in sorted(found.items())]
 
-    def announce_worker(self, worker: str, *, ttl_s: float) -> None:
+    def announce_worker(self, worker: str, *, ttl_s: float, queues: Sequence[str] = (DEFAULT_QUEUE,)) -> None:
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
+        silent = cast(list[str], self._redis.zrange(self._key("workers"), "-inf", now, byscore=True))
         pipe = self._redis.pipeline()
+        if silent:
+            pipe.zrem(self._key("workers"), *silent)
+            pipe.hdel(self._key("queues"), *silent)
         pipe.zadd(self._key("workers"), {worker: now + ttl_s})
-        pipe.zremrangebyscore(self._key("workers"), "-inf", now)
+        pipe.hset(self._key("queues"), worker, ",".join(queues))
         pipe.execute()
+
+    def count_servers(self) -> dict[str, int]:
+        """How many of the workers heard of lately serve each queue; queues that none serves are left out."""
+        served = self._run("served", [self._key("workers"), self._key("queues")])
+        return dict(Counter(queue for queues in served for queue in (queues or DEFAULT_QUEUE).split(",")))
+
+    def begin_round(self, worker: str, *, most_s: float) -> bool:
+        """Whether this worker is to look after all jobs now: one does at a time. Another may after `most_s`."""
+        return bool(self._redis.set(self._key("round"), worker, nx=True, px=round(1000 * most_s)))
+
+    def end_round(self, worker: str, *, rest_s: float) -> None:
+        """Lets the next round begin, of any worker, in `rest_s` seconds."""
+        self._run("rest", [self._key("round")], worker, max(round(1000 * rest_s), 1))
 
     def count_workers(self) -> int:
         seconds, micros = self._redis.time()
@@ -507,4 +589,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
             tokens_per_second=done / elapsed if done and elapsed > 0 else None,
         ),
         error=json.loads(record["error"]) if "error" in record else None,
+        queue=queue_of(record["lane"]) if "lane" in record else DEFAULT_QUEUE,
     )

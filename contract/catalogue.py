@@ -6,6 +6,7 @@ gguf = "/models/SmolLM2-135M-Instruct.Q4_1.gguf"   # or:
 # path = "/models/my-model"                        # a folder with config.json, *.safetensors and a tokenizer
 # hub = "EleutherAI/pythia-70m"                    # a Hugging Face id, and
 # revision = "a39f36b100fe8a5377810d56c3f4789b9c53ac42"
+# queue = "big"                                    # only workers that serve this queue run the model; else "default"
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from contract.lanes import DEFAULT_QUEUE, QUEUE_NAME
 
 MODEL_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,95}")
 
@@ -28,6 +31,7 @@ class Entry:
     kind: Kind
     location: str  # a hub id, or an absolute path
     revision: str | None = None  # of a hub id
+    queue: str = DEFAULT_QUEUE
 
     @property
     def source(self) -> str:
@@ -53,8 +57,8 @@ def load_catalogue(path: str | Path) -> dict[str, Entry]:
 
 
 def _read_entry(item: dict[str, object], where: str, folder: Path) -> Entry:
-    if unknown := set(item) - {"id", "revision", *_KINDS}:
-        raise ValueError(f"{where}: unknown {sorted(unknown)}; known are id, hub, revision, path, gguf")
+    if unknown := set(item) - {"id", "revision", "queue", *_KINDS}:
+        raise ValueError(f"{where}: unknown {sorted(unknown)}; known are id, hub, revision, path, gguf, queue")
     identity = item.get("id")
     if not isinstance(identity, str) or not MODEL_ID.fullmatch(identity):
         raise ValueError(f"{where}: id {identity!r} must match {MODEL_ID.pattern}")
@@ -68,4 +72,7 @@ def _read_entry(item: dict[str, object], where: str, folder: Path) -> Entry:
         raise ValueError(f"{where} ({identity}): only a hub model has a revision")
     if kind != "hub":
         location = str((folder / Path(location).expanduser()).resolve())
-    return Entry(identity, kind, location, revision if isinstance(revision, str) else None)
+    queue = item.get("queue", DEFAULT_QUEUE)
+    if not isinstance(queue, str) or not QUEUE_NAME.fullmatch(queue):
+        raise ValueError(f"{where} ({identity}): queue {queue!r} must match {QUEUE_NAME.pattern}")
+    return Entry(identity, kind, location, revision if isinstance(revision, str) else None, queue)

@@ -1,17 +1,18 @@
-"""The queue between API and workers: Celery on Redis. Tickets hold ids only; the board says what they mean."""
+"""The queues between API and workers: Celery on Redis. A ticket says that there is work; the board says which."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
 
+from contract.lanes import DEFAULT_QUEUE
+
 QUEUE = "polyseme"
-RUN_UNIT = "polyseme.run_unit"  # (job id, unit)
+TAKE_UNIT = "polyseme.take_unit"  # (queue)
 
-# In Celery's Redis transport 0 goes first.
-PRIORITIES = {"high": 0, "normal": 3, "low": 6}
-
+_PREFIX = "polyseme:queue:"
 _VISIBILITY_S = 3600  # a unit takes far less; a lost one is found by the board's deadlines, in seconds
 
 
@@ -33,27 +34,31 @@ def connect_queue(redis_url: str) -> Celery:
         broker_connection_timeout=5,
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_S,
-            "priority_steps": sorted(PRIORITIES.values()),
-            "queue_order_strategy": "priority",
+            "priority_steps": [0],  # the board knows whose turn it is
+            "queue_order_strategy": "round_robin",
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
-            "global_keyprefix": "polyseme:queue:",
+            "global_keyprefix": _PREFIX,
         },
         broker_transport="redis",
     )
     return app
 
 
-def send_unit(app: Celery, job: str, unit: str, priority: str) -> None:
-    """Puts a ticket for one unit of a job on the queue. Raises kombu's OperationalError when Redis is away."""
+def send_ticket(app: Celery, queue: str) -> None:
+    """Wakes a worker of the queue. Raises kombu's OperationalError when Redis is away."""
     options: dict[str, Any] = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.1}}
-    app.send_task(RUN_UNIT, args=(job, unit), queue=QUEUE, priority=PRIORITIES[priority], **options)
+    app.send_task(TAKE_UNIT, args=(queue,), queue=celery_queue(queue), **options)
 
 
-def queue_keys() -> dict[str, str]:
-    """The Redis list of each priority, whose lengths are the queue's depth."""
-    prefix = "polyseme:queue:"
-    return {name: prefix + QUEUE + (f"\x06\x16{step}" if step else "") for name, step in PRIORITIES.items()}
+def celery_queue(queue: str) -> str:
+    """What a queue is called in the broker."""
+    return QUEUE if queue == DEFAULT_QUEUE else f"{QUEUE}.{queue}"
+
+
+def ticket_keys(queues: Iterable[str] = (DEFAULT_QUEUE,)) -> dict[str, str]:
+    """The Redis list with the tickets of each queue."""
+    return {queue: _PREFIX + celery_queue(queue) for queue in queues}
 
 
 def _broker_url(redis_url: str) -> str:

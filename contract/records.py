@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from contract.lanes import DEFAULT_QUEUE
+
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
@@ -59,6 +61,7 @@ class Job:
     finished_at: float | None
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+    queue: str = DEFAULT_QUEUE  # where its units wait
 
     @property
     def is_terminal(self) -> bool:
@@ -130,6 +133,7 @@ class ModelCard:
     tokens_per_second: float | None = None  # of the last scan of all layers on a worker of this board
     characters_per_token: float | None = None  # of the last planned corpus
     error: str | None = None  # why it cannot be analysed, when it cannot
+    queue: str = DEFAULT_QUEUE  # where units of its jobs wait
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

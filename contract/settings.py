@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from contract.lanes import DEFAULT_QUEUE, parse_queues
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,7 +31,8 @@ class Settings:
     threads: int = 0  # of a worker's torch; 0 leaves torch's choice
     block_tokens: int = 1024  # tokens run through the model at once; part of the result's identity
     shard_tokens: int = 32_768  # tokens of a shard, about a minute of work on two cores
-    shards_in_flight: int = 4  # a job's shards in the queue at once
+    shards_in_flight: int = 128  # units of one job that wait or run at once: as many workers can work on it
+    queues: str = DEFAULT_QUEUE  # that a worker serves, with commas between them
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
     max_attempts: int = 3  # at one unit, before the job fails
@@ -49,7 +52,14 @@ class Settings:
                 values[f.name] = kind(text)
             except ValueError as e:
                 raise ValueError(f"{name}={text!r}: expected {kind.__name__}") from e
-        return cls(**values)
+        settings = cls(**values)
+        parse_queues(settings.queues)
+        return settings
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Raises ValueError for a name that is none."""
+        return parse_queues(self.queues)
 
     def to_environ(self) -> dict[str, str]:
         """The variables that make `from_environ` give these settings: how a supervisor hands them to its children."""

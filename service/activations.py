@@ -41,7 +41,7 @@ def _wrong_targets(services: Services, job: str, targets: Sequence[Target]) -> I
 
 def _open(services: Services, request: ActivationsRequest) -> Job:
     opened = put_on_board(services, request.to_dict(), kind="activations")
-    send_first(services, opened.job, "activate", "high")
+    send_first(services, opened.job, "activate", request.model, "live")
     return find_check(services, opened.job)
 
 

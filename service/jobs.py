@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -25,7 +25,8 @@ from contract.errors import (
     TooManyJobs,
     Unavailable,
 )
-from contract.queue import send_unit
+from contract.lanes import DEFAULT_QUEUE
+from contract.queue import send_ticket
 from contract.records import CORPUS_ID, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
@@ -100,7 +101,21 @@ def delete_job(services: Services, job: str) -> None:
     _delete_files(services, job)
 
 
-def job_to_dict(job: Job) -> dict[str, Any]:
+def show_jobs(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Jobs as clients see them: `job_to_dict`, with the warning that nobody works on a job's queue."""
+    servers = {} if all(job.is_terminal for job in jobs) else services.board.count_servers()
+    return [job_to_dict(job, None if job.is_terminal or job.queue in servers else _unserved(job)) for job in jobs]
+
+
+def show_job(services: Services, job: Job) -> dict[str, Any]:
+    return show_jobs(services, [job])[0]
+
+
+def _unserved(job: Job) -> str:
+    return f"no worker serves the queue {job.queue!r} now: the job waits until one does"
+
+
+def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
     here = f"/v1/jobs/{job.id}"
     return {
         "id": job.id,
@@ -109,6 +124,8 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         "phase": job.phase,
         "revision": job.revision,
         "priority": job.request["priority"],
+        "queue": job.queue,
+        "warning": warning,
         "created_at": timestamp(job.created_at),
         "started_at": timestamp(job.started_at),
         "finished_at": timestamp(job.finished_at),
@@ -206,7 +223,7 @@ def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[st
     if opened.verdict == "mismatch":
         raise _reused()
     if opened.verdict == "opened":
-        send_first(services, opened.job, "plan", request.priority)
+        send_first(services, opened.job, "plan", request.model, request.priority)
     return _find_replayed(services, opened.job), opened.verdict == "replayed"
 
 
@@ -244,12 +261,14 @@ def digest_of(body: Body) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def send_first(services: Services, job: str, first: str, priority: str) -> None:
+def send_first(services: Services, job: str, first: str, model: str, priority: str) -> None:
     """A job without a ticket is found by the workers' reconciler, so it is accepted all the same."""
     try:
-        patience = services.settings.queue_patience_s
-        for unit in services.board.claim_units(job, [first], room=1, patience_s=patience):
-            send_unit(services.queue, job, unit, priority)
+        card, patience = services.board.get_card(model), services.settings.queue_patience_s
+        queue = card.queue if card else DEFAULT_QUEUE
+        claimed = services.board.claim_units(job, [first], room=1, patience_s=patience, queue=queue, priority=priority)
+        for _ in claimed:
+            send_ticket(services.queue, queue)
     except (OperationalError, redis.RedisError, OSError) as e:
         _log.warning("job %s: its first ticket could not be sent, the reconciler will: %s", job, e)
 

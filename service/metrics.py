@@ -11,7 +11,6 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from contract.board import Board
-from contract.queue import queue_keys
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # prometheus_client reads this variable itself, once, when it is first imported; an entry point sets it.
@@ -60,15 +59,19 @@ class _BoardCollector(CollectorRegistry):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            depth = self._read.list_lengths(queue_keys())
+            waiting, servers = self._read.waiting_units(), self._read.count_servers()
             active, workers = self._read.count_active(), self._read.count_workers()
         except redis.RedisError:
             yield GaugeMetricFamily("polyseme_board_up", "Whether the job board answers.", value=0)
             return
         yield GaugeMetricFamily("polyseme_board_up", "Whether the job board answers.", value=1)
-        queued = GaugeMetricFamily("polyseme_queue_tickets", "Tickets waiting, by priority.", labels=["priority"])
-        for priority, length in depth.items():
-            queued.add_metric([priority], length)
+        queued = GaugeMetricFamily("polyseme_queue_tickets", "Units waiting.", labels=["queue", "priority"])
+        for (queue, priority), units in waiting.items():
+            queued.add_metric([queue, priority], units)
         yield queued
+        serving = GaugeMetricFamily("polyseme_queue_workers", "Workers seen of late, by queue.", labels=["queue"])
+        for queue in sorted({*servers, *(queue for queue, _ in waiting)}):
+            serving.add_metric([queue], servers.get(queue, 0))
+        yield serving
         yield GaugeMetricFamily("polyseme_active_jobs", "Jobs that have not ended.", value=active)
         yield GaugeMetricFamily("polyseme_workers", "Workers seen of late.", value=workers)

@@ -1,23 +1,26 @@
-"""What is to be done next for a job. Called after every unit and, by every worker, every few seconds for every job.
+"""What is to be done next for a job. Called after every unit and, by one worker, every few seconds for every job.
 
-So a lost ticket, a dead worker or an API killed before it could send the first ticket are all the same case: a unit
-that is neither done nor in flight, and is sent.
+So a dead worker or an API killed before it could send the first ticket are the same case: a unit that is neither done
+nor in flight. It is put in its lane, and a ticket is sent. A lost ticket is one fewer than there are waiting units.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from contract.board import Board
+from contract.lanes import DEFAULT_QUEUE, Priority
+from contract.queue import ticket_keys
 from contract.records import Job, Kind, Phase
 from contract.settings import Settings
 from contract.store import Layout, Store
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[str, str, str], None]  # job, unit, priority
+Send = Callable[[str], None]  # a ticket to a queue
 
 LAST_UNIT: dict[Kind, str] = {"analysis": "close", "activations": "activate"}
 
@@ -46,6 +49,13 @@ def next_step(job: Job, done: set[str]) -> Step:
     if merges := _left((f"merge:{i}" for i in range(layers)), done):
         return Step("merging", merges)
     return Step("closing", _left(("close",), done))
+
+
+def priority_of(job: Job) -> Priority:
+    if job.kind == "activations":
+        return "live"
+    chosen: Priority = job.request.get("priority", "normal")
+    return chosen
 
 
 def _groups(job: Job) -> bool:
@@ -85,20 +95,44 @@ class Scheduler:
     def advance_all(self) -> None:
         for job in self._board.active_jobs():
             self.advance(job)
+        self.replace_tickets()
+
+    def wake(self, queue: str) -> None:
+        self._send(queue)
+
+    def replace_tickets(self) -> None:
+        """Sends those that are missing. One too many wakes a worker for nothing, which harms nobody."""
+        waiting: Counter[str] = Counter()
+        for (queue, _), units in self._board.waiting_units().items():
+            waiting[queue] += units
+        for queue, tickets in self._board.list_lengths(ticket_keys(waiting)).items():
+            for _ in range(min(waiting[queue] - tickets, self._settings.shards_in_flight)):
+                self._send(queue)
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
         self._end(job_id, "failed", {"code": code, "detail": detail})
 
     def _send_units(self, job: Job, units: tuple[str, ...]) -> None:
-        """Sends as many as may be in flight. One that cannot be sent is sent again when its deadline has passed."""
+        """Lets as many wait as may be in flight. A ticket that cannot be sent is replaced in the next round."""
         settings = self._settings
-        # More cannot be claimed than there is room for, and a job may have very many.
-        offered = units[: 4 * settings.shards_in_flight]
+        room = settings.shards_in_flight
+        # Of twice as many as there is room for, enough are not in flight yet; and a job may have very many.
+        offered = units[: 2 * room]
+        queue = self._queue_of(job)
         claimed = self._board.claim_units(
-            job.id, offered, room=settings.shards_in_flight, patience_s=settings.queue_patience_s
+            job.id,
+            offered,
+            room=room,
+            patience_s=settings.queue_patience_s,
+            queue=queue,
+            priority=priority_of(job),
         )
-        for unit in claimed:
-            self._send(job.id, unit, job.request.get("priority", "normal"))
+        for _ in claimed:
+            self._send(queue)
+
+    def _queue_of(self, job: Job) -> str:
+        card = self._board.get_card(job.request["model"])
+        return card.queue if card else DEFAULT_QUEUE
 
     def _fail_if_poisoned(self, job_id: str, units: tuple[str, ...]) -> bool:
         """Ends a job one of whose units was begun as often as allowed and is not running now."""

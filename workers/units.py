@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from contract.board import Board
+from contract.board import Board, Lease
 from contract.catalogue import Entry
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
@@ -55,6 +55,23 @@ class Runner:
         if lease is None:
             log.info("%s %s: nothing to do", job_id, unit)
             return
+        self._run(lease)
+
+    def run_next(self, queue: str) -> bool:
+        """Runs the unit whose turn it is in the queues of this worker, which a ticket of `queue` woke.
+
+        False when none waits. The unit may be another's than the ticket was sent for, even of another queue.
+        """
+        lease = self.board.take_unit(self.settings.queue_names, lease_s=self.settings.lease_s)
+        if lease is None:
+            return False
+        if lease.queue != queue:
+            self.scheduler.wake(queue)  # what this ticket was sent for still waits
+        self._run(lease)
+        return True
+
+    def _run(self, lease: Lease) -> None:
+        job_id, unit = lease.job, lease.unit
         try:
             with HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining) as held:
                 log.info("%s %s: attempt %d", job_id, unit, lease.attempt)

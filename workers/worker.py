@@ -6,6 +6,9 @@ import logging
 import os
 import socket
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import redis
@@ -15,7 +18,8 @@ from kombu.exceptions import OperationalError
 
 from contract.board import Board, worker_name
 from contract.catalogue import Entry, load_catalogue
-from contract.queue import RUN_UNIT, connect_queue, send_unit
+from contract.lanes import DEFAULT_QUEUE
+from contract.queue import TAKE_UNIT, celery_queue, connect_queue, send_ticket
 from contract.settings import Settings
 from contract.store import Store
 from workers.analysis.encoder import LazyEncoder
@@ -27,6 +31,7 @@ from workers.units import Runner
 log = logging.getLogger(__name__)
 
 TICK_S = 3.0
+ROUND_S = 15.0  # a round that takes longer is thought to be a dead worker's
 
 
 def run_worker(settings: Settings) -> None:
@@ -36,25 +41,35 @@ def run_worker(settings: Settings) -> None:
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)
     runner = _make_runner(settings, board, app, catalogue)
-    publish_cards(board, catalogue, Path(settings.cache))
+    served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
+    publish_cards(board, served, Path(settings.cache))
     _register_task(app, runner)
-    _Ticker(board, runner.scheduler, runner.draining).start()
+    _Ticker(board, runner.scheduler, runner.draining, settings.queue_names).start()
     name = f"polyseme@{socket.gethostname()}-{os.getpid()}"
-    app.Worker(hostname=name, loglevel="INFO", without_gossip=True, without_mingle=True, without_heartbeat=True).start()
+    app.Worker(
+        hostname=name,
+        queues=[celery_queue(queue) for queue in settings.queue_names],
+        loglevel="INFO",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    ).start()
 
 
 def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> None:
-    """Puts a card for every listed model on the board. Speeds that an earlier worker measured are kept."""
+    """Puts a card for every one of the models on the board. Speeds that an earlier worker measured are kept."""
     for entry in catalogue.values():
         log.info("describing %s (%s)", entry.id, entry.source)
         old = board.get_card(entry.id)
         if old is None or old.error or old.source != entry.source:
-            board.put_card(describe_model(entry, cache))
+            board.put_card(replace(describe_model(entry, cache), queue=entry.queue))
+        elif old.queue != entry.queue:
+            board.put_card(replace(old, queue=entry.queue))
 
 
 def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[str, Entry]) -> Runner:
     store = Store(settings.store)
-    scheduler = Scheduler(board, store, lambda job, unit, priority: send_unit(app, job, unit, priority), settings)
+    scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
     shelf = ModelShelf(
         device=settings.device,
         dtype=settings.dtype,
@@ -66,9 +81,9 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
 
 
 def _register_task(app: Celery, runner: Runner) -> None:
-    @app.task(name=RUN_UNIT)
-    def run_unit(job: str, unit: str) -> None:
-        runner.run(job, unit)
+    @app.task(name=TAKE_UNIT)
+    def take_unit(queue: str) -> None:
+        runner.run_next(queue)
 
     @worker_shutting_down.connect(weak=False)
     def drain(**_: object) -> None:
@@ -76,23 +91,39 @@ def _register_task(app: Celery, runner: Runner) -> None:
 
 
 class _Ticker(threading.Thread):
-    """Every few seconds: moves every active job on, and tells the board that this process lives."""
+    """Every few seconds: tells the board that this process lives, and moves every active job on if nobody else does."""
 
-    def __init__(self, board: Board, scheduler: Scheduler, draining: threading.Event) -> None:
+    def __init__(
+        self, board: Board, scheduler: Scheduler, draining: threading.Event, queues: Sequence[str] = (DEFAULT_QUEUE,)
+    ) -> None:
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._scheduler = scheduler
         self._draining = draining
+        self._queues = queues
         self._name = worker_name(os.getpid())
 
     def run(self) -> None:
         while True:
             try:
-                self._board.announce_worker(self._name, ttl_s=4 * TICK_S)
-                self._scheduler.advance_all()
+                self._board.announce_worker(self._name, ttl_s=4 * TICK_S, queues=self._queues)
+                look_after_jobs(self._board, self._scheduler, self._name)
             except (redis.RedisError, OperationalError, OSError) as e:
                 log.warning("could not look after the jobs: %s", e)
             except Exception:
                 log.exception("could not look after the jobs")
             if self._draining.wait(TICK_S):
                 return
+
+
+def look_after_jobs(board: Board, scheduler: Scheduler, worker: str) -> bool:
+    """Moves every active job on, unless a worker does so now or did within TICK_S. Whether it did."""
+    began = time.monotonic()
+    if not board.begin_round(worker, most_s=ROUND_S):
+        return False
+    try:
+        scheduler.advance_all()
+    finally:
+        # A little early, or a worker alone would find its own round still resting.
+        board.end_round(worker, rest_s=0.9 * TICK_S - (time.monotonic() - began))
+    return True

@@ -34,11 +34,11 @@ def readyz() -> Response:
     here = services()
     try:
         here.board.ping()
-        workers = here.board.count_workers()
+        workers, queues = here.board.count_workers(), here.board.count_servers()
     except redis.RedisError as e:
         raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
     _try_store(here)
-    return answer_json({"status": "ready", "workers": workers})
+    return answer_json({"status": "ready", "workers": workers, "queues": queues})
 
 
 @blueprint.route("/metrics", methods=["GET"])

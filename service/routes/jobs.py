@@ -20,7 +20,8 @@ from service.jobs import (
     etag,
     find_job,
     job_headers,
-    job_to_dict,
+    show_job,
+    show_jobs,
     submit_job,
 )
 from service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
@@ -86,7 +87,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     job, waited = here.waits.wait(job, here.board.get_job, _is_over, seconds)
     headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"} | _applied(seconds, waited)
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(job_to_dict(job), 200 if seconds and job.is_terminal else 202, headers)
+    return answer_json(show_job(here, job), 200 if seconds and job.is_terminal else 202, headers)
 
 
 @blueprint.route("", methods=["GET"])
@@ -101,7 +102,7 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
     cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id]) if last else None
-    answer = {"object": "list", "data": [job_to_dict(j) for j in jobs], "next_cursor": cursor}
+    answer = {"object": "list", "data": show_jobs(here, jobs), "next_cursor": cursor}
     return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
 
 
@@ -127,7 +128,7 @@ def get_job(job_id: str) -> Response:
         return Response(status=304, headers=headers)
     if job.status == "succeeded" and time.time() - (job.finished_at or 0.0) < _FRESH_S:
         services().results.warm(job_id)  # whoever polls wants to read it next
-    return answer_json(job_to_dict(job), headers=headers)
+    return answer_json(show_job(services(), job), headers=headers)
 
 
 @blueprint.route("/<job:job_id>", methods=["DELETE"])
@@ -148,7 +149,7 @@ def delete(job_id: str) -> Response:
 def cancel(job_id: str) -> Response:
     """Cancel a job"""
     job, ended_before = cancel_job(services(), job_id)
-    return answer_json(job_to_dict(job), 200 if ended_before else 202, job_headers(job))
+    return answer_json(show_job(services(), job), 200 if ended_before else 202, job_headers(job))
 
 
 def _is_over(job: Job) -> bool:

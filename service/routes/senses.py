@@ -11,7 +11,7 @@ from service.answers import answer_json
 from service.blueprint import Blueprint, problems, takes
 from service.context import services
 from service.headers import read_idempotency_key
-from service.jobs import job_headers, job_to_dict
+from service.jobs import job_headers, show_job
 from service.regrouping import submit_regrouping
 from service.routes.jobs import KEY, SUBMITTED
 from service.schemas.jobs import JobSchema
@@ -44,4 +44,4 @@ def regroup(body: Mapping[str, Any], job_id: str) -> Response:
     job, replayed = submit_regrouping(services(), job_id, body, read_idempotency_key(request.headers))
     headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"}
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(job_to_dict(job), 202, headers)
+    return answer_json(show_job(services(), job), 202, headers)

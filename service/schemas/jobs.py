@@ -58,6 +58,10 @@ class JobSchema(Schema):
     )
     revision = fields.Integer(required=True, metadata={"description": "Grows with every change."})
     priority = fields.String(required=True, validate=validate.OneOf(["low", "normal", "high"]))
+    queue = fields.String(required=True, metadata={"description": "Whose workers run it: the model's queue."})
+    warning = fields.String(
+        required=True, allow_none=True, metadata={"description": "That no worker serves its queue at the moment."}
+    )
     created_at = fields.DateTime(required=True)
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)

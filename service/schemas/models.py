@@ -47,3 +47,9 @@ class ReadySchema(Schema):
     workers = fields.Integer(
         required=True, metadata={"description": "Workers seen of late; 0 does not make it unready."}
     )
+    queues = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata={"description": "How many of them serve each queue.", "example": {"default": 2}},
+    )

@@ -16,12 +16,13 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_entries_are_read_and_paths_start_at_the_file(tmp_path: Path) -> None:
-    text = '[[models]]\nid = "a"\npath = "m/a"\n[[models]]\nid = "b"\nhub = "o/b"\nrevision = "1f"\n'
+    text = '[[models]]\nid = "a"\npath = "m/a"\n[[models]]\nid = "b"\nhub = "o/b"\nrevision = "1f"\nqueue = "big"\n'
 
     entries = load_catalogue(write(tmp_path, text))
 
     assert entries["a"].source == f"path:{(tmp_path / 'm/a').resolve()}"
     assert entries["b"].source == "hub:o/b@1f"
+    assert (entries["a"].queue, entries["b"].queue) == ("default", "big")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ def test_entries_are_read_and_paths_start_at_the_file(tmp_path: Path) -> None:
         ('id = "a"\nhub = "o/a"', "needs a revision"),
         ('id = "a"\npath = "x"\nrevision = "1"', "only a hub model"),
         ('id = "a"\npath = "x"\nfoo = 1', "unknown"),
+        ('id = "a"\npath = "x"\nqueue = "Big"', "queue 'Big' must match"),
         ('id = "a"\npath = "x"\n[[models]]\nid = "a"\npath = "y"', "two models"),
         ("id =", "models.toml"),
     ],

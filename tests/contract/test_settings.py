@@ -18,3 +18,5 @@ def test_settings_come_back_from_the_variables_they_make() -> None:
 def test_a_wrong_value_is_named() -> None:
     with pytest.raises(ValueError, match="POLYSEME_MAX_TOP_K='x': expected int"):
         Settings.from_environ({"POLYSEME_MAX_TOP_K": "x"})
+    with pytest.raises(ValueError, match="'Big' must match"):
+        Settings.from_environ({"POLYSEME_QUEUES": "default,Big"})

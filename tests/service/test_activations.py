@@ -13,7 +13,7 @@ import redis
 from flask.testing import FlaskClient
 
 from contract.board import Board
-from contract.queue import queue_keys
+from contract.queue import ticket_keys
 from contract.records import ACTIVATIONS, Job
 from contract.store import Layout, Store
 from tests.factories import open_job
@@ -55,7 +55,7 @@ def test_a_check_is_accepted_with_its_place_and_goes_before_everything(
     assert (found["model"], found["text"]) == (done.request["model"], "river bank")
     assert (found["tokens"], found["neurons"], found["error"]) == (None, None, None)
     queue = redis.Redis.from_url(redis_url)
-    assert {name: queue.llen(key) for name, key in queue_keys().items()} == {"high": 1, "normal": 0, "low": 0}
+    assert {name: queue.llen(key) for name, key in ticket_keys().items()} == {"default": 1}
 
 
 def test_a_check_is_no_job(http: FlaskClient, done: Job) -> None:

@@ -4,8 +4,6 @@ import redis
 from flask.testing import FlaskClient
 
 from contract.board import Board
-from contract.queue import connect_queue, send_unit
-from contract.settings import Settings
 from service.metrics import Metrics
 from tests.factories import make_body, open_job
 
@@ -20,24 +18,27 @@ def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> 
     assert line in text
 
 
-def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board, settings: Settings) -> None:
-    open_job(board)
+def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board) -> None:
+    jobs = [open_job(board).id for _ in range(2)]
     board.announce_worker("w1", ttl_s=30)
-    for priority in ("high", "low", "low"):
-        send_unit(connect_queue(settings.redis_url), "job_x", "plan", priority)
+    board.claim_units(jobs[0], ["scan:0"], room=4, patience_s=30, priority="high")
+    board.claim_units(jobs[1], ["scan:0", "scan:1"], room=4, patience_s=30, queue="big", priority="low")
 
     text = http.get("/metrics").get_data(as_text=True)
 
-    assert "polyseme_active_jobs 1.0" in text
+    assert "polyseme_active_jobs 2.0" in text
     assert "polyseme_workers 1.0" in text
-    assert 'polyseme_queue_tickets{priority="high"} 1.0' in text
-    assert 'polyseme_queue_tickets{priority="low"} 2.0' in text
+    assert 'polyseme_queue_tickets{priority="high",queue="default"} 1.0' in text
+    assert 'polyseme_queue_tickets{priority="low",queue="big"} 2.0' in text
+    assert 'polyseme_queue_workers{queue="default"} 1.0' in text
+    assert 'polyseme_queue_workers{queue="big"} 0.0' in text
 
 
 def test_a_submitted_job_is_a_ticket(http: FlaskClient) -> None:
     http.post("/v1/jobs", json=make_body())
 
-    assert 'polyseme_queue_tickets{priority="normal"} 1.0' in http.get("/metrics").get_data(as_text=True)
+    text = http.get("/metrics").get_data(as_text=True)
+    assert 'polyseme_queue_tickets{priority="normal",queue="default"} 1.0' in text
 
 
 def test_metrics_come_even_when_the_board_is_away() -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from contract.board import Board
-from contract.queue import queue_keys
+from contract.queue import ticket_keys
 from contract.store import Store
 from service.app import create_app
 from service.cursors import Cursors
@@ -201,7 +201,7 @@ class Site:
         return path.format_map(self.names) if "{" in path else path
 
     def tickets(self) -> int:
-        return sum(int(self.queue.llen(key)) for key in queue_keys().values())
+        return sum(int(self.queue.llen(key)) for key in ticket_keys().values())
 
 
 @pytest.fixture(scope="module")

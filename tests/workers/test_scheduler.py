@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from contract.board import Board
+from contract.queue import connect_queue, send_ticket
 from contract.records import ActivationsRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
-from tests.factories import open_job
+from tests.factories import make_card, open_job
 from workers.scheduler import Scheduler, next_step
 
-Sent = list[tuple[str, str, str]]
+Sent = list[str]  # queues of tickets
 
 SCANNED = ("plan", "scan:0", "scan:1", "scan:2")
 PROJECTED = (*SCANNED, "background", "project:0", "project:1", "project:2")
@@ -26,7 +27,7 @@ def sent() -> Sent:
 
 @pytest.fixture
 def scheduler(board: Board, store: Store, sent: Sent) -> Scheduler:
-    return Scheduler(board, store, lambda *ticket: sent.append(ticket), Settings(shards_in_flight=2))
+    return Scheduler(board, store, sent.append, Settings(shards_in_flight=2))
 
 
 def finish(board: Board, job: str, *units: str) -> None:
@@ -68,11 +69,14 @@ def open_check(board: Board) -> str:
 def test_a_live_check_is_one_unit_that_goes_before_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
     check = open_check(board)
 
+    scheduler.advance(open_job(board, priority="high").id)
     scheduler.advance_all()
+    taken = board.take_unit(["default"], lease_s=30)
     board.finish_unit(check, "activate")
     scheduler.advance_all()
 
-    assert sent == [(check, "activate", "high")]
+    assert taken is not None
+    assert (taken.job, taken.unit) == (check, "activate")
     found = board.get_job(check)
     assert found is not None
     assert found.status == "succeeded"
@@ -82,7 +86,7 @@ def test_a_live_check_whose_worker_dies_each_time_fails(board: Board, scheduler:
     check = open_check(board)
     for _ in range(3):
         scheduler.advance(check)
-        lease = board.begin_unit(check, "activate", lease_s=30)
+        lease = board.take_unit(["default"], lease_s=30)
         assert lease is not None
         board.release_unit(lease)
 
@@ -99,12 +103,39 @@ def test_no_more_is_sent_than_may_be_in_flight(board: Board, scheduler: Schedule
     finish(board, job, "plan")
 
     scheduler.advance(job)
-    scheduler.advance_all()
-    assert sent == [(job, "scan:0", "high"), (job, "scan:1", "high")]
+    scheduler.advance(job)
+    assert board.waiting_units()["default", "high"] == len(sent) == 2
 
     finish(board, job, "scan:0")
     scheduler.advance(job)
-    assert sent[2:] == [(job, "scan:2", "high")]
+    taken = [lease.unit for _ in range(4) if (lease := board.take_unit(["default"], lease_s=30))]
+    assert (len(sent), taken) == (3, ["scan:1", "scan:2"])
+
+
+def test_a_lost_ticket_is_replaced(board: Board, scheduler: Scheduler, sent: Sent, redis_url: str) -> None:
+    finish(board, open_job(board).id, "plan")
+    scheduler.advance_all()
+    assert sent == ["default"] * 4  # the tickets went nowhere, and a round sends as many as units wait
+
+    app = connect_queue(redis_url)
+    for queue in sent[:2]:
+        send_ticket(app, queue)
+    scheduler.advance_all()
+
+    assert len(sent) == 4
+
+
+def test_units_wait_in_the_queue_of_their_model(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    board.put_card(make_card(queue="big"))
+    job = open_job(board).id
+
+    scheduler.advance(job)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (sent, found.queue) == (["big"], "big")
+    assert board.take_unit(["default"], lease_s=30) is None
+    assert board.take_unit(["default", "big"], lease_s=30) is not None
 
 
 def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(

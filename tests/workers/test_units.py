@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
     entry = save_model("llama", tmp_path / "model")
     board.put_card(describe_model(entry, tmp_path / "cache"))
     settings = Settings(shard_tokens=400)
-    scheduler = Scheduler(board, store, lambda job, unit, priority: None, settings)
+    scheduler = Scheduler(board, store, lambda queue: None, settings)
     shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
     return Runner(board, store, shelf, LazyEncoder(), {entry.id: entry}, scheduler, settings, threading.Event())
 
@@ -133,3 +134,27 @@ def test_a_draining_worker_gives_its_unit_back_uncounted(board: Board, store: St
     assert board.units_held(job) == 0
     assert board.done_units(job) == set()
     assert board.attempts(job) == {"plan": 0}
+
+
+def test_a_ticket_runs_the_unit_whose_turn_it_is(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    board.cancel(open_tiny_job(board, store))
+    runner.scheduler.advance_all()
+
+    assert runner.run_next("default")
+    assert board.done_units(job) == {"plan"}
+    assert board.waiting_units()["default", "normal"] > 1
+
+
+def test_a_ticket_too_many_runs_nothing(runner: Runner) -> None:
+    assert not runner.run_next("default")
+
+
+def test_a_ticket_of_another_queue_is_passed_on(board: Board, store: Store, runner: Runner) -> None:
+    open_tiny_job(board, store)
+    runner.scheduler.advance_all()
+    sent: list[str] = []
+    scheduler = Scheduler(board, store, sent.append, runner.settings)
+
+    assert replace(runner, scheduler=scheduler).run_next("big")
+    assert sent[0] == "big"

@@ -12,7 +12,7 @@ import redis
 from flask.testing import FlaskClient
 
 from contract.board import Board
-from contract.queue import queue_keys
+from contract.queue import ticket_keys
 from contract.records import Job
 from contract.settings import Settings
 from contract.store import Layout, Store
@@ -24,7 +24,7 @@ from tests.factories import add_corpus, make_body, make_card, make_request, open
 
 def tickets(settings: Settings) -> int:
     client = redis.Redis.from_url(settings.redis_url)
-    return sum(int(client.llen(key)) for key in queue_keys().values())
+    return sum(int(client.llen(key)) for key in ticket_keys().values())
 
 
 def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
@@ -41,6 +41,21 @@ def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
     assert job["request"] == make_request(metadata={"run": "7"}, priority="high").to_dict()
     assert tickets(settings) == 1
     assert board.claim_units(job["id"], ["plan"], room=1, patience_s=1) == []  # it is in flight
+
+
+def test_a_job_that_no_worker_can_take_says_so(http: FlaskClient, board: Board) -> None:
+    board.put_card(make_card(queue="big"))
+    board.announce_worker("w", ttl_s=30)
+
+    alone = http.post("/v1/jobs", json=make_body()).json or {}
+    board.announce_worker("strong", ttl_s=30, queues=("big",))
+    served = http.get(f"/v1/jobs/{alone['id']}").json or {}
+
+    assert (alone["queue"], alone["warning"]) == (
+        "big",
+        "no worker serves the queue 'big' now: the job waits until one does",
+    )
+    assert served["warning"] is None
 
 
 def test_texts_become_a_corpus_by_their_content(http: FlaskClient) -> None:
