@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from contract.logs import logging_config
 from contract.settings import Settings
 
 wsgi_app = "service.wsgi:app"
@@ -14,6 +15,7 @@ timeout = 60  # seconds without a heartbeat of the process, not of a request
 graceful_timeout = 10
 keepalive = 15
 control_socket_disable = True
+logconfig_dict = logging_config(Settings.from_environ(os.environ).log_format)
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
@@ -59,6 +59,7 @@ class Job:
     finished_at: float | None
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+    origin: Mapping[str, str] = field(default_factory=dict)  # of the request that made it: "request_id", "traceparent"
 
     @property
     def is_terminal(self) -> bool:
