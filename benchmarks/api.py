@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.corpora import take_texts
-from benchmarks.load import Answers, Load, put_load
+from benchmarks.generator import Answers, Load, put_load
 from benchmarks.markdown import quantile, table
 from benchmarks.stack import HOST, running_stack
 from client import samples

@@ -1,104 +1,227 @@
-"""`python -m benchmarks.load`: asks a server for paths and writes how long each answer took.
+"""What the API does under many jobs and many polls, and whether its memory grows.
 
-A process of its own, so that it shares no interpreter lock with anything. JSON of a Load on stdin, of Answers on
-stdout.
+The whole service runs under `polyseme up` in a folder of its own, with several API processes and one worker of one
+thread, on a tiny random model, so that the worker takes little of the machine. Another process submits all jobs at
+once, then polls them all at a rate, each time with the tag of its last answer; then it goes on more slowly, while the
+memory of the API's processes is read.
 """
 
 from __future__ import annotations
 
-import http.client
+import argparse
 import json
-import subprocess
-import sys
+import os
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.generator import Answers, Load, put_load
+from benchmarks.markdown import quantile, table
+from benchmarks.stack import HOST, running_stack
+from client.api import Client
+from tests.factories import make_texts
+from tests.tiny_models import save_model
+
+MODEL = "tiny"
+CORPUS = "benchmark"
+_CONNECTIONS = 32
+_SAMPLE_S = 5.0
+_WARM_S = 30.0  # of a process' life in which it may still grow: code that is loaded, threads that start
+_END_S = 600.0  # for the jobs to end once the polling has
+_ALLOWED = ("429", "503")  # with Retry-After; the generator names one without it otherwise
 
 
-@dataclass(frozen=True)
-class Load:
-    host: str
-    port: int
-    paths: list[str]  # asked for in turn, from the start again when they are used up
-    requests: int
-    connections: int = 1  # each kept alive, each asking for one thing at a time
-    rate: float | None = None  # requests a second, by the clock; None: the next as soon as an answer has come
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=200, help="submitted at once")
+    parser.add_argument("--processes", type=int, default=2, help="of the API")
+    parser.add_argument("--rate", type=float, default=1000.0, help="polls a second, in total")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of them")
+    parser.add_argument("--soak-rate", type=float, default=200.0, help="polls a second after that")
+    parser.add_argument("--soak-seconds", type=float, default=540.0, help="of these")
+    parser.add_argument("--documents", type=int, default=300, help="of the corpus, about 30 tokens each")
 
 
 @dataclass
-class Answers:
-    """With a rate, milliseconds count from when the request was due, whether or not a connection was free."""
+class Memory:
+    """Bytes resident of each API process over time."""
 
-    ms: list[float] = field(default_factory=list)  # of those with status 200
-    size: int = 0  # bytes of their bodies together
-    others: dict[str, int] = field(default_factory=dict)  # how many of each other status or error
-    seconds: float = 0.0  # from the first request to the last answer
+    seconds: list[float] = field(default_factory=list)
+    resident: dict[int, list[int]] = field(default_factory=dict)  # by process id, one for each of `seconds`
 
 
-def put_load(load: Load) -> Answers:
-    """Runs the load in another process."""
-    command = [sys.executable, "-m", "benchmarks.load"]
-    ended = subprocess.run(command, input=json.dumps(asdict(load)), capture_output=True, text=True, check=True)
-    return Answers(**json.loads(ended.stdout))
+def run(options: argparse.Namespace) -> str:
+    with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
+        data = _prepare_data(Path(name) / "data")
+        variables = {"WEB_CONCURRENCY": str(options.processes), "POLYSEME_SHARD_TOKENS": "4096"}
+        with running_stack(data, MODEL, **variables) as port, Client(f"http://{HOST}:{port}") as client:
+            client.add_corpus(_lines(options.documents), name=CORPUS)
+            with _watching_memory(_api_processes(data)) as memory:
+                submits = put_load(_submits(port, options.jobs))
+                jobs = [job["id"] for job in client.jobs()]
+                fast = put_load(_polls(port, jobs, options.rate, options.seconds))
+                slow = put_load(_polls(port, jobs, options.soak_rate, options.soak_seconds))
+            ended = _await_ends(client)
+    loads = {
+        f"{options.jobs} submits at once": submits,
+        f"polls, {options.rate:g}/s asked for": fast,
+        f"polls, {options.soak_rate:g}/s asked for": slow,
+    }
+    return _report(loads, memory, ended, options)
 
 
-class _Generator:
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._numbers: Iterator[int] = iter(range(load.requests))
-        self._lock = threading.Lock()
-        self._began = time.perf_counter()
-        self._others: Counter[str] = Counter()
-        self._answers = Answers()
-
-    def run(self) -> Answers:
-        threads = [threading.Thread(target=self._ask_all) for _ in range(self._load.connections)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._answers.seconds = time.perf_counter() - self._began
-        self._answers.others = dict(self._others)
-        return self._answers
-
-    def _ask_all(self) -> None:
-        connection = http.client.HTTPConnection(self._load.host, self._load.port, timeout=60)
-        while (number := self._next()) is not None:
-            due = self._wait(number)
-            try:
-                status, size = self._ask(connection, self._load.paths[number % len(self._load.paths)])
-            except (OSError, http.client.HTTPException) as e:
-                connection.close()
-                status, size = type(e).__name__, 0
-            self._note(status, size, (time.perf_counter() - due) * 1e3)
-
-    def _next(self) -> int | None:
-        with self._lock:
-            return next(self._numbers, None)
-
-    def _wait(self, number: int) -> float:
-        """Until the request is due; the moment it was."""
-        if self._load.rate is None:
-            return time.perf_counter()
-        due = self._began + number / self._load.rate
-        time.sleep(max(due - time.perf_counter(), 0))
-        return due
-
-    def _ask(self, connection: http.client.HTTPConnection, path: str) -> tuple[str, int]:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return str(response.status), len(response.read())
-
-    def _note(self, status: str, size: int, ms: float) -> None:
-        with self._lock:
-            if status == "200":
-                self._answers.ms.append(ms)
-                self._answers.size += size
-            else:
-                self._others[status] += 1
+# The service
 
 
-if __name__ == "__main__":
-    json.dump(asdict(_Generator(Load(**json.load(sys.stdin))).run()), sys.stdout)
+def _prepare_data(data: Path) -> Path:
+    data.mkdir(parents=True)
+    entry = save_model("llama", data / "model")
+    (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
+    return data
+
+
+def _lines(documents: int) -> Iterator[bytes]:
+    for text in make_texts(documents):
+        yield json.dumps({"text": text}).encode() + b"\n"
+
+
+def _api_processes(data: Path) -> list[int]:
+    """gunicorn's children, which answer, and not their parent, which waits."""
+    found = {p: parent for p, parent in map(_read_process, _numbered(Path("/proc"))) if p and _is_api(p, data)}
+    return [p for p, parent in found.items() if parent in found]
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    return (p for p in folder.iterdir() if p.name.isdigit())
+
+
+def _read_process(folder: Path) -> tuple[int, int]:
+    """Its id and its parent's; 0 for one that has ended."""
+    try:
+        status = (folder / "status").read_text()
+    except OSError:
+        return 0, 0
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return int(folder.name), int(fields["PPid"])
+
+
+def _is_api(process: int, data: Path) -> bool:
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        environ = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"gunicorn" in command and f"POLYSEME_STORE={data.resolve()}/store".encode() in environ
+
+
+def _await_ends(client: Client) -> Counter[str]:
+    """The jobs by status, once all have ended or the time is up."""
+    deadline = time.monotonic() + _END_S
+    while True:
+        counts = Counter(job["status"] for job in client.jobs())
+        if not counts["queued"] + counts["running"] or time.monotonic() > deadline:
+            return counts
+        time.sleep(2)
+
+
+# The loads
+
+
+def _submits(port: int, jobs: int) -> Load:
+    body = {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}}
+    return Load(HOST, port, ["/v1/jobs"], jobs, _CONNECTIONS, body=json.dumps(body))
+
+
+def _polls(port: int, jobs: list[str], rate: float, seconds: float) -> Load:
+    paths = [f"/v1/jobs/{job}" for job in jobs]
+    return Load(HOST, port, paths, int(rate * seconds), _CONNECTIONS, rate, conditional=True)
+
+
+# Memory
+
+
+@contextmanager
+def _watching_memory(processes: list[int]) -> Iterator[Memory]:
+    memory, over = Memory(resident={p: [] for p in processes}), threading.Event()
+    began = time.monotonic()
+
+    def watch() -> None:
+        while True:
+            memory.seconds.append(time.monotonic() - began)
+            for process, sizes in memory.resident.items():
+                sizes.append(_resident(process))
+            if over.wait(_SAMPLE_S):
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield memory
+    over.set()
+    thread.join()
+
+
+def _resident(process: int) -> int:
+    """Bytes; 0 for a process that has ended, which the report then shows."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _slope(seconds: list[float], sizes: list[int]) -> float:
+    """Bytes a second, by least squares. NaN with fewer than two samples."""
+    if len(seconds) < 2:
+        return float("nan")
+    t, y = sum(seconds) / len(seconds), sum(sizes) / len(sizes)
+    above = sum((s - t) * (b - y) for s, b in zip(seconds, sizes, strict=True))
+    return above / sum((s - t) ** 2 for s in seconds)
+
+
+# The report
+
+
+def _report(loads: dict[str, Answers], memory: Memory, ended: Counter[str], options: argparse.Namespace) -> str:
+    header = ["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "by status", "others"]
+    bad = sum(n for a in loads.values() for status, n in a.others.items() if status not in _ALLOWED)
+    states = ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
+    return "\n\n".join(
+        [
+            "## Load",
+            f"{options.processes} API processes and one worker of one thread, all on this machine with the load, which "
+            f"comes over {_CONNECTIONS} connections. Polls count from when they were due. Answers that a client may "
+            f"not expect (neither good, nor 429 or 503 with Retry-After): {bad}. The jobs at the end: {states}.",
+            table(header, [_row(name, answers) for name, answers in loads.items()]),
+            f"Resident memory of the API's processes, every {_SAMPLE_S:g} s over {memory.seconds[-1]:.0f} s; the "
+            f"growth is the slope after the first {_WARM_S:g} s.",
+            table(["process", "first, MiB", "least after", "most after", "last, MiB", "growth, MiB/h"], _sizes(memory)),
+        ]
+    )
+
+
+def _row(name: str, answers: Answers) -> list[str]:
+    times = [f"{quantile(answers.ms, share):.1f}" for share in (0.5, 0.99, 1.0)]
+    count = len(answers.ms)
+    return [
+        name,
+        f"{count:,}",
+        f"{count / answers.seconds:.0f}",
+        *times,
+        _counts(answers.good),
+        _counts(answers.others) or "none",
+    ]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} x {status}" for status, n in sorted(counts.items()))
+
+
+def _sizes(memory: Memory) -> Iterator[list[str]]:
+    warm = sum(s < _WARM_S for s in memory.seconds)
+    for number, sizes in enumerate(memory.resident.values(), 1):
+        after = sizes[warm:] or sizes[-1:]
+        shown = [f"{size / 2**20:.1f}" for size in (sizes[0], min(after), max(after), sizes[-1])]
+        yield [str(number), *shown, f"{_slope(memory.seconds[warm:], sizes[warm:]) * 3600 / 2**20:.1f}"]

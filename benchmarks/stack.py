@@ -19,14 +19,15 @@ START_S = 180.0  # for the stack; the model may have to be converted
 
 
 @contextmanager
-def running_stack(data: Path, model: str, *options: str) -> Iterator[int]:
+def running_stack(data: Path, model: str, *options: str, **variables: str) -> Iterator[int]:
     """Runs until the block ends. Gives its port, once a worker is there and the model is ready.
 
-    options: of `polyseme up`. Raises CommandError with the stack's log when it is not ready in time.
+    options: of `polyseme up`; variables: of its environment. Raises CommandError with the stack's log when it is not
+    ready in time.
     """
     port = _free_port()
     command = [sys.executable, "-m", "client.cli", "up", "--host", HOST, "--port", str(port), "--data", str(data)]
-    environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"} | variables
     with (
         open(data / "up.log", "wb") as log,
         subprocess.Popen([*command, *options], env=environ, stdout=log, stderr=log) as process,

@@ -1,19 +1,21 @@
-"""How `polyseme up` runs gunicorn: one process, since one machine has one client or few, and threads for the polls."""
+"""How `polyseme up` runs gunicorn: one process unless WEB_CONCURRENCY says more, and threads for the polls."""
 
 import os
 import shutil
 from pathlib import Path
 
+from contract.logs import logging_config
 from contract.settings import Settings
 
 wsgi_app = "service.wsgi:app"
 worker_class = "gthread"
-workers = 1
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = 16
 timeout = 60  # seconds without a heartbeat of the process, not of a request
 graceful_timeout = 10
 keepalive = 15
 control_socket_disable = True
+logconfig_dict = logging_config(Settings.from_environ(os.environ).log_format)
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]

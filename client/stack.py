@@ -211,7 +211,7 @@ def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str
         spec = Spec(
             f"worker-{number}",
             (sys.executable, "-m", "workers"),
-            dict(environ) | {"PYTHONUNBUFFERED": "1"},
+            dict(environ) | {"PYTHONUNBUFFERED": "1", **_metrics_port(environ, number)},
             options.data / "logs",
             stop_s=20.0,
             nice=_WORKER_NICE,
@@ -219,6 +219,12 @@ def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str
         )
         child = Child(spec)
         yield Member(child, _announced(board, child), ready_s=120.0, restarts=True)
+
+
+def _metrics_port(environ: Mapping[str, str], number: int) -> dict[str, str]:
+    """Each worker's own: the first has the port of the settings, the others those after it."""
+    first = int(environ.get("POLYSEME_METRICS_PORT", "0"))
+    return {"POLYSEME_METRICS_PORT": str(first + number - 1)} if first else {}
 
 
 def _announced(board: Board, worker: Child) -> Callable[[], bool]:

@@ -15,6 +15,7 @@ Keys, under the prefix:
   job:<id>:waiting, lane:<lane>, ...  which waiting unit is next: see `lanes`
   jobs, activations   zset by creation of all analyses, of all live checks
   active              zset by creation of those of both that are not terminal
+  ended               hash: status -> jobs of both kinds that ended so, ever
   idem:<key>          hash: job, digest
   workers             zset: worker -> when it counts as gone
   queues              hash: worker -> the queues it serves
@@ -42,7 +43,7 @@ IDEMPOTENCY_S = 24 * 3600
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
-# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active
+# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active, origin
 _OPEN = (
     _NOW
     + """
@@ -55,6 +56,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued'
   'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0)
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
+redis.call('HSET', KEYS[1], 'origin', ARGV[6])
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -168,7 +170,7 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running, waiting; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running, waiting, ended; ARGV: id, status, error
 _END = (
     _NOW
     + _TERMINAL
@@ -181,6 +183,7 @@ if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+redis.call('HINCRBY', KEYS[9], ARGV[2], 1)
 return 1
 """
 )
@@ -268,6 +271,23 @@ class Lease:
     queue: str = DEFAULT_QUEUE  # where it waited
 
 
+@dataclass(frozen=True)
+class SurveyedJob:
+    """An active job, and its units in flight."""
+
+    status: str
+    created_at: float  # by Redis' clock, like all times here
+    deadlines: Mapping[str, float]  # by unit
+    leased: frozenset[str]  # units begun by a worker, dead or alive
+
+
+@dataclass(frozen=True)
+class Survey:
+    now: float
+    jobs: tuple[SurveyedJob, ...]
+    ended: Mapping[str, int]  # jobs by status, ever
+
+
 class Board:
     """Thread-safe, as the redis client is. Library errors (`redis.RedisError`) pass through to the edge."""
 
@@ -321,12 +341,15 @@ class Board:
         kind: Kind = "analysis",
         idempotency: tuple[str, str] | None = None,
         max_active: int = 1000,
+        origin: Mapping[str, str] = {},
     ) -> Opened:
         """Records a queued job, once for one idempotency key. `idempotency` is (key, digest of the request)."""
         job = new_job_id(kind)
         key, digest = idempotency or ("", "")
         keys = [*self._of(job, ""), self._list_of(job), self._key("active"), self._key("idem", key)]
-        verdict, found = self._run("open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active)
+        verdict, found = self._run(
+            "open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active, json.dumps(origin)
+        )
         return Opened(verdict, found)
 
     def _list_of(self, job: str) -> str:
@@ -366,6 +389,31 @@ class Board:
 
     def count_active(self) -> int:
         return int(self._redis.zcard(self._key("active")))
+
+    def read_tag(self, job: str) -> tuple[int, str] | None:
+        """A job's revision and status, for a fraction of what reading it costs."""
+        revision, status = cast(list[str | None], self._redis.hmget(self._key("job", job), "revision", "status"))
+        return (int(revision), status) if revision and status else None
+
+    def survey(self) -> Survey:
+        """What waits and what runs, for dashboards. A unit may change its state between two reads."""
+        active = self.active_jobs()
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.hgetall(self._key("ended"))
+        for job in active:
+            record, flight, leases = self._of(job, "", "flight", "leases")
+            pipe.hmget(record, "status", "created_at")
+            pipe.zrange(flight, 0, -1, withscores=True)
+            pipe.hkeys(leases)
+        (seconds, micros), ended, *found = pipe.execute()
+        rows = zip(found[::3], found[1::3], found[2::3], strict=True)
+        jobs = tuple(
+            SurveyedJob(status, float(created), dict(flight), frozenset(leases))
+            for (status, created), flight, leases in rows
+            if status
+        )
+        return Survey(seconds + micros / 1e6, jobs, {status: int(n) for status, n in ended.items()})
 
     def cancel(self, job: str) -> str:
         """Asks for the job's end. Returns its status afterwards, or "gone"."""
@@ -472,7 +520,7 @@ class Board:
     def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
         """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running", "waiting")
-        keys = [names[0], self._key("active"), *names[1:]]
+        keys = [names[0], self._key("active"), *names[1:], self._key("ended")]
         return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
 
     # Corpora, models, workers
@@ -590,4 +638,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         ),
         error=json.loads(record["error"]) if "error" in record else None,
         queue=queue_of(record["lane"]) if "lane" in record else DEFAULT_QUEUE,
+        origin=json.loads(record.get("origin", "{}")),
     )

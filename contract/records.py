@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from contract.lanes import DEFAULT_QUEUE
@@ -62,6 +62,7 @@ class Job:
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
     queue: str = DEFAULT_QUEUE  # where its units wait
+    origin: Mapping[str, str] = field(default_factory=dict)  # of the request that made it: "request_id", "traceparent"
 
     @property
     def is_terminal(self) -> bool:

@@ -36,6 +36,10 @@ class Settings:
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
     max_attempts: int = 3  # at one unit, before the job fails
+    log_format: str = "text"  # text, json
+    log_requests: str = "all"  # all; failed: those answered with 400 or more; none
+    metrics_host: str = "127.0.0.1"  # where a worker serves its metrics
+    metrics_port: int = 0  # 0: it does not
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -19,6 +19,7 @@ class Store:
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._root = self._root.rstrip("/")
         self.url = url
+        self.written_bytes = 0  # by this object, for metrics; two threads that end at once may count as one
 
     @property
     def is_local(self) -> bool:
@@ -41,11 +42,13 @@ class Store:
         if not self.is_local:
             with self._fs.transaction, self._fs.open(final, "wb") as f:
                 yield f
+                self.written_bytes += f.tell()
             return
         temporary = f"{final}.{secrets.token_hex(6)}.tmp"
         try:
             with open(temporary, "wb") as f:
                 yield f
+                self.written_bytes += f.tell()
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, final)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from typing import Any
 
 import redis
 from flask import Flask, Response, g, request
@@ -11,12 +12,14 @@ from contract.board import Board
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
+from contract.traces import NoTracer, Tracer
 from service.answers import dump_json
 from service.blueprint import refuse_query
 from service.context import KEY, Services, services
 from service.cursors import Cursors
 from service.headers import read_request_id
 from service.metrics import Metrics
+from service.observation import begin_observing, end_observing, forget_request
 from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
 from service.results import Results
@@ -27,11 +30,17 @@ from service.waits import WaitRoom
 REDIS_TIMEOUT_S = 5.0
 
 
-def create_app(settings: Settings) -> Flask:
-    app = Flask("service", static_folder=None)
+class App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Every view and hook here is a plain function; Flask inspects each, nine times a request."""
+        return func
+
+
+def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
+    app = App("service", static_folder=None)
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.extensions[KEY] = create_services(settings)
+    app.extensions[KEY] = create_services(settings, tracer or NoTracer())
     api = create_api(app)
     for module in (jobs, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
@@ -39,10 +48,11 @@ def create_app(settings: Settings) -> Flask:
     register_problems(app)
     app.before_request(begin_request)
     app.after_request(end_request)
+    app.teardown_request(forget_request)
     return app
 
 
-def create_services(settings: Settings) -> Services:
+def create_services(settings: Settings, tracer: Tracer) -> Services:
     client = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
@@ -59,21 +69,21 @@ def create_services(settings: Settings) -> Services:
         results=Results(store, settings.cache),
         cursors=Cursors(board.secret()),
         waits=WaitRoom(settings.api_threads // 2),
-        metrics=Metrics(board),
+        metrics=Metrics(board, store, patience_s=settings.queue_patience_s),
+        tracer=tracer,
     )
 
 
 def begin_request() -> None:
-    g.started = time.perf_counter()
     if found := read_request_id(request.headers):
         g.request_id = found
+    begin_observing(services(), request, request_id())
     refuse_query()
 
 
 def end_request(response: Response) -> Response:
-    response.headers["X-Request-Id"] = request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    route = request.url_rule.rule if request.url_rule else "none"
-    seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    services().metrics.observe(request.method, route, response.status_code, seconds)
+    headers = response.headers
+    headers["X-Request-Id"] = request_id()
+    headers["X-Content-Type-Options"] = "nosniff"
+    end_observing(services(), request, response.status_code)
     return response

@@ -10,6 +10,7 @@ from flask import current_app
 from contract.board import Board
 from contract.settings import Settings
 from contract.store import Store
+from contract.traces import Tracer
 from service.cursors import Cursors
 from service.metrics import Metrics
 from service.results import Results
@@ -28,6 +29,7 @@ class Services:
     cursors: Cursors
     waits: WaitRoom
     metrics: Metrics
+    tracer: Tracer
 
 
 def services() -> Services:

@@ -26,8 +26,9 @@ from contract.errors import (
     Unavailable,
 )
 from contract.lanes import DEFAULT_QUEUE
+from contract.logs import add_log_ids
 from contract.queue import send_ticket
-from contract.records import CORPUS_ID, Corpus, Job, ModelCard
+from contract.records import CORPUS_ID, TERMINAL, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout
@@ -35,6 +36,7 @@ from service.answers import timestamp
 from service.checks import check_request
 from service.context import Services
 from service.corpora import measure_texts, register_corpus
+from service.observation import describe_origin
 from service.planning import Estimate, estimate_job
 from service.schemas.requests import to_request
 
@@ -146,13 +148,21 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
 
 
 def job_headers(job: Job) -> dict[str, str]:
+    return state_headers(job.revision, job.status)
+
+
+def state_headers(revision: int, status: str) -> dict[str, str]:
     """The tag is weak: the speed and the time left move without a new revision."""
-    headers = {"ETag": etag(job), "Cache-Control": "no-cache"}
-    return headers if job.is_terminal else headers | {"Retry-After": "1" if job.status == "queued" else "2"}
+    headers = {"ETag": make_tag(revision), "Cache-Control": "no-cache"}
+    return headers if status in TERMINAL else headers | {"Retry-After": "1" if status == "queued" else "2"}
 
 
 def etag(job: Job) -> str:
-    return f'W/"{job.revision}"'
+    return make_tag(job.revision)
+
+
+def make_tag(revision: int) -> str:
+    return f'W/"{revision}"'
 
 
 def list_models(settings: Settings, cards: list[ModelCard]) -> list[str]:
@@ -230,9 +240,10 @@ def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[st
 def put_on_board(services: Services, request: Body, **options: Any) -> Opened:
     """options: of `Board.open_job`. Raises TooManyJobs when the board is full."""
     most = services.settings.max_active_jobs
-    opened = services.board.open_job(request, max_active=most, **options)
+    opened = services.board.open_job(request, max_active=most, origin=describe_origin(), **options)
     if opened.verdict == "full":
         raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
+    add_log_ids(job=opened.job)
     return opened
 
 

@@ -99,9 +99,10 @@ def answer_error(error: Exception) -> Response:
 
 
 def request_id() -> str:
-    if "request_id" not in g:
-        g.request_id = uuid.uuid4().hex
-    return str(g.request_id)
+    found: str | None = g.get("request_id")
+    if found is None:
+        found = g.request_id = uuid.uuid4().hex
+    return found
 
 
 def status_of(error: type[errors.PolysemeError]) -> int:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from contract.settings import Settings
+from contract.traces import connect_tracer
 
 settings = Settings.from_environ(os.environ)
 
@@ -16,7 +17,7 @@ _counters.mkdir(parents=True, exist_ok=True)
 
 from service.app import create_app  # noqa: E402
 
-app = create_app(settings)
+app = create_app(settings, connect_tracer("polyseme-api", os.environ))
 
 # What has been loaded stays: else a full collection walks through it, in the middle of some request.
 gc.collect()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import sys
 
+from contract.logs import logging_config
 from contract.settings import Settings
+from contract.traces import connect_tracer
 from workers.worker import run_worker
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.config.dictConfig(logging_config("text"))
     try:
         settings = Settings.from_environ(os.environ)
-        run_worker(settings)
+        logging.config.dictConfig(logging_config(settings.log_format))
+        run_worker(settings, connect_tracer("polyseme-worker", os.environ))
     except ValueError as e:
         logging.getLogger("workers").error("%s", e)
         return 2

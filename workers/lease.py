@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 
 import redis
@@ -26,7 +28,10 @@ class HeldLease:
         self._tokens: int | None = None
         self._ended = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
+        self._lost = threading.Event()
+        # It logs for the same unit.
+        target = partial(copy_context().run, self._renew_until_ended)
+        self._thread = threading.Thread(target=target, name="lease", daemon=True)
 
     def __enter__(self) -> HeldLease:
         self._thread.start()
@@ -41,6 +46,11 @@ class HeldLease:
     def note_tokens(self, tokens: int) -> None:
         self._tokens = tokens
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the unit is no longer this worker's: another has it, or it is finished."""
+        return self._lost.is_set()
+
     def should_stop(self) -> bool:
         return self._stopped.is_set() or self._draining.is_set()
 
@@ -54,5 +64,7 @@ class HeldLease:
                 log.warning("lease of %s %s not renewed: %s", self.lease.job, self.lease.unit, e)
                 continue
             sent = self._tokens if tokens is not None else sent
+            if status == "lost":
+                self._lost.set()
             if status != "running":
                 self._stopped.set()

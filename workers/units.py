@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from contract.board import Board, Lease
 from contract.catalogue import Entry
@@ -15,6 +15,7 @@ from contract.records import ActivationsRequest, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
+from contract.traces import NoTracer, Tracer
 from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
@@ -22,6 +23,8 @@ from workers.analysis.model import LoadedModel, ModelShelf
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.lease import HeldLease
+from workers.metrics import WorkerMetrics
+from workers.observation import Observation, observe_unit
 from workers.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ class Runner:
     scheduler: Scheduler
     settings: Settings
     draining: threading.Event  # set when the process is to end: units are given back
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    tracer: Tracer = field(default_factory=NoTracer)
 
     def run(self, job_id: str, unit: str) -> None:
         """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself."""
@@ -71,25 +76,32 @@ class Runner:
         return True
 
     def _run(self, lease: Lease) -> None:
+        job = self.board.get_job(lease.job)
+        with observe_unit(lease, job.origin if job else {}, self.metrics, self.tracer) as seen:
+            self._run_held(lease, seen)
+        self.scheduler.advance(lease.job)
+
+    def _run_held(self, lease: Lease, seen: Observation) -> None:
         job_id, unit = lease.job, lease.unit
+        held = HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining)
         try:
-            with HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining) as held:
-                log.info("%s %s: attempt %d", job_id, unit, lease.attempt)
+            with held:
                 done = self._work(job_id, unit, held)
                 self.board.finish_unit(job_id, unit, counter=done.counter, tokens=done.tokens, fields=done.fields or {})
+            seen.outcome, seen.tokens = "done", done.tokens
         except Cancelled:
             self.board.release_unit(lease, forget_attempt=True)
-            log.info("%s %s: stopped", job_id, unit)
+            seen.outcome = "lost" if held.is_lost else "stopped"
         except (AnalysisError, InvalidRequest) as e:
             # Another attempt would end the same way.
-            log.warning("%s %s: %s", job_id, unit, e)
+            log.warning("%s", e)
+            seen.outcome = "refused"
             self.scheduler.fail(job_id, e.code, e.message)
         except Exception as e:
             # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
-            log.exception("%s %s: attempt %d failed", job_id, unit, lease.attempt)
+            log.exception("attempt %d failed", lease.attempt)
             self.board.note_failure(job_id, unit, f"{type(e).__name__}: {e}")
             self.board.release_unit(lease)
-        self.scheduler.advance(job_id)
 
     def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
         job = self.board.get_job(job_id)

@@ -22,9 +22,11 @@ from contract.lanes import DEFAULT_QUEUE
 from contract.queue import TAKE_UNIT, celery_queue, connect_queue, send_ticket
 from contract.settings import Settings
 from contract.store import Store
+from contract.traces import Tracer
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
+from workers.metrics import WorkerMetrics
 from workers.scheduler import Scheduler
 from workers.units import Runner
 
@@ -34,13 +36,15 @@ TICK_S = 3.0
 ROUND_S = 15.0  # a round that takes longer is thought to be a dead worker's
 
 
-def run_worker(settings: Settings) -> None:
+def run_worker(settings: Settings, tracer: Tracer) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     set_threads(settings.threads)
     board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)
-    runner = _make_runner(settings, board, app, catalogue)
+    runner = _make_runner(settings, board, app, catalogue, tracer)
+    if settings.metrics_port:
+        runner.metrics.serve(settings.metrics_host, settings.metrics_port)
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
     publish_cards(board, served, Path(settings.cache))
     _register_task(app, runner)
@@ -67,7 +71,8 @@ def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> Non
             board.put_card(replace(old, queue=entry.queue))
 
 
-def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[str, Entry]) -> Runner:
+def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[str, Entry], tracer: Tracer) -> Runner:
+    metrics = WorkerMetrics()
     store = Store(settings.store)
     scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
     shelf = ModelShelf(
@@ -75,9 +80,11 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
         dtype=settings.dtype,
         cache=Path(settings.cache),
         budget_bytes=settings.model_memory_bytes,
+        on_load=metrics.note_load,
     )
+    metrics.watch(shelf.sizes, lambda: store.written_bytes)
     encoder = LazyEncoder(settings.encoder)
-    return Runner(board, store, shelf, encoder, catalogue, scheduler, settings, threading.Event())
+    return Runner(board, store, shelf, encoder, catalogue, scheduler, settings, threading.Event(), metrics, tracer)
 
 
 def _register_task(app: Celery, runner: Runner) -> None:

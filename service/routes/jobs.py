@@ -20,8 +20,10 @@ from service.jobs import (
     etag,
     find_job,
     job_headers,
+    make_tag,
     show_job,
     show_jobs,
+    state_headers,
     submit_job,
 )
 from service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
@@ -117,8 +119,10 @@ def get_job(job_id: str) -> Response:
 
     With `Prefer: wait=N` and `If-None-Match`, the answer comes when the job changes; with `Prefer` alone, when it ends.
     """
-    job = find_job(services(), job_id)
     seconds = read_wait(request.headers)
+    if not seconds and (headers := _unchanged(job_id)):
+        return Response(status=304, headers=headers)
+    job = find_job(services(), job_id)
     if seconds:
         job, waited = _wait_for_change(job, seconds)
         headers = job_headers(job) | _applied(seconds, waited)
@@ -150,6 +154,14 @@ def cancel(job_id: str) -> Response:
     """Cancel a job"""
     job, ended_before = cancel_job(services(), job_id)
     return answer_json(show_job(services(), job), 200 if ended_before else 202, job_headers(job))
+
+
+def _unchanged(job_id: str) -> dict[str, str] | None:
+    """The headers of a 304, when the client's tag still holds. Most polls end here, so the job itself is not read."""
+    if "If-None-Match" not in request.headers or (found := services().board.read_tag(job_id)) is None:
+        return None
+    revision, status = found
+    return state_headers(revision, status) if matches_tag(request.headers, make_tag(revision)) else None
 
 
 def _is_over(job: Job) -> bool:

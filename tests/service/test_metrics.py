@@ -4,6 +4,7 @@ import redis
 from flask.testing import FlaskClient
 
 from contract.board import Board
+from contract.store import Store
 from service.metrics import Metrics
 from tests.factories import make_body, open_job
 
@@ -41,7 +42,7 @@ def test_a_submitted_job_is_a_ticket(http: FlaskClient) -> None:
     assert 'polyseme_queue_tickets{priority="normal",queue="default"} 1.0' in text
 
 
-def test_metrics_come_even_when_the_board_is_away() -> None:
+def test_metrics_come_even_when_the_board_is_away(store: Store) -> None:
     board = Board(redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True))
 
-    assert b"polyseme_board_up 0.0" in Metrics(board).render()
+    assert b"polyseme_board_up 0.0" in Metrics(board, store, patience_s=600).render()

@@ -158,3 +158,34 @@ def test_a_ticket_of_another_queue_is_passed_on(board: Board, store: Store, runn
 
     assert replace(runner, scheduler=scheduler).run_next("big")
     assert sent[0] == "big"
+
+
+def test_units_are_counted_by_how_they_end(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    runner.run(job, "plan")
+    board.cancel(job)
+    refused = open_job(board, model="tiny-llama", corpus={"id": "gone"}).id
+    stopped = open_tiny_job(board, store)
+
+    runner.run(job, "scan:0")
+    runner.run(refused, "plan")
+    runner.draining.set()
+    runner.run(stopped, "plan")
+
+    def count(outcome: str) -> float:
+        labels = {"kind": "plan", "outcome": outcome}
+        return runner.metrics.registry.get_sample_value("polyseme_units_total", labels) or 0.0
+
+    assert [count(outcome) for outcome in ("done", "refused", "stopped")] == [1, 1, 1]
+    assert runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"}) is None
+
+
+def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+
+    finish_job(board, runner, job)
+
+    found = board.get_job(job)
+    assert found is not None
+    counted = runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"})
+    assert counted == found.progress.tokens_total

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from contract.errors import ModelLoadError, PolysemeError
 from contract.records import ModelCard
 from workers.analysis import families, framing
 from workers.analysis.families import Family
+
+OnLoad = Callable[[str, float], None]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -137,19 +140,24 @@ def hash_tokenizer(tokenizer: Any) -> str:
 class ModelShelf:
     """Loaded models, kept between jobs. The one unused longest goes when the next would not fit. For one thread."""
 
-    def __init__(self, budget_bytes: int, *, device: str, dtype: str, cache: Path) -> None:
-        """budget_bytes: of weights; 0 is half of the device's memory."""
+    def __init__(
+        self, budget_bytes: int, *, device: str, dtype: str, cache: Path, on_load: OnLoad = lambda model, seconds: None
+    ) -> None:
+        """budget_bytes: of weights; 0 is half of the device's memory. on_load: told of every load and its seconds."""
         self._device, self._dtype, self._cache = resolve_device(device), resolve_dtype(dtype), cache
         self._budget = budget_bytes or _device_memory(self._device) // 2
+        self._on_load = on_load
         self._models: OrderedDict[Entry, LoadedModel] = OrderedDict()
 
     def get(self, entry: Entry) -> LoadedModel:
         """The model, loaded if it is not there. Raises what `load_model` raises, and ModelLoadError if it alone is
         larger than the budget."""
         if entry not in self._models:
+            began = time.monotonic()
             opened = _open(entry, self._cache)
             self._make_room(entry, _measure(opened, self._dtype))
             self._models[entry] = _load(opened, self._device, self._dtype)
+            self._on_load(entry.id, time.monotonic() - began)
         self._models.move_to_end(entry)
         return self._models[entry]
 
@@ -157,6 +165,10 @@ class ModelShelf:
     def held(self) -> tuple[Entry, ...]:
         """The models in memory, the one unused longest first."""
         return tuple(self._models)
+
+    def sizes(self) -> list[int]:
+        """Bytes of each model in memory. From any thread."""
+        return [model.size_bytes for model in tuple(self._models.values())]
 
     def _make_room(self, entry: Entry, needed: int) -> None:
         if needed > self._budget:
