@@ -16,6 +16,7 @@ Keys, under the prefix:
   active              zset by creation of those of both that are not terminal
   idem:<key>          hash: job, digest
   corpus:<id>, corpora, model:<id>, models, workers, secret
+  webhooks, tenant:<id>  see contract/webhooks.py
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any, cast
 import redis
 
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.webhooks import DUE, RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
 
@@ -153,7 +155,7 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running, webhooks; ARGV: id, status, error
 _END = (
     _NOW
     + _TERMINAL
@@ -166,8 +168,9 @@ if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-return 1
 """
+    + RECORD_EVENT
+    + "return 1"
 )
 
 # KEYS: job, flight, leases; ARGV: none.  Returns the status after it: 'cancelling' while a worker holds a unit.
@@ -407,7 +410,7 @@ class Board:
     def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
         """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running")
-        keys = [names[0], self._key("active"), *names[1:]]
+        keys = [names[0], self._key("active"), *names[1:], self._key(DUE)]
         return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
 
     # Corpora, models, workers
@@ -488,12 +491,13 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
     began = number("scan_began_at")
     ended = now if record["phase"] == "scanning" else number("scan_ended_at")
     elapsed = ended - began if began and ended else 0.0
+    request = json.loads(record["request"])
     return Job(
         id=record["id"],
         status=cast(Any, record["status"]),
         phase=cast(Any, record["phase"]),
         revision=int(record["revision"]),
-        request=json.loads(record["request"]),
+        request=request,
         created_at=float(record["created_at"]),
         started_at=number("started_at"),
         finished_at=number("finished_at"),
@@ -507,4 +511,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
             tokens_per_second=done / elapsed if done and elapsed > 0 else None,
         ),
         error=json.loads(record["error"]) if "error" in record else None,
+        webhook=read_delivery(request, record),
     )

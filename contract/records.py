@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
+DeliveryState = Literal["waiting", "pending", "delivered", "failed"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -48,6 +49,18 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How the webhook of a job stands."""
+
+    url: str
+    state: DeliveryState  # waiting: the job has not ended; failed: given up
+    attempts: int  # begun
+    last_status: int | None  # of the last answer
+    last_error: str | None  # why the last attempt failed, in a sentence
+    next_attempt_at: float | None  # seconds since the epoch; None unless pending
+
+
+@dataclass(frozen=True)
 class Job:
     id: str
     status: Status
@@ -59,6 +72,7 @@ class Job:
     finished_at: float | None
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+    webhook: Delivery | None = None
 
     @property
     def is_terminal(self) -> bool:

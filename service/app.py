@@ -7,6 +7,7 @@ import time
 import redis
 from flask import Flask, Response, g, request
 
+from contract.addresses import Allowed
 from contract.board import Board
 from contract.queue import connect_queue
 from contract.settings import Settings
@@ -23,6 +24,7 @@ from service.results import Results
 from service.routes import activations, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
 from service.waits import WaitRoom
+from service.webhooks import Gate
 
 REDIS_TIMEOUT_S = 5.0
 
@@ -60,6 +62,7 @@ def create_services(settings: Settings) -> Services:
         cursors=Cursors(board.secret()),
         waits=WaitRoom(settings.api_threads // 2),
         metrics=Metrics(board),
+        gate=Gate(Allowed.parse(settings.webhook_allow)),
     )
 
 

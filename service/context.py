@@ -14,6 +14,7 @@ from service.cursors import Cursors
 from service.metrics import Metrics
 from service.results import Results
 from service.waits import WaitRoom
+from service.webhooks import Gate
 
 KEY = "polyseme"
 
@@ -28,6 +29,7 @@ class Services:
     cursors: Cursors
     waits: WaitRoom
     metrics: Metrics
+    gate: Gate
 
 
 def services() -> Services:

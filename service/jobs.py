@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -26,7 +27,7 @@ from contract.errors import (
     Unavailable,
 )
 from contract.queue import send_unit
-from contract.records import CORPUS_ID, Corpus, Job, ModelCard
+from contract.records import CORPUS_ID, Corpus, Delivery, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout
@@ -50,6 +51,7 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
         return earlier, True
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
+    services.gate.check(request.webhook)
     if "texts" in body["corpus"]:
         corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
         request = to_request(dict(body), corpus.id)
@@ -59,6 +61,7 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
 def estimate(services: Services, body: Body) -> Estimate:
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
+    services.gate.check(request.webhook)
     return estimate_job(request, card, corpus)
 
 
@@ -117,6 +120,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         "progress": _progress(job),
         "error": job.error,
         "metadata": job.request["metadata"],
+        "webhook": _webhook(job.webhook),
         "links": {
             "self": here,
             "neurons": f"{here}/neurons",
@@ -135,7 +139,9 @@ def job_headers(job: Job) -> dict[str, str]:
 
 
 def etag(job: Job) -> str:
-    return f'W/"{job.revision}"'
+    """Of the revision, and of how its webhook stands: an ended job's revision does not change."""
+    tries = f"-{job.webhook.attempts}{job.webhook.state[0]}" if job.webhook and job.webhook.attempts else ""
+    return f'W/"{job.revision}{tries}"'
 
 
 def list_models(settings: Settings, cards: list[ModelCard]) -> list[str]:
@@ -166,6 +172,12 @@ def _progress(job: Job) -> dict[str, Any]:
         "fraction": min(p.tokens_done / p.tokens_total, 1.0) if p.tokens_total else None,
         "eta_seconds": round((left or 0) / p.tokens_per_second, 1) if known and p.tokens_per_second else None,
     }
+
+
+def _webhook(delivery: Delivery | None) -> dict[str, Any] | None:
+    if delivery is None:
+        return None
+    return asdict(delivery) | {"next_attempt_at": timestamp(delivery.next_attempt_at)}
 
 
 def _resolve(services: Services, body: Body) -> tuple[AnalysisRequest, ModelCard, Corpus]:
