@@ -15,7 +15,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import redis
 
@@ -60,16 +59,15 @@ class Sender:
         event, body = event_of(job, job_to_dict(job))
         headers = sign(self.outbox.secrets(DEFAULT_TENANT), event, int(time.time()), body)
         outcome = self.poster.post(job.webhook.url, body, headers)
-        self._settle(taken, outcome, job.webhook.attempts, job.webhook.url)
+        self._settle(taken, outcome, job.webhook.attempts)
         return outcome
 
-    def _settle(self, taken: Taken, outcome: Outcome, attempts: int, url: str) -> None:
+    def _settle(self, taken: Taken, outcome: Outcome, attempts: int) -> None:
         delay = None if outcome.is_final else delay_after(attempts, random.random())
         state: DeliveryState = "delivered" if outcome.error is None else "failed" if delay is None else "pending"
         self.outbox.settle(taken, state, status=outcome.status, error=outcome.error or "", delay_s=delay)
-        # The host alone: paths and queries of such URLs are often secrets.
-        host, how = urlsplit(url).hostname, outcome.error or "taken"
-        log.info("%s to %s, attempt %d: %s (%s)", taken.job, host, attempts, state, how)
+        # Not the URL, which is often a secret; the job shows it.
+        log.info("%s, attempt %d: %s (%s)", taken.job, attempts, state, outcome.error or "taken")
 
 
 def run_sender(sender: Sender, stop: threading.Event) -> None:
