@@ -16,7 +16,7 @@ Keys, under the prefix:
   active              zset by creation of those of both that are not terminal
   idem:<key>          hash: job, digest
   corpus:<id>, corpora, model:<id>, models, workers, secret
-  webhooks, tenant:<id>  see contract/webhooks.py
+  webhooks, signing:<tenant>  see contract/webhooks.py
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any, cast
 import redis
 
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
-from contract.webhooks import DUE, RECORD_EVENT, read_delivery
+from contract.webhooks import RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
 
@@ -155,7 +155,7 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running, webhooks; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running; ARGV: id, status, error
 _END = (
     _NOW
     + _TERMINAL
@@ -410,7 +410,7 @@ class Board:
     def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
         """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running")
-        keys = [names[0], self._key("active"), *names[1:], self._key(DUE)]
+        keys = [names[0], self._key("active"), *names[1:]]
         return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
 
     # Corpora, models, workers

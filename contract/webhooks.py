@@ -7,7 +7,7 @@ event whose sender died is due again. How its delivery stands lies in the job's 
 Keys, under the prefix:
   webhooks        zset: job -> seconds since the epoch
   job:<id>        hash fields hook_state, hook_attempts, hook_status, hook_error, hook_next_at, hook_token
-  tenant:<id>     hash fields webhook_secret, webhook_secret_before, webhook_secret_before_until
+  signing:<id>    hash of a tenant's: secret, before (the one that was rotated out), before_until
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SECRET_BYTES = 32
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
-# Appended to the script that ends a job. It defines `now`; KEYS[1] is the job, ARGV[1] its id, KEYS[8] the due events.
+# Part of the script that ends a job. It has defined `now`; KEYS[1] is the job's record, ARGV[1] its id.
 RECORD_EVENT = """
 local asked = cjson.decode(redis.call('HGET', KEYS[1], 'request') or '{}').webhook
 if asked and asked ~= cjson.null then
-  local at = string.format('%.6f', now)
+  local at, prefix = string.format('%.6f', now), string.sub(KEYS[1], 1, #KEYS[1] - #'job:' - #ARGV[1])
   redis.call('HSET', KEYS[1], 'hook_state', 'pending', 'hook_next_at', at)
-  redis.call('ZADD', KEYS[8], at, ARGV[1])
+  redis.call('ZADD', prefix .. 'webhooks', at, ARGV[1])
 end
 """
 
@@ -78,25 +78,23 @@ return 1
 """
 )
 
-# KEYS: tenant; ARGV: new secret, overlap
+# KEYS: signing; ARGV: new secret, overlap
 _ROTATE = (
     _NOW
     + """
-local old = redis.call('HGET', KEYS[1], 'webhook_secret')
+local old = redis.call('HGET', KEYS[1], 'secret')
 if old then
-  redis.call('HSET', KEYS[1], 'webhook_secret_before', old,
-    'webhook_secret_before_until', string.format('%.6f', now + tonumber(ARGV[2])))
+  redis.call('HSET', KEYS[1], 'before', old, 'before_until', string.format('%.6f', now + tonumber(ARGV[2])))
 end
-redis.call('HSET', KEYS[1], 'webhook_secret', ARGV[1])
+redis.call('HSET', KEYS[1], 'secret', ARGV[1])
 """
 )
 
-# KEYS: tenant.  Returns the secrets that sign now, the newest first.
+# KEYS: signing.  Returns the secrets that sign now, the newest first.
 _SECRETS = (
     _NOW
     + """
-local new, old, till = unpack(redis.call('HMGET', KEYS[1],
-  'webhook_secret', 'webhook_secret_before', 'webhook_secret_before_until'))
+local new, old, till = unpack(redis.call('HMGET', KEYS[1], 'secret', 'before', 'before_until'))
 if old and till and tonumber(till) > now then return {new, old} end
 return {new}
 """
@@ -152,18 +150,18 @@ class Outbox:
 
     def secrets(self, tenant: str) -> list[str]:
         """What signs a tenant's events, the newest first; two for a day after a rotation. Made on first use."""
-        key = self._tenant(tenant)
-        self._redis.hsetnx(key, "webhook_secret", new_secret())
+        key = self._signing(tenant)
+        self._redis.hsetnx(key, "secret", new_secret())
         return cast(list[str], self._secrets(keys=[key]))
 
     def rotate_secret(self, tenant: str) -> str:
         """The new secret. The one before it signs too, for a day."""
         secret = new_secret()
-        self._rotate(keys=[self._tenant(tenant)], args=[secret, OVERLAP_S])
+        self._rotate(keys=[self._signing(tenant)], args=[secret, OVERLAP_S])
         return secret
 
-    def _tenant(self, tenant: str) -> str:
-        return f"{self._prefix}tenant:{tenant}"
+    def _signing(self, tenant: str) -> str:
+        return f"{self._prefix}signing:{tenant}"
 
 
 def new_secret() -> str:

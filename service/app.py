@@ -12,6 +12,7 @@ from contract.board import Board
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
+from contract.webhooks import Outbox
 from service.answers import dump_json
 from service.blueprint import refuse_query
 from service.context import KEY, Services, services
@@ -61,7 +62,7 @@ def create_services(settings: Settings) -> Services:
         results=Results(store, settings.cache),
         cursors=Cursors(board.secret()),
         waits=WaitRoom(settings.api_threads // 2),
-        metrics=Metrics(board),
+        metrics=Metrics(board, Outbox(client)),
         gate=Gate(Allowed.parse(settings.webhook_allow)),
     )
 

@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from contract.board import Board
 from contract.queue import queue_keys
+from contract.webhooks import Outbox
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # prometheus_client reads this variable itself, once, when it is first imported; an entry point sets it.
@@ -21,8 +22,8 @@ _LATENCIES_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 
 
 class Metrics:
-    def __init__(self, board: Board) -> None:
-        self._board = _BoardCollector(board)
+    def __init__(self, board: Board, outbox: Outbox) -> None:
+        self._board = _BoardCollector(board, outbox)
         self._registry = CollectorRegistry()
         labels = ("method", "route")
         self._requests = Counter(
@@ -54,14 +55,16 @@ class Metrics:
 class _BoardCollector(CollectorRegistry):
     """Gauges read from the board when asked; the same from every process."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, outbox: Outbox) -> None:
         super().__init__()
         self._read = board
+        self._outbox = outbox
 
     def collect(self) -> Iterator[Metric]:
         try:
             depth = self._read.list_lengths(queue_keys())
             active, workers = self._read.count_active(), self._read.count_workers()
+            events = self._outbox.count()
         except redis.RedisError:
             yield GaugeMetricFamily("polyseme_board_up", "Whether the job board answers.", value=0)
             return
@@ -72,3 +75,4 @@ class _BoardCollector(CollectorRegistry):
         yield queued
         yield GaugeMetricFamily("polyseme_active_jobs", "Jobs that have not ended.", value=active)
         yield GaugeMetricFamily("polyseme_workers", "Workers seen of late.", value=workers)
+        yield GaugeMetricFamily("polyseme_webhooks_pending", "Events neither delivered nor given up.", value=events)

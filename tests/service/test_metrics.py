@@ -6,8 +6,9 @@ from flask.testing import FlaskClient
 from contract.board import Board
 from contract.queue import connect_queue, send_unit
 from contract.settings import Settings
+from contract.webhooks import Outbox
 from service.metrics import Metrics
-from tests.factories import make_body, open_job
+from tests.factories import make_body, open_job, run_job
 
 
 def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> None:
@@ -22,6 +23,7 @@ def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> 
 
 def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board, settings: Settings) -> None:
     open_job(board)
+    run_job(board, open_job(board, webhook={"url": "https://example.org/"}).id)
     board.announce_worker("w1", ttl_s=30)
     for priority in ("high", "low", "low"):
         send_unit(connect_queue(settings.redis_url), "job_x", "plan", priority)
@@ -30,6 +32,7 @@ def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board, se
 
     assert "polyseme_active_jobs 1.0" in text
     assert "polyseme_workers 1.0" in text
+    assert "polyseme_webhooks_pending 1.0" in text
     assert 'polyseme_queue_tickets{priority="high"} 1.0' in text
     assert 'polyseme_queue_tickets{priority="low"} 2.0' in text
 
@@ -41,6 +44,6 @@ def test_a_submitted_job_is_a_ticket(http: FlaskClient) -> None:
 
 
 def test_metrics_come_even_when_the_board_is_away() -> None:
-    board = Board(redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True))
+    client = redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True)
 
-    assert b"polyseme_board_up 0.0" in Metrics(board).render()
+    assert b"polyseme_board_up 0.0" in Metrics(Board(client), Outbox(client)).render()
