@@ -24,6 +24,7 @@ from service.problems import register_problems, request_id
 from service.results import Results
 from service.routes import activations, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
+from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
 from service.webhooks import Gate
 
@@ -76,7 +77,7 @@ def begin_request() -> None:
 
 def end_request(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    add_secure_headers(response.headers, over_tls=request.is_secure)
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     services().metrics.observe(request.method, route, response.status_code, seconds)
