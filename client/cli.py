@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from client import samples
+from client import hooks_cli, samples
 from client.api import Client, ClientError, JobState
 from client.errors import CommandError
 from client.progress import describe, job_progress
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 corpora_app = typer.Typer(help="The corpora of the service.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
+app.add_typer(hooks_cli.app, name="webhooks")
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="TCP port of the API.")]
 Host = Annotated[str, typer.Option(help="Address of the API; of this machine only.")]

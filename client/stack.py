@@ -88,7 +88,7 @@ def run_stack(
         members = [*_redis_members(options, environ, socket_file, lock)]
         url = options.redis_url or f"unix://{socket_file}?db=0"
         ours = dict(environ) | Settings.to_environ(settings) | {"REDIS_URL": url, "POLYSEME_REDIS_URL": url}
-        members += [_api_member(options, ours), *_worker_members(options, ours, url)]
+        members += [_api_member(options, ours), *_worker_members(options, ours, url), _sender_member(options, ours)]
         Supervisor(members, say, verbose=options.verbose).run(on_ready)
 
 
@@ -225,6 +225,14 @@ def _metrics_port(environ: Mapping[str, str], number: int) -> dict[str, str]:
     """Each worker's own: the first has the port of the settings, the others those after it."""
     first = int(environ.get("POLYSEME_METRICS_PORT", "0"))
     return {"POLYSEME_METRICS_PORT": str(first + number - 1)} if first else {}
+
+
+def _sender_member(options: Options, environ: Mapping[str, str]) -> Member:
+    """Delivers webhooks. Jobs need it not, so it is not waited for."""
+    command = (sys.executable, "-m", "service.sender")
+    spec = Spec("sender", command, dict(environ) | {"PYTHONUNBUFFERED": "1"}, options.data / "logs")
+    child = Child(spec)
+    return Member(child, child.is_running, ready_s=60.0, restarts=True)
 
 
 def _announced(board: Board, worker: Child) -> Callable[[], bool]:

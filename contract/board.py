@@ -21,6 +21,7 @@ Keys, under the prefix:
   queues              hash: worker -> the queues it serves
   round               the worker that looks after all jobs now, or did so lately
   corpus:<id>, corpora, model:<id>, models, secret
+  webhooks, signing:<tenant>  see contract/webhooks.py
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import redis
 
 from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.webhooks import RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
 
@@ -184,8 +186,9 @@ redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('HINCRBY', KEYS[9], ARGV[2], 1)
-return 1
 """
+    + RECORD_EVENT
+    + "return 1"
 )
 
 # KEYS: job, flight, leases; ARGV: none.  Returns the status after it: 'cancelling' while a worker holds a unit.
@@ -618,12 +621,13 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
     began = number("scan_began_at")
     ended = now if record["phase"] == "scanning" else number("scan_ended_at")
     elapsed = ended - began if began and ended else 0.0
+    request = json.loads(record["request"])
     return Job(
         id=record["id"],
         status=cast(Any, record["status"]),
         phase=cast(Any, record["phase"]),
         revision=int(record["revision"]),
-        request=json.loads(record["request"]),
+        request=request,
         created_at=float(record["created_at"]),
         started_at=number("started_at"),
         finished_at=number("finished_at"),
@@ -639,4 +643,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         error=json.loads(record["error"]) if "error" in record else None,
         queue=queue_of(record["lane"]) if "lane" in record else DEFAULT_QUEUE,
         origin=json.loads(record.get("origin", "{}")),
+        webhook=read_delivery(request, record),
     )

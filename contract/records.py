@@ -14,6 +14,7 @@ from contract.lanes import DEFAULT_QUEUE
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
+DeliveryState = Literal["waiting", "pending", "delivered", "failed"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -50,6 +51,18 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How the webhook of a job stands."""
+
+    url: str
+    state: DeliveryState  # waiting: the job has not ended; failed: given up
+    attempts: int  # begun
+    last_status: int | None  # of the last answer
+    last_error: str | None  # why the last attempt failed, in a sentence
+    next_attempt_at: float | None  # seconds since the epoch; None unless pending
+
+
+@dataclass(frozen=True)
 class Job:
     id: str
     status: Status
@@ -63,6 +76,7 @@ class Job:
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
     queue: str = DEFAULT_QUEUE  # where its units wait
     origin: Mapping[str, str] = field(default_factory=dict)  # of the request that made it: "request_id", "traceparent"
+    webhook: Delivery | None = None
 
     @property
     def is_terminal(self) -> bool:

@@ -67,6 +67,7 @@ class AnalysisRequest:
     senses: Senses = field(default_factory=Senses)
     source_job: str | None = None  # the job whose scan is grouped anew; None for a job with a scan of its own
     priority: Priority = "normal"
+    webhook: str | None = None  # the URL told of the job's end
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -74,7 +75,8 @@ class AnalysisRequest:
         return ("positive", "negative") if self.contexts.tails == "both" else ("positive",)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"corpus": {"id": self.corpus}, "metadata": dict(self.metadata)}
+        webhook = None if self.webhook is None else {"url": self.webhook}
+        return asdict(self) | {"corpus": {"id": self.corpus}, "webhook": webhook, "metadata": dict(self.metadata)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnalysisRequest:
@@ -88,6 +90,7 @@ class AnalysisRequest:
             senses=Senses(**data.get("senses", {})),
             source_job=data.get("source_job"),
             priority=data.get("priority", "normal"),
+            webhook=(data.get("webhook") or {}).get("url"),
             metadata=dict(data.get("metadata", {})),
         )
 

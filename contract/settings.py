@@ -23,6 +23,7 @@ class Settings:
     max_top_k: int = 200
     max_window: int = 2048
     api_threads: int = 16  # of one API process; at most half of them wait for jobs (`Prefer: wait`)
+    webhook_allow: str = ""  # hosts and networks that webhooks may go to though they are not public; commas between
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
     model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
     device: str = "auto"  # auto, cpu, cuda, cuda:N

@@ -8,11 +8,13 @@ from typing import Any
 import redis
 from flask import Flask, Response, g, request
 
+from contract.addresses import Allowed
 from contract.board import Board
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
 from contract.traces import NoTracer, Tracer
+from contract.webhooks import Outbox
 from service.answers import dump_json
 from service.blueprint import refuse_query
 from service.context import KEY, Services, services
@@ -25,7 +27,9 @@ from service.problems import register_problems, request_id
 from service.results import Results
 from service.routes import activations, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
+from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
+from service.webhooks import Gate
 
 REDIS_TIMEOUT_S = 5.0
 
@@ -69,8 +73,9 @@ def create_services(settings: Settings, tracer: Tracer) -> Services:
         results=Results(store, settings.cache),
         cursors=Cursors(board.secret()),
         waits=WaitRoom(settings.api_threads // 2),
-        metrics=Metrics(board, store, patience_s=settings.queue_patience_s),
+        metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
+        gate=Gate(Allowed.parse(settings.webhook_allow)),
     )
 
 
@@ -84,6 +89,6 @@ def begin_request() -> None:
 def end_request(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-Id"] = request_id()
-    headers["X-Content-Type-Options"] = "nosniff"
+    add_secure_headers(headers, over_tls=request.is_secure)
     end_observing(services(), request, response.status_code)
     return response

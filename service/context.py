@@ -15,6 +15,7 @@ from service.cursors import Cursors
 from service.metrics import Metrics
 from service.results import Results
 from service.waits import WaitRoom
+from service.webhooks import Gate
 
 KEY = "polyseme"
 
@@ -30,6 +31,7 @@ class Services:
     waits: WaitRoom
     metrics: Metrics
     tracer: Tracer
+    gate: Gate
 
 
 def services() -> Services:

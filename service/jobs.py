@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -28,7 +29,7 @@ from contract.errors import (
 from contract.lanes import DEFAULT_QUEUE
 from contract.logs import add_log_ids
 from contract.queue import send_ticket
-from contract.records import CORPUS_ID, TERMINAL, Corpus, Job, ModelCard
+from contract.records import CORPUS_ID, TERMINAL, Corpus, Delivery, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.settings import Settings
 from contract.store import Layout
@@ -53,6 +54,7 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
         return earlier, True
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
+    services.gate.check(request.webhook)
     if "texts" in body["corpus"]:
         corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
         request = to_request(dict(body), corpus.id)
@@ -62,6 +64,7 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
 def estimate(services: Services, body: Body) -> Estimate:
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
+    services.gate.check(request.webhook)
     return estimate_job(request, card, corpus)
 
 
@@ -136,6 +139,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "progress": _progress(job),
         "error": job.error,
         "metadata": job.request["metadata"],
+        "webhook": _webhook(job.webhook),
         "links": {
             "self": here,
             "neurons": f"{here}/neurons",
@@ -193,6 +197,12 @@ def _progress(job: Job) -> dict[str, Any]:
         "fraction": min(p.tokens_done / p.tokens_total, 1.0) if p.tokens_total else None,
         "eta_seconds": round((left or 0) / p.tokens_per_second, 1) if known and p.tokens_per_second else None,
     }
+
+
+def _webhook(delivery: Delivery | None) -> dict[str, Any] | None:
+    if delivery is None:
+        return None
+    return asdict(delivery) | {"next_attempt_at": timestamp(delivery.next_attempt_at)}
 
 
 def _resolve(services: Services, body: Body) -> tuple[AnalysisRequest, ModelCard, Corpus]:

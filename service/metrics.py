@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from contract.board import Board
 from contract.store import Store
+from contract.webhooks import Outbox
 from service.census import Census, take_census
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,10 +23,10 @@ _LATENCIES_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 
 
 class Metrics:
-    def __init__(self, board: Board, store: Store, *, patience_s: float) -> None:
+    def __init__(self, board: Board, store: Store, outbox: Outbox, *, patience_s: float) -> None:
         """patience_s: the workers' `queue_patience_s`."""
         self._store, self._counted_bytes = store, 0
-        self._board = _BoardCollector(board, patience_s)
+        self._board = _BoardCollector(board, outbox, patience_s)
         self.registry = CollectorRegistry()
         labels = ("method", "route")
         self._requests = Counter(
@@ -72,15 +73,17 @@ class Metrics:
 class _BoardCollector(CollectorRegistry):
     """Gauges read from the board when asked; the same from every process."""
 
-    def __init__(self, board: Board, patience_s: float) -> None:
+    def __init__(self, board: Board, outbox: Outbox, patience_s: float) -> None:
         super().__init__()
         self._read = board
+        self._outbox = outbox
         self._patience_s = patience_s
 
     def collect(self) -> Iterator[Metric]:
         try:
             waiting, servers = self._read.waiting_units(), self._read.count_servers()
             census, workers = take_census(self._read.survey(), self._patience_s), self._read.count_workers()
+            events = self._outbox.count()
         except redis.RedisError:
             yield GaugeMetricFamily("polyseme_board_up", "Whether the job board answers.", value=0)
             return
@@ -94,6 +97,7 @@ class _BoardCollector(CollectorRegistry):
             serving.add_metric([queue], servers.get(queue, 0))
         yield serving
         yield GaugeMetricFamily("polyseme_workers", "Workers seen of late.", value=workers)
+        yield GaugeMetricFamily("polyseme_webhooks_pending", "Events neither delivered nor given up.", value=events)
         yield from _describe(census)
 
 

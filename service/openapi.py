@@ -13,6 +13,7 @@ from contract import __version__
 from contract.catalogue import MODEL_ID
 from contract.records import CHECK_ID, CORPUS_ID, JOB_ID
 from service.problems import MEDIA_TYPE
+from service.schemas.jobs import JobEventSchema
 
 _DESCRIPTION = """\
 Finds out what makes the neurons of a language model fire. Submit a job, poll it, read its neurons.
@@ -90,12 +91,41 @@ def create_api(app: Flask) -> Api:
 
 
 def build_document(api: Api) -> dict[str, Any]:
+    api.spec.components.schema("JobEvent", schema=JobEventSchema)
     document: dict[str, Any] = api.spec.to_dict()
     for path in document["paths"].values():
         for operation in path.values():
             if isinstance(operation, dict):
                 _complete(operation)
+    document["webhooks"] = {"jobEnded": {"post": _describe_event()}}
     return document
+
+
+def _describe_event() -> dict[str, Any]:
+    headers = {
+        "webhook-id": "Of the event: the same with every attempt.",
+        "webhook-timestamp": "Of the attempt, in seconds since 1970.",
+        "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256; two of them, with a space between, for a day "
+        "after the secret was rotated.",
+    }
+    return {
+        "operationId": "jobEnded",
+        "summary": "A job has ended",
+        "description": "Sent to the `webhook.url` of a job, signed as the Standard Webhooks specification has it.",
+        "parameters": [
+            {"in": "header", "name": name, "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobEvent"}}},
+        },
+        "responses": {
+            "2XX": {"description": "Taken: it is not sent again."},
+            "410": {"description": "It is not sent again either; the job says that it failed."},
+            "default": {"description": "It is sent again later, up to twelve times in about a day."},
+        },
+    }
 
 
 def _complete(operation: dict[str, Any]) -> None:

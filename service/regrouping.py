@@ -24,11 +24,14 @@ def submit_regrouping(services: Services, source: str, body: Mapping[str, Any], 
     old = AnalysisRequest.from_dict(find_result(services, source).request)
     if not old.senses.enabled:
         raise Conflict(f"{source} has no senses to make anew: it was submitted with senses.enabled false")
+    webhook = (body.get("webhook") or {}).get("url")
+    services.gate.check(webhook)
     request = replace(
         old,
         senses=_changed(old.senses, body),
         source_job=source,
         priority=body.get("priority", "normal"),
+        webhook=webhook,
         metadata=body.get("metadata", {}),
     )
     return open_job(services, request, None if key is None else (key, digest))

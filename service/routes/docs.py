@@ -7,9 +7,10 @@ from importlib.resources import files
 from flask import Flask, Response, render_template, send_from_directory
 from werkzeug.exceptions import NotFound
 
+from service.secure_headers import PAGE_POLICY
+
 # The files of Swagger UI that the page uses, of those that the package ships.
 _ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
-_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
 def register_docs(app: Flask, document: str) -> None:
@@ -23,7 +24,7 @@ def register_docs(app: Flask, document: str) -> None:
     @app.get("/docs")
     def docs() -> Response:
         return Response(
-            render_template("docs.html"), headers={"Content-Security-Policy": _POLICY}, mimetype="text/html"
+            render_template("docs.html"), headers={"Content-Security-Policy": PAGE_POLICY}, mimetype="text/html"
         )
 
     @app.get("/docs/<path:name>")

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from service.schemas.fields import METADATA_SCHEMA
 from service.schemas.requests import JOB_STATUSES
+from service.webhooks import EVENTS
 
 EXAMPLE_JOB = "job_0199c2d3a1b24f6c8e1d5a7b9c3d"
 
@@ -39,6 +40,19 @@ class JobErrorSchema(Schema):
     detail = fields.String(required=True)
 
 
+class DeliverySchema(Schema):
+    url = fields.String(required=True)
+    state = fields.String(
+        required=True,
+        validate=validate.OneOf(["waiting", "pending", "delivered", "failed"]),
+        metadata={"description": "waiting: the job has not ended; failed: no further attempt is made."},
+    )
+    attempts = fields.Integer(required=True)
+    last_status = fields.Integer(required=True, allow_none=True, metadata={"description": "Of the last answer."})
+    last_error = fields.String(required=True, allow_none=True, metadata={"description": "Why the last attempt failed."})
+    next_attempt_at = fields.DateTime(required=True, allow_none=True)
+
+
 class JobLinksSchema(Schema):
     self = fields.String(required=True)
     neurons = fields.String(required=True)
@@ -70,7 +84,21 @@ class JobSchema(Schema):
     progress = fields.Nested(ProgressSchema, required=True)
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
+    webhook = fields.Nested(DeliverySchema, required=True, allow_none=True)
     links = fields.Nested(JobLinksSchema, required=True)
+
+
+class EndedJobSchema(JobSchema):
+    """A job in an event: as GET gives it, without how the delivery of the event stands."""
+
+    class Meta:
+        exclude = ("webhook",)
+
+
+class JobEventSchema(Schema):
+    type = fields.String(required=True, validate=validate.OneOf(EVENTS))
+    timestamp = fields.DateTime(required=True, metadata={"description": "When the job ended."})
+    data = fields.Nested(EndedJobSchema, required=True)
 
 
 class JobListSchema(Schema):

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from contract.addresses import LONGEST_URL
 from contract.records import CORPUS_ID
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.results import SCALARS, STATUSES
@@ -126,6 +127,16 @@ class SensesSchema(StrictSchema):
     vectors = fields.String(validate=choice(VECTORS), metadata=_default(_SENSES.vectors))
 
 
+class WebhookSchema(StrictSchema):
+    """Who is told when the job has ended."""
+
+    url = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=LONGEST_URL, error=f"1 to {LONGEST_URL} characters"),
+        metadata={"description": "https, of a public host.", "example": "https://example.org/polyseme"},
+    )
+
+
 class RegroupSchema(StrictSchema):
     alpha = Fraction(validate=between(0.001, 0.5), metadata=_ALPHA)
     min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
@@ -134,6 +145,7 @@ class RegroupSchema(StrictSchema):
         metadata=_default(_SENSES.vectors) | {"description": "`neuron` needs the model again: submit a new job."},
     )
     priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
     metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
 
 
@@ -149,6 +161,7 @@ class AnalysisSchema(StrictSchema):
     tokens = fields.Nested(TokensSchema)
     senses = fields.Nested(SensesSchema)
     priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
     metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
 
 

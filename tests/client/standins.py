@@ -37,10 +37,18 @@ while True:
 """
 
 
+_SENDER = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.pause()
+"""
+
+
 def write_standins(folder: Path) -> Path:
     """Packages named `service` and `workers`, that `python -m` finds in the folder before the real ones."""
-    for package, name, text in (("service", "wsgi.py", _WSGI), ("workers", "__main__.py", _WORKER)):
-        (folder / package).mkdir(parents=True)
+    files = (("service", "wsgi.py", _WSGI), ("workers", "__main__.py", _WORKER), ("service", "sender.py", _SENDER))
+    for package, name, text in files:
+        (folder / package).mkdir(parents=True, exist_ok=True)
         (folder / package / "__init__.py").touch()
         (folder / package / name).write_text(text)
     return folder

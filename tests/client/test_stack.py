@@ -34,7 +34,7 @@ def children_of(pid: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         command = Path(f"/proc/{child}/cmdline").read_text()
-        name = next((n for n in ("gunicorn", "workers", "valkey", "redis-server") if n in command), None)
+        name = next((n for n in ("gunicorn", "workers", "sender", "valkey", "redis-server") if n in command), None)
         if name:
             found[name] = int(child)
     return found
@@ -49,9 +49,9 @@ def test_up_starts_everything_and_a_signal_stops_it_cleanly(tmp_path: Path, stan
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert [line.split()[0] for line in output.splitlines()[:3]] == ["redis", "api", "worker-1"]
-    assert len(children) == 3
+    assert len(children) == 4
     assert not any(is_alive(pid) for pid in children.values())
-    assert {f.name for f in (data / "logs").iterdir()} == {"redis.log", "api.log", "worker-1.log"}
+    assert {f.name for f in (data / "logs").iterdir()} == {"redis.log", "api.log", "worker-1.log", "sender.log"}
 
 
 def test_the_embedded_redis_is_private_and_durable(tmp_path: Path, standins: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_given_redis_is_used_and_none_is_started(tmp_path: Path, standins: Pat
     arguments = ["up", "--port", str(free_port()), "--data", str(tmp_path / "data"), "--redis-url", redis_url]
     with running_polyseme(arguments, standins) as process:
         read_until(process, "Ready: ")
-        assert set(children_of(process.pid)) == {"gunicorn", "workers"}
+        assert set(children_of(process.pid)) == {"gunicorn", "workers", "sender"}
     with redis.Redis.from_url(redis_url) as server:
         assert server.zcard("polyseme:workers") == 1
 

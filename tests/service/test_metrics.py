@@ -5,8 +5,9 @@ from flask.testing import FlaskClient
 
 from contract.board import Board
 from contract.store import Store
+from contract.webhooks import Outbox
 from service.metrics import Metrics
-from tests.factories import make_body, open_job
+from tests.factories import make_body, open_job, run_job
 
 
 def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> None:
@@ -21,6 +22,7 @@ def test_requests_are_counted_by_route_and_not_by_address(http: FlaskClient) -> 
 
 def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board) -> None:
     jobs = [open_job(board).id for _ in range(2)]
+    run_job(board, open_job(board, webhook={"url": "https://example.org/"}).id)
     board.announce_worker("w1", ttl_s=30)
     board.claim_units(jobs[0], ["scan:0"], room=4, patience_s=30, priority="high")
     board.claim_units(jobs[1], ["scan:0", "scan:1"], room=4, patience_s=30, queue="big", priority="low")
@@ -29,6 +31,7 @@ def test_jobs_workers_and_the_queue_are_told(http: FlaskClient, board: Board) ->
 
     assert "polyseme_active_jobs 2.0" in text
     assert "polyseme_workers 1.0" in text
+    assert "polyseme_webhooks_pending 1.0" in text
     assert 'polyseme_queue_tickets{priority="high",queue="default"} 1.0' in text
     assert 'polyseme_queue_tickets{priority="low",queue="big"} 2.0' in text
     assert 'polyseme_queue_workers{queue="default"} 1.0' in text
@@ -43,6 +46,6 @@ def test_a_submitted_job_is_a_ticket(http: FlaskClient) -> None:
 
 
 def test_metrics_come_even_when_the_board_is_away(store: Store) -> None:
-    board = Board(redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True))
+    client = redis.Redis(unix_socket_path="/nowhere.sock", decode_responses=True)
 
-    assert b"polyseme_board_up 0.0" in Metrics(board, store, patience_s=600).render()
+    assert b"polyseme_board_up 0.0" in Metrics(Board(client), store, Outbox(client), patience_s=600).render()

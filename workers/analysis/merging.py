@@ -59,6 +59,8 @@ from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 
 LENS_TOKENS = 10
 
+_UNRELATED = ("metadata", "priority", "webhook")  # fields of a request that do not decide the result
+
 
 def measure_background(analysis: Analysis, model: LoadedModel) -> None:
     """Fits what is usual in the corpus, from the vectors of its random tokens."""
@@ -277,7 +279,7 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
             "tokenizer_sha256": model.tokenizer_sha256,
         },
         "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
-        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in ("metadata", "priority")},
+        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in _UNRELATED},
         "layers": list(analysis.layers),
         "neurons_per_layer": len(analysis.neurons),
         "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},

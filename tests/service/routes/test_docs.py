@@ -13,7 +13,7 @@ def test_the_page_needs_nothing_from_elsewhere(http: FlaskClient) -> None:
     for address in wanted:
         assert "//" not in address
         assert http.get(f"/{address}").status_code == 200
-    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
 
 
 def test_the_page_shows_this_service(http: FlaskClient) -> None:

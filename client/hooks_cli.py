@@ -1,0 +1,50 @@
+"""`polyseme webhooks`: the secret that signs events, read and replaced on the board itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from client.errors import CommandError
+
+if TYPE_CHECKING:
+    from contract.webhooks import Outbox
+
+app = typer.Typer(help="The secret that signs webhooks.", no_args_is_help=True)
+
+Tenant = Annotated[str, typer.Option(help="Whose events it signs.")]
+Data = Annotated[Path, typer.Option(help="Folder of a service that `polyseme up` runs.")]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(envvar=["POLYSEME_REDIS_URL", "REDIS_URL"], help="Where the board is; else that of the folder."),
+]
+
+_DATA = Path("polyseme-data")
+
+
+@app.command()
+def secret(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None) -> None:
+    """Show the secret; for a day after a rotation, the one before it too."""
+    for found in _outbox(data, redis_url).secrets(tenant):
+        print(found)
+
+
+@app.command()
+def rotate(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None) -> None:
+    """Make a new secret and show it. The one before it signs beside it for a day."""
+    print(_outbox(data, redis_url).rotate_secret(tenant))
+
+
+def _outbox(data: Path, redis_url: str | None) -> Outbox:
+    """Raises CommandError when no Redis answers."""
+    from client.stack import answers_ping, hide_password
+    from contract.webhooks import Outbox
+
+    url = redis_url or f"unix://{(data / 'redis' / 'redis.sock').resolve()}?db=0"
+    if not answers_ping(url):
+        raise CommandError(
+            f"No Redis answers at {hide_password(url)}. Run `polyseme up` on that folder, or give --redis-url."
+        )
+    return Outbox.connect(url)
