@@ -17,7 +17,7 @@ keepalive = 75  # longer than the usual proxy's, so that the proxy closes first
 worker_tmp_dir = "/dev/shm"  # the heartbeat file must not wait for a disk
 control_socket_disable = True
 accesslog = None  # the application writes its own, with ids
-logconfig_dict = logging_config(os.environ.get("POLYSEME_LOG_FORMAT", "json"))
+logconfig_dict = logging_config(os.environ.get("POLYSEME_LOG_FORMAT", "text"))
 max_requests = 0
 
 # prometheus_client reads the variable when it is first imported, which is after this file.
