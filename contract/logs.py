@@ -57,7 +57,6 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": propagate,
-            "gunicorn.access": propagate,
             "httpx": {"level": "WARNING"},  # it logs whole addresses
         },
     }

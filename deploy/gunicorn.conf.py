@@ -16,7 +16,7 @@ graceful_timeout = 30  # long polls and downloads get this long after SIGTERM
 keepalive = 75  # longer than the usual proxy's, so that the proxy closes first
 worker_tmp_dir = "/dev/shm"  # the heartbeat file must not wait for a disk
 control_socket_disable = True
-accesslog = None  # the application writes its own, with ids
+logger_class = "service.server_log.ServerLog"
 logconfig_dict = logging_config(os.environ.get("POLYSEME_LOG_FORMAT", "text"))
 max_requests = 0
 
