@@ -57,8 +57,9 @@ class Memory:
 def run(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
         data = _prepare_data(Path(name) / "data")
+        catalogue = ("--catalogue", str(data / "models.toml"))  # named, so that the sample model is not added to it
         variables = {"WEB_CONCURRENCY": str(options.processes)}
-        with running_stack(data, MODEL, **variables) as port, Client(f"http://{HOST}:{port}") as client:
+        with running_stack(data, MODEL, *catalogue, **variables) as port, Client(f"http://{HOST}:{port}") as client:
             client.add_corpus(_lines(options.documents), name=CORPUS)
             with _watching_memory(_api_processes(data)) as memory:
                 submits = put_load(_submits(port, options.jobs))

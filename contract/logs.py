@@ -58,6 +58,9 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "loggers": {
             "gunicorn.error": propagate,
             "httpx": {"level": "WARNING"},  # it logs whole addresses
+            # They say of every ticket what the workers say of its unit, with ids.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
 

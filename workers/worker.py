@@ -44,7 +44,9 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     _register_task(app, runner)
     _Ticker(board, runner.scheduler, runner.draining).start()
     name = f"polyseme@{socket.gethostname()}-{os.getpid()}"
-    app.Worker(hostname=name, loglevel="INFO", without_gossip=True, without_mingle=True, without_heartbeat=True).start()
+    app.Worker(
+        hostname=name, loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True
+    ).start()
 
 
 def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> None:
