@@ -38,9 +38,10 @@ help:
 	@echo "make check      ruff, mypy and import-linter only"
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
 	@echo "make bench      measure speed"
+	@echo "make check-deploy  check the Kubernetes manifests against their schemas"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
-.PHONY: install demo up check test test-slow test-gpu bench constraints clean
+.PHONY: install demo up check test test-slow test-gpu check-deploy bench constraints clean
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -73,6 +74,10 @@ test-slow: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+check-deploy: $(READY)
+	$(PIP) install -q -c constraints.txt -e '.[deploy]'
+	$(BIN)/python -m pytest tests/deploy
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of them")
     parser.add_argument("--soak-rate", type=float, default=200.0, help="polls a second after that")
     parser.add_argument("--soak-seconds", type=float, default=540.0, help="of these")
-    parser.add_argument("--documents", type=int, default=300, help="of the corpus, about 30 tokens each")
+    parser.add_argument("--documents", type=int, default=60, help="of the corpus, about 30 tokens each")
 
 
 @dataclass
@@ -57,8 +57,9 @@ class Memory:
 def run(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
         data = _prepare_data(Path(name) / "data")
-        variables = {"WEB_CONCURRENCY": str(options.processes), "POLYSEME_SHARD_TOKENS": "4096"}
-        with running_stack(data, MODEL, **variables) as port, Client(f"http://{HOST}:{port}") as client:
+        catalogue = ("--catalogue", str(data / "models.toml"))  # named, so that the sample model is not added to it
+        variables = {"WEB_CONCURRENCY": str(options.processes)}
+        with running_stack(data, MODEL, *catalogue, **variables) as port, Client(f"http://{HOST}:{port}") as client:
             client.add_corpus(_lines(options.documents), name=CORPUS)
             with _watching_memory(_api_processes(data)) as memory:
                 submits = put_load(_submits(port, options.jobs))
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> str:
 
 def _prepare_data(data: Path) -> Path:
     data.mkdir(parents=True)
-    entry = save_model("llama", data / "model")
+    entry = save_model("llama", data / "model", num_hidden_layers=1)
     (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
     return data
 

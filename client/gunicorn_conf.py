@@ -15,6 +15,7 @@ timeout = 60  # seconds without a heartbeat of the process, not of a request
 graceful_timeout = 10
 keepalive = 15
 control_socket_disable = True
+logger_class = "service.server_log.ServerLog"
 logconfig_dict = logging_config(Settings.from_environ(os.environ).log_format)
 
 

@@ -57,8 +57,10 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": propagate,
-            "gunicorn.access": propagate,
             "httpx": {"level": "WARNING"},  # it logs whole addresses
+            # They say of every ticket what the workers say of its unit, with ids.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
 

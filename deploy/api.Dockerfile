@@ -8,14 +8,16 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY contract contract
 COPY service service
 COPY client client
-RUN /opt/polyseme/bin/pip install -c constraints.txt '.[api]'
+# More of pyproject.toml's extras, with commas.
+ARG EXTRAS=otel
+RUN /opt/polyseme/bin/pip install -c constraints.txt ".[api,$EXTRAS]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home polyseme \
     && install -d -o polyseme /var/lib/polyseme /var/lib/polyseme/store /var/lib/polyseme/cache /etc/polyseme
 COPY --from=build /opt/polyseme /opt/polyseme
 COPY deploy/gunicorn.conf.py /etc/polyseme/gunicorn.conf.py
-ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 \
+ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 POLYSEME_LOG_FORMAT=json \
     POLYSEME_STORE=/var/lib/polyseme/store POLYSEME_CATALOGUE=/etc/polyseme/models.toml \
     POLYSEME_CACHE=/var/lib/polyseme/cache
 USER 10001

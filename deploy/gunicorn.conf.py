@@ -16,8 +16,8 @@ graceful_timeout = 30  # long polls and downloads get this long after SIGTERM
 keepalive = 75  # longer than the usual proxy's, so that the proxy closes first
 worker_tmp_dir = "/dev/shm"  # the heartbeat file must not wait for a disk
 control_socket_disable = True
-accesslog = None  # the application writes its own, with ids
-logconfig_dict = logging_config(os.environ.get("POLYSEME_LOG_FORMAT", "json"))
+logger_class = "service.server_log.ServerLog"
+logconfig_dict = logging_config(os.environ.get("POLYSEME_LOG_FORMAT", "text"))
 max_requests = 0
 
 # prometheus_client reads the variable when it is first imported, which is after this file.

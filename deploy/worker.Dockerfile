@@ -14,14 +14,16 @@ RUN /opt/polyseme/bin/pip install -c constraints.txt --no-deps --index-url "$TOR
 COPY contract contract
 COPY workers workers
 COPY client client
-RUN /opt/polyseme/bin/pip install -c constraints.txt '.[worker]'
+# More of pyproject.toml's extras, with commas.
+ARG EXTRAS=otel
+RUN /opt/polyseme/bin/pip install -c constraints.txt ".[worker,$EXTRAS]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home polyseme \
     && install -d -o polyseme /var/lib/polyseme /var/lib/polyseme/store /var/lib/polyseme/cache /etc/polyseme
 COPY --from=build /opt/polyseme /opt/polyseme
 COPY deploy/worker_health.py /etc/polyseme/worker_health.py
-ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 \
+ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 POLYSEME_LOG_FORMAT=json \
     POLYSEME_STORE=/var/lib/polyseme/store POLYSEME_CATALOGUE=/etc/polyseme/models.toml \
     POLYSEME_CACHE=/var/lib/polyseme/cache NUMBA_CACHE_DIR=/var/lib/polyseme/cache/numba
 USER 10001

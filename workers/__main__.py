@@ -15,6 +15,7 @@ from workers.worker import run_worker
 
 def main() -> int:
     logging.config.dictConfig(logging_config("text"))
+    logging.captureWarnings(True)
     try:
         settings = Settings.from_environ(os.environ)
         logging.config.dictConfig(logging_config(settings.log_format))

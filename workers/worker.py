@@ -54,6 +54,7 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
         hostname=name,
         queues=[celery_queue(queue) for queue in settings.queue_names],
         loglevel="INFO",
+        quiet=True,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 
+from client import stack
 from client.errors import CommandError
 from client.stack import Options, check_port, lock_folder, resolve_loopback, settings_for
 from tests.client.standins import (
@@ -192,3 +193,14 @@ def test_settings_come_from_options_then_environment_then_the_folder(tmp_path: P
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="POLYSEME_THREADS='many'"):
         settings_for(Options(tmp_path), {"POLYSEME_THREADS": "many"})
+
+
+def test_each_worker_has_a_metrics_port_of_its_own_when_one_was_asked_for(tmp_path: Path) -> None:
+    options = Options(tmp_path, workers=3)
+
+    def ports(environ: dict[str, str]) -> list[str | None]:
+        members = stack._worker_members(options, environ, "redis://127.0.0.1:1")
+        return [m.child.spec.environ.get("POLYSEME_METRICS_PORT") for m in members]
+
+    assert ports({"POLYSEME_METRICS_PORT": "9100"}) == ["9100", "9101", "9102"]
+    assert ports({"POLYSEME_METRICS_PORT": "0"}) == ["0", "0", "0"]

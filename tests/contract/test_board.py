@@ -234,3 +234,29 @@ def test_a_worker_is_known_until_it_falls_silent(board: Board) -> None:
 
 def test_all_processes_share_one_secret(board: Board, redis_url: str) -> None:
     assert board.secret() == Board.connect(redis_url).secret()
+
+
+def test_a_tag_is_a_jobs_revision_and_status(board: Board) -> None:
+    job = open_job(board).id
+
+    before = board.read_tag(job)
+    board.begin_unit(job, "plan", lease_s=30)
+
+    assert (before, board.read_tag(job), board.read_tag("job_" + "0" * 28)) == ((1, "queued"), (2, "running"), None)
+
+
+def test_a_job_keeps_where_it_came_from(board: Board) -> None:
+    opened = board.open_job(make_request().to_dict(), origin={"request_id": "r"})
+
+    found = board.get_job(opened.job)
+    assert found is not None
+    assert found.origin == {"request_id": "r"}
+
+
+def test_ends_are_counted_once(board: Board) -> None:
+    job = open_job(board).id
+
+    for _ in range(2):
+        board.end_job(job, "cancelled")
+
+    assert board.survey().ended == {"cancelled": 1}

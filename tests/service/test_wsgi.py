@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -98,3 +99,28 @@ def test_a_chunked_upload_and_a_refused_one_both_get_an_answer(address: str) -> 
 
     assert (good.status_code, good.json()["documents"]) == (201, 5)
     assert (huge.status_code, huge.json()["code"]) == (413, "too_large")
+
+
+def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
+    settings: Settings, board: Board, tmp_path: Path
+) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    environ = os.environ | settings.to_environ() | {"POLYSEME_LOG_FORMAT": "json"}
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "-b", f"127.0.0.1:{port}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=root, env=environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "m")}, stdout=log, stderr=log
+        )
+        url = wait_until_live(f"http://127.0.0.1:{port}")
+        httpx.get(f"{url}/v1/models", headers={"X-Request-Id": "mine"}, timeout=10)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+    assert {line["logger"] for line in lines} == {"gunicorn.error", "polyseme.access"}
+    (asked,) = (line for line in lines if line["logger"] == "polyseme.access")
+    assert (asked["request"], asked["route"]) == ("mine", "/v1/models")
