@@ -7,7 +7,7 @@ from pathlib import Path
 from contract.settings import Settings
 
 wsgi_app = "service.wsgi:app"
-worker_class = "gthread"
+worker_class = "service.patience.PatientWorker"  # gthread, for slow clients too
 workers = 1
 threads = 16
 timeout = 60  # seconds without a heartbeat of the process, not of a request
