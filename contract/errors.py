@@ -107,6 +107,12 @@ class TooLarge(PolysemeError):
     code = "too_large"
 
 
+class TooSlow(PolysemeError):
+    """The body did not come in time."""
+
+    code = "request_timeout"
+
+
 class UnsupportedMedia(PolysemeError):
     code = "unsupported_media_type"
 

@@ -8,7 +8,7 @@ from contract.logs import logging_config
 
 bind = "0.0.0.0:8000"
 wsgi_app = "service.wsgi:app"
-worker_class = "gthread"
+worker_class = "service.patience.PatientWorker"  # gthread, for slow clients too
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 16
 timeout = 60  # seconds without a heartbeat of the process, not of a request

@@ -21,6 +21,7 @@ from contract import errors
 STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.MalformedRequest: 400,
     errors.NotFound: 404,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.ExpiredCursor: 410,
     errors.Gone: 410,
@@ -141,5 +142,5 @@ def _drain_body() -> None:
     try:
         while left > 0 and (chunk := request.stream.read(min(left, 1 << 16))):
             left -= len(chunk)
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, errors.PolysemeError):
         return

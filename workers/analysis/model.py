@@ -213,10 +213,21 @@ def _check_folder(entry: Entry) -> None:
     if not (folder / "config.json").is_file():
         raise ModelLoadError(f"{entry.id}: {folder} has no config.json")
     if any(folder.glob("*.safetensors")):
+        _check_index(entry, folder / SAFE_WEIGHTS_INDEX_NAME)
         return
     pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
     found = "pickled weights only, which are never read" if pickled else "no weights"
     raise ModelLoadError(f"{entry.id}: {folder} has {found}; expected a .safetensors file")
+
+
+def _check_index(entry: Entry, index: Path) -> None:
+    """Refuses an index that names other files than shards: transformers would open them, pickles too, anywhere."""
+    if not index.is_file():
+        return
+    with _reading(entry, "index of weights"):
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    if wrong := sorted(n for n in names if not n.endswith(".safetensors") or Path(n).name != n):
+        raise ModelLoadError(f"{entry.id}: its index names {wrong[0][:80]!r}, which is no .safetensors file beside it")
 
 
 def _converted(entry: Entry, cache: Path) -> Path:
@@ -348,7 +359,9 @@ def _fetch_safetensors(opened: _Opened) -> None:
     reasons = []
     for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
         try:
-            cached_file(opened.location, name, revision=opened.entry.revision)
+            found = cached_file(opened.location, name, revision=opened.entry.revision)
+            if name == SAFE_WEIGHTS_INDEX_NAME:
+                _check_index(opened.entry, Path(str(found)))
             return
         except OSError as e:
             reasons.append(_first_line(e))
