@@ -1,15 +1,15 @@
-"""`python -m benchmarks [speed|memory|api|gallery|senses] [options]`: prints Markdown. No name: the first three."""
+"""`python -m benchmarks [speed|memory|api|scale|gallery|senses] [options]`: prints Markdown. No name: the first 3."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import api, gallery, memory, speed
+from benchmarks import api, gallery, memory, scale, speed
 from benchmarks.machine import describe_machine
 from benchmarks.senses import benchmark as senses
 
-_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "gallery": gallery, "senses": senses}
+_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "scale": scale, "gallery": gallery, "senses": senses}
 _ALWAYS = ("speed", "memory", "api")
 
 

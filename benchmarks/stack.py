@@ -1,4 +1,4 @@
-"""The whole service in a folder of its own, as `polyseme up` runs it, with one worker of one thread."""
+"""The whole service in a folder of its own, as `polyseme up` runs it, with workers of one thread."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ START_S = 180.0  # for the stack; the model may have to be converted
 
 
 @contextmanager
-def running_stack(data: Path, model: str, *options: str) -> Iterator[int]:
+def running_stack(data: Path, model: str, *options: str, **settings: object) -> Iterator[int]:
     """Runs until the block ends. Gives its port, once a worker is there and the model is ready.
 
-    options: of `polyseme up`. Raises CommandError with the stack's log when it is not ready in time.
+    options: of `polyseme up`; settings: fields of contract.settings.Settings. Raises CommandError with the stack's log
+    when it is not ready in time.
     """
     port = _free_port()
     command = [sys.executable, "-m", "client.cli", "up", "--host", HOST, "--port", str(port), "--data", str(data)]
     environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environ |= {f"POLYSEME_{name.upper()}": str(value) for name, value in settings.items()}
     with (
         open(data / "up.log", "wb") as log,
         subprocess.Popen([*command, *options], env=environ, stdout=log, stderr=log) as process,
