@@ -124,7 +124,7 @@ def await_end(board: Board, job: str, timeout_s: float) -> float:
         found = board.get_job(job)
         if found and found.status == "succeeded":
             return time.monotonic()
-        time.sleep(0.005)
+        time.sleep(0.02)
     raise TimeoutError(f"{job} did not succeed in {timeout_s} s")
 
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.stub_workers import Pace, measure_wait
 
 # As in real jobs, the other steps are short beside a shard.
-PACE = Pace(scan_s=0.8, other_s=0.01)
+PACE = Pace(scan_s=1.5, other_s=0.01)
 
 
 @pytest.mark.parametrize(("priority", "phase", "most"), [("normal", 0.0, 3.0), ("high", 0.5, 2.0)])
