@@ -130,8 +130,8 @@ def _run_fair(options: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "### A small job behind a large one\n\nA job of one shard behind one of 200 of another tenant: shard-times "
-            f"of {options.fair_s} s (10 % more or less) from submit to success, by how far a worker was in a shard of the "
-            "large one at the submit.",
+            f"of {options.fair_s} s (10 % more or less) from submit to success, by how far a worker was in a shard of "
+            "the large one at the submit.",
             table(["", *(f"{phase:.0%}" for phase in _PHASES)], rows),
         ]
     )
