@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|api|load|gallery|senses] [options]`: prints Markdown.
+"""`python -m benchmarks [speed|memory|api|load|scale|gallery|senses] [options]`: prints Markdown.
 
 No name: the first three.
 """
@@ -8,11 +8,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import api, gallery, load, memory, speed
+from benchmarks import api, gallery, load, memory, scale, speed
 from benchmarks.machine import describe_machine
 from benchmarks.senses import benchmark as senses
 
-_BENCHMARKS = {"speed": speed, "memory": memory, "api": api, "load": load, "gallery": gallery, "senses": senses}
+_BENCHMARKS = {
+    "speed": speed,
+    "memory": memory,
+    "api": api,
+    "load": load,
+    "scale": scale,
+    "gallery": gallery,
+    "senses": senses,
+}
 _ALWAYS = ("speed", "memory", "api")
 
 

@@ -1,4 +1,4 @@
-"""The whole service in a folder of its own, as `polyseme up` runs it, with one worker of one thread."""
+"""The whole service in a folder of its own, as `polyseme up` runs it, with workers of one thread."""
 
 from __future__ import annotations
 

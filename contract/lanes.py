@@ -92,9 +92,9 @@ local function leave(lane, tenant, job)
   if redis.call('EXISTS', key .. ':' .. tenant) == 0 then redis.call('ZREM', key, tenant) end
 end
 local function enter(group, member, shares, clock, hash, field)
-  local own = tonumber(redis.call('HGET', hash, field)) or 0
+  local own = tonumber(redis.call('HGET', hash, field))
   local least = (tonumber(redis.call('HGET', shares, clock)) or 0) - HEAD_START
-  if own < least then own = least; redis.call('HSET', hash, field, string.format('%.6f', own)) end
+  if not own or own < least then own = least; redis.call('HSET', hash, field, string.format('%.6f', own)) end
   redis.call('ZADD', group, string.format('%.6f', own), member)
 end
 local function join(lane, job)
@@ -116,7 +116,8 @@ TAKE = (
     f"local OVERDUE, CHARGE, LIVE = {OVERDUE_S}, {CHARGE_S}, ':live'\n"
     + """
 local function raise(shares, clock, account)
-  if account > (tonumber(redis.call('HGET', shares, clock)) or 0) then redis.call('HSET', shares, clock, account) end
+  local old = tonumber(redis.call('HGET', shares, clock))
+  if not old or account > old then redis.call('HSET', shares, clock, account) end
 end
 local function first(group) return unpack(redis.call('ZRANGE', group, 0, 0, 'WITHSCORES')) end
 local function give(lane)

@@ -1,22 +1,28 @@
-"""The store: files under one fsspec URL, whole or not there at all, and where each lies."""
+"""The store: files under one fsspec URL, whole or not there at all, and where each lies.
+
+Of a remote store nothing is remembered, since other processes write to it too. What its library raises comes out as
+OSError.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # keys with slashes in them, no folders
+
 
 class Store:
-    """Paths are relative to the URL, with forward slashes. A file appears by rename, or by one PUT."""
+    """Thread-safe. Paths are relative to the URL, with forward slashes. A file appears by rename, or by one PUT."""
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = self._root.rstrip("/")
         self.url = url
         self.written_bytes = 0  # by this object, for metrics; two threads that end at once may count as one
@@ -34,16 +40,14 @@ class Store:
             raise ValueError(f"{self.url} is not a local folder")
         return self._path(path)
 
-    @contextmanager
-    def writing(self, path: str) -> Iterator[IO[bytes]]:
+    def writing(self, path: str) -> AbstractContextManager[IO[bytes]]:
         """A file to write, that appears under `path` when the block ends well and leaves nothing behind otherwise."""
+        return self._writing_here(path) if self.is_local else self._writing_away(path)
+
+    @contextmanager
+    def _writing_here(self, path: str) -> Iterator[IO[bytes]]:
         final = self._path(path)
-        self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
-        if not self.is_local:
-            with self._fs.transaction, self._fs.open(final, "wb") as f:
-                yield f
-                self.written_bytes += f.tell()
-            return
+        os.makedirs(os.path.dirname(final), exist_ok=True)
         temporary = f"{final}.{secrets.token_hex(6)}.tmp"
         try:
             with open(temporary, "wb") as f:
@@ -57,35 +61,81 @@ class Store:
                 os.unlink(temporary)
             raise
 
+    @contextmanager
+    def _writing_away(self, path: str) -> Iterator[IO[bytes]]:
+        """Not with fsspec's transactions: all threads of a process share one of them."""
+        final = self._path(path)
+        with self._translated():
+            if not _OBJECTS & set(_protocols(self._fs)):
+                self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
+            f = self._fs.open(final, "wb", autocommit=False)
+        try:
+            yield f
+            with self._translated():
+                self.written_bytes += f.tell()
+                f.close()
+        except BaseException:
+            with suppress(Exception):
+                f.close()  # or it would be when it is collected
+            with suppress(Exception):
+                f.discard()
+            raise
+        with self._translated():
+            f.commit()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raises FileNotFoundError and its like as they are, and what else a remote store's library has as OSError."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as e:
+            raise OSError(f"{self.url}: {type(e).__name__}: {e}") from e
+
     def write(self, path: str, content: bytes) -> None:
         with self.writing(path) as f:
             f.write(content)
 
     def open(self, path: str) -> IO[bytes]:
         """A seekable file to read. Raises FileNotFoundError."""
-        return open(self._path(path), "rb") if self.is_local else self._fs.open(self._path(path), "rb")
+        if self.is_local:
+            return open(self._path(path), "rb")
+        with self._translated():
+            file: IO[bytes] = self._fs.open(self._path(path), "rb")
+        return file
 
     def read(self, path: str) -> bytes:
-        with self.open(path) as f:
-            return f.read()
+        with self._translated():
+            return bytes(self._fs.cat_file(self._path(path)))
 
     def exists(self, path: str) -> bool:
-        return bool(self._fs.exists(self._path(path)))
+        with self._translated():
+            return bool(self._fs.exists(self._path(path)))
 
     def size(self, path: str) -> int:
-        return int(self._fs.size(self._path(path)))
+        with self._translated():
+            return int(self._fs.size(self._path(path)))
 
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not there."""
-        if not self._fs.isdir(self._path(folder)):
-            return []
-        found: list[Any] = self._fs.ls(self._path(folder), detail=False)
+        with self._translated():
+            try:
+                found: list[Any] = self._fs.ls(self._path(folder), detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         return sorted(n for n in (str(p).rstrip("/").rpartition("/")[2] for p in found) if not n.endswith(".tmp"))
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all it holds; one that is not there is no error."""
-        if self._fs.exists(self._path(path)):
-            self._fs.rm(self._path(path), recursive=True)
+        with self._translated(), suppress(FileNotFoundError):
+            if self._fs.exists(self._path(path)):
+                self._fs.rm(self._path(path), recursive=True)
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    named = filesystem.protocol
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 class Layout:

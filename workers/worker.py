@@ -48,7 +48,7 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
     publish_cards(board, served, Path(settings.cache))
     _register_task(app, runner)
-    _Ticker(board, runner.scheduler, runner.draining, settings.queue_names).start()
+    Ticker(board, runner.scheduler, runner.draining, name=worker_name(os.getpid()), queues=settings.queue_names).start()
     name = f"polyseme@{socket.gethostname()}-{os.getpid()}"
     app.Worker(
         hostname=name,
@@ -98,18 +98,24 @@ def _register_task(app: Celery, runner: Runner) -> None:
         runner.draining.set()
 
 
-class _Ticker(threading.Thread):
+class Ticker(threading.Thread):
     """Every few seconds: tells the board that this process lives, and moves every active job on if nobody else does."""
 
     def __init__(
-        self, board: Board, scheduler: Scheduler, draining: threading.Event, queues: Sequence[str] = (DEFAULT_QUEUE,)
+        self,
+        board: Board,
+        scheduler: Scheduler,
+        draining: threading.Event,
+        *,
+        name: str,
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
     ) -> None:
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._scheduler = scheduler
         self._draining = draining
         self._queues = queues
-        self._name = worker_name(os.getpid())
+        self._name = name
 
     def run(self) -> None:
         while True:

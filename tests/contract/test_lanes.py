@@ -142,10 +142,9 @@ def test_a_held_unit_costs_its_time(board: Board, server: redis.Redis) -> None:
 
     board.renew(lease, lease_s=30)
 
-    charged = server.hget(f"polyseme:job:{job}", "served")
-    assert charged is not None
-    assert float(str(charged)) == pytest.approx(1.3, abs=0.15)
-    assert server.zscore("polyseme:lane:default:normal", "default") == pytest.approx(1.3, abs=0.15)
+    account = float(str(server.hget(f"polyseme:job:{job}", "served")))
+    assert account == pytest.approx(1.3 - HEAD_START_S, abs=0.15)
+    assert server.zscore("polyseme:lane:default:normal", "default") == pytest.approx(account)
 
 
 def test_a_job_that_is_over_is_passed_by(board: Board, server: redis.Redis) -> None:

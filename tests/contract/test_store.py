@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from contract.store import Store
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each kind must keep the same promises."""
+    return Store(str(tmp_path / "store") if request.param == "folder" else request.getfixturevalue("s3_url"))
 
 
 def test_a_file_whose_writing_fails_leaves_nothing(store: Store) -> None:
@@ -44,3 +56,65 @@ def test_only_a_local_store_has_paths() -> None:
     assert memory.read("a") == b"x"
     with pytest.raises(ValueError, match="not a local folder"):
         memory.local_path("a")
+
+
+def test_threads_write_at_once_and_one_that_fails_harms_no_other(store: Store) -> None:
+    def write(number: int) -> None:
+        with store.writing(f"a/{number}") as f:
+            f.write(bytes(1000))
+            if number % 2:
+                raise ValueError
+
+    with ThreadPoolExecutor(8) as pool:
+        failed = [pool.submit(write, number).exception() is not None for number in range(16)]
+
+    assert failed == [bool(number % 2) for number in range(16)]
+    assert store.names("a") == sorted(str(number) for number in range(0, 16, 2))
+    assert {store.size(f"a/{name}") for name in store.names("a")} == {1000}
+
+
+def test_a_large_file_appears_whole_or_not_at_all_in_object_storage(s3_url: str) -> None:
+    store = Store(s3_url)  # which sends it in parts
+    content = os.urandom(55 << 20)
+
+    with pytest.raises(TypeError), store.writing("a/lost") as f:
+        f.writelines([content, None])  # type: ignore[list-item]
+    with store.writing("a/kept") as f:
+        f.write(content)
+        assert store.names("a") == []
+
+    assert store.names("a") == ["kept"]
+    assert store.read("a/kept") == content
+
+
+_OTHER = """
+import sys
+from contract.store import Store
+store = Store(sys.argv[1])
+store.write("a/new", b"longer than before")
+store.delete("a/old")
+"""
+
+
+def test_what_other_processes_do_is_seen_at_once_in_object_storage(s3_url: str) -> None:
+    store = Store(s3_url)
+    store.write("a/old", b"x")
+    store.write("a/new", b"short")
+    assert (store.names("a"), store.exists("a/old"), store.size("a/new")) == (["new", "old"], True, 5)
+
+    subprocess.run([sys.executable, "-c", _OTHER, s3_url], check=True)
+
+    assert (store.names("a"), store.exists("a/old"), store.size("a/new")) == (["new"], False, 18)
+    assert store.read("a/new") == b"longer than before"
+
+
+def test_a_store_that_does_not_answer_is_an_oserror(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    s3fs.S3FileSystem.clear_instance_cache()  # which know the endpoint of before
+    try:
+        with pytest.raises(OSError, match="s3://"):
+            Store(s3_url).write("a", b"x")
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()

@@ -1,0 +1,160 @@
+"""Workers whose units only take time, on a real Redis: the real board, scheduler, leases, rounds and ticket lists.
+
+Each is a thread that takes tickets as Celery's worker does, one at a time and acknowledged once the unit has ended,
+through the same library. What is left out is the model, and Celery's own loop around a task.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import redis
+
+from contract.board import Board
+from contract.queue import celery_queue, connect_queue, send_ticket
+from contract.records import Job
+from contract.request import AnalysisRequest
+from contract.settings import Settings
+from contract.store import Store
+from workers.analysis.encoder import LazyEncoder
+from workers.analysis.model import ModelShelf
+from workers.lease import HeldLease
+from workers.scheduler import Scheduler
+from workers.units import Done, Runner
+from workers.worker import Ticker
+
+QUEUE = "default"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a unit takes."""
+
+    scan_s: float
+    other_s: float  # plan, background, a merge, close
+    jitter: float = 0.0  # 0..1: a scan takes up to this share more or less
+
+
+@dataclass(frozen=True)
+class StubRunner(Runner):
+    """Sleeps. How many shards and layers a job has is in its metadata."""
+
+    pace: Pace = field(kw_only=True)
+    began: list[tuple[float, str, str]] = field(kw_only=True, default_factory=list)  # monotonic time, job, unit
+
+    def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
+        self.began.append((time.monotonic(), job_id, unit))
+        kind, _, number = unit.partition(":")
+        if kind == "scan":
+            spread = random.Random(f"{job_id}{number}").uniform(-self.pace.jitter, self.pace.jitter)
+            time.sleep(self.pace.scan_s * (1 + spread))
+            return Done("shards_done")
+        time.sleep(self.pace.other_s)
+        if kind == "plan":
+            size = cast(Job, self.board.get_job(job_id)).request["metadata"]
+            return Done(fields={"shards_total": size["shards"], "layers_total": size["layers"]})
+        return Done("layers_done" if kind == "merge" else "")
+
+
+class _Worker(threading.Thread):
+    def __init__(self, redis_url: str, runner: StubRunner) -> None:
+        super().__init__(name="stub-worker", daemon=True)
+        self._redis_url, self._runner = redis_url, runner
+
+    def run(self) -> None:
+        with (
+            connect_queue(self._redis_url).connection_for_read() as connection,
+            connection.SimpleQueue(celery_queue(QUEUE)) as tickets,
+        ):
+            tickets.consumer.qos(prefetch_count=1)
+            while not self._runner.draining.is_set():
+                try:
+                    ticket = tickets.get(timeout=0.5)
+                except queue.Empty:
+                    continue
+                self._runner.run_next(QUEUE)
+                ticket.ack()
+
+
+@contextmanager
+def running_workers(redis_url: str, store: str, count: int, pace: Pace) -> Iterator[StubRunner]:
+    """So many workers until the block ends; each with its own connections and its own ticker. Gives one's runner."""
+    draining = threading.Event()
+    runners = [_make_runner(redis_url, Store(store), pace, draining) for _ in range(count)]
+    threads = [_Worker(redis_url, runner) for runner in runners]
+    tickers = [Ticker(r.board, r.scheduler, draining, name=f"stub-{i}") for i, r in enumerate(runners)]
+    with ExitStack() as stack:
+        for thread in [*threads, *tickers]:
+            stack.callback(thread.join)
+            thread.start()
+        stack.callback(draining.set)
+        yield runners[0]
+
+
+def _make_runner(redis_url: str, store: Store, pace: Pace, draining: threading.Event) -> StubRunner:
+    board, app, settings = Board.connect(redis_url), connect_queue(redis_url), Settings()
+    scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
+    shelf = ModelShelf(device="cpu", dtype="float32", cache=None, budget_bytes=1)  # type: ignore[arg-type]
+    return StubRunner(board, store, shelf, LazyEncoder(), {}, scheduler, settings, draining, pace=pace)
+
+
+def submit(
+    redis_url: str, runner: Runner, *, shards: int, layers: int = 2, tenant: str = "default", priority: str = "normal"
+) -> str:
+    """A job, as the API submits it."""
+    body = {"model": "stub", "corpus": {"id": "stub"}, "priority": priority}
+    request = AnalysisRequest.from_dict(body | {"metadata": {"shards": shards, "layers": layers}})
+    job = runner.board.open_job(request.to_dict()).job
+    redis.Redis.from_url(redis_url).hset(f"polyseme:job:{job}", "tenant", tenant)
+    runner.scheduler.advance(job)
+    return job
+
+
+def await_end(board: Board, job: str, timeout_s: float) -> float:
+    """The monotonic time at which the job was seen to have succeeded. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = board.get_job(job)
+        if found and found.status == "succeeded":
+            return time.monotonic()
+        time.sleep(0.02)
+    raise TimeoutError(f"{job} did not succeed in {timeout_s} s")
+
+
+def measure_wait(redis_url: str, store: str, *, workers: int, pace: Pace, priority: str, phase: float) -> float:
+    """How many shard-times a job of one shard takes behind one of 200 of another tenant, from submit to success.
+
+    phase: 0..1, how far the first worker is in a shard of the large job when the small one is submitted.
+    """
+    with running_workers(redis_url, store, workers, pace) as runner:
+        large = submit(redis_url, runner, shards=200, tenant="large")
+        _await_scan(runner, number=3)
+        time.sleep(phase * pace.scan_s)
+        began = time.monotonic()
+        small = submit(redis_url, runner, shards=1, tenant="small", priority=priority)
+        ended = await_end(runner.board, small, 60 * pace.scan_s + 30)
+        runner.board.end_job(large, "failed", {"code": "over", "detail": "it was only to be in the way"})
+    return (ended - began) / pace.scan_s
+
+
+def _await_scan(runner: StubRunner, *, number: int) -> None:
+    """Until this worker has begun so many scans."""
+    while sum(unit.startswith("scan") for _, _, unit in runner.began) < number:
+        time.sleep(0.002)
+
+
+def measure_speed(redis_url: str, store: str, *, workers: int, shards: int, pace: Pace) -> float:
+    """Shards a second that so many workers do of one job, from submit to success."""
+    with running_workers(redis_url, store, workers, pace) as runner:
+        time.sleep(2.0)  # all wait for tickets
+        began = time.monotonic()
+        job = submit(redis_url, runner, shards=shards)
+        ended = await_end(runner.board, job, 10 * shards * pace.scan_s)
+    return shards / (ended - began)

@@ -1,0 +1,58 @@
+"""A whole job on object storage: the API and two workers that share no folder but a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from client.api import Client
+from contract.store import Layout, Store
+from tests.factories import make_texts
+from tests.journeys.conftest import MODEL, prepare_data, running_stack
+
+_SETTINGS = {"shard_tokens": 1000, "lease_s": 10}
+
+
+def run_job(url: str) -> tuple[str, int]:
+    """A job that has succeeded, and the number of its shards."""
+    lines = (json.dumps({"text": t}).encode() + b"\n" for t in make_texts(150, seed=1))
+    with Client(url) as client:
+        client.add_corpus(lines, name="bucket")
+        contexts = {"window": 32, "top_k": 8}
+        job = client.wait(str(client.submit({"model": MODEL, "corpus": {"id": "bucket"}, "contexts": contexts})["id"]))
+    assert job["status"] == "succeeded", job["error"]
+    return job["id"], job["progress"]["shards"]["total"]
+
+
+def digests(store: Store, folder: str) -> dict[str, str]:
+    found = {}
+    for name in store.names(folder):
+        if below := digests(store, f"{folder}/{name}") if "." not in name else {}:
+            found |= {f"{name}/{path}": digest for path, digest in below.items()}
+        else:
+            found[name] = hashlib.sha256(store.read(f"{folder}/{name}")).hexdigest()
+    return found
+
+
+def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(s3_url: str, tmp_path: Path) -> None:
+    bucket, folder = Store(s3_url), Store(str(tmp_path / "folder/data/store"))
+    data = prepare_data(tmp_path / "bucket/data")
+    with running_stack(data, workers=2, store=s3_url, **_SETTINGS) as stack:
+        job, shards = run_job(stack.url)
+        with Client(stack.url) as client:
+            shown, listed = client.report(job, 2, 47), list(client.neurons(job, limit=50))
+            found = digests(bucket, Layout.result(job))
+            left = bucket.names(Layout.work(job)), list((data / "store").rglob("*"))
+            client.delete(job)
+        gone = bucket.names(Layout.result(job))
+    with running_stack(prepare_data(tmp_path / "folder/data"), workers=1, **_SETTINGS) as stack:
+        other, _ = run_job(stack.url)
+        with Client(stack.url) as client:
+            wanted = client.report(other, 2, 47)
+
+    assert shards > 2
+    assert len(found) == 12
+    assert found == digests(folder, Layout.result(other))
+    assert (shown["contexts"], len(listed)) == (wanted["contexts"], 144)
+    assert (left, gone) == (([], []), [])
