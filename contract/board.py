@@ -14,8 +14,15 @@ Keys, under the prefix:
   job:<id>:running    hash: unit -> tokens done so far in it
   jobs, activations   zset by creation of all analyses, of all live checks
   active              zset by creation of those of both that are not terminal
+  active:<tenant>     those of one tenant
+  expiring            zset by the time at which they are deleted of ended jobs that do not stay
+  expired:<id>        the tenant of a job that is gone because its time was over; remembered for a month
+  doomed              zset by time of deleted jobs, "<tenant> <id>", whose files are being deleted
   idem:<key>          hash: job, digest
   corpus:<id>, corpora, model:<id>, models, workers, secret
+
+`jobs`, `activations`, `idem`, `corpus` and `corpora` are those of the tenant "default"; another's are the same under
+tenant:<tenant>:. What tenants may do is in `contract.accounts`.
 """
 
 from __future__ import annotations
@@ -29,14 +36,19 @@ from typing import Any, cast
 
 import redis
 
+from contract.accounts import Accounts
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.tenants import DEFAULT_TENANT, Quotas
 
 IDEMPOTENCY_S = 24 * 3600
+REMEMBERED_S = 30 * 24 * 3600  # that a job has expired
+_NO_QUOTAS = Quotas(0, 0, 0, 0)
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
-# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active
+# KEYS: job, jobs, active, idem, active:<tenant>; ARGV: id, request, idempotency digest ('' for none), ttl, max active,
+# tenant, tokens, the tenant's max active, and max tokens (0 for no limit)
 _OPEN = (
     _NOW
     + """
@@ -45,8 +57,20 @@ if ARGV[3] ~= '' then
   if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
 end
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
+local most = tonumber(ARGV[8])
+if most > 0 and redis.call('ZCARD', KEYS[5]) >= most then return {'jobs', ''} end
+local tokens, prefix = tonumber(ARGV[7]), string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
+if tonumber(ARGV[9]) > 0 and tokens > 0 then
+  for _, other in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
+    local found = redis.call('HMGET', prefix .. other, 'tokens_estimated', 'tokens_done')
+    tokens = tokens + math.max((tonumber(found[1]) or 0) - (tonumber(found[2]) or 0), 0)
+  end
+  if tokens > tonumber(ARGV[9]) then return {'tokens', ''} end
+end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
-  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0)
+  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0,
+  'tenant', ARGV[6], 'tokens_estimated', ARGV[7])
+redis.call('ZADD', KEYS[5], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
 if ARGV[3] ~= '' then
@@ -153,7 +177,8 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running, expiring; ARGV: id, status, error, seconds it is kept (0:
+# always)
 _END = (
     _NOW
     + _TERMINAL
@@ -165,6 +190,11 @@ redis.call('HSET', KEYS[1], 'status', ARGV[2], 'phase', 'ended', 'finished_at', 
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[2] .. ':' .. (redis.call('HGET', KEYS[1], 'tenant') or 'default'), ARGV[1])
+if tonumber(ARGV[4]) > 0 then
+  local over = string.format('%.6f', now + tonumber(ARGV[4]))
+  redis.call('HSET', KEYS[1], 'expires_at', over); redis.call('ZADD', KEYS[8], over, ARGV[1])
+end
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
 return 1
 """
@@ -209,14 +239,17 @@ return nil
 """
 )
 
-# KEYS: job, jobs; ARGV: id
+# KEYS: job, jobs, expiring, doomed, expired; ARGV: id, tenant, seconds that its expiry is remembered (0: not at all)
 _FORGET = (
-    _TERMINAL
+    _NOW
+    + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'gone' end
 if not terminal(status) then return status end
-redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZADD', KEYS[4], string.format('%.6f', now), ARGV[2] .. ' ' .. ARGV[1])
+if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[5], ARGV[2], 'EX', ARGV[3]) end
 return 'deleted'
 """
 )
@@ -224,7 +257,7 @@ return 'deleted'
 
 @dataclass(frozen=True)
 class Opened:
-    verdict: str  # opened, replayed, mismatch, full
+    verdict: str  # opened, replayed, mismatch; full: the board; jobs, tokens: a quota of the tenant's is used up
     job: str
 
 
@@ -244,6 +277,7 @@ class Board:
     def __init__(self, client: redis.Redis, prefix: str = "polyseme:") -> None:
         self._redis = client
         self._prefix = prefix
+        self.accounts = Accounts(client, prefix)
         self._scripts = {
             name: client.register_script(text)
             for name, text in {
@@ -278,6 +312,10 @@ class Board:
     def _of(self, job: str, *names: str) -> list[str]:
         return [self._key("job", job, *([n] if n else [])) for n in names]
 
+    def _own(self, tenant: str, *parts: str) -> str:
+        """A key of one tenant's."""
+        return self._key(*parts) if tenant == DEFAULT_TENANT else self._key("tenant", tenant, *parts)
+
     # Jobs, from the API's side
 
     def open_job(
@@ -285,22 +323,31 @@ class Board:
         request: Mapping[str, Any],
         *,
         kind: Kind = "analysis",
+        tenant: str = DEFAULT_TENANT,
+        tokens: int = 0,
         idempotency: tuple[str, str] | None = None,
         max_active: int = 1000,
+        quotas: Quotas = _NO_QUOTAS,
     ) -> Opened:
-        """Records a queued job, once for one idempotency key. `idempotency` is (key, digest of the request)."""
+        """Records a queued job, once for one idempotency key of its tenant's.
+
+        tokens: what it will run, as far as is known. idempotency: the key, and a digest of the request.
+        """
         job = new_job_id(kind)
         key, digest = idempotency or ("", "")
-        keys = [*self._of(job, ""), self._list_of(job), self._key("active"), self._key("idem", key)]
-        verdict, found = self._run("open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active)
+        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("active"), self._own(tenant, "idem", key)]
+        limits = (max_active, tenant, tokens, quotas.active_jobs, quotas.queued_tokens)
+        verdict, found = self._run(
+            "open", [*keys, self._key("active", tenant)], job, json.dumps(request), digest, IDEMPOTENCY_S, *limits
+        )
         return Opened(verdict, found)
 
-    def _list_of(self, job: str) -> str:
-        return self._key("jobs" if kind_of(job) == "analysis" else "activations")
+    def _list_of(self, job: str, tenant: str) -> str:
+        return self._own(tenant, "jobs" if kind_of(job) == "analysis" else "activations")
 
-    def find_submitted(self, key: str) -> tuple[str, str] | None:
+    def find_submitted(self, key: str, tenant: str = DEFAULT_TENANT) -> tuple[str, str] | None:
         """The job that an idempotency key opened, and the digest of its request."""
-        job, digest = cast(list[str | None], self._redis.hmget(self._key("idem", key), "job", "digest"))
+        job, digest = cast(list[str | None], self._redis.hmget(self._own(tenant, "idem", key), "job", "digest"))
         return (job, digest) if job and digest else None
 
     def get_job(self, job: str) -> Job | None:
@@ -318,13 +365,22 @@ class Board:
         pairs = zip(found[::2], found[1::2], strict=True)
         return [_read_job(record, running, seconds + micros / 1e6) for record, running in pairs if record]
 
-    def list_jobs(self, *, before: tuple[float, str] | None = None, count: int = 200) -> list[Job]:
-        """Analyses newest first, older than `before` (created_at, id)."""
+    def list_jobs(
+        self, *, before: tuple[float, str] | None = None, count: int = 200, tenant: str = DEFAULT_TENANT
+    ) -> list[Job]:
+        """A tenant's analyses newest first, older than `before` (created_at, id)."""
         top = f"{before[0]:.6f}" if before else "+inf"
         names = cast(
             list[tuple[str, float]],
             self._redis.zrange(
-                self._key("jobs"), top, "-inf", byscore=True, desc=True, offset=0, num=count + 1, withscores=True
+                self._own(tenant, "jobs"),
+                top,
+                "-inf",
+                byscore=True,
+                desc=True,
+                offset=0,
+                num=count + 1,
+                withscores=True,
             ),
         )
         ids = [name for name, score in names if before is None or (score, name) < before][:count]
@@ -337,9 +393,31 @@ class Board:
         """Asks for the job's end. Returns its status afterwards, or "gone"."""
         return cast(str, self._run("cancel", self._of(job, "", "flight", "leases")))
 
-    def forget(self, job: str) -> str:
-        """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it."""
-        return cast(str, self._run("forget", [*self._of(job, ""), self._list_of(job)], job))
+    def forget(self, job: str, tenant: str = DEFAULT_TENANT, *, has_expired: bool = False) -> str:
+        """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it.
+
+        Its files are to be deleted after that, and then `bury` be called. An expired one is remembered as such.
+        """
+        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("expiring"), self._key("doomed")]
+        remembered_s = REMEMBERED_S if has_expired else 0
+        return cast(str, self._run("forget", [*keys, self._key("expired", job)], job, tenant, remembered_s))
+
+    def bury(self, job: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Notes that the files of a forgotten job are deleted."""
+        self._redis.zrem(self._key("doomed"), f"{tenant} {job}")
+
+    def list_doomed(self, *, for_s: float) -> list[tuple[str, str]]:
+        """Tenant and id of the jobs that were forgotten at least so long ago and not buried."""
+        found = cast(list[str], self._redis.zrange(self._key("doomed"), "-inf", self._now() - for_s, byscore=True))
+        return [(tenant, job) for tenant, _, job in (name.partition(" ") for name in found)]
+
+    def list_expired(self) -> list[str]:
+        """The ended jobs whose time is over and whose record is still there."""
+        return cast(list[str], self._redis.zrange(self._key("expiring"), "-inf", self._now(), byscore=True))
+
+    def expired_tenant(self, job: str) -> str | None:
+        """Whose an expired and forgotten job was; None for one that never was, or was deleted otherwise."""
+        return cast(str | None, self._redis.get(self._key("expired", job)))
 
     # Jobs, from the workers' side
 
@@ -404,32 +482,35 @@ class Board:
     def units_held(self, job: str) -> int:
         return cast(int, self._run("held", self._of(job, "flight", "leases")))
 
-    def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
-        """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
+    def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None, *, keep_s: float = 0.0) -> bool:
+        """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more.
+
+        keep_s: until it expires; 0 keeps it.
+        """
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running")
-        keys = [names[0], self._key("active"), *names[1:]]
-        return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
+        keys = [names[0], self._key("active"), *names[1:], self._key("expiring")]
+        return bool(self._run("end", keys, job, status, json.dumps(error) if error else "", keep_s))
 
     # Corpora, models, workers
 
-    def add_corpus(self, corpus: Corpus) -> Corpus:
-        """Registers a corpus, or returns the one that has the id already."""
-        if self._redis.set(self._key("corpus", corpus.id), corpus.to_json(), nx=True):
-            self._redis.zadd(self._key("corpora"), {corpus.id: corpus.created_at})
+    def add_corpus(self, corpus: Corpus, tenant: str = DEFAULT_TENANT) -> Corpus:
+        """Registers a tenant's corpus, or returns the one that has the id already."""
+        if self._redis.set(self._own(tenant, "corpus", corpus.id), corpus.to_json(), nx=True):
+            self._redis.zadd(self._own(tenant, "corpora"), {corpus.id: corpus.created_at})
             return corpus
-        return self.get_corpus(corpus.id) or corpus
+        return self.get_corpus(corpus.id, tenant) or corpus
 
-    def get_corpus(self, corpus: str) -> Corpus | None:
-        text = cast(str | None, self._redis.get(self._key("corpus", corpus)))
+    def get_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> Corpus | None:
+        text = cast(str | None, self._redis.get(self._own(tenant, "corpus", corpus)))
         return Corpus.from_json(text) if text else None
 
-    def list_corpora(self) -> list[Corpus]:
-        ids = cast(list[str], self._redis.zrange(self._key("corpora"), 0, -1, desc=True))
-        return [c for c in map(self.get_corpus, ids) if c]
+    def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
+        ids = cast(list[str], self._redis.zrange(self._own(tenant, "corpora"), 0, -1, desc=True))
+        return [c for c in (self.get_corpus(name, tenant) for name in ids) if c]
 
-    def delete_corpus(self, corpus: str) -> bool:
-        self._redis.zrem(self._key("corpora"), corpus)
-        return bool(self._redis.delete(self._key("corpus", corpus)))
+    def delete_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
+        self._redis.zrem(self._own(tenant, "corpora"), corpus)
+        return bool(self._redis.delete(self._own(tenant, "corpus", corpus)))
 
     def put_card(self, card: ModelCard) -> None:
         self._redis.hset(self._key("models"), card.id, card.to_json())
@@ -442,22 +523,24 @@ class Board:
         found = cast(dict[str, str], self._redis.hgetall(self._key("models")))
         return [ModelCard.from_json(text) for _, text in sorted(found.items())]
 
-    def announce_worker(self, worker: str, *, ttl_s: float) -> None:
+    def _now(self) -> float:
+        """Seconds since the epoch by Redis' clock."""
         seconds, micros = self._redis.time()
-        now = seconds + micros / 1e6
+        return float(seconds + micros / 1e6)
+
+    def announce_worker(self, worker: str, *, ttl_s: float) -> None:
+        now = self._now()
         pipe = self._redis.pipeline()
         pipe.zadd(self._key("workers"), {worker: now + ttl_s})
         pipe.zremrangebyscore(self._key("workers"), "-inf", now)
         pipe.execute()
 
     def count_workers(self) -> int:
-        seconds, micros = self._redis.time()
-        return int(self._redis.zcount(self._key("workers"), seconds + micros / 1e6, "+inf"))
+        return int(self._redis.zcount(self._key("workers"), self._now(), "+inf"))
 
     def list_workers(self) -> list[str]:
         """The names of the workers heard of lately."""
-        seconds, micros = self._redis.time()
-        return cast(list[str], self._redis.zrange(self._key("workers"), seconds + micros / 1e6, "+inf", byscore=True))
+        return cast(list[str], self._redis.zrange(self._key("workers"), self._now(), "+inf", byscore=True))
 
     def list_lengths(self, keys: Mapping[str, str]) -> dict[str, int]:
         """The length of the Redis list under each of the keys, which carry no prefix."""
@@ -507,4 +590,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
             tokens_per_second=done / elapsed if done and elapsed > 0 else None,
         ),
         error=json.loads(record["error"]) if "error" in record else None,
+        tenant=record.get("tenant", DEFAULT_TENANT),
+        expires_at=(expires_at := number("expires_at")),
+        has_expired=expires_at is not None and expires_at <= now,
     )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from contract.tenants import DEFAULT_TENANT
+
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
@@ -59,6 +61,9 @@ class Job:
     finished_at: float | None
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+    tenant: str = DEFAULT_TENANT
+    expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
+    has_expired: bool = False  # by Redis' clock, when it was read
 
     @property
     def is_terminal(self) -> bool:
@@ -90,7 +95,7 @@ class ActivationsRequest:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A registered corpus. Its documents lie in the store at `Layout.documents(id)`."""
+    """A registered corpus of one tenant. Its documents lie in the store at `Layout.documents(id, tenant)`."""
 
     id: str
     sha256: str  # over every kept document: 8 bytes of little-endian byte length, then its UTF-8

@@ -21,6 +21,7 @@ from contract.store import Store
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
+from workers.retention import Reaper
 from workers.scheduler import Scheduler
 from workers.units import Runner
 
@@ -38,7 +39,7 @@ def run_worker(settings: Settings) -> None:
     runner = _make_runner(settings, board, app, catalogue)
     publish_cards(board, catalogue, Path(settings.cache))
     _register_task(app, runner)
-    _Ticker(board, runner.scheduler, runner.draining).start()
+    _Ticker(board, runner.scheduler, Reaper(board, runner.store), runner.draining).start()
     name = f"polyseme@{socket.gethostname()}-{os.getpid()}"
     app.Worker(hostname=name, loglevel="INFO", without_gossip=True, without_mingle=True, without_heartbeat=True).start()
 
@@ -76,12 +77,13 @@ def _register_task(app: Celery, runner: Runner) -> None:
 
 
 class _Ticker(threading.Thread):
-    """Every few seconds: moves every active job on, and tells the board that this process lives."""
+    """Every few seconds: moves every active job on, deletes what has expired, and tells that this process lives."""
 
-    def __init__(self, board: Board, scheduler: Scheduler, draining: threading.Event) -> None:
+    def __init__(self, board: Board, scheduler: Scheduler, reaper: Reaper, draining: threading.Event) -> None:
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._scheduler = scheduler
+        self._reaper = reaper
         self._draining = draining
         self._name = worker_name(os.getpid())
 
@@ -90,6 +92,7 @@ class _Ticker(threading.Thread):
             try:
                 self._board.announce_worker(self._name, ttl_s=4 * TICK_S)
                 self._scheduler.advance_all()
+                self._reaper.sweep()
             except (redis.RedisError, OperationalError, OSError) as e:
                 log.warning("could not look after the jobs: %s", e)
             except Exception:
