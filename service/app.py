@@ -8,14 +8,17 @@ import redis
 from flask import Flask, Response, g, request
 
 from contract.board import Board
+from contract.exposure import check_keyless
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
+from service.access import admit, note_rate
 from service.answers import dump_json
 from service.blueprint import refuse_query
 from service.context import KEY, Services, services
 from service.cursors import Cursors
 from service.headers import read_request_id
+from service.meter import RequestMeter
 from service.metrics import Metrics
 from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
@@ -28,6 +31,7 @@ REDIS_TIMEOUT_S = 5.0
 
 
 def create_app(settings: Settings) -> Flask:
+    check_keyless(settings)
     app = Flask("service", static_folder=None)
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
@@ -60,6 +64,7 @@ def create_services(settings: Settings) -> Services:
         cursors=Cursors(board.secret()),
         waits=WaitRoom(settings.api_threads // 2),
         metrics=Metrics(board),
+        meter=RequestMeter(board.accounts),
     )
 
 
@@ -67,12 +72,14 @@ def begin_request() -> None:
     g.started = time.perf_counter()
     if found := read_request_id(request.headers):
         g.request_id = found
+    admit()
     refuse_query()
 
 
 def end_request(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"
+    note_rate(response)
     route = request.url_rule.rule if request.url_rule else "none"
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     services().metrics.observe(request.method, route, response.status_code, seconds)
