@@ -29,7 +29,7 @@ def test_a_tenants_result_is_its_own_and_ends_with_its_time(tmp_path: Path) -> N
     data = prepare_data(tmp_path / "data", layers=2)
     secrets = [make_key(data, tenant) for tenant in ("acme", "beta")]
     request = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": {"top_k": 4, "window": 32}}
-    with running_stack(data, workers=1, retention_s=20) as stack:
+    with running_stack(data, workers=1, retention_s=20, catalogue=data / "models.toml") as stack:
         clients = [Client(stack.url, api_key=secret) for secret in secrets]
         with clients[0] as acme, clients[1] as beta, Client(stack.url) as nobody:
             for client, count in ((acme, 20), (beta, 25)):
