@@ -95,10 +95,14 @@ class Problem(ClientError):
 class Client:
     """Thread-safe, as httpx's client is. Raises Problem for refusals and Unreachable when no answer comes."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout_s: float = 60.0
+    ) -> None:
+        """api_key: psk_…, for a service that has keys."""
         self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # Proxies of the environment are not for a service on this machine or in its network.
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

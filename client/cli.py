@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from client import hooks_cli, samples
+from client.accounts import keys_app, tenants_app
 from client.api import Client, ClientError, JobState
 from client.errors import CommandError
 from client.progress import describe, job_progress
@@ -26,9 +27,11 @@ app = typer.Typer(
 corpora_app = typer.Typer(help="The corpora of the service.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(hooks_cli.app, name="webhooks")
+app.add_typer(keys_app, name="keys")
+app.add_typer(tenants_app, name="tenants")
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="TCP port of the API.")]
-Host = Annotated[str, typer.Option(help="Address of the API; of this machine only.")]
+Host = Annotated[str, typer.Option(help="Address of the API; beyond this machine only with API keys.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")]
 Data = Annotated[Path, typer.Option(help="Folder of everything that is kept.")]
 Catalogue = Annotated[
@@ -41,6 +44,7 @@ RedisUrl = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of all processes.")]
 Url = Annotated[str, typer.Option(envvar="POLYSEME_URL", help="Of the service.")]
+ApiKey = Annotated[str | None, typer.Option(envvar="POLYSEME_API_KEY", help="psk_…; better in the variable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The service's JSON instead of a table.")]
 
 _DATA = Path("polyseme-data")
@@ -55,17 +59,18 @@ def up(
     data: Data = _DATA,
     catalogue: Catalogue = None,
     redis_url: RedisUrl = None,
+    api_key: ApiKey = None,
     sample: Annotated[bool, typer.Option("--sample", help="Register the sample model and corpus.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C: Redis, the API and workers."""
     from client.stack import Options, run_stack
 
-    options = Options(data, host, port, workers, catalogue, redis_url, verbose)
+    options = Options(data, host, port, workers, catalogue, redis_url, verbose, api_key)
 
     def ready() -> None:
         if sample:
-            with Client(options.url) as client:
+            with Client(options.url, api_key=api_key) as client:
                 samples.upload_corpus(client)
         _say(f"\nReady: {options.url} (documentation at {options.url}/docs). Ctrl-C stops it.")
 
@@ -84,27 +89,28 @@ def demo(
     data: Data = _DATA,
     catalogue: Catalogue = None,
     redis_url: RedisUrl = None,
+    api_key: ApiKey = None,
     verbose: Verbose = False,
 ) -> None:
     """Analyse every MLP neuron of a small language model on a sample corpus, and show a few."""
     from client.demo import run_demo
     from client.stack import Options
 
-    run_demo(Options(data, host, port, workers, catalogue, redis_url, verbose), Console())
+    run_demo(Options(data, host, port, workers, catalogue, redis_url, verbose, api_key), Console())
 
 
 @app.command()
-def models(url: Url = _URL, as_json: AsJson = False) -> None:
+def models(url: Url = _URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """List the models that may be analysed."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         for model in client.models():
             _say(_dump(model) if as_json else _model_line(model))
 
 
 @corpora_app.command("list")
-def list_corpora(url: Url = _URL, as_json: AsJson = False) -> None:
+def list_corpora(url: Url = _URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """List the corpora."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         for corpus in client.corpora():
             _say(_dump(corpus) if as_json else f"{corpus['id']:<28} {corpus['documents']:>9,} documents")
 
@@ -114,10 +120,11 @@ def add_corpus(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help=".txt, .jsonl, or either as .gz")],
     name: Annotated[str | None, typer.Option(help="The corpus' id; otherwise it comes from the content.")] = None,
     url: Url = _URL,
+    api_key: ApiKey = None,
 ) -> None:
     """Upload a corpus: JSON lines with a "text" field, or plain text with a document a line."""
     media_type, inner = _media_type(file)
-    with Client(url) as client, file.open("rb") as content:
+    with Client(url, api_key=api_key) as client, file.open("rb") as content:
         _say(_dump(client.add_corpus(content, media_type=media_type, name=name, format=inner)))
 
 
@@ -130,6 +137,7 @@ def analyse(
     top_k: Annotated[int, typer.Option(help="Contexts of the largest activations.")] = 20,
     wait: Annotated[bool, typer.Option(help="Show the progress until the job ends.")] = True,
     url: Url = _URL,
+    api_key: ApiKey = None,
 ) -> None:
     """Post a job."""
     request = {
@@ -138,7 +146,7 @@ def analyse(
         "neurons": {"layers": layers, "indices": neurons},
         "contexts": {"top_k": top_k},
     }
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         job = client.submit(request)
         _say(job["id"])
         if wait:
@@ -146,17 +154,17 @@ def analyse(
 
 
 @app.command()
-def jobs(url: Url = _URL, as_json: AsJson = False) -> None:
+def jobs(url: Url = _URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """List the jobs, newest first."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         for job in client.jobs():
             _say(_dump(job) if as_json else _job_line(job))
 
 
 @app.command()
-def watch(job: Annotated[str, typer.Argument()], url: Url = _URL) -> None:
+def watch(job: Annotated[str, typer.Argument()], url: Url = _URL, api_key: ApiKey = None) -> None:
     """Show a job's progress until it ends."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         _watch(client, job)
 
 
@@ -166,10 +174,11 @@ def neuron(
     layer: Annotated[int, typer.Argument(min=0)],
     neuron: Annotated[int, typer.Argument(min=0)],
     url: Url = _URL,
+    api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what makes one neuron fire."""
-    with Client(url) as client:
+    with Client(url, api_key=api_key) as client:
         report = client.report(job, layer, neuron)
     if as_json:
         _say(_dump(report))
@@ -183,11 +192,12 @@ def export(
     file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it.")],
     form: Annotated[str, typer.Option("--format", help="parquet (a zip of the files) or ndjson.")] = "parquet",
     url: Url = _URL,
+    api_key: ApiKey = None,
 ) -> None:
     """Download a job's whole result."""
     part = file.with_name(file.name + ".part")
     try:
-        with Client(url) as client, part.open("wb") as content:
+        with Client(url, api_key=api_key) as client, part.open("wb") as content:
             size = client.export(job, form, content)
         part.replace(file)
     finally:

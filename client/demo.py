@@ -35,9 +35,9 @@ def run_demo(options: Options, console: Console) -> None:
     # What is missing is to be found out before anything is started.
     samples.find_model()
     samples.corpus_texts()
-    with Client(options.url) as client, _running_stack(client, options, console) as is_up:
+    with Client(options.url, api_key=options.api_key) as client, _running_stack(client, options, console) as is_up:
         try:
-            model = _await_model(options.url, is_up)
+            model = _await_model(options, is_up)
             _say(console, f"Model {model['id']}: {model['layers']} layers of {model['neurons']:,} MLP neurons.")
             corpus = samples.upload_corpus(client)
             _say(
@@ -54,7 +54,7 @@ def run_demo(options: Options, console: Console) -> None:
 @contextmanager
 def _running_stack(client: Client, options: Options, console: Console) -> Iterator[Callable[[], bool]]:
     """Gives a question: does the stack that was started here still run?"""
-    if _answers(options.url):
+    if _answers(options):
         _say(console, f"Using the service that runs at {client.url}.")
         yield lambda: True
         return
@@ -80,20 +80,20 @@ def _up_command(options: Options) -> list[str]:
     return [*command, "--verbose"] if options.verbose else command
 
 
-def _answers(url: str) -> bool:
+def _answers(options: Options) -> bool:
     """Whether a service of ours is there. Anything else that has the port is for `up` to complain about."""
     try:
-        with Client(url, timeout_s=_PROBE_S) as client:
+        with Client(options.url, api_key=options.api_key, timeout_s=_PROBE_S) as client:
             next(client.models(), None)
     except (ClientError, ValueError, KeyError, TypeError):
         return False
     return True
 
 
-def _await_model(url: str, is_up: Callable[[], bool]) -> Json:
+def _await_model(options: Options, is_up: Callable[[], bool]) -> Json:
     """Waits for the API, then for a worker to have described the sample model."""
     deadline = time.monotonic() + _STACK_S
-    with Client(url, timeout_s=_PROBE_S) as client:
+    with Client(options.url, api_key=options.api_key, timeout_s=_PROBE_S) as client:
         while time.monotonic() < deadline:
             if not is_up():
                 raise CommandError("The stack ended before the demo began; it says why above.")

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
+from contract.exposure import Exposed, check_exposure
 from contract.logs import logging_config
 from contract.settings import Settings
 
@@ -20,6 +22,10 @@ logconfig_dict = logging_config(Settings.from_environ(os.environ).log_format)
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]
-    """Counters of an earlier run would be added to this one's."""
-    cache = Path(Settings.from_environ(os.environ).cache)
-    shutil.rmtree(cache / "metrics", ignore_errors=True)
+    """Counters of an earlier run would be added to this one's. Without API keys it listens on this machine only."""
+    settings = Settings.from_environ(os.environ)
+    try:
+        check_exposure(server.cfg.address, settings)
+    except Exposed as e:
+        sys.exit(f"The API does not start: {e}")
+    shutil.rmtree(Path(settings.cache) / "metrics", ignore_errors=True)

@@ -9,11 +9,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -21,16 +22,19 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from client.child import Child, Spec
+from client.child import Child, Spec, tethered
 from client.embedded_redis import find_server, server_command, socket_path
 from client.errors import CommandError
 from client.supervisor import Member, Supervisor
 from contract.board import Board, worker_name
+from contract.exposure import is_loopback
 from contract.settings import Settings
 
 GUNICORN_CONF = Path(__file__).with_name("gunicorn_conf.py")
 _WORKER_NICE = 10  # somebody waits for the API's answers, and nobody for the next block of a job
 _LOCK = "up.lock"
+_URL = "redis.url"  # of the embedded server, while it runs
+_REDIS_S = 120.0  # reading a large append-only file takes a while
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Options:
     catalogue: Path | None = None  # models.toml of the data folder
     redis_url: str | None = None  # of a server that runs already; None starts one
     verbose: bool = False
+    api_key: str | None = None  # for what is asked of the service itself, such as uploading the sample
 
     @property
     def url(self) -> str:
@@ -58,6 +63,7 @@ class Address:
     family: socket.AddressFamily
     host: str
     port: int
+    is_local: bool  # only this machine can reach it
 
 
 @dataclass(frozen=True)
@@ -80,32 +86,66 @@ def run_stack(
 
     Raises CommandError, with exit code 2 for what was refused before anything was started.
     """
-    address = resolve_loopback(options.host, options.port)
+    address = resolve_address(options.host, options.port)
     settings = settings_for(options, environ)
-    with lock_folder(options) as lock, _redis_folder(options) as socket_file:
+    with lock_folder(options) as lock, redis_folder(options) as socket_file:
         check_port(address)
+        if not address.is_local and settings.keyless != "any":
+            require_keys(options, socket_file)
         prepare()
         members = [*_redis_members(options, environ, socket_file, lock)]
-        url = options.redis_url or f"unix://{socket_file}?db=0"
+        url = options.redis_url or _socket_url(socket_file)
         ours = dict(environ) | Settings.to_environ(settings) | {"REDIS_URL": url, "POLYSEME_REDIS_URL": url}
         members += [_api_member(options, ours), *_worker_members(options, ours, url), _sender_member(options, ours)]
         Supervisor(members, say, verbose=options.verbose).run(on_ready)
 
 
-def resolve_loopback(host: str, port: int) -> Address:
-    """The address to listen on. Raises CommandError for one that others can reach, since there are no API keys yet."""
+def resolve_address(host: str, port: int) -> Address:
+    """The address to listen on. Raises CommandError when there is no such."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as e:
         raise CommandError(f"--host {host}: no such address ({e}).", exit_code=2) from e
-    if not all(ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
+    family, _, _, _, address = found[0]
+    return Address(family, str(address[0]), port, all(is_loopback(str(a[0])) for *_, a in found))
+
+
+def require_keys(options: Options, socket_file: Path) -> None:
+    """Raises CommandError when others could reach the address and there is no API key. The folder's lock is held."""
+    with server_for(options, socket_file) as url:
+        has_keys = Board.connect(url).accounts.has_keys()
+    if not has_keys:
         raise CommandError(
-            f"--host {host}: others could reach this address, and this version has no API keys. `polyseme up` listens "
-            "on this machine only (127.0.0.1); from elsewhere, use an SSH tunnel.",
+            f"--host {options.host}: others could reach this address, and there is no API key. Make one with `polyseme "
+            f"keys create --data {options.data}` first, or listen on 127.0.0.1.",
             exit_code=2,
         )
-    family, _, _, _, address = found[0]
-    return Address(family, str(address[0]), port)
+
+
+@contextmanager
+def server_for(options: Options, socket_file: Path) -> Iterator[str]:
+    """The URL of the given Redis, or of the folder's, which runs as long as the block. Its lock is held."""
+    if options.redis_url:
+        if not answers_ping(options.redis_url):
+            raise CommandError(f"No Redis answers at {hide_password(options.redis_url)}.")
+        yield options.redis_url
+        return
+    url = _socket_url(socket_file)
+    command = server_command(find_server(), socket_file, (options.data / "redis").resolve())
+    with subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _await_ping(url, server)
+            yield url
+        finally:
+            server.terminate()
+
+
+def _await_ping(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _REDIS_S
+    while not answers_ping(url):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise CommandError("The embedded Redis did not start.")
+        time.sleep(0.05)
 
 
 def check_port(address: Address) -> None:
@@ -171,11 +211,30 @@ def _read_holder(data: Path) -> Holder | None:
 
 
 @contextmanager
-def _redis_folder(options: Options) -> Iterator[Path]:
+def redis_folder(options: Options) -> Iterator[Path]:
+    """A private folder for the embedded server; gives the path of its socket, which is noted beside it meanwhile."""
     folder = options.data / "redis"
     folder.chmod(0o700)
+    note = folder / _URL
     with socket_path(folder) as path:
-        yield path
+        note.write_text(_socket_url(path), encoding="utf-8")
+        try:
+            yield path
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def running_redis(data: Path) -> str | None:
+    """The URL of the embedded server that runs on a data folder."""
+    try:
+        url = (data / "redis" / _URL).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return url if answers_ping(url) else None
+
+
+def _socket_url(path: Path) -> str:
+    return f"unix://{path}?db=0"
 
 
 def _redis_members(options: Options, environ: Mapping[str, str], path: Path, lock: int) -> Iterator[Member]:
@@ -193,8 +252,7 @@ def _redis_members(options: Options, environ: Mapping[str, str], path: Path, loc
         options.data / "logs",
         keep_open=(lock,),
     )
-    # Reading a large append-only file takes a while.
-    yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=120.0, restarts=False)
+    yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=_REDIS_S, restarts=False)
 
 
 def _api_member(options: Options, environ: Mapping[str, str]) -> Member:

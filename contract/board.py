@@ -15,13 +15,20 @@ Keys, under the prefix:
   job:<id>:waiting, lane:<lane>, ...  which waiting unit is next: see `lanes`
   jobs, activations   zset by creation of all analyses, of all live checks
   active              zset by creation of those of both that are not terminal
+  active:<tenant>     those of one tenant
   ended               hash: status -> jobs of both kinds that ended so, ever
+  expiring            zset by the time at which they are deleted of ended jobs that do not stay
+  expired:<id>        the tenant of a job that is gone because its time was over; remembered for a month
+  doomed              zset by time of deleted jobs, "<tenant> <id>", whose files are being deleted
   idem:<key>          hash: job, digest
   workers             zset: worker -> when it counts as gone
   queues              hash: worker -> the queues it serves
   round               the worker that looks after all jobs now, or did so lately
   corpus:<id>, corpora, model:<id>, models, secret
   webhooks, signing:<tenant>  see contract/webhooks.py
+
+`jobs`, `activations`, `idem`, `corpus` and `corpora` are those of the tenant "default"; another's are the same under
+tenant:<tenant>:. What tenants may do is in `contract.accounts`.
 """
 
 from __future__ import annotations
@@ -36,16 +43,21 @@ from typing import Any, cast
 
 import redis
 
+from contract.accounts import Accounts
 from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.tenants import DEFAULT_TENANT, Quotas
 from contract.webhooks import RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
+REMEMBERED_S = 30 * 24 * 3600  # that a job has expired
+_NO_QUOTAS = Quotas(0, 0, 0, 0)
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
-# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active, origin
+# KEYS: job, jobs, active, idem, active:<tenant>; ARGV: id, request, idempotency digest ('' for none), ttl, max active,
+# tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin
 _OPEN = (
     _NOW
     + """
@@ -54,11 +66,23 @@ if ARGV[3] ~= '' then
   if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
 end
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
+local most = tonumber(ARGV[8])
+if most > 0 and redis.call('ZCARD', KEYS[5]) >= most then return {'jobs', ''} end
+local tokens, prefix = tonumber(ARGV[7]), string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
+if tonumber(ARGV[9]) > 0 and tokens > 0 then
+  for _, other in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
+    local found = redis.call('HMGET', prefix .. other, 'tokens_estimated', 'tokens_done')
+    tokens = tokens + math.max((tonumber(found[1]) or 0) - (tonumber(found[2]) or 0), 0)
+  end
+  if tokens > tonumber(ARGV[9]) then return {'tokens', ''} end
+end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
-  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0)
+  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0,
+  'tenant', ARGV[6], 'tokens_estimated', ARGV[7])
+redis.call('ZADD', KEYS[5], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
-redis.call('HSET', KEYS[1], 'origin', ARGV[6])
+redis.call('HSET', KEYS[1], 'origin', ARGV[10])
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -172,7 +196,8 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running, waiting, ended; ARGV: id, status, error
+# KEYS: job, active, flight, leases, attempts, done, running, waiting, ended, expiring; ARGV: id, status, error, seconds
+# it is kept (0: always)
 _END = (
     _NOW
     + _TERMINAL
@@ -186,6 +211,11 @@ redis.call('HINCRBY', KEYS[1], 'revision', 1)
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('HINCRBY', KEYS[9], ARGV[2], 1)
+redis.call('ZREM', KEYS[2] .. ':' .. (redis.call('HGET', KEYS[1], 'tenant') or 'default'), ARGV[1])
+if tonumber(ARGV[4]) > 0 then
+  local over = string.format('%.6f', now + tonumber(ARGV[4]))
+  redis.call('HSET', KEYS[1], 'expires_at', over); redis.call('ZADD', KEYS[10], over, ARGV[1])
+end
 """
     + RECORD_EVENT
     + "return 1"
@@ -244,14 +274,17 @@ _REST = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 """
 
-# KEYS: job, jobs; ARGV: id
+# KEYS: job, jobs, expiring, doomed, expired; ARGV: id, tenant, seconds that its expiry is remembered (0: not at all)
 _FORGET = (
-    _TERMINAL
+    _NOW
+    + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'gone' end
 if not terminal(status) then return status end
-redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZADD', KEYS[4], string.format('%.6f', now), ARGV[2] .. ' ' .. ARGV[1])
+if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[5], ARGV[2], 'EX', ARGV[3]) end
 return 'deleted'
 """
 )
@@ -259,7 +292,7 @@ return 'deleted'
 
 @dataclass(frozen=True)
 class Opened:
-    verdict: str  # opened, replayed, mismatch, full
+    verdict: str  # opened, replayed, mismatch; full: the board; jobs, tokens: a quota of the tenant's is used up
     job: str
 
 
@@ -297,6 +330,7 @@ class Board:
     def __init__(self, client: redis.Redis, prefix: str = "polyseme:") -> None:
         self._redis = client
         self._prefix = prefix
+        self.accounts = Accounts(client, prefix)
         self._scripts = {
             name: client.register_script(text)
             for name, text in {
@@ -335,6 +369,10 @@ class Board:
     def _of(self, job: str, *names: str) -> list[str]:
         return [self._key("job", job, *([n] if n else [])) for n in names]
 
+    def _own(self, tenant: str, *parts: str) -> str:
+        """A key of one tenant's."""
+        return self._key(*parts) if tenant == DEFAULT_TENANT else self._key("tenant", tenant, *parts)
+
     # Jobs, from the API's side
 
     def open_job(
@@ -342,25 +380,32 @@ class Board:
         request: Mapping[str, Any],
         *,
         kind: Kind = "analysis",
+        tenant: str = DEFAULT_TENANT,
+        tokens: int = 0,
         idempotency: tuple[str, str] | None = None,
         max_active: int = 1000,
+        quotas: Quotas = _NO_QUOTAS,
         origin: Mapping[str, str] = {},
     ) -> Opened:
-        """Records a queued job, once for one idempotency key. `idempotency` is (key, digest of the request)."""
+        """Records a queued job, once for one idempotency key of its tenant's.
+
+        tokens: what it will run, as far as is known. idempotency: the key, and a digest of the request.
+        """
         job = new_job_id(kind)
         key, digest = idempotency or ("", "")
-        keys = [*self._of(job, ""), self._list_of(job), self._key("active"), self._key("idem", key)]
-        verdict, found = self._run(
-            "open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active, json.dumps(origin)
-        )
+        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("active"), self._own(tenant, "idem", key)]
+        keys.append(self._key("active", tenant))
+        limits = (max_active, tenant, tokens, quotas.active_jobs, quotas.queued_tokens)
+        known = (json.dumps(request), digest, IDEMPOTENCY_S)
+        verdict, found = self._run("open", keys, job, *known, *limits, json.dumps(origin))
         return Opened(verdict, found)
 
-    def _list_of(self, job: str) -> str:
-        return self._key("jobs" if kind_of(job) == "analysis" else "activations")
+    def _list_of(self, job: str, tenant: str) -> str:
+        return self._own(tenant, "jobs" if kind_of(job) == "analysis" else "activations")
 
-    def find_submitted(self, key: str) -> tuple[str, str] | None:
+    def find_submitted(self, key: str, tenant: str = DEFAULT_TENANT) -> tuple[str, str] | None:
         """The job that an idempotency key opened, and the digest of its request."""
-        job, digest = cast(list[str | None], self._redis.hmget(self._key("idem", key), "job", "digest"))
+        job, digest = cast(list[str | None], self._redis.hmget(self._own(tenant, "idem", key), "job", "digest"))
         return (job, digest) if job and digest else None
 
     def get_job(self, job: str) -> Job | None:
@@ -378,13 +423,22 @@ class Board:
         pairs = zip(found[::2], found[1::2], strict=True)
         return [_read_job(record, running, seconds + micros / 1e6) for record, running in pairs if record]
 
-    def list_jobs(self, *, before: tuple[float, str] | None = None, count: int = 200) -> list[Job]:
-        """Analyses newest first, older than `before` (created_at, id)."""
+    def list_jobs(
+        self, *, before: tuple[float, str] | None = None, count: int = 200, tenant: str = DEFAULT_TENANT
+    ) -> list[Job]:
+        """A tenant's analyses newest first, older than `before` (created_at, id)."""
         top = f"{before[0]:.6f}" if before else "+inf"
         names = cast(
             list[tuple[str, float]],
             self._redis.zrange(
-                self._key("jobs"), top, "-inf", byscore=True, desc=True, offset=0, num=count + 1, withscores=True
+                self._own(tenant, "jobs"),
+                top,
+                "-inf",
+                byscore=True,
+                desc=True,
+                offset=0,
+                num=count + 1,
+                withscores=True,
             ),
         )
         ids = [name for name, score in names if before is None or (score, name) < before][:count]
@@ -393,10 +447,16 @@ class Board:
     def count_active(self) -> int:
         return int(self._redis.zcard(self._key("active")))
 
-    def read_tag(self, job: str) -> tuple[int, str] | None:
-        """A job's revision and status, for a fraction of what reading it costs."""
-        revision, status = cast(list[str | None], self._redis.hmget(self._key("job", job), "revision", "status"))
-        return (int(revision), status) if revision and status else None
+    def read_tag(self, job: str, tenant: str = DEFAULT_TENANT) -> tuple[int, str] | None:
+        """The revision and status of a tenant's job, for a fraction of what reading it costs.
+
+        None when there is no such job, and for one that expires, which only its record tells.
+        """
+        names = ("revision", "status", "tenant", "expires_at")
+        found = cast(list[str | None], self._redis.hmget(self._key("job", job), *names))
+        revision, status, owner, expires_at = found
+        known = revision and status and owner == tenant and expires_at is None
+        return (int(revision or 0), status or "") if known else None
 
     def survey(self) -> Survey:
         """What waits and what runs, for dashboards. A unit may change its state between two reads."""
@@ -422,9 +482,31 @@ class Board:
         """Asks for the job's end. Returns its status afterwards, or "gone"."""
         return cast(str, self._run("cancel", self._of(job, "", "flight", "leases")))
 
-    def forget(self, job: str) -> str:
-        """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it."""
-        return cast(str, self._run("forget", [*self._of(job, ""), self._list_of(job)], job))
+    def forget(self, job: str, tenant: str = DEFAULT_TENANT, *, has_expired: bool = False) -> str:
+        """Removes the record of a terminal job: "deleted", "gone", or the status that forbids it.
+
+        Its files are to be deleted after that, and then `bury` be called. An expired one is remembered as such.
+        """
+        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("expiring"), self._key("doomed")]
+        remembered_s = REMEMBERED_S if has_expired else 0
+        return cast(str, self._run("forget", [*keys, self._key("expired", job)], job, tenant, remembered_s))
+
+    def bury(self, job: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Notes that the files of a forgotten job are deleted."""
+        self._redis.zrem(self._key("doomed"), f"{tenant} {job}")
+
+    def list_doomed(self, *, for_s: float) -> list[tuple[str, str]]:
+        """Tenant and id of the jobs that were forgotten at least so long ago and not buried."""
+        found = cast(list[str], self._redis.zrange(self._key("doomed"), "-inf", self._now() - for_s, byscore=True))
+        return [(tenant, job) for tenant, _, job in (name.partition(" ") for name in found)]
+
+    def list_expired(self) -> list[str]:
+        """The ended jobs whose time is over and whose record is still there."""
+        return cast(list[str], self._redis.zrange(self._key("expiring"), "-inf", self._now(), byscore=True))
+
+    def expired_tenant(self, job: str) -> str | None:
+        """Whose an expired and forgotten job was; None for one that never was, or was deleted otherwise."""
+        return cast(str | None, self._redis.get(self._key("expired", job)))
 
     # Jobs, from the workers' side
 
@@ -520,32 +602,35 @@ class Board:
     def units_held(self, job: str) -> int:
         return cast(int, self._run("held", self._of(job, "flight", "leases")))
 
-    def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None) -> bool:
-        """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more."""
+    def end_job(self, job: str, status: str, error: Mapping[str, str] | None = None, *, keep_s: float = 0.0) -> bool:
+        """Moves a job to a terminal status, once. A job being cancelled cannot succeed any more.
+
+        keep_s: until it expires; 0 keeps it.
+        """
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running", "waiting")
-        keys = [names[0], self._key("active"), *names[1:], self._key("ended")]
-        return bool(self._run("end", keys, job, status, json.dumps(error) if error else ""))
+        keys = [names[0], self._key("active"), *names[1:], self._key("ended"), self._key("expiring")]
+        return bool(self._run("end", keys, job, status, json.dumps(error) if error else "", keep_s))
 
     # Corpora, models, workers
 
-    def add_corpus(self, corpus: Corpus) -> Corpus:
-        """Registers a corpus, or returns the one that has the id already."""
-        if self._redis.set(self._key("corpus", corpus.id), corpus.to_json(), nx=True):
-            self._redis.zadd(self._key("corpora"), {corpus.id: corpus.created_at})
+    def add_corpus(self, corpus: Corpus, tenant: str = DEFAULT_TENANT) -> Corpus:
+        """Registers a tenant's corpus, or returns the one that has the id already."""
+        if self._redis.set(self._own(tenant, "corpus", corpus.id), corpus.to_json(), nx=True):
+            self._redis.zadd(self._own(tenant, "corpora"), {corpus.id: corpus.created_at})
             return corpus
-        return self.get_corpus(corpus.id) or corpus
+        return self.get_corpus(corpus.id, tenant) or corpus
 
-    def get_corpus(self, corpus: str) -> Corpus | None:
-        text = cast(str | None, self._redis.get(self._key("corpus", corpus)))
+    def get_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> Corpus | None:
+        text = cast(str | None, self._redis.get(self._own(tenant, "corpus", corpus)))
         return Corpus.from_json(text) if text else None
 
-    def list_corpora(self) -> list[Corpus]:
-        ids = cast(list[str], self._redis.zrange(self._key("corpora"), 0, -1, desc=True))
-        return [c for c in map(self.get_corpus, ids) if c]
+    def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
+        ids = cast(list[str], self._redis.zrange(self._own(tenant, "corpora"), 0, -1, desc=True))
+        return [c for c in (self.get_corpus(name, tenant) for name in ids) if c]
 
-    def delete_corpus(self, corpus: str) -> bool:
-        self._redis.zrem(self._key("corpora"), corpus)
-        return bool(self._redis.delete(self._key("corpus", corpus)))
+    def delete_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
+        self._redis.zrem(self._own(tenant, "corpora"), corpus)
+        return bool(self._redis.delete(self._own(tenant, "corpus", corpus)))
 
     def put_card(self, card: ModelCard) -> None:
         self._redis.hset(self._key("models"), card.id, card.to_json())
@@ -558,9 +643,13 @@ class Board:
         found = cast(dict[str, str], self._redis.hgetall(self._key("models")))
         return [ModelCard.from_json(text) for _, text in sorted(found.items())]
 
-    def announce_worker(self, worker: str, *, ttl_s: float, queues: Sequence[str] = (DEFAULT_QUEUE,)) -> None:
+    def _now(self) -> float:
+        """Seconds since the epoch by Redis' clock."""
         seconds, micros = self._redis.time()
-        now = seconds + micros / 1e6
+        return float(seconds + micros / 1e6)
+
+    def announce_worker(self, worker: str, *, ttl_s: float, queues: Sequence[str] = (DEFAULT_QUEUE,)) -> None:
+        now = self._now()
         silent = cast(list[str], self._redis.zrange(self._key("workers"), "-inf", now, byscore=True))
         pipe = self._redis.pipeline()
         if silent:
@@ -584,13 +673,11 @@ class Board:
         self._run("rest", [self._key("round")], worker, max(round(1000 * rest_s), 1))
 
     def count_workers(self) -> int:
-        seconds, micros = self._redis.time()
-        return int(self._redis.zcount(self._key("workers"), seconds + micros / 1e6, "+inf"))
+        return int(self._redis.zcount(self._key("workers"), self._now(), "+inf"))
 
     def list_workers(self) -> list[str]:
         """The names of the workers heard of lately."""
-        seconds, micros = self._redis.time()
-        return cast(list[str], self._redis.zrange(self._key("workers"), seconds + micros / 1e6, "+inf", byscore=True))
+        return cast(list[str], self._redis.zrange(self._key("workers"), self._now(), "+inf", byscore=True))
 
     def list_lengths(self, keys: Mapping[str, str]) -> dict[str, int]:
         """The length of the Redis list under each of the keys, which carry no prefix."""
@@ -644,4 +731,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         queue=queue_of(record["lane"]) if "lane" in record else DEFAULT_QUEUE,
         origin=json.loads(record.get("origin", "{}")),
         webhook=read_delivery(request, record),
+        tenant=record.get("tenant", DEFAULT_TENANT),
+        expires_at=(expires_at := number("expires_at")),
+        has_expired=expires_at is not None and expires_at <= now,
     )

@@ -131,6 +131,44 @@ class TooManyJobs(Unavailable):
     code = "too_many_jobs"
 
 
+class QuotaExceeded(Unavailable):
+    """The tenant has used what it may."""
+
+    code = "quota_exceeded"
+
+
+class TooManyRequests(QuotaExceeded):
+    code = "too_many_requests"
+
+
+class Unauthenticated(PolysemeError):
+    """No key came with the request, or none that holds. It is not said which."""
+
+    code = "unauthenticated"
+
+    def __init__(self, message: str, *, was_given: bool = False) -> None:
+        super().__init__(message)
+        self.challenge = 'Bearer realm="polyseme"' + (', error="invalid_token"' if was_given else "")  # RFC 6750
+
+
+class Forbidden(PolysemeError):
+    code = "forbidden"
+
+
+class NotLocal(Forbidden):
+    """There are no keys, and the request is not from this machine."""
+
+    code = "not_local"
+
+
+class MissingScope(Forbidden):
+    code = "missing_scope"
+
+    def __init__(self, message: str, *, scope: str) -> None:
+        super().__init__(message)
+        self.challenge = f'Bearer realm="polyseme", error="insufficient_scope", scope="{scope}"'
+
+
 # What can go wrong in an analysis
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from contract.lanes import DEFAULT_QUEUE
+from contract.tenants import DEFAULT_TENANT
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "cancelled"]
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
@@ -77,6 +78,9 @@ class Job:
     queue: str = DEFAULT_QUEUE  # where its units wait
     origin: Mapping[str, str] = field(default_factory=dict)  # of the request that made it: "request_id", "traceparent"
     webhook: Delivery | None = None
+    tenant: str = DEFAULT_TENANT
+    expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
+    has_expired: bool = False  # by Redis' clock, when it was read
 
     @property
     def is_terminal(self) -> bool:
@@ -108,7 +112,7 @@ class ActivationsRequest:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A registered corpus. Its documents lie in the store at `Layout.documents(id)`."""
+    """A registered corpus of one tenant. Its documents lie in the store at `Layout.documents(id, tenant)`."""
 
     id: str
     sha256: str  # over every kept document: 8 bytes of little-endian byte length, then its UTF-8

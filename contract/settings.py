@@ -25,6 +25,12 @@ class Settings:
     api_threads: int = 16  # of one API process; at most half of them wait for jobs (`Prefer: wait`)
     webhook_allow: str = ""  # hosts and networks that webhooks may go to though they are not public; commas between
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
+    keyless: str = "loopback"  # who is served while there is no API key: loopback; any, behind what authenticates
+    tenant_active_jobs: int = 100  # quotas of a tenant that has none of its own; 0 is no limit
+    tenant_queued_tokens: int = 1_000_000_000  # of its jobs that have not ended
+    tenant_stored_bytes: int = 100 << 30  # of its corpora and results
+    tenant_requests_per_minute: int = 6000
+    retention_s: float = 0.0  # after a job's end, until its record and result are deleted; 0 keeps them
     model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16

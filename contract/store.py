@@ -15,6 +15,8 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from contract.tenants import DEFAULT_TENANT
+
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # keys with slashes in them, no folders
 
 
@@ -117,6 +119,14 @@ class Store:
         with self._translated():
             return int(self._fs.size(self._path(path)))
 
+    def folder_size(self, path: str) -> int:
+        """Bytes of all files in a folder, and in those in it; 0 when it is not there."""
+        self._fs.invalidate_cache()  # object storage: other processes have written since it was listed
+        try:
+            return int(self._fs.du(self._path(path)))
+        except FileNotFoundError:
+            return 0
+
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not there."""
         with self._translated():
@@ -144,12 +154,14 @@ class Layout:
     LENS = "lens"  # logit-lens tables of models, by the hash of their weights; they outlive jobs
 
     @staticmethod
-    def documents(corpus: str) -> str:
-        return f"corpora/{corpus}/documents.parquet"
+    def documents(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
+        return f"{Layout.corpus(corpus, tenant)}/documents.parquet"
 
     @staticmethod
-    def corpus(corpus: str) -> str:
-        return f"corpora/{corpus}"
+    def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
+        """Two tenants may call a corpus the same."""
+        own = f"corpora/{corpus}"
+        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
 
     @staticmethod
     def work(job: str) -> str:

@@ -23,7 +23,6 @@ import redis
 from contract.records import Delivery, DeliveryState
 
 DUE = "webhooks"
-DEFAULT_TENANT = "default"
 OVERLAP_S = 24 * 3600  # after a rotation, both secrets sign
 _SECRET_BYTES = 32
 

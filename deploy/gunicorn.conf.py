@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from contract.logs import logging_config
@@ -25,7 +26,14 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", "/tmp/polyseme-metrics")
 
 
 def on_starting(server):
-    """Counters of an earlier run would be added to this one's."""
+    """Counters of an earlier run would be added to this one's. Without API keys it listens on this machine only."""
+    from contract.exposure import Exposed, check_exposure
+    from contract.settings import Settings
+
+    try:
+        check_exposure(server.cfg.address, Settings.from_environ(os.environ))
+    except Exposed as e:
+        sys.exit(f"The API does not start: {e}")
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

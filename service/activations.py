@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contract.errors import Conflict, Detail, Gone, InvalidRequest, NotFound
+from contract.errors import Detail, Gone, InvalidRequest
 from contract.records import ACTIVATIONS, ActivationsRequest, Job
 from contract.store import Layout
 from service.answers import timestamp
 from service.context import Services
-from service.jobs import find_job, find_result, put_on_board, send_first
+from service.jobs import find_job, find_result, forget_job, put_on_board, send_first
 from service.schemas.activations import DEFAULT_TOP
 
 Target = tuple[int, int]  # layer, neuron
@@ -50,13 +50,7 @@ def find_check(services: Services, check: str) -> Job:
 
 
 def delete_check(services: Services, check: str) -> None:
-    """Removes the record, then the files: a result without a record is found by nobody."""
-    status = services.board.forget(check)
-    if status == "gone":
-        raise NotFound(f"no live check {check}")
-    if status != "deleted":
-        raise Conflict(f"{check} is {status}: delete it once it has ended")
-    services.store.delete(Layout.result(check))
+    forget_job(services, check, "live check", "delete it once it has ended")
 
 
 def check_to_dict(services: Services, check: Job) -> dict[str, Any]:

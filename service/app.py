@@ -10,16 +10,19 @@ from flask import Flask, Response, g, request
 
 from contract.addresses import Allowed
 from contract.board import Board
+from contract.exposure import check_keyless
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
 from contract.traces import NoTracer, Tracer
 from contract.webhooks import Outbox
+from service.access import admit, note_rate
 from service.answers import dump_json
 from service.blueprint import refuse_query
 from service.context import KEY, Services, services
 from service.cursors import Cursors
 from service.headers import read_request_id
+from service.meter import RequestMeter
 from service.metrics import Metrics
 from service.observation import begin_observing, end_observing, forget_request
 from service.openapi import build_document, create_api
@@ -41,6 +44,7 @@ class App(Flask):
 
 
 def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
+    check_keyless(settings)
     app = App("service", static_folder=None)
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
@@ -76,6 +80,7 @@ def create_services(settings: Settings, tracer: Tracer) -> Services:
         metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
         gate=Gate(Allowed.parse(settings.webhook_allow)),
+        meter=RequestMeter(board.accounts),
     )
 
 
@@ -83,6 +88,7 @@ def begin_request() -> None:
     if found := read_request_id(request.headers):
         g.request_id = found
     begin_observing(services(), request, request_id())
+    admit()
     refuse_query()
 
 
@@ -90,5 +96,6 @@ def end_request(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-Id"] = request_id()
     add_secure_headers(headers, over_tls=request.is_secure)
+    note_rate(response)
     end_observing(services(), request, response.status_code)
     return response

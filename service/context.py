@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celery import Celery
-from flask import current_app
+from flask import current_app, g
 
 from contract.board import Board
 from contract.settings import Settings
 from contract.store import Store
+from contract.tenants import DEFAULT_TENANT
 from contract.traces import Tracer
 from service.cursors import Cursors
+from service.meter import RequestMeter
 from service.metrics import Metrics
 from service.results import Results
 from service.waits import WaitRoom
@@ -32,8 +34,13 @@ class Services:
     metrics: Metrics
     tracer: Tracer
     gate: Gate
+    meter: RequestMeter
+    tenant: str = DEFAULT_TENANT  # whose request this is; nothing of another's is read or changed
+    has_quotas: bool = False
 
 
 def services() -> Services:
+    """Those of the running app, for the tenant that the present request comes from."""
     found: Services = current_app.extensions[KEY]
-    return found
+    caller = g.get("caller")
+    return found if caller is None else replace(found, tenant=caller.tenant, has_quotas=caller.key is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -9,44 +10,55 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from contract.board import Board
 from contract.documents import write_documents
 from contract.errors import Conflict, InvalidRequest, NotFound
 from contract.records import Corpus
-from contract.store import Layout, Store
+from contract.store import Layout
 from service.answers import timestamp
 from service.context import Services
+from service.quotas import check_room, find_quotas, too_many_bytes
 
 CONTENT_PREFIX = "crp_"  # of ids that come from the content
 
 
 def register_corpus(services: Services, texts: Iterable[str], name: str | None) -> tuple[Corpus, bool]:
-    """The corpus, and whether it is new. Raises Conflict when the name holds other content."""
+    """The corpus, and whether it is new. Raises Conflict when the name holds other content, QuotaExceeded."""
     check_name(name)
+    check_room(services, find_quotas(services))
     folder = Path(services.settings.cache)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         corpus = write_documents(texts, file, name=name, max_documents=services.settings.max_documents)
-        return keep_corpus(services.board, services.store, corpus, file)
+        return keep_corpus(services, corpus, file)
 
 
-def keep_corpus(board: Board, store: Store, corpus: Corpus, documents: IO[bytes]) -> tuple[Corpus, bool]:
+def keep_corpus(services: Services, corpus: Corpus, documents: IO[bytes]) -> tuple[Corpus, bool]:
     """Registers first, so that of two with one name only the registered one writes."""
-    found = board.add_corpus(corpus)
+    board, store, tenant = services.board, services.store, services.tenant
+    found = board.add_corpus(corpus, tenant)
     if found.sha256 != corpus.sha256:
         raise Conflict(f"the corpus {corpus.id!r} holds other content: choose another name, or delete it first")
-    path = Layout.documents(corpus.id)
+    path = Layout.documents(corpus.id, tenant)
     if found != corpus and store.exists(path):
         return found, False
     try:
+        _count_bytes(services, corpus, documents.seek(0, os.SEEK_END))
         documents.seek(0)
         with store.writing(path) as target:
             shutil.copyfileobj(documents, target, 1 << 20)
     except BaseException:
         if found == corpus:
-            board.delete_corpus(corpus.id)
+            board.delete_corpus(corpus.id, tenant)
+            board.accounts.note_stored(tenant, f"corpus:{corpus.id}", 0)
         raise
     return found, found == corpus
+
+
+def _count_bytes(services: Services, corpus: Corpus, size: int) -> None:
+    quotas = find_quotas(services)
+    accounts, item = services.board.accounts, f"corpus:{corpus.id}"
+    if not accounts.note_stored(services.tenant, item, size, limit=quotas.stored_bytes):
+        raise too_many_bytes(services, quotas)
 
 
 def measure_texts(texts: Iterable[str], max_documents: int) -> Corpus:
@@ -62,13 +74,23 @@ def check_name(name: str | None) -> None:
 
 def delete_corpus(services: Services, corpus: str) -> None:
     """Raises NotFound, and Conflict while a job that has not ended reads it."""
-    if services.board.get_corpus(corpus) is None:
-        raise NotFound(f"no corpus {corpus!r}")
-    jobs = services.board.get_jobs(services.board.active_jobs())
-    if user := next((j.id for j in jobs if j.request["corpus"]["id"] == corpus), None):
+    find_corpus(services, corpus)
+    board, tenant = services.board, services.tenant
+    jobs = (j for j in board.get_jobs(board.active_jobs()) if j.tenant == tenant)
+    if user := next((j.id for j in jobs if j.request.get("corpus", {}).get("id") == corpus), None):
         raise Conflict(f"the corpus {corpus!r} is read by {user}, which has not ended")
-    services.board.delete_corpus(corpus)
-    services.store.delete(Layout.corpus(corpus))
+    # The files first: a deletion that was cut short is seen, and can be asked for again.
+    services.store.delete(Layout.corpus(corpus, tenant))
+    board.accounts.note_stored(tenant, f"corpus:{corpus}", 0)
+    board.delete_corpus(corpus, tenant)
+
+
+def find_corpus(services: Services, corpus: str) -> Corpus:
+    """Raises NotFound, for another tenant's too."""
+    found = services.board.get_corpus(corpus, services.tenant)
+    if found is None:
+        raise NotFound(f"no corpus {corpus!r}")
+    return found
 
 
 def corpus_to_dict(corpus: Corpus) -> dict[str, Any]:

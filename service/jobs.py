@@ -39,6 +39,7 @@ from service.context import Services
 from service.corpora import measure_texts, register_corpus
 from service.observation import describe_origin
 from service.planning import Estimate, estimate_job
+from service.quotas import check_room, find_quotas, too_many_jobs, too_many_tokens
 from service.schemas.requests import to_request
 
 _log = logging.getLogger("polyseme.service")
@@ -55,10 +56,11 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
     services.gate.check(request.webhook)
+    tokens = estimate_job(request, card, corpus).tokens
     if "texts" in body["corpus"]:
         corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
         request = to_request(dict(body), corpus.id)
-    return open_job(services, request, None if key is None else (key, digest))
+    return open_job(services, request, None if key is None else (key, digest), tokens=tokens)
 
 
 def estimate(services: Services, body: Body) -> Estimate:
@@ -69,11 +71,16 @@ def estimate(services: Services, body: Body) -> Estimate:
 
 
 def find_job(services: Services, job: str, what: str = "job") -> Job:
-    """what: the kind of job, as a client calls it."""
+    """what: the kind of job, as a client calls it. Raises NotFound, for another tenant's too; Gone once expired."""
     found = services.board.get_job(job)
-    if found is None:
-        raise NotFound(f"no {what} {job}")
-    return found
+    if found is not None and found.tenant == services.tenant and not found.has_expired:
+        return found
+    # Asked in either case, so that another tenant's job takes as long as none.
+    expired = services.board.expired_tenant(job)
+    owner = found.tenant if found else expired
+    if owner == services.tenant:
+        raise Gone(f"the {what} {job} has expired, and its result is deleted")
+    raise NotFound(f"no {what} {job}")
 
 
 def find_result(services: Services, job: str) -> Job:
@@ -90,20 +97,29 @@ def cancel_job(services: Services, job: str) -> tuple[Job, bool]:
     """The job afterwards, and whether it had ended before. One that nobody works on ends at once."""
     before = find_job(services, job)
     status = services.board.cancel(job)
-    if status == "cancelling" and services.board.units_held(job) == 0 and services.board.end_job(job, "cancelled"):
+    if status == "cancelling" and services.board.units_held(job) == 0 and _end_cancelled(services, job):
         _delete_files(services, job)
     return find_job(services, job), before.is_terminal
 
 
 def delete_job(services: Services, job: str) -> None:
-    """Removes the record, then the files: a result without a record is found by nobody."""
-    status = services.board.forget(job)
+    forget_job(services, job, "job", "cancel it first, and delete it once it has ended")
+
+
+def forget_job(services: Services, job: str, what: str, remedy: str) -> None:
+    """Removes the record, then the files: a result without a record is found by nobody.
+
+    remedy: what to do with one that has not ended. A worker deletes the files if this process dies before it has.
+    """
+    find_job(services, job, what)
+    status = services.board.forget(job, services.tenant)
     if status == "gone":
-        raise NotFound(f"no job {job}")
+        raise NotFound(f"no {what} {job}")
     if status != "deleted":
-        raise Conflict(f"{job} is {status}: cancel it first, and delete it once it has ended")
+        raise Conflict(f"{job} is {status}: {remedy}")
     services.results.forget(job)
     _delete_files(services, job)
+    services.board.bury(job, services.tenant)
 
 
 def show_jobs(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -134,7 +150,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "created_at": timestamp(job.created_at),
         "started_at": timestamp(job.started_at),
         "finished_at": timestamp(job.finished_at),
-        "expires_at": None,
+        "expires_at": timestamp(job.expires_at),
         "request": job.request,
         "progress": _progress(job),
         "error": job.error,
@@ -229,17 +245,19 @@ def _find_card(services: Services, model: str) -> ModelCard:
 
 
 def _find_corpus(services: Services, corpus: str) -> Corpus:
-    found = services.board.get_corpus(corpus) if CORPUS_ID.fullmatch(corpus) else None
+    found = services.board.get_corpus(corpus, services.tenant) if CORPUS_ID.fullmatch(corpus) else None
     if found is None:
         raise CorpusNotFound(f"no corpus {corpus!r}: upload it with POST /v1/corpora", pointer="/corpus/id")
-    if not services.store.exists(Layout.documents(corpus)):
+    if not services.store.exists(Layout.documents(corpus, services.tenant)):
         raise Conflict(f"the corpus {corpus!r} is still being written: try again")
     return found
 
 
-def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None) -> tuple[Job, bool]:
+def open_job(
+    services: Services, request: AnalysisRequest, idempotency: tuple[str, str] | None, *, tokens: int = 0
+) -> tuple[Job, bool]:
     """The new job, and whether it is that of an earlier request. idempotency: the key and the request's digest."""
-    opened = put_on_board(services, request.to_dict(), idempotency=idempotency)
+    opened = put_on_board(services, request.to_dict(), idempotency=idempotency, tokens=tokens)
     if opened.verdict == "mismatch":
         raise _reused()
     if opened.verdict == "opened":
@@ -248,9 +266,21 @@ def open_job(services: Services, request: AnalysisRequest, idempotency: tuple[st
 
 
 def put_on_board(services: Services, request: Body, **options: Any) -> Opened:
-    """options: of `Board.open_job`. Raises TooManyJobs when the board is full."""
-    most = services.settings.max_active_jobs
-    opened = services.board.open_job(request, max_active=most, origin=describe_origin(), **options)
+    """options: of `Board.open_job`. Raises TooManyJobs when the board is full, QuotaExceeded."""
+    most, quotas = services.settings.max_active_jobs, find_quotas(services)
+    check_room(services, quotas)
+    opened = services.board.open_job(
+        request,
+        tenant=services.tenant,
+        max_active=most,
+        quotas=quotas,
+        origin=describe_origin(),
+        **options,
+    )
+    if opened.verdict == "jobs":
+        raise too_many_jobs(services, quotas)
+    if opened.verdict == "tokens":
+        raise too_many_tokens(services, quotas)
     if opened.verdict == "full":
         raise TooManyJobs(f"{most} jobs are queued or running, and that is the most", retry_after_s=30)
     add_log_ids(job=opened.job)
@@ -259,7 +289,7 @@ def put_on_board(services: Services, request: Body, **options: Any) -> Opened:
 
 def find_submitted(services: Services, key: str, digest: str) -> Job | None:
     """The job that an earlier request with this key made. Raises IdempotencyKeyReused when it was another request."""
-    if (earlier := services.board.find_submitted(key)) is None:
+    if (earlier := services.board.find_submitted(key, services.tenant)) is None:
         return None
     job, known = earlier
     if known != digest:
@@ -297,3 +327,8 @@ def send_first(services: Services, job: str, first: str, model: str, priority: s
 def _delete_files(services: Services, job: str) -> None:
     services.store.delete(Layout.work(job))
     services.store.delete(Layout.result(job))
+    services.board.accounts.note_stored(services.tenant, f"job:{job}", 0)
+
+
+def _end_cancelled(services: Services, job: str) -> bool:
+    return services.board.end_job(job, "cancelled", keep_s=services.settings.retention_s)

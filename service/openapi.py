@@ -20,7 +20,22 @@ Finds out what makes the neurons of a language model fire. Submit a job, poll it
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code` and a JSON pointer to each wrong value.
 Unknown fields and unknown query parameters are refused.
+
+Send an API key as `Authorization: Bearer psk_…`. Reading needs a key with the scope `read`, everything else `submit`,
+and `admin` has both. A service that never had a key serves its own machine without one.
 """
+_SECURITY = {"key": {"type": "http", "scheme": "bearer", "description": "An API key, from `polyseme keys create`."}}
+_CHALLENGE = {"description": "`Bearer …` (RFC 6750)", "schema": {"type": "string"}}
+_RATE = {
+    "RateLimit-Policy": {"description": '`"requests";q=…;w=60`: requests a minute.', "schema": {"type": "string"}},
+    "RateLimit": {"description": '`"requests";r=…;t=…`: left, for so many seconds.', "schema": {"type": "string"}},
+}
+# What any route may answer that takes a key.
+_GUARDED = {
+    "401": "Unauthorized: no API key that is valid",
+    "403": "Forbidden: the key lacks a scope, which is named; or there are no keys, and this is another machine",
+    "429": "Too Many Requests: the tenant has sent as many in this minute as it may",
+}
 _REQUEST_ID = {
     "description": "The request's X-Request-Id when it had a plain one, otherwise a new one.",
     "schema": {"type": "string"},
@@ -93,6 +108,8 @@ def create_api(app: Flask) -> Api:
 def build_document(api: Api) -> dict[str, Any]:
     api.spec.components.schema("JobEvent", schema=JobEventSchema)
     document: dict[str, Any] = api.spec.to_dict()
+    document["components"]["securitySchemes"] = _SECURITY
+    document["security"] = [{"key": []}]
     for path in document["paths"].values():
         for operation in path.values():
             if isinstance(operation, dict):
@@ -131,11 +148,15 @@ def _describe_event() -> dict[str, Any]:
 def _complete(operation: dict[str, Any]) -> None:
     """Adds what all routes share; and drops the bodiless 422 that flask-smorest notes for arguments."""
     problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for status, description in _COMMON.items():
+    is_open = operation.get("security") == []
+    for status, description in (_COMMON if is_open else _COMMON | _GUARDED).items():
         found = operation["responses"].get(status, {})
         if MEDIA_TYPE not in found.get("content", {}):
             operation["responses"][status] = {"description": description, "content": problem}
     for status, response in operation["responses"].items():
         response.setdefault("headers", {})["X-Request-Id"] = _REQUEST_ID
-        if status == "503":
+        if not is_open:
+            response["headers"] |= _RATE if status != "401" else {}
+            response["headers"] |= {"WWW-Authenticate": _CHALLENGE} if status in ("401", "403") else {}
+        if status in ("429", "503"):
             response["headers"]["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}

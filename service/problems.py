@@ -20,6 +20,8 @@ from contract import errors
 
 STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.MalformedRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.TooSlow: 408,
     errors.Conflict: 409,
@@ -29,6 +31,7 @@ STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.UnsupportedMedia: 415,
     errors.InvalidRequest: 422,
     errors.TooManyJobs: 429,
+    errors.QuotaExceeded: 429,
     errors.Unavailable: 503,
     errors.PolysemeError: 500,
 }
@@ -113,6 +116,8 @@ def status_of(error: type[errors.PolysemeError]) -> int:
 def _from_polyseme(error: errors.PolysemeError) -> Problem:
     seconds = getattr(error, "retry_after_s", None)
     headers = {} if seconds is None else {"Retry-After": str(seconds)}
+    if challenge := getattr(error, "challenge", None):
+        headers["WWW-Authenticate"] = challenge
     return Problem(status_of(type(error)), error.code, error.message, error.details, headers)
 
 

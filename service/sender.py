@@ -22,7 +22,7 @@ from contract.addresses import Allowed
 from contract.board import Board
 from contract.records import DeliveryState
 from contract.settings import Settings
-from contract.webhooks import DEFAULT_TENANT, Outbox, Taken
+from contract.webhooks import Outbox, Taken
 from service.delivery import Outcome, Poster
 from service.jobs import job_to_dict
 from service.webhooks import event_of, sign
@@ -57,7 +57,7 @@ class Sender:
         if job is None or job.webhook is None:
             return None
         event, body = event_of(job, job_to_dict(job))
-        headers = sign(self.outbox.secrets(DEFAULT_TENANT), event, int(time.time()), body)
+        headers = sign(self.outbox.secrets(job.tenant), event, int(time.time()), body)
         outcome = self.poster.post(job.webhook.url, body, headers)
         self._settle(taken, outcome, job.webhook.attempts)
         return outcome

@@ -84,7 +84,7 @@ class Scheduler:
             return
         done = self._board.done_units(job_id)
         if LAST_UNIT[job.kind] in done:
-            self._end(job_id, "succeeded")
+            self._end(job, "succeeded")
             return
         step = next_step(job, done)
         if job.status == "running" and job.phase != step.phase:
@@ -110,7 +110,8 @@ class Scheduler:
                 self._send(queue)
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
-        self._end(job_id, "failed", {"code": code, "detail": detail})
+        if job := self._board.get_job(job_id):
+            self._end(job, "failed", {"code": code, "detail": detail})
 
     def _send_units(self, job: Job, units: tuple[str, ...]) -> None:
         """Lets as many wait as may be in flight. A ticket that cannot be sent is replaced in the next round."""
@@ -146,12 +147,14 @@ class Scheduler:
 
     def _settle_cancel(self, job: Job) -> None:
         if self._board.units_held(job.id) == 0:
-            self._end(job.id, "cancelled")
+            self._end(job, "cancelled")
 
-    def _end(self, job_id: str, status: str, error: dict[str, str] | None = None) -> None:
+    def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
         """Removes what the job needed, and the result too unless it succeeded, then ends it."""
-        self._store.delete(Layout.work(job_id))
+        self._store.delete(Layout.work(job.id))
         if status != "succeeded":
-            self._store.delete(Layout.result(job_id))
-        if self._board.end_job(job_id, status, error):
-            log.info("job %s %s", job_id, status)
+            self._store.delete(Layout.result(job.id))
+        size = self._store.folder_size(Layout.result(job.id))
+        self._board.accounts.note_stored(job.tenant, f"job:{job.id}", size)
+        if self._board.end_job(job.id, status, error, keep_s=self._settings.retention_s):
+            log.info("job %s of %s %s", job.id, job.tenant, status)

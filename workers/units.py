@@ -115,7 +115,7 @@ class Runner:
         model = self._model(job)
         analysis = self._analysis(job, model.card, self._corpus(job))
         work: dict[str, Callable[[], Done]] = {
-            "plan": lambda: self._plan(analysis, model, held),
+            "plan": lambda: self._plan(analysis, model, job, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
             "background": lambda: self._background(analysis, model),
             "project": lambda: self._project(analysis, int(number)),
@@ -157,7 +157,7 @@ class Runner:
         return self.shelf.get(entry)
 
     def _corpus(self, job: Job) -> Corpus:
-        corpus = self.board.get_corpus(job.request["corpus"]["id"])
+        corpus = self.board.get_corpus(job.request["corpus"]["id"], job.tenant)
         if corpus is None:
             raise AnalysisError(f"corpus {job.request['corpus']['id']!r} was deleted")
         return corpus
@@ -176,9 +176,9 @@ class Runner:
             encoder=self.encoder,
         )
 
-    def _plan(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
+    def _plan(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Done:
         try:
-            file = self.store.open(Layout.documents(analysis.corpus.id))
+            file = self.store.open(Layout.documents(analysis.corpus.id, job.tenant))
         except FileNotFoundError as e:
             raise AnalysisError(f"the documents of corpus {analysis.corpus.id!r} are not in the store") from e
         with file:

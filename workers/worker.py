@@ -27,6 +27,7 @@ from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
 from workers.metrics import WorkerMetrics
+from workers.retention import Reaper
 from workers.scheduler import Scheduler
 from workers.units import Runner
 
@@ -48,11 +49,12 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
     publish_cards(board, served, Path(settings.cache))
     _register_task(app, runner)
-    Ticker(board, runner.scheduler, runner.draining, name=worker_name(os.getpid()), queues=settings.queue_names).start()
-    name = f"polyseme@{socket.gethostname()}-{os.getpid()}"
+    reaper = Reaper(board, runner.store)
+    name, queues = worker_name(os.getpid()), settings.queue_names
+    Ticker(board, runner.scheduler, reaper, runner.draining, name=name, queues=queues).start()
     app.Worker(
-        hostname=name,
-        queues=[celery_queue(queue) for queue in settings.queue_names],
+        hostname=f"polyseme@{socket.gethostname()}-{os.getpid()}",
+        queues=[celery_queue(queue) for queue in queues],
         loglevel="INFO",
         quiet=True,
         without_gossip=True,
@@ -99,12 +101,13 @@ def _register_task(app: Celery, runner: Runner) -> None:
 
 
 class Ticker(threading.Thread):
-    """Every few seconds: tells the board that this process lives, and moves every active job on if nobody else does."""
+    """Every few seconds: tells the board that this process lives, and looks after all jobs if nobody else does."""
 
     def __init__(
         self,
         board: Board,
         scheduler: Scheduler,
+        reaper: Reaper,
         draining: threading.Event,
         *,
         name: str,
@@ -113,6 +116,7 @@ class Ticker(threading.Thread):
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._scheduler = scheduler
+        self._reaper = reaper
         self._draining = draining
         self._queues = queues
         self._name = name
@@ -121,7 +125,8 @@ class Ticker(threading.Thread):
         while True:
             try:
                 self._board.announce_worker(self._name, ttl_s=4 * TICK_S, queues=self._queues)
-                look_after_jobs(self._board, self._scheduler, self._name)
+                if look_after_jobs(self._board, self._scheduler, self._name):
+                    self._reaper.sweep()
             except (redis.RedisError, OperationalError, OSError) as e:
                 log.warning("could not look after the jobs: %s", e)
             except Exception:

@@ -51,7 +51,7 @@ EXAMPLE = {
         413: "the body is too long",
         415: "the body is not application/json",
         422: "a value is not allowed; each has its pointer",
-        429: "too many jobs have not ended",
+        429: "too many jobs have not ended, or a quota of the tenant's is used up",
     }
 )
 def submit(body: Mapping[str, Any]) -> Response:
@@ -88,7 +88,7 @@ def get_one(check_id: str) -> Response:
 @blueprint.route("/<check:check_id>", methods=["DELETE"])
 @blueprint.doc(operationId="deleteActivations")
 @blueprint.response(204, description="The live check and its result are gone.")
-@problems({404: "no such live check", 409: "it has not ended"})
+@problems({404: "no such live check", 409: "it has not ended", 410: "it has expired"})
 def delete(check_id: str) -> Response:
     """Delete a live check that has ended"""
     delete_check(services(), check_id)

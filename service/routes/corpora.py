@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.errors import InvalidRequest, NotFound
+from contract.errors import InvalidRequest
 from contract.records import Corpus
 from service.answers import answer_json, next_link
 from service.blueprint import LINK, LOCATION, Blueprint, problems
 from service.body import read_json
 from service.context import Services, services
-from service.corpora import corpus_to_dict, delete_corpus, register_corpus
+from service.corpora import corpus_to_dict, delete_corpus, find_corpus, register_corpus
 from service.problems import invalid_values
 from service.schemas.corpora import CorpusListSchema, CorpusSchema
 from service.schemas.requests import CorporaQuery, TextsSchema, UploadQuery
@@ -58,6 +58,7 @@ _BODY = {
         413: "too many bytes or documents, or one document is too long",
         415: "a Content-Type or Content-Encoding that is not taken",
         422: "a line is no document, or no text is left",
+        429: "the tenant may store no more, or send no more requests in this minute",
     }
 )
 def add(query: Mapping[str, Any]) -> Response:
@@ -82,9 +83,9 @@ def add(query: Mapping[str, Any]) -> Response:
 def list_corpora(query: Mapping[str, Any]) -> Response:
     """List corpora, newest first"""
     here = services()
-    offset = here.cursors.open(query["cursor"], "corpora", {}) if "cursor" in query else 0
-    found, end = here.board.list_corpora(), offset + query["limit"]
-    cursor = here.cursors.seal("corpora", {}, end) if end < len(found) else None
+    offset = here.cursors.open(query["cursor"], "corpora", {}, here.tenant) if "cursor" in query else 0
+    found, end = here.board.list_corpora(here.tenant), offset + query["limit"]
+    cursor = here.cursors.seal("corpora", {}, end, here.tenant) if end < len(found) else None
     data = [corpus_to_dict(c) for c in found[offset:end]]
     answer = {"object": "list", "data": data, "next_cursor": cursor}
     return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
@@ -96,10 +97,7 @@ def list_corpora(query: Mapping[str, Any]) -> Response:
 @problems({404: "no such corpus"})
 def get_corpus(corpus_id: str) -> Response:
     """Read a corpus' sizes"""
-    corpus = services().board.get_corpus(corpus_id)
-    if corpus is None:
-        raise NotFound(f"no corpus {corpus_id!r}")
-    return answer_json(corpus_to_dict(corpus))
+    return answer_json(corpus_to_dict(find_corpus(services(), corpus_id)))
 
 
 @blueprint.route("/<corpus:corpus_id>", methods=["DELETE"])

@@ -7,6 +7,7 @@ from importlib.resources import files
 from flask import Flask, Response, render_template, send_from_directory
 from werkzeug.exceptions import NotFound
 
+from service.access import open_to_all
 from service.secure_headers import PAGE_POLICY
 
 # The files of Swagger UI that the page uses, of those that the package ships.
@@ -18,16 +19,19 @@ def register_docs(app: Flask, document: str) -> None:
     folder = str(files("flask_swagger_ui") / "dist")
 
     @app.get("/openapi.json")
+    @open_to_all
     def openapi() -> Response:
         return Response(document, content_type="application/json")
 
     @app.get("/docs")
+    @open_to_all
     def docs() -> Response:
         return Response(
             render_template("docs.html"), headers={"Content-Security-Policy": PAGE_POLICY}, mimetype="text/html"
         )
 
     @app.get("/docs/<path:name>")
+    @open_to_all
     def docs_file(name: str) -> Response:
         if name == "start.js":
             return Response(render_template("docs.js"), mimetype="text/javascript")

@@ -9,6 +9,7 @@ from flask import Response
 
 from contract.errors import Unavailable
 from service import metrics as prometheus
+from service.access import needs_admin, open_to_all
 from service.answers import answer_json
 from service.blueprint import Blueprint, problems
 from service.context import Services, services
@@ -20,6 +21,7 @@ blueprint = Blueprint("health", __name__, description="For supervisors and dashb
 @blueprint.route("/livez", methods=["GET"])
 @blueprint.doc(operationId="livez")
 @blueprint.response(200, StateSchema)
+@open_to_all
 def livez() -> Response:
     """Whether the process answers"""
     return answer_json({"status": "live"})
@@ -29,6 +31,7 @@ def livez() -> Response:
 @blueprint.doc(operationId="readyz")
 @blueprint.response(200, ReadySchema)
 @problems({503: "the board or the store does not answer"})
+@open_to_all
 def readyz() -> Response:
     """Whether the board answers and the store takes files"""
     here = services()
@@ -45,8 +48,12 @@ def readyz() -> Response:
 @blueprint.doc(operationId="metrics")
 @blueprint.response(200, {"type": "string"}, content_type=prometheus.MEDIA_TYPE, description="Prometheus' text format.")
 @problems({})
+@needs_admin
 def metrics() -> Response:
-    """Read metrics"""
+    """Read metrics
+
+    They count the work of all tenants, so a key needs the scope `admin`.
+    """
     return Response(services().metrics.render(), content_type=prometheus.MEDIA_TYPE)
 
 

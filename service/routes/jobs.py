@@ -73,7 +73,7 @@ EXAMPLE = {
         413: "the body is too long, or the corpus has too many documents",
         415: "the body is not application/json",
         422: "a value is not allowed; each has its pointer",
-        429: "too many jobs have not ended",
+        429: "too many jobs have not ended, or a quota of the tenant's is used up",
     }
 )
 def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
@@ -103,7 +103,7 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
     filters = {name: query[name] for name in ("status", "model", "corpus") if name in query}
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
-    cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id]) if last else None
+    cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id], here.tenant) if last else None
     answer = {"object": "list", "data": show_jobs(here, jobs), "next_cursor": cursor}
     return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
 
@@ -113,7 +113,7 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
 @blueprint.doc(operationId="getJob")
 @blueprint.response(200, JobSchema, headers=_JOB_HEADERS)
 @blueprint.alt_response(304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER})
-@problems({400: "a bad Prefer", 404: "no such job"})
+@problems({400: "a bad Prefer", 404: "no such job", 410: "the job has expired"})
 def get_job(job_id: str) -> Response:
     """Read a job
 
@@ -138,7 +138,7 @@ def get_job(job_id: str) -> Response:
 @blueprint.route("/<job:job_id>", methods=["DELETE"])
 @blueprint.doc(operationId="deleteJob")
 @blueprint.response(204, description="The job and its result are gone.")
-@problems({404: "no such job", 409: "the job has not ended"})
+@problems({404: "no such job", 409: "the job has not ended", 410: "the job has expired"})
 def delete(job_id: str) -> Response:
     """Delete a job that has ended, and its result"""
     delete_job(services(), job_id)
@@ -149,7 +149,7 @@ def delete(job_id: str) -> Response:
 @blueprint.doc(operationId="cancelJob")
 @blueprint.response(202, JobSchema, description="It will end soon, or has.", headers=_JOB_HEADERS)
 @blueprint.alt_response(200, schema=JobSchema, description="It had ended before.", headers=_JOB_HEADERS, success=True)
-@problems({404: "no such job"})
+@problems({404: "no such job", 410: "the job has expired"})
 def cancel(job_id: str) -> Response:
     """Cancel a job"""
     job, ended_before = cancel_job(services(), job_id)
@@ -158,10 +158,15 @@ def cancel(job_id: str) -> Response:
 
 def _unchanged(job_id: str) -> dict[str, str] | None:
     """The headers of a 304, when the client's tag still holds. Most polls end here, so the job itself is not read."""
-    if "If-None-Match" not in request.headers or (found := services().board.read_tag(job_id)) is None:
+    if "If-None-Match" not in request.headers or (found := _read_tag(job_id)) is None:
         return None
     revision, status = found
     return state_headers(revision, status) if matches_tag(request.headers, make_tag(revision)) else None
+
+
+def _read_tag(job_id: str) -> tuple[int, str] | None:
+    here = services()
+    return here.board.read_tag(job_id, here.tenant)
 
 
 def _is_over(job: Job) -> bool:
@@ -185,7 +190,7 @@ def _applied(seconds: int, waited: bool) -> dict[str, str]:
 def _open_cursor(here: Services, cursor: str | None, filters: Mapping[str, Any]) -> tuple[float, str] | None:
     if cursor is None:
         return None
-    created_at, job = here.cursors.open(cursor, "jobs", filters)
+    created_at, job = here.cursors.open(cursor, "jobs", filters, here.tenant)
     return float(created_at), str(job)
 
 
@@ -205,11 +210,11 @@ def _collect(
 
 
 def _newest_first(here: Services, before: tuple[float, str] | None) -> Iterator[Job]:
-    while jobs := here.board.list_jobs(before=before, count=200):
+    while jobs := here.board.list_jobs(before=before, count=200, tenant=here.tenant):
         yield from jobs
         before = jobs[-1].created_at, jobs[-1].id
 
 
 def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
     has = {"status": job.status, "model": job.request["model"], "corpus": job.request["corpus"]["id"]}
-    return all(has[name] == wanted for name, wanted in filters.items())
+    return not job.has_expired and all(has[name] == wanted for name, wanted in filters.items())

@@ -23,7 +23,11 @@ from service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
 
 blueprint = Blueprint("results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found.")
 
-_MISSING = {404: "no such job", 409: "the job has not succeeded", 410: "the result is no longer there"}
+_MISSING = {
+    404: "no such job",
+    409: "the job has not succeeded",
+    410: "the result is no longer there, or the job has expired",
+}
 _PARQUET = "application/vnd.apache.parquet"
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -61,10 +65,10 @@ def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     plan = plan_query(query)
     find_result(here, job_id)
     asked = {name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")}
-    offset = here.cursors.open(query["cursor"], job_id, asked) if "cursor" in query else 0
+    offset = here.cursors.open(query["cursor"], job_id, asked, here.tenant) if "cursor" in query else 0
     vocabulary = here.results.vocabulary(job_id) if plan.token is not None else None
     page = run_query(plan, here.results.scalars(job_id), vocabulary, offset, query["limit"])
-    cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset)
+    cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
     answer = {"object": "list", "data": page.rows, "total": page.total, "next_cursor": cursor}
     return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
 

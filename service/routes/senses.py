@@ -33,7 +33,7 @@ blueprint = Blueprint("senses", __name__, url_prefix="/v1/jobs", description="Se
         410: "the job of this Idempotency-Key was deleted",
         415: "the body is not application/json",
         422: "a value is not allowed; each has its pointer",
-        429: "too many jobs have not ended",
+        429: "too many jobs have not ended, or a quota of the tenant's is used up",
     }
 )
 def regroup(body: Mapping[str, Any], job_id: str) -> Response:

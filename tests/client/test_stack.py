@@ -13,7 +13,7 @@ import redis
 
 from client import stack
 from client.errors import CommandError
-from client.stack import Options, check_port, lock_folder, resolve_loopback, settings_for
+from client.stack import Options, check_port, lock_folder, resolve_address, settings_for
 from tests.client.standins import (
     free_port,
     is_alive,
@@ -152,15 +152,26 @@ def test_a_lock_that_a_dead_process_left_does_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
-def test_an_address_that_others_reach_is_refused(host: str) -> None:
-    with pytest.raises(CommandError, match="no API keys") as refused:
-        resolve_loopback(host, 8000)
-    assert refused.value.exit_code == 2
+def test_an_address_that_others_reach_is_none_of_this_machine_alone(host: str) -> None:
+    assert not resolve_address(host, 8000).is_local
+
+
+def test_an_address_that_others_reach_is_refused_until_there_is_a_key(tmp_path: Path, standins: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    arguments = ["up", "--host", "0.0.0.0", "--port", str(port), "--data", str(data)]
+    refused = run_polyseme(arguments, standins)
+    run_polyseme(["keys", "create", "--data", str(data)], standins)
+    with running_polyseme(arguments, standins) as process:
+        read_until(process, "Ready: ")
+    assert refused.returncode == 2
+    assert "there is no API key" in refused.stderr
+    assert f"polyseme keys create --data {data}" in refused.stderr
 
 
 def test_localhost_is_accepted() -> None:
-    address = resolve_loopback("localhost", free_port())
+    address = resolve_address("localhost", free_port())
     check_port(address)
+    assert address.is_local
     assert address.host in ("127.0.0.1", "::1")
 
 

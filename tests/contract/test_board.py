@@ -8,6 +8,7 @@ import pytest
 
 from contract.board import Board, Lease
 from contract.records import CHECK_ID
+from contract.tenants import Quotas
 from tests.factories import make_card, make_corpus, make_request, open_job, run_job
 
 REQUEST = make_request().to_dict()
@@ -260,3 +261,76 @@ def test_ends_are_counted_once(board: Board) -> None:
         board.end_job(job, "cancelled")
 
     assert board.survey().ended == {"cancelled": 1}
+
+
+def test_tenants_have_lists_corpora_and_idempotency_keys_of_their_own(board: Board) -> None:
+    mine = board.open_job(REQUEST, tenant="acme", idempotency=("k", "d")).job
+    theirs = board.open_job(REQUEST, tenant="beta", idempotency=("k", "other")).job
+    board.add_corpus(make_corpus(documents=1), "acme")
+    board.add_corpus(make_corpus(documents=2), "beta")
+
+    assert [[j.id for j in board.list_jobs(tenant=t)] for t in ("acme", "beta", "default")] == [[mine], [theirs], []]
+    assert board.find_submitted("k", "acme") == (mine, "d")
+    assert board.find_submitted("k") is None
+    assert [c.documents for t in ("acme", "beta") for c in board.list_corpora(t)] == [1, 2]
+    assert board.get_corpus("notes") is None
+    assert board.delete_corpus("notes", "acme")
+    assert board.get_corpus("notes", "beta") == make_corpus(documents=2)
+
+
+def test_an_idempotency_key_that_looks_like_another_tenants_is_not_it(board: Board) -> None:
+    board.open_job(REQUEST, tenant="acme", idempotency=("k", "d"))
+
+    assert board.open_job(REQUEST, idempotency=("acme:k", "d")).verdict == "opened"
+    assert board.open_job(REQUEST, idempotency=("tenant:acme:idem:k", "d")).verdict == "opened"
+
+
+def test_a_tenants_quotas_hold_for_it_alone(board: Board) -> None:
+    quotas = Quotas(active_jobs=2, queued_tokens=100, stored_bytes=0, requests_per_minute=0)
+
+    def submit(tokens: int, tenant: str = "acme") -> str:
+        return board.open_job(REQUEST, tenant=tenant, tokens=tokens, quotas=quotas).verdict
+
+    assert submit(60) == "opened"
+    assert submit(50) == "tokens"
+    assert submit(40) == "opened"
+    assert submit(0) == "jobs"
+    assert submit(40, "beta") == "opened"
+
+
+def test_what_is_run_and_what_has_ended_counts_no_more(board: Board) -> None:
+    quotas = Quotas(active_jobs=2, queued_tokens=100, stored_bytes=0, requests_per_minute=0)
+    first = board.open_job(REQUEST, tenant="acme", tokens=90, quotas=quotas).job
+    board.finish_unit(first, "scan:0", tokens=50)
+    second = board.open_job(REQUEST, tenant="acme", tokens=60, quotas=quotas)
+    board.end_job(first, "failed")
+
+    assert second.verdict == "opened"
+    assert board.accounts.count_active("acme") == 1
+
+
+def test_a_job_expires_when_its_time_is_over(board: Board) -> None:
+    kept, short, long = (open_job(board).id for _ in range(3))
+    board.end_job(kept, "failed")
+    board.end_job(short, "failed", keep_s=0.01)
+    board.end_job(long, "failed", keep_s=3600)
+    time.sleep(0.02)
+
+    found = [board.get_job(job) for job in (kept, short, long)]
+
+    assert [j.has_expired for j in found if j] == [False, True, False]
+    assert [j.expires_at is None for j in found if j] == [True, False, False]
+    assert board.list_expired() == [short]
+
+
+def test_a_forgotten_job_is_doomed_until_it_is_buried(board: Board, job: str) -> None:
+    board.end_job(job, "failed", keep_s=0.001)
+
+    assert board.forget(job, has_expired=True) == "deleted"
+
+    assert board.list_doomed(for_s=0) == [("default", job)]
+    assert board.list_doomed(for_s=60) == []
+    assert (board.expired_tenant(job), board.expired_tenant("job_other")) == ("default", None)
+    assert board.list_expired() == []
+    board.bury(job)
+    assert board.list_doomed(for_s=0) == []

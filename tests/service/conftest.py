@@ -56,6 +56,12 @@ def http(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
+def key(board: Board) -> str:
+    """An admin's key of the tenant "default". From now on nobody is served without one."""
+    return board.accounts.create_key("default", ("admin",))[1]
+
+
+@pytest.fixture
 def services(app: Flask) -> Services:
     found: Services = app.extensions[KEY]
     return found

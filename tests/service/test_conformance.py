@@ -1,4 +1,7 @@
-"""The service against its own OpenAPI document: generated requests, good and bad, checked by Schemathesis."""
+"""The service against its own OpenAPI document: generated requests, good and bad, checked by Schemathesis.
+
+With a key, so that it is also tried without one, and with one that is none.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,14 @@ def api(app: Flask) -> Any:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_generated_requests_get_documented_answers(
-    api: Any, done: Job, mode: GenerationMode, subtests: pytest.Subtests
+    api: Any, done: Job, key: str, mode: GenerationMode, subtests: pytest.Subtests
 ) -> None:
     for found in api.get_all_operations():
         operation = found.ok()
         # The job stays, so that what follows it has something to answer.
         if operation.label != "DELETE /v1/jobs/{job_id}":
             with subtests.test(operation.label):
-                check(operation, mode, fill_path(operation, mode, done.id))
+                check(operation, mode, fill_path(operation, mode, done.id), key)
 
 
 def fill_path(operation: Any, mode: GenerationMode, job: str) -> dict[str, Any]:
@@ -47,11 +50,11 @@ def fill_path(operation: Any, mode: GenerationMode, job: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
 
 
-def check(operation: Any, mode: GenerationMode, path: dict[str, Any]) -> None:
+def check(operation: Any, mode: GenerationMode, path: dict[str, Any], key: str) -> None:
     @given(case=operation.as_strategy(mode, path_parameters=path or None))
     @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def run(case: schemathesis.Case) -> None:
-        case.call_and_validate(checks=CHECKS.get_all())
+        case.call_and_validate(checks=CHECKS.get_all(), headers={"Authorization": f"Bearer {key}"})
 
     try:
         run()

@@ -124,3 +124,27 @@ def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
     assert {line["logger"] for line in lines} == {"gunicorn.error", "polyseme.access"}
     (asked,) = (line for line in lines if line["logger"] == "polyseme.access")
     assert (asked["request"], asked["route"]) == ("mine", "/v1/models")
+
+
+@pytest.mark.parametrize("conf", ["deploy/gunicorn.conf.py", "client/gunicorn_conf.py"])
+def test_it_does_not_listen_for_others_until_there_is_a_key(settings: Settings, board: Board, conf: str) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    # One process is enough, and loopback addresses beside 127.0.0.1 would hide what is asked here.
+    command = [sys.executable, "-m", "gunicorn", "-c", conf, "-w", "1", "-b", f"0.0.0.0:{port}"]
+    options = {"cwd": Path(__file__).parents[2], "env": os.environ | settings.to_environ()}
+
+    refused = subprocess.run(command, **options, capture_output=True, text=True, timeout=60, check=False)  # type: ignore[call-overload]
+    board.accounts.create_key("default", ("read",))
+    process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
+    try:
+        live = wait_until_live(f"http://127.0.0.1:{port}")
+        answer = httpx.get(f"{live}/v1/models", timeout=10)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)
+
+    assert refused.returncode != 0
+    assert "others could reach 0.0.0.0, and there is no API key" in refused.stderr
+    assert answer.status_code == 401

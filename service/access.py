@@ -1,0 +1,127 @@
+"""Who a request comes from and what its key may do, decided before any route runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Request, Response, current_app, g, request
+
+from contract.errors import MissingScope, NotLocal, TooManyRequests, Unauthenticated
+from contract.exposure import is_loopback
+from contract.tenants import DEFAULT_TENANT, Scope, allowed_by
+from service.context import Services, services
+from service.meter import Rate
+
+View = Callable[..., Any]
+
+_OPEN = "open"
+_READING = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Caller:
+    tenant: str
+    key: str | None  # its id; None while there are no keys
+    scopes: frozenset[Scope]
+
+
+def open_to_all(view: View) -> View:
+    """Marks a view that takes no key. OpenAPI says so too."""
+    return _mark(view, _OPEN, [])
+
+
+def needs_admin(view: View) -> View:
+    return _mark(view, "admin", None)
+
+
+def _mark(view: View, access: str, security: list[Any] | None) -> View:
+    view._access = access  # type: ignore[attr-defined]
+    if security is not None:
+        documented: dict[str, Any] = dict(getattr(view, "_apidoc", {}))
+        documented["manual_doc"] = documented.get("manual_doc", {}) | {"security": security}
+        view._apidoc = documented  # type: ignore[attr-defined]
+    return view
+
+
+def needed_scope(view: View, method: str) -> Scope | None:
+    """What a key must have for a view: `read` to read and `submit` for the rest, unless it is marked otherwise."""
+    access = getattr(view, "_access", None)
+    if access is None:
+        return "read" if method in _READING else "submit"
+    return "admin" if access == "admin" else None
+
+
+def admit() -> None:
+    """Before a request. Raises Unauthenticated, NotLocal, TooManyRequests or MissingScope."""
+    view = current_app.view_functions.get(request.endpoint) if request.endpoint else None
+    if view is None or (scope := needed_scope(view, request.method)) is None:
+        return
+    here = services()
+    caller, limit = identify(here, request)
+    g.caller = caller
+    _take_request(here, caller, limit)
+    if scope not in caller.scopes:
+        has = ", ".join(sorted(caller.scopes))
+        raise MissingScope(f"this needs a key with the scope {scope}; this key has {has}", scope=scope)
+
+
+def identify(here: Services, req: Request) -> tuple[Caller, int]:
+    """The caller, and the requests a minute of its tenant; 0 for no limit."""
+    given = req.headers.get("Authorization")
+    try:
+        found = here.board.accounts.identify(read_bearer(given))
+    except PermissionError as e:
+        text = "no API key that is valid here came with this: send `Authorization: Bearer psk_…`"
+        raise Unauthenticated(text, was_given=given is not None) from e
+    if found is None:
+        check_local(req, here.settings.keyless)
+        return Caller(DEFAULT_TENANT, None, allowed_by(("admin",))), 0
+    limit = here.settings.tenant_requests_per_minute if found.requests_per_minute is None else found.requests_per_minute
+    return Caller(found.tenant, found.key, allowed_by(found.scopes)), limit
+
+
+def read_bearer(header: str | None) -> str | None:
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def check_local(req: Request, keyless: str) -> None:
+    """Without keys only this machine is served, and no page that a browser on it shows. Raises NotLocal."""
+    if keyless == "any":
+        return
+    peer = req.environ.get("REMOTE_ADDR") or ""
+    if peer and not is_loopback(peer):
+        raise NotLocal("there is no API key yet, so only this machine is served: make one with `polyseme keys create`")
+    # A page's script reaches a local service by a name that leads here (DNS rebinding), or posts without asking.
+    for name, url in (("Host", f"//{req.headers.get('Host', '')}"), ("Origin", req.headers.get("Origin", ""))):
+        if url.strip("/") and not is_loopback(_host_of(url)):
+            raise NotLocal(f"there is no API key yet, so only this machine is served, and the {name} is another's")
+
+
+def note_rate(response: Response) -> None:
+    """After a request: how many more the tenant may send (draft-ietf-httpapi-ratelimit-headers-11)."""
+    rate: Rate | None = g.get("rate")
+    if rate is not None:
+        response.headers["RateLimit-Policy"] = f'"requests";q={rate.limit};w=60'
+        response.headers["RateLimit"] = f'"requests";r={rate.left};t={rate.seconds}'
+
+
+def _take_request(here: Services, caller: Caller, limit: int) -> None:
+    if limit == 0:
+        return
+    g.rate = rate = here.meter.take(caller.tenant, limit)
+    if not rate.granted:
+        raise TooManyRequests(
+            f"the tenant {caller.tenant} has sent {limit} requests in this minute, and that is the most",
+            retry_after_s=rate.seconds,
+        )
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
