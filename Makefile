@@ -39,9 +39,10 @@ help:
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
 	@echo "make bench      measure speed"
 	@echo "make check-deploy  check the Kubernetes manifests against their schemas"
+	@echo "make audit      known vulnerabilities of the pinned packages;  make sbom: sbom.json of what is installed"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
-.PHONY: install demo up check test test-slow test-gpu check-deploy bench constraints clean
+.PHONY: install demo up check test test-slow test-gpu check-deploy bench audit sbom constraints clean
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -81,6 +82,20 @@ check-deploy: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# Tools in an environment of their own, so that they are not among what they look at.
+AUDIT := $(VENV)/audit
+$(AUDIT)/.installed: $(READY)
+	$(call step,Installing pip-audit and cyclonedx-bom,"$(PYTHON)" -m venv $(AUDIT) && $(AUDIT)/bin/pip install -q pip-audit cyclonedx-bom)
+	@touch $@
+
+# --strict: a package that the advisories do not know is a failure, not a pass.
+audit: $(AUDIT)/.installed
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt || { \
+	echo "FAILED: a package has a known vulnerability, or the advisories of PyPI could not be asked (see above)."; exit 1; }
+
+sbom: $(AUDIT)/.installed
+	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
 
 # Newest versions that pyproject.toml allows, tried together in a fresh environment.
 constraints:
