@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from contract.board import Board
-from contract.queue import queue_keys
+from contract.queue import ticket_keys
 from contract.records import ACTIVATIONS, ActivationsRequest
 from contract.store import Layout, Store
 from contract.tenants import Scope
@@ -216,7 +216,7 @@ class Site:
         jobs = [self.board.list_jobs(tenant=t) for t in tenants]
         corpora = [self.board.list_corpora(t) for t in tenants]
         files = [self.store.names(f) for f in ("results", "work", "corpora", "tenants", "tenants/acme/corpora")]
-        tickets = sum(int(self.queue.llen(key)) for key in queue_keys().values())
+        tickets = sum(int(self.queue.llen(key)) for key in ticket_keys().values())
         return jobs, corpora, files, tickets, self.board.active_jobs(), self.board.accounts.list_keys()
 
 
