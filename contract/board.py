@@ -29,14 +29,15 @@ from typing import Any, cast
 
 import redis
 
-from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.connection import connect_redis
+from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 
 IDEMPOTENCY_S = 24 * 3600
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
-# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active
+# KEYS: job, jobs, active, idem; ARGV: id, request, idempotency digest ('' for none), ttl, max active, version
 _OPEN = (
     _NOW
     + """
@@ -44,8 +45,10 @@ if ARGV[3] ~= '' then
   local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
   if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
 end
+-- A call whose answer was lost on the way is made again, with the same id.
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'opened', ARGV[1]} end
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'version', ARGV[6], 'status', 'queued', 'phase', 'queued', 'revision', 1,
   'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0)
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
@@ -88,6 +91,10 @@ _BEGIN = (
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) or status == 'cancelling' then return {'stale', 0} end
 if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 then return {'done', 0} end
+-- A call whose answer was lost on the way is made again, with the same token.
+if redis.call('HGET', KEYS[3], ARGV[1]) == ARGV[2] then
+  return {'begun', tonumber(redis.call('HGET', KEYS[4], ARGV[1]))}
+end
 local deadline = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 and deadline and tonumber(deadline) > now then return {'taken', 0} end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
@@ -140,6 +147,37 @@ if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HDEL', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[1], ARGV[1])
 if ARGV[3] == '1' then redis.call('HINCRBY', KEYS[3], ARGV[1], -1) end
 return 1
+"""
+
+# KEYS: job, done; ARGV: unit, counter ('' for none), tokens.  What finish did, undone.
+_REOPEN = (
+    _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or terminal(status) then return 0 end
+if redis.call('SREM', KEYS[2], ARGV[1]) == 0 then return 0 end
+if ARGV[2] ~= '' then redis.call('HINCRBY', KEYS[1], ARGV[2], -1) end
+redis.call('HINCRBY', KEYS[1], 'tokens_done', -ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1
+"""
+)
+
+# KEYS: flight, leases; ARGV: patience, grace.  Forgets units that were sent more than `grace` ago and not begun.
+_RECALL = (
+    _NOW
+    + """
+local found = 0
+for _, unit in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now + ARGV[1] - ARGV[2])) do
+  if redis.call('HEXISTS', KEYS[2], unit) == 0 then redis.call('ZREM', KEYS[1], unit); found = found + 1 end
+end
+return found
+"""
+)
+
+# KEYS: job; ARGV: text.  Not for a record that has been removed: it would come back as an empty one.
+_NOTE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'last_failure', ARGV[1]) end
 """
 
 # KEYS: job; ARGV: phase
@@ -253,6 +291,9 @@ class Board:
                 "renew": _RENEW,
                 "finish": _FINISH,
                 "release": _RELEASE,
+                "reopen": _REOPEN,
+                "recall": _RECALL,
+                "note": _NOTE,
                 "phase": _PHASE,
                 "end": _END,
                 "cancel": _CANCEL,
@@ -264,7 +305,7 @@ class Board:
 
     @classmethod
     def connect(cls, url: str, prefix: str = "polyseme:") -> Board:
-        return cls(redis.Redis.from_url(url, decode_responses=True), prefix)
+        return cls(connect_redis(url), prefix)
 
     def ping(self) -> bool:
         return bool(self._redis.ping())
@@ -292,7 +333,9 @@ class Board:
         job = new_job_id(kind)
         key, digest = idempotency or ("", "")
         keys = [*self._of(job, ""), self._list_of(job), self._key("active"), self._key("idem", key)]
-        verdict, found = self._run("open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active)
+        verdict, found = self._run(
+            "open", keys, job, json.dumps(request), digest, IDEMPOTENCY_S, max_active, JOB_VERSION
+        )
         return Opened(verdict, found)
 
     def _list_of(self, job: str) -> str:
@@ -357,9 +400,12 @@ class Board:
         keys = self._of(job, "", "flight", "done", "leases")
         return cast(list[str], self._run("claim", keys, patience_s, room, *units))
 
-    def begin_unit(self, job: str, unit: str, *, lease_s: float) -> Lease | None:
-        """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over."""
-        token = secrets.token_hex(8)
+    def begin_unit(self, job: str, unit: str, *, lease_s: float, token: str | None = None) -> Lease | None:
+        """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over.
+
+        With the same token a call may be repeated and counts once.
+        """
+        token = token or secrets.token_hex(8)
         keys = self._of(job, "", "flight", "leases", "attempts", "done")
         verdict, attempt = self._run("begin", keys, unit, token, lease_s)
         return Lease(job, unit, token, attempt) if verdict == "begun" else None
@@ -396,7 +442,16 @@ class Board:
 
     def note_failure(self, job: str, unit: str, why: str) -> None:
         """Keeps why an attempt failed, for the job's error should it be the last."""
-        self._redis.hset(self._of(job, "")[0], "last_failure", f"{unit}: {why}"[:2000])
+        self._run("note", self._of(job, ""), f"{unit}: {why}"[:2000])
+
+    def reopen_unit(self, job: str, unit: str, *, counter: str = "", tokens: int = 0) -> bool:
+        """Takes a finished unit back, since what it wrote is no longer of use. Its attempts still count."""
+        return bool(self._run("reopen", self._of(job, "", "done"), unit, counter, tokens))
+
+    def recall_units(self, job: str, *, patience_s: float, grace_s: float) -> int:
+        """Counts units as not sent whose tickets went out with `patience_s` more than `grace_s` ago, and that nobody
+        began. For use when the queue is known to be empty."""
+        return int(self._run("recall", self._of(job, "flight", "leases"), patience_s, grace_s))
 
     def last_failure(self, job: str) -> str | None:
         return cast(str | None, self._redis.hget(self._of(job, "")[0], "last_failure"))
@@ -507,4 +562,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
             tokens_per_second=done / elapsed if done and elapsed > 0 else None,
         ),
         error=json.loads(record["error"]) if "error" in record else None,
+        version=int(record.get("version", 1)),
     )

@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 
 QUEUE = "polyseme"
-RUN_UNIT = "polyseme.run_unit"  # (job id, unit)
+RUN_UNIT = "polyseme.run_unit"  # (job id, unit, TICKET_VERSION)
+TICKET_VERSION = 1  # grows with any change that an older worker would get wrong
 
 # In Celery's Redis transport 0 goes first.
 PRIORITIES = {"high": 0, "normal": 3, "low": 6}
@@ -30,6 +31,7 @@ def connect_queue(redis_url: str) -> Celery:
         worker_send_task_events=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: a worker outlives any absence of Redis
         broker_connection_timeout=5,
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_S,
@@ -47,7 +49,7 @@ def connect_queue(redis_url: str) -> Celery:
 def send_unit(app: Celery, job: str, unit: str, priority: str) -> None:
     """Puts a ticket for one unit of a job on the queue. Raises kombu's OperationalError when Redis is away."""
     options: dict[str, Any] = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.1}}
-    app.send_task(RUN_UNIT, args=(job, unit), queue=QUEUE, priority=PRIORITIES[priority], **options)
+    app.send_task(RUN_UNIT, args=(job, unit, TICKET_VERSION), queue=QUEUE, priority=PRIORITIES[priority], **options)
 
 
 def queue_keys() -> dict[str, str]:

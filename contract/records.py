@@ -14,6 +14,8 @@ Status = Literal["queued", "running", "succeeded", "failed", "cancelling", "canc
 Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
+JOB_VERSION = 1  # of a job's record and request; grows with any change that an older worker would get wrong
+
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
 CHECK_ID = re.compile(r"act_[0-9a-f]{28}")
@@ -59,6 +61,7 @@ class Job:
     finished_at: float | None
     progress: Progress
     error: Mapping[str, str] | None  # {"code", "detail"}; only when failed
+    version: int = 1  # JOB_VERSION of the API that took it in
 
     @property
     def is_terminal(self) -> bool:

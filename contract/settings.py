@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": lambda text: _FLAGS[text.strip().lower()],
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Settings:
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
     max_attempts: int = 3  # at one unit, before the job fails
+    allow_volatile_redis: bool = False  # start on a Redis that would lose jobs when it is killed
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -44,11 +53,11 @@ class Settings:
             name = f"POLYSEME_{f.name.upper()}"
             if (text := environ.get(name)) is None:
                 continue
-            kind = {"int": int, "float": float, "str": str}[str(f.type)]
+            read: Callable[[str], Any] = _READERS[str(f.type)]
             try:
-                values[f.name] = kind(text)
-            except ValueError as e:
-                raise ValueError(f"{name}={text!r}: expected {kind.__name__}") from e
+                values[f.name] = read(text)
+            except (ValueError, KeyError) as e:
+                raise ValueError(f"{name}={text!r}: expected {f.type}") from e
         return cls(**values)
 
     def to_environ(self) -> dict[str, str]:

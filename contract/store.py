@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+_DELETE_TRIES = 5
 
 
 class Store:
@@ -81,8 +85,21 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all it holds; one that is not there is no error."""
-        if self._fs.exists(self._path(path)):
-            self._fs.rm(self._path(path), recursive=True)
+        for left in reversed(range(_DELETE_TRIES)):
+            try:
+                if self._fs.exists(self._path(path)):
+                    self._fs.rm(self._path(path), recursive=True)
+                return
+            except OSError as e:
+                # Another process removes the same, or writes into the folder.
+                if e.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not left:
+                    raise
+
+    def delete_unfinished(self, folder: str) -> None:
+        """Removes what writers that were killed left anywhere in a folder. One that still writes there fails."""
+        if self.is_local:
+            for file in Path(self._path(folder)).rglob("*.tmp"):
+                file.unlink(missing_ok=True)
 
 
 class Layout:
@@ -97,6 +114,8 @@ class Layout:
     @staticmethod
     def corpus(corpus: str) -> str:
         return f"corpora/{corpus}"
+
+    WORK = "work"
 
     @staticmethod
     def work(job: str) -> str:

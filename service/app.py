@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-import redis
 from flask import Flask, Response, g, request
 
 from contract.board import Board
+from contract.connection import check_durability
 from contract.queue import connect_queue
 from contract.settings import Settings
 from contract.store import Store
@@ -23,8 +23,6 @@ from service.results import Results
 from service.routes import activations, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
 from service.waits import WaitRoom
-
-REDIS_TIMEOUT_S = 5.0
 
 
 def create_app(settings: Settings) -> Flask:
@@ -43,13 +41,8 @@ def create_app(settings: Settings) -> Flask:
 
 
 def create_services(settings: Settings) -> Services:
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-    )
-    board = Board(client)
+    check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
+    board = Board.connect(settings.redis_url)
     store = Store(settings.store)
     return Services(
         settings=settings,

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from contract.errors import UnsafeRedis
 from contract.settings import Settings
 from workers.worker import run_worker
 
@@ -15,7 +16,7 @@ def main() -> int:
     try:
         settings = Settings.from_environ(os.environ)
         run_worker(settings)
-    except ValueError as e:
+    except (ValueError, UnsafeRedis) as e:
         logging.getLogger("workers").error("%s", e)
         return 2
     return 0

@@ -10,14 +10,19 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import redis
+from kombu.exceptions import OperationalError
+
 from contract.board import Board
-from contract.records import Job, Kind, Phase
+from contract.records import JOB_VERSION, Job, Kind, Phase
 from contract.settings import Settings
 from contract.store import Layout, Store
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[str, str, str], None]  # job, unit, priority
+
+GRACE_S = 3.0  # from a ticket's leaving the queue to its unit's begin, at most, unless it was lost
 
 LAST_UNIT: dict[Kind, str] = {"analysis": "close", "activations": "activate"}
 
@@ -64,7 +69,8 @@ class Scheduler:
     def advance(self, job_id: str) -> None:
         """Sends what is due, or ends the job. Safe to call from anywhere, at any time, any number of times."""
         job = self._board.get_job(job_id)
-        if job is None or job.is_terminal:
+        # A newer API's job is left to newer workers.
+        if job is None or job.is_terminal or job.version > JOB_VERSION:
             return
         if job.status == "cancelling":
             self._settle_cancel(job)
@@ -81,7 +87,19 @@ class Scheduler:
 
     def advance_all(self) -> None:
         for job in self._board.active_jobs():
-            self.advance(job)
+            try:
+                self.advance(job)
+            except (redis.RedisError, OperationalError):
+                raise
+            except Exception:
+                # One job's trouble, say with its files, is not to hold up the others.
+                log.exception("job %s could not be moved on", job)
+
+    def recall_all(self) -> None:
+        """Has units sent again whose tickets were lost. For when the queue is empty."""
+        for job in self._board.active_jobs():
+            if found := self._board.recall_units(job, patience_s=self._settings.queue_patience_s, grace_s=GRACE_S):
+                log.warning("job %s: %d tickets were lost", job, found)
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
         self._end(job_id, "failed", {"code": code, "detail": detail})
@@ -107,14 +125,35 @@ class Scheduler:
         self.fail(job_id, "too_many_attempts", f"{unit} did not end in {attempts[unit]} attempts: {why}")
         return True
 
+    def tidy(self, job_id: str) -> None:
+        """Removes what an ended job does not need. For whoever may have written after its end."""
+        job = self._board.get_job(job_id)
+        if job is None or job.is_terminal:
+            self._remove_files(job_id, keep_result=job is not None and job.status == "succeeded")
+
+    def tidy_all(self) -> None:
+        """Tidies up after jobs whose worker died between their end and that."""
+        for job in self._board.get_jobs(self._store.names(Layout.WORK)):
+            if job.is_terminal:
+                self.tidy(job.id)
+
     def _settle_cancel(self, job: Job) -> None:
         if self._board.units_held(job.id) == 0:
             self._end(job.id, "cancelled")
 
     def _end(self, job_id: str, status: str, error: dict[str, str] | None = None) -> None:
-        """Removes what the job needed, and the result too unless it succeeded, then ends it."""
-        self._store.delete(Layout.work(job_id))
-        if status != "succeeded":
-            self._store.delete(Layout.result(job_id))
+        """Ends a job and removes what it needed, and the result too unless it succeeded."""
+        # Only whoever ends a job as failed may remove its result: another may just have ended it well.
+        if status != "failed":
+            self._remove_files(job_id, keep_result=status == "succeeded")
         if self._board.end_job(job_id, status, error):
             log.info("job %s %s", job_id, status)
+            self.tidy(job_id)
+
+    def _remove_files(self, job_id: str, *, keep_result: bool) -> None:
+        if keep_result:
+            self._store.delete_unfinished(Layout.result(job_id))
+        else:
+            self._store.delete(Layout.result(job_id))
+        # The last: while it is there, `tidy_all` finds the job.
+        self._store.delete(Layout.work(job_id))

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from contract.board import Board
+import redis
+from kombu.exceptions import OperationalError
+
+from contract.board import Board, Lease
 from contract.catalogue import Entry
+from contract.connection import call_patiently
 from contract.documents import read_documents
-from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
-from contract.records import ActivationsRequest, Corpus, Job, ModelCard
+from contract.errors import AnalysisError, Cancelled, DamagedFile, InvalidRequest, ModelLoadError
+from contract.records import JOB_VERSION, ActivationsRequest, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
+from contract.selection import resolve_layers
 from contract.settings import Settings
 from contract.store import Layout, Store
 from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.merging import close_analysis, measure_background, merge_layer
 from workers.analysis.model import LoadedModel, ModelShelf
+from workers.analysis.plan import read_plan
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.device import DeviceLost, is_device_lost
 from workers.lease import HeldLease
+from workers.mending import COUNTERS, find_lost_scans, find_writer
 from workers.scheduler import Scheduler
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_PAUSE_S = 5.0  # so that a full store has a chance to be emptied before all attempts are used up
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -50,47 +67,124 @@ class Runner:
     draining: threading.Event  # set when the process is to end: units are given back
 
     def run(self, job_id: str, unit: str) -> None:
-        """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself."""
-        lease = self.board.begin_unit(job_id, unit, lease_s=self.settings.lease_s)
+        """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself, but
+        DeviceLost when this process can do no more."""
+        token = secrets.token_hex(8)
+        lease_s = self.settings.lease_s
+        lease = self._insist(lambda: self.board.begin_unit(job_id, unit, lease_s=lease_s, token=token))
         if lease is None:
             log.info("%s %s: nothing to do", job_id, unit)
             return
         try:
-            with HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining) as held:
+            with HeldLease(self.board, lease, lease_s=lease_s, draining=self.draining) as held:
                 log.info("%s %s: attempt %d", job_id, unit, lease.attempt)
                 done = self._work(job_id, unit, held)
-                self.board.finish_unit(job_id, unit, counter=done.counter, tokens=done.tokens, fields=done.fields or {})
+                self._finish(lease, done)
         except Cancelled:
-            self.board.release_unit(lease, forget_attempt=True)
+            self._give_back(lease, forget_attempt=True)
             log.info("%s %s: stopped", job_id, unit)
-        except (AnalysisError, InvalidRequest) as e:
-            # Another attempt would end the same way.
-            log.warning("%s %s: %s", job_id, unit, e)
-            self.scheduler.fail(job_id, e.code, e.message)
         except Exception as e:
+            self._note_end(lease, e)
+        self._look_after(job_id)
+
+    def _insist(self, call: Callable[[], Found]) -> Found:
+        """The board's answer, however long Redis is away; unless the process is to end."""
+        return call_patiently(call, self.draining.wait)
+
+    def _finish(self, lease: Lease, done: Done) -> None:
+        job, unit, fields = lease.job, lease.unit, done.fields or {}
+        self._insist(lambda: self.board.finish_unit(job, unit, counter=done.counter, tokens=done.tokens, fields=fields))
+
+    def _give_back(self, lease: Lease, *, forget_attempt: bool) -> None:
+        self._insist(lambda: self.board.release_unit(lease, forget_attempt=forget_attempt))
+
+    def _is_ours(self, lease: Lease) -> bool:
+        return self._insist(lambda: self.board.renew(lease, lease_s=self.settings.lease_s)) == "running"
+
+    def _note_end(self, lease: Lease, error: Exception) -> None:
+        """What follows from an error in the work. Raises DeviceLost."""
+        what = f"{lease.job} {lease.unit}"
+        if is_device_lost(error):
+            log.exception("%s: the device is of no more use to this process", what)
+            self._count_failure(lease, error)
+            raise DeviceLost from error
+        if not self._is_ours(lease):
+            # What another worker makes of the unit decides, not what happened here since.
+            log.warning("%s: in other hands when it ended with %s", what, error)
+        elif isinstance(error, DamagedFile) and self._mend(lease, error):
+            log.warning("%s: %s; it is made again", what, error)
+        elif isinstance(error, AnalysisError | InvalidRequest):
+            # Another attempt would end the same way.
+            log.warning("%s: %s", what, error)
+            self.scheduler.fail(lease.job, error.code, error.message)
+        else:
             # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
-            log.exception("%s %s: attempt %d failed", job_id, unit, lease.attempt)
-            self.board.note_failure(job_id, unit, f"{type(e).__name__}: {e}")
-            self.board.release_unit(lease)
-        self.scheduler.advance(job_id)
+            log.exception("%s: attempt %d failed", what, lease.attempt)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                self.draining.wait(_FULL_PAUSE_S)
+            self._count_failure(lease, error)
+
+    def _count_failure(self, lease: Lease, error: Exception) -> None:
+        why = f"{type(error).__name__}: {error}"
+        self._insist(lambda: self.board.note_failure(lease.job, lease.unit, why))
+        self._give_back(lease, forget_attempt=False)
+
+    def _mend(self, lease: Lease, error: DamagedFile) -> bool:
+        """Throws a damaged file away and has the unit that wrote it run again. False when there is none such."""
+        job, work = self._insist(lambda: self.board.get_job(lease.job)), Layout.work(lease.job)
+        card = None if job is None else self._insist(lambda: self.board.get_card(job.request["model"]))
+        if job is None or card is None or job.kind != "analysis" or error.path is None:
+            return False
+        request = AnalysisRequest.from_dict(job.request)
+        layers = resolve_layers(request.neurons.layers, card.layers, card.id)
+        writer = find_writer(error.path, work, layers)
+        if writer is None:
+            return False
+        self.store.delete(error.path)
+        lost = find_lost_scans(self.store, work, job.progress.shards_total or 0, vectors=request.senses.enabled)
+        self._insist(lambda: self.board.note_failure(lease.job, writer, error.message))
+        for unit in {writer, *lost}:
+            self._reopen(lease.job, unit)
+        self._give_back(lease, forget_attempt=True)
+        return True
+
+    def _reopen(self, job: str, unit: str) -> None:
+        kind, _, number = unit.partition(":")
+        tokens = 0
+        if kind == "scan":
+            # Without a plan all is planned anew, and nothing but the progress shown is wrong until then.
+            with suppress(DamagedFile):
+                tokens = read_plan(self.store, Layout.work(job)).shards[int(number)].tokens
+        self._insist(lambda: self.board.reopen_unit(job, unit, counter=COUNTERS.get(kind, ""), tokens=tokens))
+
+    def _look_after(self, job: str) -> None:
+        """Sends what is due now; a failure is made up for by the next who looks."""
+        try:
+            self.scheduler.advance(job)
+            self.scheduler.tidy(job)
+        except (redis.RedisError, OperationalError, OSError) as e:
+            log.warning("%s: what is due could not be sent: %s", job, e)
 
     def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
         job = self.board.get_job(job_id)
         if job is None:
             raise Cancelled
+        if job.version > JOB_VERSION:
+            log.warning("%s: a job of version %d; this worker knows %d", job_id, job.version, JOB_VERSION)
+            raise Cancelled
         if job.kind == "activations":
             return self._activate(job, held)
         kind, _, number = unit.partition(":")
         if source := job.request.get("source_job"):
-            return self._regroup(job, Layout.result(source), kind, number)
+            return self._regroup(job, Layout.result(source), kind, number, held)
         model = self._model(job)
         analysis = self._analysis(job, model.card, self._corpus(job))
         work: dict[str, Callable[[], Done]] = {
             "plan": lambda: self._plan(analysis, model, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
-            "background": lambda: self._background(analysis, model),
-            "merge": lambda: self._merge(analysis, model, int(number)),
-            "close": lambda: self._close(analysis, model, job),
+            "background": lambda: self._background(analysis, model, held),
+            "merge": lambda: self._merge(analysis, model, int(number), held),
+            "close": lambda: self._close(analysis, model, job, held),
         }
         return work[kind]()
 
@@ -106,7 +200,7 @@ class Runner:
         )
         return Done(tokens=write_activations(check, self._model(job), should_stop=held.should_stop))
 
-    def _regroup(self, job: Job, source: str, kind: str, number: str) -> Done:
+    def _regroup(self, job: Job, source: str, kind: str, number: str, held: HeldLease) -> Done:
         """A unit of a job that makes new senses of another's scan. It needs no model."""
         card = self.board.get_card(job.request["model"])
         if card is None:
@@ -115,8 +209,8 @@ class Runner:
         if kind == "plan":
             return Done(fields={"shards_total": 0, "layers_total": len(analysis.layers), "tokens_total": 0})
         if kind == "merge":
-            regroup_layer(analysis, source, analysis.layers[int(number)])
-            return Done("layers_done")
+            regroup_layer(analysis, source, analysis.layers[int(number)], should_stop=held.should_stop)
+            return Done(COUNTERS["merge"])
         close_regrouping(analysis, source)
         return Done()
 
@@ -164,18 +258,18 @@ class Runner:
 
     def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
-        return Done("shards_done", tokens, {"scan_ended_at": "@now"})
+        return Done(COUNTERS["scan"], tokens, {"scan_ended_at": "@now"})
 
-    def _background(self, analysis: Analysis, model: LoadedModel) -> Done:
-        measure_background(analysis, model)
+    def _background(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
+        measure_background(analysis, model, should_stop=held.should_stop)
         return Done()
 
-    def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:
-        merge_layer(analysis, model, analysis.layers[ordinal])
-        return Done("layers_done")
+    def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int, held: HeldLease) -> Done:
+        merge_layer(analysis, model, analysis.layers[ordinal], should_stop=held.should_stop)
+        return Done(COUNTERS["merge"])
 
-    def _close(self, analysis: Analysis, model: LoadedModel, job: Job) -> Done:
-        close_analysis(analysis, model)
+    def _close(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Done:
+        close_analysis(analysis, model, should_stop=held.should_stop)
         self._update_card(analysis, job)
         return Done()
 
