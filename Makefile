@@ -37,10 +37,13 @@ help:
 	@echo "make test       check the code and run the tests"
 	@echo "make check      ruff, mypy and import-linter only"
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
+	@echo "make chaos      run jobs while workers, Redis and connections are killed (about 10 minutes; SEED=1)"
 	@echo "make bench      measure speed"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
-.PHONY: install demo up check test test-slow test-gpu bench constraints clean
+SEED ?= 1
+
+.PHONY: install demo up check test test-slow test-gpu chaos bench constraints clean
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -73,6 +76,9 @@ test-slow: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+chaos: $(READY)
+	$(BIN)/python -m tests.journeys.chaos --seed $(SEED)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -6,6 +6,7 @@ the process id, {"poll": pid} with its exit code or null. It kills its workers w
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # of Linux: a worker dies with the nursery
 
 
 class Nursery:
@@ -28,7 +31,9 @@ class Nursery:
     def running(cls) -> Iterator[Nursery]:
         command = [sys.executable, "-m", "tests.nursery"]
         root = str(Path(__file__).parents[1])
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True
+        ) as process:
             yield cls(process)
 
     def start(self, environ: Mapping[str, str], log: Path) -> int:
@@ -75,6 +80,7 @@ def _start(environ: dict[str, str], log: str) -> int:
     code = 1
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for number, target in ((os.open(os.devnull, os.O_RDONLY), 0), (file, 1), (file, 2)):
             os.dup2(number, target)

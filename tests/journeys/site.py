@@ -169,11 +169,11 @@ def running_site(nursery: Nursery, data: Path, *, layers: int = 2, **settings: A
     for name in ("logs", "store", "cache"):
         (data / name).mkdir()
     with RedisServer.running() as server:
-        chosen: dict[str, Any] = {"shard_tokens": 2000, "lease_s": 3.0, "threads": 1, "device": "cpu"} | settings
+        chosen: dict[str, Any] = {"shard_tokens": 1500, "lease_s": 3.0, "threads": 1, "device": "cpu"} | settings
         places = {"store": str(data / "store"), "cache": str(data / "cache"), "catalogue": str(data / "models.toml")}
         site = Site(server, nursery, data, Settings(redis_url=server.url, **places, **chosen))
         publish_cards(site.board, _catalogue(site), data / "cache")
-        add_corpus(site.board, site.store, make_texts(400, seed=1))
+        add_corpus(site.board, site.store, make_texts(100, seed=1))
         try:
             yield site
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -149,7 +150,7 @@ def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dic
     assert ("this shard cannot be computed" if how == "raise" else "worker died") in failed.error["detail"]
     assert [n for unit, n in site.attempts(poison) if unit == "scan:1"] == [1, 2, 3]
     waits = [(j.finished_at or 0) - j.created_at for j in ended]
-    print(f"\npoison ({how}): others took {waits}, one alone {alone_s:.1f} s")
+    sys.stdout.write(f"\npoison ({how}): the others took {waits} s, one alone {alone_s:.1f} s\n")
     if how == "raise":
         assert max(waits) < 3 * alone_s + 10
 
