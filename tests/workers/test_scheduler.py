@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from contract.records import ActivationsRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import open_job
-from workers.scheduler import Scheduler, next_step
+from workers.scheduler import GRACE_S, Scheduler, next_step
 
 Sent = list[tuple[str, str, str]]
 
@@ -156,3 +158,80 @@ def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(board: Board, store: S
     assert ended is not None
     assert (held.status, ended.status) == ("cancelling", "cancelled")
     assert not store.exists(Layout.result(job))
+
+
+def test_four_reconcilers_at_once_send_each_unit_once(board: Board, store: Store) -> None:
+    sent: Sent = []
+    settings = Settings(shards_in_flight=2)
+    schedulers = [Scheduler(board, store, lambda *ticket: sent.append(ticket), settings) for _ in range(4)]
+    jobs = [open_job(board).id for _ in range(5)]
+    for job in jobs:
+        finish(board, job, "plan")
+
+    threads = [threading.Thread(target=s.advance_all) for s in schedulers for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(sent) == sorted((job, f"scan:{i}", "normal") for job in jobs for i in range(2))
+
+
+def test_a_lost_ticket_is_sent_again_soon_when_the_queue_is_empty(board: Board, store: Store, sent: Sent) -> None:
+    scheduler = Scheduler(board, store, lambda *ticket: sent.append(ticket), Settings(queue_patience_s=600))
+    job = open_job(board).id
+    scheduler.advance_all()
+    scheduler.recall_all()
+    scheduler.advance_all()
+    assert sent == [(job, "plan", "normal")]
+
+    time.sleep(GRACE_S + 0.2)
+    scheduler.recall_all()
+    scheduler.advance_all()
+
+    assert sent == [(job, "plan", "normal")] * 2
+
+
+def test_a_unit_in_hand_is_not_sent_again_when_the_queue_is_empty(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
+    job = open_job(board).id
+    scheduler.advance_all()
+    board.begin_unit(job, "plan", lease_s=60)
+
+    time.sleep(GRACE_S + 0.2)
+    scheduler.recall_all()
+    scheduler.advance_all()
+
+    assert len(sent) == 1
+
+
+def test_one_jobs_trouble_does_not_hold_up_the_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    broken, sound = open_job(board).id, open_job(board).id
+    board._redis.hset(f"polyseme:job:{broken}", "request", "no JSON")
+
+    scheduler.advance_all()
+
+    assert [job for job, _, _ in sent] == [sound]
+
+
+def test_what_a_dead_worker_left_of_an_ended_job_is_removed(board: Board, store: Store, scheduler: Scheduler) -> None:
+    ended, running = open_job(board).id, open_job(board).id
+    board.end_job(ended, "failed", {"code": "c", "detail": "d"})
+    for job in (ended, running):
+        store.write(f"{Layout.work(job)}/partials/000000.npz", b"late")
+        store.write(f"{Layout.result(job)}/manifest.json", b"late")
+
+    scheduler.tidy_all()
+
+    assert store.names("work") == store.names("results") == [running]
+
+
+def test_failing_a_job_that_succeeded_keeps_its_result(board: Board, store: Store, scheduler: Scheduler) -> None:
+    job = open_job(board).id
+    board.end_job(job, "succeeded")
+    store.write(f"{Layout.result(job)}/manifest.json", b"kept")
+
+    scheduler.fail(job, "analysis_failed", "said by a worker that came late")
+
+    assert store.names(Layout.result(job)) == ["manifest.json"]
