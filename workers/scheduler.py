@@ -7,7 +7,7 @@ that is neither done nor in flight, and is sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import redis
@@ -82,8 +82,10 @@ class Scheduler:
         step = next_step(job, done)
         if job.status == "running" and job.phase != step.phase:
             self._board.set_phase(job_id, step.phase)
-        if not self._fail_if_poisoned(job_id, step.units):
-            self._send_units(job, step.units)
+        spent = self._find_spent(job_id, step.units)
+        if not self._fail_if_idle(job_id, spent):
+            # One that is spent and runs still may end badly before the next line.
+            self._send_units(job, tuple(u for u in step.units if u not in spent))
 
     def advance_all(self) -> None:
         for job in self._board.active_jobs():
@@ -115,14 +117,17 @@ class Scheduler:
         for unit in claimed:
             self._send(job.id, unit, job.request.get("priority", "normal"))
 
-    def _fail_if_poisoned(self, job_id: str, units: tuple[str, ...]) -> bool:
-        """Ends a job one of whose units was begun as often as allowed and is not running now."""
+    def _find_spent(self, job_id: str, units: tuple[str, ...]) -> dict[str, int]:
+        """Those of the units that were begun as often as allowed, with how often that is."""
         attempts = self._board.attempts(job_id)
-        spent = [u for u in units if attempts.get(u, 0) >= self._settings.max_attempts]
-        if not spent or (unit := self._board.first_idle(job_id, spent)) is None:
+        return {u: attempts[u] for u in units if attempts.get(u, 0) >= self._settings.max_attempts}
+
+    def _fail_if_idle(self, job_id: str, spent: Mapping[str, int]) -> bool:
+        """Ends a job one of whose spent units is not running now."""
+        if not spent or (unit := self._board.first_idle(job_id, list(spent))) is None:
             return False
         why = self._board.last_failure(job_id) or "its worker died each time"
-        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {attempts[unit]} attempts: {why}")
+        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {spent[unit]} attempts: {why}")
         return True
 
     def tidy(self, job_id: str) -> None:

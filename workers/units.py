@@ -141,7 +141,9 @@ class Runner:
         if writer is None:
             return False
         self.store.delete(error.path)
-        lost = find_lost_scans(self.store, work, job.progress.shards_total or 0, vectors=request.senses.enabled)
+        lost: list[str] = []
+        if writer != "plan":
+            lost = find_lost_scans(self.store, work, job.progress.shards_total or 0, vectors=request.senses.enabled)
         self._insist(lambda: self.board.note_failure(lease.job, writer, error.message))
         for unit in {writer, *lost}:
             self._reopen(lease.job, unit)
@@ -152,7 +154,7 @@ class Runner:
         kind, _, number = unit.partition(":")
         tokens = 0
         if kind == "scan":
-            # Without a plan all is planned anew, and nothing but the progress shown is wrong until then.
+            # Without a plan only the progress shown is wrong.
             with suppress(DamagedFile):
                 tokens = read_plan(self.store, Layout.work(job)).shards[int(number)].tokens
         self._insist(lambda: self.board.reopen_unit(job, unit, counter=COUNTERS.get(kind, ""), tokens=tokens))

@@ -148,7 +148,7 @@ def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dic
     assert failed.error["code"] == "too_many_attempts"
     assert "scan:1 did not end in 3 attempts" in failed.error["detail"]
     assert ("this shard cannot be computed" if how == "raise" else "worker died") in failed.error["detail"]
-    assert [n for unit, n in site.attempts(poison) if unit == "scan:1"] == [1, 2, 3]
+    assert sorted(n for unit, n in site.attempts(poison) if unit == "scan:1") == [1, 2, 3]
     waits = [(j.finished_at or 0) - j.created_at for j in ended]
     sys.stdout.write(f"\npoison ({how}): the others took {waits} s, one alone {alone_s:.1f} s\n")
     if how == "raise":
@@ -210,7 +210,7 @@ def test_connections_that_are_cut_all_the_time_cost_nothing(site: Site, quiet: d
 
 def test_an_api_killed_in_the_middle_of_submits_takes_each_once(site: Site, quiet: dict[str, str]) -> None:
     body = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": CONTEXTS}
-    keys = [f"key-{time.time_ns()}-{i}" for i in range(12)]
+    keys = [f"key-{time.time_ns()}-{i}" for i in range(6)]
     answered: dict[str, str] = {}
 
     def submit(key: str) -> None:
@@ -224,10 +224,10 @@ def test_an_api_killed_in_the_middle_of_submits_takes_each_once(site: Site, quie
     known = set(site.board.active_jobs())
     with site.api() as api:
         threads = [threading.Thread(target=submit, args=(key,)) for key in keys]
-        for thread in threads[:4]:
+        for thread in threads[:2]:
             thread.start()
         await_that(lambda: len(answered) >= 1, 30)
-        for thread in threads[4:]:
+        for thread in threads[2:]:
             thread.start()
         api.kill()
         for thread in threads:

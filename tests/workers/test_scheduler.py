@@ -235,3 +235,24 @@ def test_failing_a_job_that_succeeded_keeps_its_result(board: Board, store: Stor
     scheduler.fail(job, "analysis_failed", "said by a worker that came late")
 
     assert store.names(Layout.result(job)) == ["manifest.json"]
+
+
+def test_a_unit_in_its_last_attempt_is_not_sent_again(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    job = open_job(board).id
+    for _ in range(3):
+        lease = board.begin_unit(job, "plan", lease_s=30)
+        assert lease is not None
+        last = lease
+        if lease.attempt < 3:
+            board.release_unit(lease)
+    asked = board.first_idle
+
+    def ends_meanwhile(job: str, units: list[str]) -> str | None:
+        found = asked(job, units)
+        board.release_unit(last)
+        return found
+
+    board.first_idle = ends_meanwhile  # type: ignore[method-assign,assignment]
+    scheduler.advance(job)
+
+    assert sent == []

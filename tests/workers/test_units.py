@@ -239,7 +239,7 @@ def test_a_disk_that_damages_every_file_fails_the_job_after_three_attempts(
 
     for _ in range(8):
         if store.exists(path):
-            store.write(path, flip(store.read(path)))
+            store.write(path, store.read(path)[:100])
         for unit in ("background", "merge:0", "scan:1"):
             runner.run(job, unit)
 
