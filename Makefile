@@ -37,12 +37,16 @@ help:
 	@echo "make test       check the code and run the tests"
 	@echo "make check      ruff, mypy and import-linter only"
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
+	@echo "make chaos      run jobs while workers, Redis and connections are killed (about 10 minutes; SEED=1)"
 	@echo "make bench      measure speed"
 	@echo "make check-deploy  check the Kubernetes manifests against their schemas"
 	@echo "make audit      known vulnerabilities of the pinned packages;  make sbom: sbom.json of what is installed"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
 .PHONY: install demo up check test test-slow test-gpu check-deploy bench audit sbom constraints clean
+SEED ?= 1
+
+.PHONY: install demo up check test test-slow test-gpu chaos bench constraints clean
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -79,6 +83,8 @@ test-gpu: $(READY)
 check-deploy: $(READY)
 	$(PIP) install -q -c constraints.txt -e '.[deploy]'
 	$(BIN)/python -m pytest tests/deploy
+chaos: $(READY)
+	$(BIN)/python -m tests.journeys.chaos --seed $(SEED)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -44,8 +44,9 @@ from typing import Any, cast
 import redis
 
 from contract.accounts import Accounts
+from contract.connection import connect_redis
 from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
-from contract.records import Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 from contract.tenants import DEFAULT_TENANT, Quotas
 from contract.webhooks import RECORD_EVENT, read_delivery
 
@@ -57,7 +58,7 @@ _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
 # KEYS: job, jobs, active, idem, active:<tenant>; ARGV: id, request, idempotency digest ('' for none), ttl, max active,
-# tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin
+# tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin, version
 _OPEN = (
     _NOW
     + """
@@ -65,6 +66,8 @@ if ARGV[3] ~= '' then
   local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
   if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
 end
+-- A call whose answer was lost on the way is made again, with the same id.
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'opened', ARGV[1]} end
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
 local most = tonumber(ARGV[8])
 if most > 0 and redis.call('ZCARD', KEYS[5]) >= most then return {'jobs', ''} end
@@ -82,7 +85,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued'
 redis.call('ZADD', KEYS[5], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
-redis.call('HSET', KEYS[1], 'origin', ARGV[10])
+redis.call('HSET', KEYS[1], 'origin', ARGV[10], 'version', ARGV[11])
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -123,6 +126,10 @@ _BEGIN = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) or status == 'cancelling' then return {'stale', 0} end
 if redis.call('SISMEMBER', KEYS[5], ARGV[1]) == 1 then return {'done', 0} end
+-- A call whose answer was lost on the way is made again, with the same token.
+if redis.call('HGET', KEYS[3], ARGV[1]) == ARGV[2] then
+  return {'begun', tonumber(redis.call('HGET', KEYS[4], ARGV[1]))}
+end
 local deadline = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 and deadline and tonumber(deadline) > now then return {'taken', 0} end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
@@ -183,6 +190,25 @@ if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HDEL', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[1], ARGV[1])
 if ARGV[3] == '1' then redis.call('HINCRBY', KEYS[3], ARGV[1], -1) end
 return 1
+"""
+
+# KEYS: job, done; ARGV: unit, counter ('' for none), tokens.  What finish did, undone.
+_REOPEN = (
+    _TERMINAL
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or terminal(status) then return 0 end
+if redis.call('SREM', KEYS[2], ARGV[1]) == 0 then return 0 end
+if ARGV[2] ~= '' then redis.call('HINCRBY', KEYS[1], ARGV[2], -1) end
+redis.call('HINCRBY', KEYS[1], 'tokens_done', -ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1
+"""
+)
+
+# KEYS: job; ARGV: text.  Not for a record that has been removed: it would come back as an empty one.
+_NOTE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'last_failure', ARGV[1]) end
 """
 
 # KEYS: job; ARGV: phase
@@ -344,6 +370,8 @@ class Board:
                 "renew": _RENEW,
                 "finish": _FINISH,
                 "release": _RELEASE,
+                "reopen": _REOPEN,
+                "note": _NOTE,
                 "phase": _PHASE,
                 "end": _END,
                 "cancel": _CANCEL,
@@ -355,7 +383,7 @@ class Board:
 
     @classmethod
     def connect(cls, url: str, prefix: str = "polyseme:") -> Board:
-        return cls(redis.Redis.from_url(url, decode_responses=True), prefix)
+        return cls(connect_redis(url), prefix)
 
     def ping(self) -> bool:
         return bool(self._redis.ping())
@@ -397,7 +425,7 @@ class Board:
         keys.append(self._key("active", tenant))
         limits = (max_active, tenant, tokens, quotas.active_jobs, quotas.queued_tokens)
         known = (json.dumps(request), digest, IDEMPOTENCY_S)
-        verdict, found = self._run("open", keys, job, *known, *limits, json.dumps(origin))
+        verdict, found = self._run("open", keys, job, *known, *limits, json.dumps(origin), JOB_VERSION)
         return Opened(verdict, found)
 
     def _list_of(self, job: str, tenant: str) -> str:
@@ -537,9 +565,12 @@ class Board:
         lane = lane_of(queue, priority)
         return cast(list[str], self._run("claim", keys, patience_s, room, self._prefix, lane, job, *units))
 
-    def take_unit(self, queues: Sequence[str], *, lease_s: float) -> Lease | None:
-        """Takes the lease on the unit whose turn it is in these queues; None when none waits there."""
-        token = secrets.token_hex(8)
+    def take_unit(self, queues: Sequence[str], *, lease_s: float, token: str | None = None) -> Lease | None:
+        """Takes the lease on the unit whose turn it is in these queues; None when none waits there.
+
+        With the same token a call may be repeated and takes one.
+        """
+        token = token or secrets.token_hex(8)
         found = self._run("take", [], self._prefix, token, lease_s, *lanes_of(queues))
         if found is None:
             return None
@@ -553,9 +584,12 @@ class Board:
         queues = {queue_of(lane) for lane in lanes}
         return {(q, p): lanes.get(lane_of(q, p), 0) for q in sorted(queues) for p in PRIORITIES}
 
-    def begin_unit(self, job: str, unit: str, *, lease_s: float) -> Lease | None:
-        """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over."""
-        token = secrets.token_hex(8)
+    def begin_unit(self, job: str, unit: str, *, lease_s: float, token: str | None = None) -> Lease | None:
+        """Takes the lease on a unit; None when it is done, held by a live worker, or its job is over.
+
+        With the same token a call may be repeated and counts once.
+        """
+        token = token or secrets.token_hex(8)
         keys = self._of(job, "", "flight", "leases", "attempts", "done")
         verdict, attempt = self._run("begin", keys, unit, token, lease_s)
         return Lease(job, unit, token, attempt) if verdict == "begun" else None
@@ -594,7 +628,11 @@ class Board:
 
     def note_failure(self, job: str, unit: str, why: str) -> None:
         """Keeps why an attempt failed, for the job's error should it be the last."""
-        self._redis.hset(self._of(job, "")[0], "last_failure", f"{unit}: {why}"[:2000])
+        self._run("note", self._of(job, ""), f"{unit}: {why}"[:2000])
+
+    def reopen_unit(self, job: str, unit: str, *, counter: str = "", tokens: int = 0) -> bool:
+        """Takes a finished unit back, since what it wrote is no longer of use. Its attempts still count."""
+        return bool(self._run("reopen", self._of(job, "", "done"), unit, counter, tokens))
 
     def last_failure(self, job: str) -> str | None:
         return cast(str | None, self._redis.hget(self._of(job, "")[0], "last_failure"))
@@ -734,4 +772,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         tenant=record.get("tenant", DEFAULT_TENANT),
         expires_at=(expires_at := number("expires_at")),
         has_expired=expires_at is not None and expires_at <= now,
+        version=int(record.get("version", 1)),
     )

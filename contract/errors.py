@@ -195,11 +195,26 @@ class EmptyCorpus(AnalysisError):
 
 
 class DamagedFile(AnalysisError):
+    """A file is not what was written, or no longer there."""
+
     code = "damaged_file"
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path  # in the store; None when it is not known
 
 
 class TooManyAttempts(AnalysisError):
     code = "too_many_attempts"
+
+
+# What an operator has to put right before anything starts
+
+
+class UnsafeRedis(PolysemeError):
+    """This Redis would lose jobs."""
+
+    code = "unsafe_redis"
 
 
 class Cancelled(Exception):

@@ -15,6 +15,7 @@ Keys, under the board's prefix:
   job:<id>              hash, of which tenant, lane, served (the job's account)
   tenant:<id>           hash, of which weight
   lanes                 set of all lanes that ever were
+  taken:<token>         what a call with this token was given, for as long as its lease: its answer may have been lost
 An account is in seconds of one worker, divided by the weight for a tenant. It is charged CHARGE_S when a unit is begun
 and the time since then as its lease is renewed, so a unit that dies costs what it used.
 """
@@ -120,6 +121,7 @@ local function raise(shares, clock, account)
   if not old or account > old then redis.call('HSET', shares, clock, account) end
 end
 local function first(group) return unpack(redis.call('ZRANGE', group, 0, 0, 'WITHSCORES')) end
+local taken = prefix .. 'taken:' .. ARGV[2]
 local function give(lane)
   local key, shares = prefix .. 'lane:' .. lane, prefix .. 'shares:' .. lane
   while true do
@@ -140,11 +142,14 @@ local function give(lane)
         raise(shares, 'clock', tonumber(all)); raise(shares, 'c:' .. tenant, tonumber(own))
         redis.call('HSET', shares, 'at', string.format('%.6f', now))
         charge(job, CHARGE)
+        redis.call('SET', taken, cjson.encode({job, unit, verdict[2], lane}), 'EX', math.ceil(ARGV[3]))
         return {job, unit, verdict[2], lane}
       end
     end
   end
 end
+local before = redis.call('GET', taken)
+if before then return cjson.decode(before) end
 local live, overdue, others = {}, {}, {}
 for i = 4, #ARGV do
   local lane = ARGV[i]

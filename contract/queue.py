@@ -10,7 +10,8 @@ from celery import Celery
 from contract.lanes import DEFAULT_QUEUE
 
 QUEUE = "polyseme"
-TAKE_UNIT = "polyseme.take_unit"  # (queue)
+TAKE_UNIT = "polyseme.take_unit"  # (queue, TICKET_VERSION)
+TICKET_VERSION = 1  # grows with any change that an older worker would get wrong
 
 _PREFIX = "polyseme:queue:"
 _VISIBILITY_S = 3600  # a unit takes far less; a lost one is found by the board's deadlines, in seconds
@@ -31,6 +32,7 @@ def connect_queue(redis_url: str) -> Celery:
         worker_send_task_events=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: a worker outlives any absence of Redis
         broker_connection_timeout=5,
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_S,
@@ -48,7 +50,7 @@ def connect_queue(redis_url: str) -> Celery:
 def send_ticket(app: Celery, queue: str) -> None:
     """Wakes a worker of the queue. Raises kombu's OperationalError when Redis is away."""
     options: dict[str, Any] = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.1}}
-    app.send_task(TAKE_UNIT, args=(queue,), queue=celery_queue(queue), **options)
+    app.send_task(TAKE_UNIT, args=(queue, TICKET_VERSION), queue=celery_queue(queue), **options)
 
 
 def celery_queue(queue: str) -> str:

@@ -18,6 +18,8 @@ Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "clo
 DeliveryState = Literal["waiting", "pending", "delivered", "failed"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
+JOB_VERSION = 1  # of a job's record and request; grows with any change that an older worker would get wrong
+
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
 CHECK_ID = re.compile(r"act_[0-9a-f]{28}")
@@ -81,6 +83,7 @@ class Job:
     tenant: str = DEFAULT_TENANT
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
     has_expired: bool = False  # by Redis' clock, when it was read
+    version: int = 1  # JOB_VERSION of the API that took it in
 
     @property
     def is_terminal(self) -> bool:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from contract.lanes import DEFAULT_QUEUE, parse_queues
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": lambda text: _FLAGS[text.strip().lower()],
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Settings:
     log_requests: str = "all"  # all; failed: those answered with 400 or more; none
     metrics_host: str = "127.0.0.1"  # where a worker serves its metrics
     metrics_port: int = 0  # 0: it does not
+    allow_volatile_redis: bool = False  # start on a Redis that would lose jobs when it is killed
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -58,11 +67,11 @@ class Settings:
             name = f"POLYSEME_{f.name.upper()}"
             if (text := environ.get(name)) is None:
                 continue
-            kind = {"int": int, "float": float, "str": str}[str(f.type)]
+            read: Callable[[str], Any] = _READERS[str(f.type)]
             try:
-                values[f.name] = kind(text)
-            except ValueError as e:
-                raise ValueError(f"{name}={text!r}: expected {kind.__name__}") from e
+                values[f.name] = read(text)
+            except (ValueError, KeyError) as e:
+                raise ValueError(f"{name}={text!r}: expected {f.type}") from e
         settings = cls(**values)
         parse_queues(settings.queues)
         return settings

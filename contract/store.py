@@ -6,10 +6,12 @@ OSError.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -18,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from contract.tenants import DEFAULT_TENANT
 
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # keys with slashes in them, no folders
+_DELETE_TRIES = 5
 
 
 class Store:
@@ -138,9 +141,22 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all it holds; one that is not there is no error."""
-        with self._translated(), suppress(FileNotFoundError):
-            if self._fs.exists(self._path(path)):
-                self._fs.rm(self._path(path), recursive=True)
+        for left in reversed(range(_DELETE_TRIES)):
+            try:
+                with self._translated():
+                    if self._fs.exists(self._path(path)):
+                        self._fs.rm(self._path(path), recursive=True)
+                return
+            except OSError as e:
+                # Another process removes the same, or writes into the folder.
+                if e.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not left:
+                    raise
+
+    def delete_unfinished(self, folder: str) -> None:
+        """Removes what writers that were killed left anywhere in a folder. One that still writes there fails."""
+        if self.is_local:
+            for file in Path(self._path(folder)).rglob("*.tmp"):
+                file.unlink(missing_ok=True)
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:
@@ -162,6 +178,8 @@ class Layout:
         """Two tenants may call a corpus the same."""
         own = f"corpora/{corpus}"
         return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+
+    WORK = "work"
 
     @staticmethod
     def work(job: str) -> str:

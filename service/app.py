@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import redis
 from flask import Flask, Response, g, request
 
 from contract.addresses import Allowed
 from contract.board import Board
+from contract.connection import check_durability, connect_redis
 from contract.exposure import check_keyless
 from contract.queue import connect_queue
 from contract.settings import Settings
@@ -33,8 +33,6 @@ from service.routes.docs import register_docs
 from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
 from service.webhooks import Gate
-
-REDIS_TIMEOUT_S = 5.0
 
 
 class App(Flask):
@@ -61,12 +59,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
 
 
 def create_services(settings: Settings, tracer: Tracer) -> Services:
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-    )
+    check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
+    client = connect_redis(settings.redis_url)
     board = Board(client)
     store = Store(settings.store)
     return Services(

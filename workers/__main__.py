@@ -7,6 +7,7 @@ import logging.config
 import os
 import sys
 
+from contract.errors import UnsafeRedis
 from contract.logs import logging_config
 from contract.settings import Settings
 from contract.traces import connect_tracer
@@ -20,7 +21,7 @@ def main() -> int:
         settings = Settings.from_environ(os.environ)
         logging.config.dictConfig(logging_config(settings.log_format))
         run_worker(settings, connect_tracer("polyseme-worker", os.environ))
-    except ValueError as e:
+    except (ValueError, UnsafeRedis) as e:
         logging.getLogger("workers").error("%s", e)
         return 2
     return 0

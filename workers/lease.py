@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
@@ -14,7 +15,7 @@ from contract.board import Board, Lease
 
 log = logging.getLogger(__name__)
 
-RENEW_S = 1.0
+RENEW_S = 0.5  # half of what a cancel waits for on average
 
 
 class HeldLease:
@@ -32,6 +33,7 @@ class HeldLease:
         # It logs for the same unit.
         target = partial(copy_context().run, self._renew_until_ended)
         self._thread = threading.Thread(target=target, name="lease", daemon=True)
+        self._heard_at = time.monotonic()  # when the board last said that the unit is ours, or was asked in vain
 
     def __enter__(self) -> HeldLease:
         self._thread.start()
@@ -52,19 +54,29 @@ class HeldLease:
         return self._lost.is_set()
 
     def should_stop(self) -> bool:
+        # A process that was held up asks before it goes on: by now another may have its unit.
+        if not self._stopped.is_set() and time.monotonic() - self._heard_at > self._lease_s:
+            self._renew(None)
         return self._stopped.is_set() or self._draining.is_set()
 
     def _renew_until_ended(self) -> None:
         sent: int | None = None
         while not self._ended.wait(RENEW_S):
             tokens = self._tokens if self._tokens != sent else None
-            try:
-                status = self._board.renew(self.lease, lease_s=self._lease_s, tokens=tokens)
-            except redis.RedisError as e:
-                log.warning("lease of %s %s not renewed: %s", self.lease.job, self.lease.unit, e)
-                continue
-            sent = self._tokens if tokens is not None else sent
-            if status == "lost":
-                self._lost.set()
-            if status != "running":
-                self._stopped.set()
+            if self._renew(tokens):
+                sent = tokens if tokens is not None else sent
+
+    def _renew(self, tokens: int | None) -> bool:
+        """Whether the board answered. While it does not the work goes on: what it writes harms nobody."""
+        try:
+            status = self._board.renew(self.lease, lease_s=self._lease_s, tokens=tokens)
+        except redis.RedisError as e:
+            log.warning("lease of %s %s not renewed: %s", self.lease.job, self.lease.unit, e)
+            return False
+        finally:
+            self._heard_at = time.monotonic()
+        if status == "lost":
+            self._lost.set()
+        if status != "running":
+            self._stopped.set()
+        return True

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+import redis
+from kombu.exceptions import OperationalError
 
 from contract.board import Board
 from contract.lanes import DEFAULT_QUEUE, Priority
 from contract.queue import ticket_keys
-from contract.records import Job, Kind, Phase
+from contract.records import JOB_VERSION, Job, Kind, Phase
 from contract.settings import Settings
 from contract.store import Layout, Store
 
@@ -77,7 +80,8 @@ class Scheduler:
     def advance(self, job_id: str) -> None:
         """Sends what is due, or ends the job. Safe to call from anywhere, at any time, any number of times."""
         job = self._board.get_job(job_id)
-        if job is None or job.is_terminal:
+        # A newer API's job is left to newer workers.
+        if job is None or job.is_terminal or job.version > JOB_VERSION:
             return
         if job.status == "cancelling":
             self._settle_cancel(job)
@@ -89,12 +93,20 @@ class Scheduler:
         step = next_step(job, done)
         if job.status == "running" and job.phase != step.phase:
             self._board.set_phase(job_id, step.phase)
-        if not self._fail_if_poisoned(job_id, step.units):
-            self._send_units(job, step.units)
+        spent = self._find_spent(job_id, step.units)
+        if not self._fail_if_idle(job_id, spent):
+            # One that is spent and runs still may end badly before the next line.
+            self._send_units(job, tuple(u for u in step.units if u not in spent))
 
     def advance_all(self) -> None:
         for job in self._board.active_jobs():
-            self.advance(job)
+            try:
+                self.advance(job)
+            except (redis.RedisError, OperationalError):
+                raise
+            except Exception:
+                # One job's trouble, say with its files, is not to hold up the others.
+                log.exception("job %s could not be moved on", job)
         self.replace_tickets()
 
     def wake(self, queue: str) -> None:
@@ -135,26 +147,50 @@ class Scheduler:
         card = self._board.get_card(job.request["model"])
         return card.queue if card else DEFAULT_QUEUE
 
-    def _fail_if_poisoned(self, job_id: str, units: tuple[str, ...]) -> bool:
-        """Ends a job one of whose units was begun as often as allowed and is not running now."""
+    def _find_spent(self, job_id: str, units: tuple[str, ...]) -> dict[str, int]:
+        """Those of the units that were begun as often as allowed, with how often that is."""
         attempts = self._board.attempts(job_id)
-        spent = [u for u in units if attempts.get(u, 0) >= self._settings.max_attempts]
-        if not spent or (unit := self._board.first_idle(job_id, spent)) is None:
+        return {u: attempts[u] for u in units if attempts.get(u, 0) >= self._settings.max_attempts}
+
+    def _fail_if_idle(self, job_id: str, spent: Mapping[str, int]) -> bool:
+        """Ends a job one of whose spent units is not running now."""
+        if not spent or (unit := self._board.first_idle(job_id, list(spent))) is None:
             return False
         why = self._board.last_failure(job_id) or "its worker died each time"
-        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {attempts[unit]} attempts: {why}")
+        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {spent[unit]} attempts: {why}")
         return True
+
+    def tidy(self, job_id: str) -> None:
+        """Removes what an ended job does not need. For whoever may have written after its end."""
+        job = self._board.get_job(job_id)
+        if job is None or job.is_terminal:
+            self._remove_files(job_id, keep_result=job is not None and job.status == "succeeded")
+
+    def tidy_all(self) -> None:
+        """Tidies up after jobs whose worker died between their end and that."""
+        for job in self._board.get_jobs(self._store.names(Layout.WORK)):
+            if job.is_terminal:
+                self.tidy(job.id)
 
     def _settle_cancel(self, job: Job) -> None:
         if self._board.units_held(job.id) == 0:
             self._end(job, "cancelled")
 
     def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
-        """Removes what the job needed, and the result too unless it succeeded, then ends it."""
-        self._store.delete(Layout.work(job.id))
-        if status != "succeeded":
-            self._store.delete(Layout.result(job.id))
-        size = self._store.folder_size(Layout.result(job.id))
-        self._board.accounts.note_stored(job.tenant, f"job:{job.id}", size)
+        """Ends a job and removes what it needed, and the result too unless it succeeded."""
+        # Only whoever ends a job as failed may remove its result: another may just have ended it well.
+        if status != "failed":
+            self._remove_files(job.id, keep_result=status == "succeeded")
+            size = self._store.folder_size(Layout.result(job.id))
+            self._board.accounts.note_stored(job.tenant, f"job:{job.id}", size)
         if self._board.end_job(job.id, status, error, keep_s=self._settings.retention_s):
             log.info("job %s of %s %s", job.id, job.tenant, status)
+            self.tidy(job.id)
+
+    def _remove_files(self, job_id: str, *, keep_result: bool) -> None:
+        if keep_result:
+            self._store.delete_unfinished(Layout.result(job_id))
+        else:
+            self._store.delete(Layout.result(job_id))
+        # The last: while it is there, `tidy_all` finds the job.
+        self._store.delete(Layout.work(job_id))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import redis
+from kombu.exceptions import OperationalError
 
 from contract.board import Board, Lease
 from contract.catalogue import Entry
+from contract.connection import call_patiently
 from contract.documents import read_documents
-from contract.errors import AnalysisError, Cancelled, InvalidRequest, ModelLoadError
-from contract.records import ActivationsRequest, Corpus, Job, ModelCard
+from contract.errors import AnalysisError, Cancelled, DamagedFile, InvalidRequest, ModelLoadError
+from contract.records import JOB_VERSION, ActivationsRequest, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
+from contract.selection import resolve_layers
 from contract.settings import Settings
 from contract.store import Layout, Store
 from contract.traces import NoTracer, Tracer
@@ -20,12 +29,20 @@ from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, ModelShelf
+from workers.analysis.plan import read_plan
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.device import DeviceLost, is_device_lost
 from workers.lease import HeldLease
-from workers.metrics import WorkerMetrics
+from workers.mending import COUNTERS, find_lost_scans, find_writer
+from workers.metrics import Outcome, WorkerMetrics
 from workers.observation import Observation, observe_unit
 from workers.scheduler import Scheduler
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_PAUSE_S = 5.0  # so that a full store has a chance to be emptied before all attempts are used up
+
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +72,11 @@ class Runner:
     tracer: Tracer = field(default_factory=NoTracer)
 
     def run(self, job_id: str, unit: str) -> None:
-        """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself."""
-        lease = self.board.begin_unit(job_id, unit, lease_s=self.settings.lease_s)
+        """Runs a unit unless it is done, in other hands, or its job is over. Raises nothing about the work itself, but
+        DeviceLost when this process can do no more."""
+        token = secrets.token_hex(8)
+        lease_s = self.settings.lease_s
+        lease = self._insist(lambda: self.board.begin_unit(job_id, unit, lease_s=lease_s, token=token))
         if lease is None:
             log.info("%s %s: nothing to do", job_id, unit)
             return
@@ -65,62 +85,146 @@ class Runner:
     def run_next(self, queue: str) -> bool:
         """Runs the unit whose turn it is in the queues of this worker, which a ticket of `queue` woke.
 
-        False when none waits. The unit may be another's than the ticket was sent for, even of another queue.
+        False when none waits. The unit may be another's than the ticket was sent for, even of another queue. Raises
+        DeviceLost.
         """
-        lease = self.board.take_unit(self.settings.queue_names, lease_s=self.settings.lease_s)
+        token, names, lease_s = secrets.token_hex(8), self.settings.queue_names, self.settings.lease_s
+        lease = self._insist(lambda: self.board.take_unit(names, lease_s=lease_s, token=token))
         if lease is None:
             return False
         if lease.queue != queue:
-            self.scheduler.wake(queue)  # what this ticket was sent for still waits
+            self._wake(queue)  # what this ticket was sent for still waits
         self._run(lease)
         return True
 
+    def _wake(self, queue: str) -> None:
+        try:
+            self.scheduler.wake(queue)
+        except OperationalError as e:
+            log.warning("no ticket could be sent to %s: %s", queue, e)
+
     def _run(self, lease: Lease) -> None:
-        job = self.board.get_job(lease.job)
+        job = self._insist(lambda: self.board.get_job(lease.job))
         with observe_unit(lease, job.origin if job else {}, self.metrics, self.tracer) as seen:
             self._run_held(lease, seen)
-        self.scheduler.advance(lease.job)
+        self._look_after(lease.job)
 
     def _run_held(self, lease: Lease, seen: Observation) -> None:
-        job_id, unit = lease.job, lease.unit
         held = HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining)
         try:
             with held:
-                done = self._work(job_id, unit, held)
-                self.board.finish_unit(job_id, unit, counter=done.counter, tokens=done.tokens, fields=done.fields or {})
+                done = self._work(lease.job, lease.unit, held)
+                self._finish(lease, done)
             seen.outcome, seen.tokens = "done", done.tokens
         except Cancelled:
-            self.board.release_unit(lease, forget_attempt=True)
+            self._give_back(lease, forget_attempt=True)
             seen.outcome = "lost" if held.is_lost else "stopped"
-        except (AnalysisError, InvalidRequest) as e:
-            # Another attempt would end the same way.
-            log.warning("%s", e)
-            seen.outcome = "refused"
-            self.scheduler.fail(job_id, e.code, e.message)
         except Exception as e:
-            # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
-            log.exception("attempt %d failed", lease.attempt)
-            self.board.note_failure(job_id, unit, f"{type(e).__name__}: {e}")
-            self.board.release_unit(lease)
+            seen.outcome = self._note_end(lease, e)
+
+    def _insist(self, call: Callable[[], Found]) -> Found:
+        """The board's answer, however long Redis is away; unless the process is to end."""
+        return call_patiently(call, self.draining.wait)
+
+    def _finish(self, lease: Lease, done: Done) -> None:
+        job, unit, fields = lease.job, lease.unit, done.fields or {}
+        self._insist(lambda: self.board.finish_unit(job, unit, counter=done.counter, tokens=done.tokens, fields=fields))
+
+    def _give_back(self, lease: Lease, *, forget_attempt: bool) -> None:
+        self._insist(lambda: self.board.release_unit(lease, forget_attempt=forget_attempt))
+
+    def _is_ours(self, lease: Lease) -> bool:
+        return self._insist(lambda: self.board.renew(lease, lease_s=self.settings.lease_s)) == "running"
+
+    def _note_end(self, lease: Lease, error: Exception) -> Outcome:
+        """What follows from an error in the work. Raises DeviceLost."""
+        if is_device_lost(error):
+            log.exception("the device is of no more use to this process")
+            self._count_failure(lease, error)
+            raise DeviceLost from error
+        if not self._is_ours(lease):
+            # What another worker makes of the unit decides, not what happened here since.
+            log.warning("in other hands when it ended with %s", error)
+            return "lost"
+        if isinstance(error, DamagedFile) and self._mend(lease, error):
+            log.warning("%s; it is made again", error)
+            return "failed"
+        if isinstance(error, AnalysisError | InvalidRequest):
+            # Another attempt would end the same way.
+            log.warning("%s", error)
+            self.scheduler.fail(lease.job, error.code, error.message)
+            return "refused"
+        # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
+        log.exception("attempt %d failed", lease.attempt)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            self.draining.wait(_FULL_PAUSE_S)
+        self._count_failure(lease, error)
+        return "failed"
+
+    def _count_failure(self, lease: Lease, error: Exception) -> None:
+        why = f"{type(error).__name__}: {error}"
+        self._insist(lambda: self.board.note_failure(lease.job, lease.unit, why))
+        self._give_back(lease, forget_attempt=False)
+
+    def _mend(self, lease: Lease, error: DamagedFile) -> bool:
+        """Throws a damaged file away and has the unit that wrote it run again. False when there is none such."""
+        job, work = self._insist(lambda: self.board.get_job(lease.job)), Layout.work(lease.job)
+        card = None if job is None else self._insist(lambda: self.board.get_card(job.request["model"]))
+        if job is None or card is None or job.kind != "analysis" or error.path is None:
+            return False
+        request = AnalysisRequest.from_dict(job.request)
+        layers = resolve_layers(request.neurons.layers, card.layers, card.id)
+        writer = find_writer(error.path, work, layers)
+        if writer is None:
+            return False
+        self.store.delete(error.path)
+        lost: list[str] = []
+        if writer != "plan":
+            lost = find_lost_scans(self.store, work, job.progress.shards_total or 0, vectors=request.senses.enabled)
+        self._insist(lambda: self.board.note_failure(lease.job, writer, error.message))
+        for unit in {writer, *lost}:
+            self._reopen(lease.job, unit)
+        self._give_back(lease, forget_attempt=True)
+        return True
+
+    def _reopen(self, job: str, unit: str) -> None:
+        kind, _, number = unit.partition(":")
+        tokens = 0
+        if kind == "scan":
+            # Without a plan only the progress shown is wrong.
+            with suppress(DamagedFile):
+                tokens = read_plan(self.store, Layout.work(job)).shards[int(number)].tokens
+        self._insist(lambda: self.board.reopen_unit(job, unit, counter=COUNTERS.get(kind, ""), tokens=tokens))
+
+    def _look_after(self, job: str) -> None:
+        """Sends what is due now; a failure is made up for by the next who looks."""
+        try:
+            self.scheduler.advance(job)
+            self.scheduler.tidy(job)
+        except (redis.RedisError, OperationalError, OSError) as e:
+            log.warning("%s: what is due could not be sent: %s", job, e)
 
     def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
         job = self.board.get_job(job_id)
         if job is None:
             raise Cancelled
+        if job.version > JOB_VERSION:
+            log.warning("%s: a job of version %d; this worker knows %d", job_id, job.version, JOB_VERSION)
+            raise Cancelled
         if job.kind == "activations":
             return self._activate(job, held)
         kind, _, number = unit.partition(":")
         if source := job.request.get("source_job"):
-            return self._regroup(job, Layout.result(source), kind, number)
+            return self._regroup(job, Layout.result(source), kind, number, held)
         model = self._model(job)
         analysis = self._analysis(job, model.card, self._corpus(job))
         work: dict[str, Callable[[], Done]] = {
             "plan": lambda: self._plan(analysis, model, job, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
-            "background": lambda: self._background(analysis, model),
-            "project": lambda: self._project(analysis, int(number)),
-            "merge": lambda: self._merge(analysis, model, int(number)),
-            "close": lambda: self._close(analysis, model, job),
+            "background": lambda: self._background(analysis, model, held),
+            "project": lambda: self._project(analysis, int(number), held),
+            "merge": lambda: self._merge(analysis, model, int(number), held),
+            "close": lambda: self._close(analysis, model, job, held),
         }
         return work[kind]()
 
@@ -136,7 +240,7 @@ class Runner:
         )
         return Done(tokens=write_activations(check, self._model(job), should_stop=held.should_stop))
 
-    def _regroup(self, job: Job, source: str, kind: str, number: str) -> Done:
+    def _regroup(self, job: Job, source: str, kind: str, number: str, held: HeldLease) -> Done:
         """A unit of a job that makes new senses of another's scan. It needs no model."""
         card = self.board.get_card(job.request["model"])
         if card is None:
@@ -145,8 +249,8 @@ class Runner:
         if kind == "plan":
             return Done(fields={"shards_total": 0, "layers_total": len(analysis.layers), "tokens_total": 0})
         if kind == "merge":
-            regroup_layer(analysis, source, analysis.layers[int(number)])
-            return Done("layers_done")
+            regroup_layer(analysis, source, analysis.layers[int(number)], should_stop=held.should_stop)
+            return Done(COUNTERS["merge"])
         close_regrouping(analysis, source)
         return Done()
 
@@ -194,22 +298,22 @@ class Runner:
 
     def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
-        return Done("shards_done", tokens, {"scan_ended_at": "@now"})
+        return Done(COUNTERS["scan"], tokens, {"scan_ended_at": "@now"})
 
-    def _background(self, analysis: Analysis, model: LoadedModel) -> Done:
-        measure_background(analysis, model)
+    def _background(self, analysis: Analysis, model: LoadedModel, held: HeldLease) -> Done:
+        measure_background(analysis, model, should_stop=held.should_stop)
         return Done()
 
-    def _project(self, analysis: Analysis, shard: int) -> Done:
-        project_shard(analysis, shard)
+    def _project(self, analysis: Analysis, shard: int, held: HeldLease) -> Done:
+        project_shard(analysis, shard, should_stop=held.should_stop)
         return Done()
 
-    def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int) -> Done:
-        merge_layer(analysis, model, analysis.layers[ordinal])
-        return Done("layers_done")
+    def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int, held: HeldLease) -> Done:
+        merge_layer(analysis, model, analysis.layers[ordinal], should_stop=held.should_stop)
+        return Done(COUNTERS["merge"])
 
-    def _close(self, analysis: Analysis, model: LoadedModel, job: Job) -> Done:
-        close_analysis(analysis, model)
+    def _close(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Done:
+        close_analysis(analysis, model, should_stop=held.should_stop)
         self._update_card(analysis, job)
         return Done()
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import redis
@@ -18,14 +19,16 @@ from kombu.exceptions import OperationalError
 
 from contract.board import Board, worker_name
 from contract.catalogue import Entry, load_catalogue
+from contract.connection import check_durability
 from contract.lanes import DEFAULT_QUEUE
-from contract.queue import TAKE_UNIT, celery_queue, connect_queue, send_ticket
+from contract.queue import TAKE_UNIT, TICKET_VERSION, celery_queue, connect_queue, send_ticket
 from contract.settings import Settings
 from contract.store import Store
 from contract.traces import Tracer
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
+from workers.device import EXIT_CODE, DeviceLost
 from workers.metrics import WorkerMetrics
 from workers.retention import Reaper
 from workers.scheduler import Scheduler
@@ -35,11 +38,13 @@ log = logging.getLogger(__name__)
 
 TICK_S = 3.0
 ROUND_S = 15.0  # a round that takes longer is thought to be a dead worker's
+_TIDY_TICKS = 20
 
 
 def run_worker(settings: Settings, tracer: Tracer) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     set_threads(settings.threads)
+    check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)
@@ -92,8 +97,17 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
 
 def _register_task(app: Celery, runner: Runner) -> None:
     @app.task(name=TAKE_UNIT)
-    def take_unit(queue: str) -> None:
-        runner.run_next(queue)
+    def take_unit(queue: str, version: int = 1, *_: object) -> None:
+        if version > TICKET_VERSION:
+            # Another ticket is sent for what waits, by a worker in its own version.
+            log.warning("a ticket of version %d; this worker knows %d", version, TICKET_VERSION)
+            return
+        try:
+            runner.run_next(queue)
+        except DeviceLost:
+            logging.shutdown()
+            # Whatever would be tidied up on the way out may hang on the device.
+            os._exit(EXIT_CODE)
 
     @worker_shutting_down.connect(weak=False)
     def drain(**_: object) -> None:
@@ -122,11 +136,13 @@ class Ticker(threading.Thread):
         self._name = name
 
     def run(self) -> None:
-        while True:
+        for tick in count():
             try:
                 self._board.announce_worker(self._name, ttl_s=4 * TICK_S, queues=self._queues)
                 if look_after_jobs(self._board, self._scheduler, self._name):
                     self._reaper.sweep()
+                if tick % _TIDY_TICKS == 0:
+                    self._scheduler.tidy_all()
             except (redis.RedisError, OperationalError, OSError) as e:
                 log.warning("could not look after the jobs: %s", e)
             except Exception:

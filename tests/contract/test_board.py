@@ -334,3 +334,49 @@ def test_a_forgotten_job_is_doomed_until_it_is_buried(board: Board, job: str) ->
     assert board.list_expired() == []
     board.bury(job)
     assert board.list_doomed(for_s=0) == []
+
+
+def test_a_begin_whose_answer_was_lost_may_be_made_again(board: Board) -> None:
+    job = open_job(board).id
+
+    first, second = (board.begin_unit(job, "plan", lease_s=30, token="t") for _ in range(2))
+
+    assert first == second
+    assert board.attempts(job) == {"plan": 1}
+    assert board.begin_unit(job, "plan", lease_s=30) is None
+
+
+def test_an_open_whose_answer_was_lost_does_not_set_the_job_back(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = open_job(board).id
+    board.begin_unit(job, "plan", lease_s=30)
+    monkeypatch.setattr("contract.board.new_job_id", lambda kind: job)
+
+    assert board.open_job({"model": "other"}).job == job
+
+    found = board.get_job(job)
+    assert found is not None
+    assert found.status == "running"
+    assert board.list_jobs() == [found]
+
+
+def test_a_reopened_unit_is_counted_back(board: Board) -> None:
+    job = open_job(board).id
+    board.finish_unit(job, "scan:0", counter="shards_done", tokens=40)
+
+    assert board.reopen_unit(job, "scan:0", counter="shards_done", tokens=40)
+    assert not board.reopen_unit(job, "scan:0", counter="shards_done", tokens=40)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert (found.progress.shards_done, found.progress.tokens_done) == (0, 0)
+    assert board.done_units(job) == set()
+
+
+def test_a_note_about_a_job_that_was_deleted_does_not_bring_it_back(board: Board) -> None:
+    job = open_job(board).id
+    board.end_job(job, "cancelled")
+    board.forget(job)
+
+    board.note_failure(job, "scan:0", "too late")
+
+    assert board.get_job(job) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -191,3 +192,72 @@ def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(board: Board, store: S
     assert ended is not None
     assert (held.status, ended.status) == ("cancelling", "cancelled")
     assert not store.exists(Layout.result(job))
+
+
+def test_four_reconcilers_at_once_send_each_unit_once(board: Board, store: Store) -> None:
+    sent: Sent = []
+    settings = Settings(shards_in_flight=2)
+    schedulers = [Scheduler(board, store, lambda *ticket: sent.append(ticket), settings) for _ in range(4)]
+    jobs = [open_job(board).id for _ in range(5)]
+    for job in jobs:
+        finish(board, job, "plan")
+
+    threads = [threading.Thread(target=s.advance_all) for s in schedulers for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(sent) == sorted((job, f"scan:{i}", "normal") for job in jobs for i in range(2))
+
+
+def test_one_jobs_trouble_does_not_hold_up_the_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    broken, sound = open_job(board).id, open_job(board).id
+    board._redis.hset(f"polyseme:job:{broken}", "request", "no JSON")
+
+    scheduler.advance_all()
+
+    assert [job for job, _, _ in sent] == [sound]
+
+
+def test_what_a_dead_worker_left_of_an_ended_job_is_removed(board: Board, store: Store, scheduler: Scheduler) -> None:
+    ended, running = open_job(board).id, open_job(board).id
+    board.end_job(ended, "failed", {"code": "c", "detail": "d"})
+    for job in (ended, running):
+        store.write(f"{Layout.work(job)}/partials/000000.npz", b"late")
+        store.write(f"{Layout.result(job)}/manifest.json", b"late")
+
+    scheduler.tidy_all()
+
+    assert store.names("work") == store.names("results") == [running]
+
+
+def test_failing_a_job_that_succeeded_keeps_its_result(board: Board, store: Store, scheduler: Scheduler) -> None:
+    job = open_job(board).id
+    board.end_job(job, "succeeded")
+    store.write(f"{Layout.result(job)}/manifest.json", b"kept")
+
+    scheduler.fail(job, "analysis_failed", "said by a worker that came late")
+
+    assert store.names(Layout.result(job)) == ["manifest.json"]
+
+
+def test_a_unit_in_its_last_attempt_is_not_sent_again(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+    job = open_job(board).id
+    for _ in range(3):
+        lease = board.begin_unit(job, "plan", lease_s=30)
+        assert lease is not None
+        last = lease
+        if lease.attempt < 3:
+            board.release_unit(lease)
+    asked = board.first_idle
+
+    def ends_meanwhile(job: str, units: list[str]) -> str | None:
+        found = asked(job, units)
+        board.release_unit(last)
+        return found
+
+    board.first_idle = ends_meanwhile  # type: ignore[method-assign,assignment]
+    scheduler.advance(job)
+
+    assert sent == []

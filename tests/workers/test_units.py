@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from contract.board import Board
-from contract.records import ACTIVATIONS, ActivationsRequest
+from contract.errors import AnalysisError, DamagedFile
+from contract.records import ACTIVATIONS, JOB_VERSION, ActivationsRequest
 from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import add_corpus, open_job
 from tests.tiny_models import LAYERS, save_model
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf, describe_model
-from workers.scheduler import Scheduler
+from workers.device import DeviceLost
+from workers.scheduler import Scheduler, next_step
 from workers.units import Runner
 
 
@@ -189,3 +193,198 @@ def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) 
     assert found is not None
     counted = runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"})
     assert counted == found.progress.tokens_total
+
+
+def scan_all(board: Board, runner: Runner, job: str) -> int:
+    """Plans and scans. Returns the number of shards."""
+    runner.run(job, "plan")
+    planned = board.get_job(job)
+    assert planned is not None
+    shards = planned.progress.shards_total
+    assert shards is not None
+    for shard in range(shards):
+        runner.run(job, f"scan:{shard}")
+    return shards
+
+
+def read_result(store: Store, job: str) -> dict[str, bytes]:
+    folder = Layout.result(job)
+    names = [*store.names(folder), *(f"reports/{n}" for n in store.names(f"{folder}/reports"))]
+    return {n: store.read(f"{folder}/{n}") for n in names if "." in n}
+
+
+def run_what_is_due(board: Board, runner: Runner, job: str) -> list[str]:
+    """Runs units until the job ends, in the order of the scheduler, and gives their names."""
+    ran: list[str] = []
+    while True:
+        found = board.get_job(job)
+        assert found is not None
+        if found.is_terminal:
+            return ran
+        unit = next_step(found, board.done_units(job)).units[0]
+        assert len(ran) < 60, ran
+        ran.append(unit)
+        runner.run(job, unit)
+
+
+@pytest.fixture
+def whole(board: Board, store: Store, runner: Runner) -> dict[str, bytes]:
+    """The files of an undisturbed job."""
+    job = open_tiny_job(board, store)
+    finish_job(board, runner, job)
+    return read_result(store, job)
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "flipped": flip,
+    "cut off": lambda content: content[: len(content) * 2 // 3],
+    "gone": lambda content: None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_made_again_and_changes_no_byte(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes], damage: str
+) -> None:
+    job = open_tiny_job(board, store)
+    scan_all(board, runner, job)
+    for name in ("partials/000001.npz", "vectors/000000.npz", "windows/000000.arrow", "plan.json", "bands.npz"):
+        path = f"{Layout.work(job)}/{name}"
+        content = DAMAGES[damage](store.read(path))
+        if content is None:
+            store.delete(path)
+        else:
+            store.write(path, content)
+
+    ran = run_what_is_due(board, runner, job)
+
+    ended = board.get_job(job)
+    assert ended is not None
+    assert (ended.status, ended.error) == ("succeeded", None)
+    assert read_result(store, job) == whole
+    assert {"plan", "scan:0", "scan:1"} <= set(ran)
+    assert (ended.progress.shards_done, ended.progress.tokens_done) == (
+        ended.progress.shards_total,
+        ended.progress.tokens_total,
+    )
+
+
+@pytest.mark.parametrize("name", ["background.npz", "peaks/layer-001.npz", "scalars/layer-002.npz"])
+def test_a_damaged_file_of_a_merge_is_made_again(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes], name: str
+) -> None:
+    job = open_tiny_job(board, store)
+    shards = scan_all(board, runner, job)
+    for unit in ("background", *(f"project:{i}" for i in range(shards)), *(f"merge:{i}" for i in range(LAYERS))):
+        runner.run(job, unit)
+    path = f"{Layout.work(job)}/{name}"
+    store.write(path, flip(store.read(path)))
+
+    ran = run_what_is_due(board, runner, job)
+
+    assert ran[0] == "close"
+    assert len(ran) == 3
+    assert read_result(store, job) == whole
+
+
+def test_a_disk_that_damages_every_file_fails_the_job_after_three_attempts(
+    board: Board, store: Store, runner: Runner
+) -> None:
+    job = open_tiny_job(board, store)
+    scan_all(board, runner, job)
+    path = f"{Layout.work(job)}/partials/000001.npz"
+
+    for _ in range(8):
+        if store.exists(path):
+            store.write(path, store.read(path)[:100])
+        for unit in ("background", "project:0", "project:1", "merge:0", "scan:1"):
+            runner.run(job, unit)
+
+    failed = board.get_job(job)
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error["code"] == "too_many_attempts"
+    assert "partials/000001.npz is damaged" in failed.error["detail"]
+
+
+def test_a_damaged_table_of_a_model_is_made_again(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes]
+) -> None:
+    folder = f"{Layout.LENS}/{store.names(Layout.LENS)[0]}"
+    path = f"{folder}/{store.names(folder)[0]}"
+    intact = store.read(path)
+    store.write(path, flip(intact))
+    job = open_tiny_job(board, store)
+
+    finish_job(board, runner, job)
+
+    assert read_result(store, job) == whole
+    assert store.read(path) == intact
+
+
+def test_a_worker_that_lost_its_unit_does_not_fail_the_job(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes]
+) -> None:
+    job = open_tiny_job(board, store)
+    scan_all(board, runner, job)
+    lease = board.begin_unit(job, "merge:0", lease_s=30)
+    assert lease is not None
+    board.release_unit(lease)
+    run_what_is_due(board, runner, job)
+
+    # What the slow one meets: the work folder is gone, and the result is there.
+    runner._note_end(lease, DamagedFile("plan.json is not there", path=f"{Layout.work(job)}/plan.json"))
+    runner._note_end(lease, AnalysisError("something that would fail the job"))
+
+    ended = board.get_job(job)
+    assert ended is not None
+    assert ended.status == "succeeded"
+    assert read_result(store, job) == whole
+
+
+def test_a_job_of_a_newer_version_is_left_to_newer_workers(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    board._redis.hset(f"polyseme:job:{job}", "version", JOB_VERSION + 1)
+
+    runner.run(job, "plan")
+    runner.scheduler.advance(job)
+
+    found = board.get_job(job)
+    assert found is not None
+    assert not found.is_terminal
+    assert board.attempts(job) == {"plan": 0}
+    assert board.done_units(job) == set()
+
+
+@pytest.mark.parametrize("unit", ["background", "project:0", "merge:1", "close"])
+def test_every_unit_stops_when_its_process_drains(board: Board, store: Store, runner: Runner, unit: str) -> None:
+    job = open_tiny_job(board, store)
+    scan_all(board, runner, job)
+    ready = ["background", "project:0", "project:1"]
+    before = {"project:0": ["background"], "merge:1": ready, "close": [*ready, "merge:0", "merge:1", "merge:2"]}
+    for earlier in before.get(unit, []):
+        runner.run(job, earlier)
+    runner.draining.set()
+
+    runner.run(job, unit)
+
+    assert unit not in board.done_units(job)
+    assert board.attempts(job)[unit] == 0
+
+
+def test_a_lost_device_gives_the_unit_back_and_ends_the_process(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+    lease = board.begin_unit(job, "plan", lease_s=30)
+    assert lease is not None
+
+    with pytest.raises(DeviceLost):
+        runner._note_end(lease, torch.AcceleratorError("CUDA error: device-side assert triggered"))
+
+    assert board.units_held(job) == 0
+    assert board.attempts(job) == {"plan": 1}
+    assert "device-side assert" in (board.last_failure(job) or "")

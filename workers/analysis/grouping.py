@@ -21,6 +21,7 @@ from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
 from workers.analysis.spaces import Space, add_words, neuron_space
+from workers.analysis.stopping import Stop, never
 from workers.analysis.vectors import to_half
 from workers.analysis.words import peak_words
 
@@ -147,14 +148,15 @@ def group_contexts(
     background: Background,
     fires: Mapping[Tail, np.ndarray],
     options: Senses,
+    should_stop: Stop = never,
 ) -> LayerSenses:
-    """neurons: (N,) selected ones; fires: (R, N) bool of each tail that was asked for."""
+    """neurons: (N,) selected ones; fires: (R, N) bool of each tail that was asked for. Raises Cancelled."""
     near = near_peaks(table, NEAR)
     tails: dict[Tail, TailSenses] = {}
     for tail, fired in fires.items():
         evidence = _evidence(table, tail, peaks.place, len(neurons))
         known = _held_out(evidence, peaks, background, fired)
-        found = find_senses(evidence, space, known, options, _seeds(layer, neurons, tail))
+        found = find_senses(evidence, space, known, options, _seeds(layer, neurons, tail), should_stop)
         tails[tail] = _with_tokens(found, near, background.counts)
     return LayerSenses(options.alpha, tails)
 

@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from contract import __version__
+from contract.errors import DamagedFile
 from contract.request import Tail
 from contract.results import BACKGROUND, FORMAT, MANIFEST, fires_file
 from workers.analysis.background import find_random_tokens
@@ -33,26 +34,28 @@ from workers.analysis.contexts import (
 from workers.analysis.firing import unpack_firings
 from workers.analysis.framing import frame
 from workers.analysis.grouping import Background, LayerSenses, Peaks, Sources, group_contexts, layer_space
+from workers.analysis.halving import count_cut
 from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.model import LoadedModel, input_energy
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
 from workers.analysis.peak_tokens import count_peak_tokens
-from workers.analysis.plan import Plan, read_plan, windows_file
+from workers.analysis.plan import Plan, open_windows, read_plan
 from workers.analysis.result import (
     LayerResult,
+    keep_scalars,
     layer_reports,
     layer_scalars,
     read_scalars,
     write_json,
     write_neurons,
     write_reports,
-    write_scalars,
     write_summary,
     write_vectors,
     write_vocabulary,
 )
 from workers.analysis.scan import LayerScan
-from workers.analysis.steps import Analysis, new_scan
+from workers.analysis.steps import Analysis, bands_file, new_scan
+from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.summary import summarise
 from workers.analysis.vectors import PROJECTED, RESIDUAL, input_stream, project_vectors, read_vectors
 from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
@@ -62,16 +65,19 @@ LENS_TOKENS = 10
 _UNRELATED = ("metadata", "priority", "webhook")  # fields of a request that do not decide the result
 
 
-def measure_background(analysis: Analysis, model: LoadedModel) -> None:
-    """Fits what is usual in the corpus, from the vectors of its random tokens."""
+def measure_background(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
+    """Fits what is usual in the corpus, from the vectors of its random tokens. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
     counts = np.zeros(analysis.card.vocabulary, np.int64)
     found = []
     for row, windows in _all_windows(analysis, plan):
+        check_stop(should_stop)
         counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
         found.append(find_random_tokens(windows, row, plan.counted_tokens))
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    pieces = read_vectors(analysis.store, analysis.vectors, plan, RESIDUAL, tokens["row"], tokens["position"])
+    pieces = until(
+        read_vectors(analysis.store, analysis.vectors, plan, RESIDUAL, tokens["row"], tokens["position"]), should_stop
+    )
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))
@@ -79,10 +85,15 @@ def measure_background(analysis: Analysis, model: LoadedModel) -> None:
     background.write(analysis.store, _background_file(analysis))
 
 
-def project_shard(analysis: Analysis, shard: int) -> None:
+def project_shard(analysis: Analysis, shard: int, *, should_stop: Stop = never) -> None:
     """Turns the residual vectors of a shard into those that senses are made of, once for all layers."""
     background = Background.read(analysis.store, _background_file(analysis))
-    project_vectors(analysis.store, analysis.vectors, analysis.projected, shard, background.project)
+
+    def project(block: np.ndarray) -> np.ndarray:
+        check_stop(should_stop)
+        return background.project(block)
+
+    project_vectors(analysis.store, analysis.vectors, analysis.projected, shard, project)
 
 
 def _background_file(analysis: Analysis) -> str:
@@ -93,32 +104,34 @@ def _all_windows(analysis: Analysis, plan: Plan) -> Iterator[tuple[int, Windows]
     """Every block's first row and windows."""
     row = 0
     for number in range(len(plan.shards)):
-        with analysis.store.open(windows_file(analysis.work, number)) as f:
+        with open_windows(analysis.store, analysis.work, plan, number) as f:
             for windows in read_blocks(f):
                 yield row, windows
                 row += len(windows)
 
 
-def merge_layer(analysis: Analysis, model: LoadedModel, layer: int) -> None:
-    """Puts the partials of one layer together and writes its reports."""
+def merge_layer(analysis: Analysis, model: LoadedModel, layer: int, *, should_stop: Stop = never) -> None:
+    """Puts the partials of one layer together and writes its reports. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
     with torch.inference_mode():
         scan = new_scan(analysis, layer, "cpu")
         firings: dict[Tail, list[np.ndarray]] = {}
         for shard in range(len(plan.shards)):
+            check_stop(should_stop)
             arrays = read_arrays(analysis.store, partial_file(analysis.work, shard), f"{layer:03d}/")
             scan.merge(arrays)
             for tail in analysis.request.tails:
                 if (bits := arrays.get(f"fires/{tail}")) is not None:
                     firings.setdefault(tail, []).append(bits)
-        result = _layer_result(analysis, model, plan, layer, scan, firings)
+        result = _layer_result(analysis, model, plan, layer, scan, firings, should_stop)
+    check_stop(should_stop)
     scalars = layer_scalars(result)
     write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
-    write_scalars(analysis.store, scalars_file(analysis, layer), scalars)
+    keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
 
 
 def scalars_file(analysis: Analysis, layer: int) -> str:
-    return f"{analysis.work}/scalars/layer-{layer:03d}.parquet"
+    return f"{analysis.work}/scalars/layer-{layer:03d}.npz"
 
 
 def _peaks_file(analysis: Analysis, layer: int) -> str:
@@ -132,17 +145,18 @@ def _layer_result(
     layer: int,
     scan: LayerScan,
     firings: dict[Tail, list[np.ndarray]],
+    should_stop: Stop,
 ) -> LayerResult:
     contexts, neurons = analysis.request.contexts, np.array(analysis.neurons)
     candidates = {tail: rank_candidates(tail_scan) for tail, tail_scan in scan.tails.items()}
     rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
-    windows = _take_windows(analysis, plan, rows)
+    windows = _take_windows(analysis, plan, rows, should_stop)
     choices = {t: choose_contexts(c, near_tokens(c, windows, rows), contexts) for t, c in candidates.items()}
     tables = [build_table(t, contexts.sampling, c, choices[t], windows, rows) for t, c in candidates.items()]
     table, offsets = join_tables(tables, len(neurons))
     senses = None
     if analysis.request.senses.enabled:
-        senses = _find_senses(analysis, model, plan, layer, table, firings, windows.number, rows)
+        senses = _find_senses(analysis, model, plan, layer, table, firings, windows.number, rows, should_stop)
     return LayerResult(
         layer=layer,
         neurons=neurons,
@@ -158,13 +172,14 @@ def _layer_result(
     )
 
 
-def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray) -> Windows:
+def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop: Stop) -> Windows:
     """The windows of the given rows (ascending), read from their shards' files."""
     found = []
     for number, shard in enumerate(plan.shards):
+        check_stop(should_stop)
         low, high = np.searchsorted(rows, [shard.first_row, shard.first_row + shard.rows])
         if low < high:
-            with analysis.store.open(windows_file(analysis.work, number)) as f:
+            with open_windows(analysis.store, analysis.work, plan, number) as f:
                 found.append(take_rows(f, rows[low:high] - shard.first_row))
     return unpack(pa.concat_tables(found).combine_chunks().to_batches()[0])
 
@@ -178,6 +193,7 @@ def _find_senses(
     firings: dict[Tail, list[np.ndarray]],
     numbers: np.ndarray,
     rows: np.ndarray,
+    should_stop: Stop,
 ) -> LayerSenses:
     """numbers, rows: of the windows that hold the contexts."""
     options, neurons = analysis.request.senses, np.array(analysis.neurons)
@@ -187,14 +203,14 @@ def _find_senses(
     order = np.lexsort((peaks.position, row))
 
     def at_peaks(folder: str, stream: str) -> np.ndarray:
-        found = _read_all(analysis, folder, plan, stream, row[order], peaks.position[order])
+        found = _read_all(analysis, folder, plan, stream, row[order], peaks.position[order], should_stop)
         vectors = np.empty_like(found)
         vectors[order] = found
         return vectors
 
     def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         stream = input_stream(layer)
-        random = _read_all(analysis, analysis.vectors, plan, stream, background.row, background.position)
+        random = _read_all(analysis, analysis.vectors, plan, stream, background.row, background.position, should_stop)
         return at_peaks(analysis.vectors, stream), random, input_energy(model, layer)[neurons].cpu().numpy()
 
     projected = at_peaks(analysis.projected, PROJECTED)
@@ -205,7 +221,7 @@ def _find_senses(
     kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
     write_arrays(analysis.store, _peaks_file(analysis, layer), kept)
     fires = {tail: unpack_firings(bits, len(neurons)) for tail, bits in packed.items()}
-    return group_contexts(table, neurons, layer, peaks, space, background, fires, options)
+    return group_contexts(table, neurons, layer, peaks, space, background, fires, options, should_stop)
 
 
 def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -215,17 +231,25 @@ def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.nd
 
 
 def _read_all(
-    analysis: Analysis, folder: str, plan: Plan, stream: str, rows: np.ndarray, positions: np.ndarray
+    analysis: Analysis,
+    folder: str,
+    plan: Plan,
+    stream: str,
+    rows: np.ndarray,
+    positions: np.ndarray,
+    should_stop: Stop,
 ) -> np.ndarray:
-    return np.concatenate(list(read_vectors(analysis.store, folder, plan, stream, rows, positions)))
+    pieces = read_vectors(analysis.store, folder, plan, stream, rows, positions)
+    return np.concatenate(list(until(pieces, should_stop)))
 
 
 def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     """What the selected neurons promote and suppress, from the store if it is there; None for encoders."""
     path = f"{analysis.lens}/{model.weights_sha256}/layer-{layer:03d}-{LENS_TOKENS}.npz"
-    if analysis.store.exists(path):
+    try:
         found = Lens(**read_arrays(analysis.store, path))
-    else:
+    except DamagedFile:
+        # Not there yet, or of no use.
         computed = logit_lens(model, layer, LENS_TOKENS)
         if computed is None:
             return None
@@ -234,11 +258,15 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})
 
 
-def close_analysis(analysis: Analysis, model: LoadedModel) -> None:
-    """Joins the layers and writes what describes the whole. Afterwards the work folder is of no use."""
+def close_analysis(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
+    """Joins the layers and writes what describes the whole. Afterwards the work folder is of no use.
+
+    Raises Cancelled.
+    """
     plan = read_plan(analysis.store, analysis.work)
     if analysis.request.senses.enabled:
-        _keep_vectors(analysis, plan)
+        _keep_vectors(analysis, plan, should_stop)
+    check_stop(should_stop)
     write_vocabulary(analysis.store, analysis.result, model.vocabulary)
     join_layers(analysis, asdict(plan))
     write_json(analysis.store, f"{analysis.result}/{MANIFEST}", describe_analysis(analysis, model, plan))
@@ -251,9 +279,10 @@ def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
     write_summary(analysis.store, analysis.result, summarise(neurons, plan))
 
 
-def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
+def _keep_vectors(analysis: Analysis, plan: Plan, should_stop: Stop) -> None:
     """Puts what senses were made of into the result, so that they can be made anew without the model."""
     store = analysis.store
+    # Read first: a damaged one must not get into the result.
     background = Background.read(store, _background_file(analysis))
     background.write(store, f"{analysis.result}/{BACKGROUND}")
     kept = [read_arrays(store, _peaks_file(analysis, layer)) for layer in analysis.layers]
@@ -264,7 +293,9 @@ def _keep_vectors(analysis: Analysis, plan: Plan) -> None:
         window[k["row"]] = k["window"]
     rows, positions = keys >> 32, keys & 0xFFFF_FFFF
     pieces = read_vectors(store, analysis.projected, plan, PROJECTED, rows, positions)
-    write_vectors(store, analysis.result, background.projected.shape[1], window[rows], positions, pieces)
+    write_vectors(
+        store, analysis.result, background.projected.shape[1], window[rows], positions, until(pieces, should_stop)
+    )
 
 
 def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:
@@ -284,6 +315,8 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
         "neurons_per_layer": len(analysis.neurons),
         "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},
         "block_tokens": analysis.block_tokens,
+        # Of blocks that did not fit into the device's memory. 0, or the last bits depend on how much of it was free.
+        "blocks_in_parts": _count_cut(analysis, plan),
         "senses": describe_senses(analysis),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
@@ -297,6 +330,12 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
             "pyarrow": pa.__version__,
         },
     }
+
+
+def _count_cut(analysis: Analysis, plan: Plan) -> int:
+    partials = [partial_file(analysis.work, shard) for shard in range(len(plan.shards))]
+    calibrated = analysis.request.contexts.sampled or analysis.request.senses.enabled
+    return count_cut(analysis.store, [bands_file(analysis), *partials] if calibrated else partials)
 
 
 def describe_senses(analysis: Analysis) -> dict[str, Any] | None:

@@ -29,8 +29,22 @@ def write_arrays(store: Store, path: str, arrays: Mapping[str, np.ndarray]) -> N
     """The arrays under their names, each as one member of an uncompressed zip, with its checksum."""
     with store.writing(path) as f, zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            write_member(archive, name, array)
+        seal(archive)
+
+
+def write_member(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def seal(archive: zipfile.ZipFile) -> None:
+    """Notes which members there are: their own checksums do not tell that one is missing or has another name."""
+    archive.comment = _names_checksum(archive)
+
+
+def _names_checksum(archive: zipfile.ZipFile) -> bytes:
+    return b"%08x" % zlib.crc32("\n".join(archive.namelist()).encode())
 
 
 def read_arrays(store: Store, path: str, prefix: str = "") -> dict[str, np.ndarray]:
@@ -52,18 +66,27 @@ class ArrayFile:
 
 @contextmanager
 def reading_arrays(store: Store, path: str) -> Iterator[ArrayFile]:
-    """Raises DamagedFile, when it is opened and for each array that is not whole."""
+    """Raises DamagedFile, when it is opened and for each array that is not whole, or when it is not there."""
     try:
         with store.open(path) as f, zipfile.ZipFile(f) as archive:
+            # Files of earlier versions have no such note.
+            if archive.comment and archive.comment != _names_checksum(archive):
+                raise zipfile.BadZipFile("its list of arrays is not the one that was written")
             members = {member.removesuffix(".npy"): member for member in archive.namelist()}
             yield ArrayFile(tuple(members), lambda name: _read_member(archive, members[name]))
-    except _DAMAGES as e:
-        raise DamagedFile(f"{path} is damaged: {e}") from e
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    except (*_DAMAGES, KeyError) as e:
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
     except OSError as e:
         # A place that cannot be sought or a stream that cannot be unpacked, and no trouble with the disk.
         if e.errno not in (None, errno.EINVAL):
             raise
-        raise DamagedFile(f"{path} is damaged: {e}") from e
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
+
+
+def missing(path: str) -> DamagedFile:
+    return DamagedFile(f"{path} is not there", path=path)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:

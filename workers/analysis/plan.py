@@ -7,18 +7,24 @@ documents and the request, not on how many shards there are.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
-from contract.errors import EmptyCorpus
+from contract.errors import DamagedFile, EmptyCorpus
 from contract.request import Contexts, Tokens
 from contract.store import Store
 from workers.analysis.framing import Framing
+from workers.analysis.partial import missing
 from workers.analysis.windows import Window, pack, write_blocks
+
+PLAN = "plan.json"  # in the work folder
 
 # Windows are sorted by length within a pool, so that a block's windows are about equally long and padding is small.
 POOL_WINDOWS = 1024
@@ -38,6 +44,7 @@ class Shard:
     first_row: int
     rows: int
     tokens: int  # run through the model, without padding
+    crc32: int = 0  # of its windows' file
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,16 @@ class Plan:
     shards: tuple[Shard, ...]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        plan = json.dumps(asdict(self))
+        return json.dumps({"plan": plan, "crc32": zlib.crc32(plan.encode())})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
-        data = json.loads(text)
+        """Raises ValueError, KeyError or TypeError for a text that `to_json` did not make."""
+        outer = json.loads(text)
+        if outer["crc32"] != zlib.crc32(outer["plan"].encode()):
+            raise ValueError("its checksum is another")
+        data = json.loads(outer["plan"])
         return cls(**data | {"shards": tuple(Shard(**s) for s in data["shards"])})
 
 
@@ -103,24 +115,56 @@ def write_plan(
     shards: list[Shard] = []
     blocks = group_blocks(sample.watch(windows), block_tokens)
     for shard in _group_shards(blocks, shard_tokens):
-        with store.writing(windows_file(folder, len(shards))) as f:
-            before = counter.tokens, counter.windows
+        before, path = (counter.tokens, counter.windows), windows_file(folder, len(shards))
+        with store.writing(path) as f:
             write_blocks(f, map(counter.count, shard))
-        shards.append(Shard(before[1], counter.windows - before[1], counter.tokens - before[0]))
+        with store.open(path) as f:
+            crc32 = _checksum(f)
+        shards.append(Shard(before[1], counter.windows - before[1], counter.tokens - before[0], crc32))
         on_tokens(counter.tokens)
     if not shards:
         raise EmptyCorpus("the corpus gives no window with a counted token: it is empty, or everything is excluded")
     plan = Plan(counter.documents, counter.windows, counter.tokens, counter.counted, counter.padding, tuple(shards))
-    store.write(f"{folder}/plan.json", plan.to_json().encode())
+    store.write(f"{folder}/{PLAN}", plan.to_json().encode())
     return plan, sample.choose(plan.windows)
 
 
 def read_plan(store: Store, folder: str) -> Plan:
-    return Plan.from_json(store.read(f"{folder}/plan.json"))
+    """Raises DamagedFile."""
+    path = f"{folder}/{PLAN}"
+    try:
+        return Plan.from_json(store.read(path))
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
 
 
 def windows_file(folder: str, shard: int) -> str:
     return f"{folder}/windows/{shard:06d}.arrow"
+
+
+@contextmanager
+def open_windows(store: Store, folder: str, plan: Plan, shard: int) -> Iterator[IO[bytes]]:
+    """A shard's windows to read, once they are known to be what was written. Raises DamagedFile."""
+    path = windows_file(folder, shard)
+    try:
+        file = store.open(path)
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    with file:
+        # Arrow files carry no checksum, and a token read wrong would give a wrong result.
+        if _checksum(file) != plan.shards[shard].crc32:
+            raise DamagedFile(f"{path} is damaged: its checksum is another", path=path)
+        file.seek(0)
+        yield file
+
+
+def _checksum(file: IO[bytes]) -> int:
+    crc32 = 0
+    while piece := file.read(1 << 20):
+        crc32 = zlib.crc32(piece, crc32)
+    return crc32
 
 
 def window_priority(number: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from workers.analysis.grouping import Background, Peaks, Sources, group_contexts
 from workers.analysis.merging import describe_senses, join_layers, scalars_file
 from workers.analysis.partial import read_arrays
 from workers.analysis.result import (
+    keep_scalars,
     read_json,
     read_manifest,
     read_vectors_at,
@@ -42,9 +43,9 @@ from workers.analysis.result import (
     sense_of_contexts,
     write_json,
     write_reports,
-    write_scalars,
 )
 from workers.analysis.steps import Analysis
+from workers.analysis.stopping import Stop, check_stop, never
 
 
 def read_corpus(store: Store, source: str) -> Corpus:
@@ -55,8 +56,8 @@ def read_corpus(store: Store, source: str) -> Corpus:
     return Corpus(**manifest["corpus"], created_at=0.0)
 
 
-def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
-    """Writes one layer's reports with new senses."""
+def regroup_layer(analysis: Analysis, source: str, layer: int, *, should_stop: Stop = never) -> None:
+    """Writes one layer's reports with new senses. Raises Cancelled."""
     store, options = analysis.store, analysis.request.senses
     with store.open(f"{source}/{report_file(layer)}") as f:
         reports = pq.read_table(f).combine_chunks()
@@ -69,7 +70,8 @@ def regroup_layer(analysis: Analysis, source: str, layer: int) -> None:
     neurons = reports.column("neuron").to_numpy()
     bits = read_arrays(store, f"{source}/{fires_file(layer)}")
     fires: dict[Tail, np.ndarray] = {tail: unpack_firings(bits[tail], len(neurons)) for tail in analysis.request.tails}
-    senses = group_contexts(table, neurons, layer, peaks, space, background, fires, options)
+    senses = group_contexts(table, neurons, layer, peaks, space, background, fires, options, should_stop)
+    check_stop(should_stop)
     columns = score_columns(senses, np.zeros(len(neurons))) | sense_columns(senses, offsets)
     columns["contexts"] = _with_senses(reports.column("contexts"), sense_of_contexts(senses, len(table.neuron)))
     _write_layer(analysis, source, layer, reports, columns)
@@ -88,7 +90,7 @@ def _write_layer(analysis: Analysis, source: str, layer: int, reports: pa.Table,
     scalars = pa.table([columns.get(f.name, old.column(f.name)) for f in SCALARS], schema=SCALARS)
     renewed = pa.table([columns.get(f.name, reports.column(f.name)) for f in REPORTS], schema=REPORTS)
     write_reports(store, analysis.result, layer, renewed)
-    write_scalars(store, scalars_file(analysis, layer), scalars)
+    keep_scalars(store, scalars_file(analysis, layer), scalars)
     store.write(f"{analysis.result}/{fires_file(layer)}", store.read(f"{source}/{fires_file(layer)}"))
 
 

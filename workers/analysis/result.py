@@ -42,6 +42,7 @@ from workers.analysis.contexts import ContextTable
 from workers.analysis.grouping import LayerSenses
 from workers.analysis.histogram import density, quantiles
 from workers.analysis.lens import Lens
+from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.peak_tokens import PeakTokens
 from workers.analysis.scan import LayerScan
 from workers.analysis.senses import TailSenses
@@ -303,9 +304,18 @@ def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
         pq.write_table(scalars, f, compression="lz4", row_group_size=_SCALAR_ROWS, version="2.6")
 
 
+def keep_scalars(store: Store, path: str, scalars: pa.Table) -> None:
+    """For `read_scalars`: with a checksum, which a Parquet file's footer has not."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, scalars.schema) as writer:
+        writer.write_table(scalars)
+    write_arrays(store, path, {"scalars": np.frombuffer(sink.getvalue(), np.uint8)})
+
+
 def read_scalars(store: Store, path: str) -> pa.Table:
-    with store.open(path) as f:
-        return pq.read_table(f)
+    """Raises DamagedFile."""
+    with pa.ipc.open_stream(read_arrays(store, path)["scalars"].tobytes()) as reader:
+        return reader.read_all()
 
 
 def write_vectors(

@@ -16,6 +16,7 @@ from workers.analysis import agglomeration
 from workers.analysis.agglomeration import NONE
 from workers.analysis.sense_tokens import SenseTokens
 from workers.analysis.spaces import Space
+from workers.analysis.stopping import Stop, never, until
 
 DEFAULT_ALPHA = Senses().alpha  # for which the limits of `agglomeration` hold; another alpha moves them all
 DRAWS = 200  # resamples of the bootstrap
@@ -83,15 +84,20 @@ class TailSenses:
 
 
 def find_senses(
-    evidence: Evidence, space: Space, fires: np.ndarray | None, options: Senses, seeds: np.ndarray
+    evidence: Evidence,
+    space: Space,
+    fires: np.ndarray | None,
+    options: Senses,
+    seeds: np.ndarray,
+    should_stop: Stop = never,
 ) -> TailSenses:
     """fires: (R, N) int8 for the space's random tokens: 1 fires, 0 does not, -1 left out; None when it is not known.
 
-    seeds: (N,) uint64, of the bootstrap.
+    seeds: (N,) uint64, of the bootstrap. Raises Cancelled.
     """
     slots = _Slots(len(evidence.mass))
     scores = {name: np.full(len(seeds), np.nan) for name in ("covered", "score", "low", "high", "effective", "similar")}
-    for part in _parts(evidence.offsets):
+    for part in until(_parts(evidence.offsets), should_stop):
         _group(evidence, space, options, seeds, part, slots, scores)
     _scale_heights(evidence, space, slots)
     held = np.flatnonzero(slots.size)

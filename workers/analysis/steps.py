@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract.errors import Cancelled
 from contract.records import Corpus, ModelCard
 from contract.request import AnalysisRequest, Tail
 from contract.selection import resolve_layers, resolve_neurons
@@ -25,16 +24,17 @@ from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import Framing, frame, tokenize
+from workers.analysis.halving import Halving, measuring
 from workers.analysis.memory import release_memory
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
-from workers.analysis.plan import Plan, cut_windows, group_blocks, read_plan, windows_file, write_plan
+from workers.analysis.plan import Plan, cut_windows, group_blocks, open_windows, read_plan, write_plan
 from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
+from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.vectors import RESIDUAL, VectorWriter, input_stream, vectors_file, writing_vectors
 from workers.analysis.windows import Windows, pack, read_blocks, unpack
 
 Report = Callable[[int], None]  # tokens done so far in this step
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,13 @@ def _ignore(tokens: int) -> None:
     pass
 
 
-def _never() -> bool:
-    return False
-
-
 def plan_analysis(
     analysis: Analysis,
     model: LoadedModel,
     texts: Iterable[str],
     *,
     on_tokens: Report = _ignore,
-    should_stop: Stop = _never,
+    should_stop: Stop = never,
 ) -> Plan:
     """Cuts the corpus into windows, blocks and shards, and fixes the sampling bands."""
     request = analysis.request
@@ -97,7 +93,7 @@ def plan_analysis(
         analysis.encoder.get()  # a missing one is better found now than after the scan
     framing = frame(model.tokenizer, analysis.card, request.tokens.bos)
     windows = cut_windows(
-        _until(texts, should_stop),
+        until(texts, should_stop),
         lambda batch: tokenize(model.tokenizer, batch),
         framing,
         request.contexts,
@@ -112,27 +108,29 @@ def plan_analysis(
         on_tokens=on_tokens,
     )
     if request.contexts.sampled or request.senses.enabled:
-        batches = (unpack(pack(block)) for block in group_blocks(sample, analysis.block_tokens))
-        peaks = _calibration_peaks(analysis, model, framing, batches, should_stop)
-        write_arrays(analysis.store, f"{analysis.work}/bands.npz", _edges(analysis, peaks))
+        batches = [unpack(pack(block)) for block in group_blocks(sample, analysis.block_tokens)]
+        halving = Halving()
+        peaks = halving.run(lambda: _calibration_peaks(analysis, model, framing, batches, halving, should_stop))
+        write_arrays(analysis.store, bands_file(analysis), _edges(analysis, peaks) | halving.arrays())
     return plan
 
 
-def _until(texts: Iterable[str], should_stop: Stop) -> Iterator[str]:
-    for text in texts:
-        if should_stop():
-            raise Cancelled
-        yield text
+def bands_file(analysis: Analysis) -> str:
+    return f"{analysis.work}/bands.npz"
 
 
 def _calibration_peaks(
-    analysis: Analysis, model: LoadedModel, framing: Framing, blocks: Iterable[Windows], should_stop: Stop
+    analysis: Analysis,
+    model: LoadedModel,
+    framing: Framing,
+    blocks: Iterable[Windows],
+    halving: Halving,
+    should_stop: Stop,
 ) -> dict[str, list[np.ndarray]]:
     """The peaks of every calibration window by "layer/tail", (B, N) a block."""
     peaks: dict[str, list[np.ndarray]] = {}
-    for windows in blocks:
-        if should_stop():
-            raise Cancelled
+    for windows in halving.cut(blocks):
+        check_stop(should_stop)
         block = Block(windows, 0, framing.pad, model.device)
 
         def receive(layer: int, activations: Tensor, block: Block = block) -> None:
@@ -162,7 +160,7 @@ def _run(
     receive: Callable[[int, Tensor], None],
     taps: Taps | None = None,
 ) -> None:
-    """Runs a block and hands on the selected neurons' activations, (B, S, N) float32."""
+    """Runs a block and hands on the selected neurons' activations, (B, S, N) float32. Raises BlockTooLarge."""
     chosen = analysis.neurons
     index = None if len(chosen) == analysis.card.neurons else torch.tensor(chosen, device=model.device)
 
@@ -172,13 +170,14 @@ def _run(
         receive(layer, activations.float().contiguous())
 
     mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
-    run_block(model, block.ids, mask, analysis.layers, select, taps)
+    with measuring(block):
+        run_block(model, block.ids, mask, analysis.layers, select, taps)
 
 
 def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
     edges: dict[Tail, np.ndarray | None] = dict.fromkeys(analysis.request.tails)
     if analysis.request.contexts.sampled:
-        found = read_arrays(analysis.store, f"{analysis.work}/bands.npz", f"{layer:03d}/")
+        found = read_arrays(analysis.store, bands_file(analysis), f"{layer:03d}/")
         edges = {tail: found[tail] for tail in edges}
     return LayerScan(len(analysis.neurons), edges, analysis.sizes, device)
 
@@ -213,44 +212,50 @@ class ShardScan:
         return found
 
     def _new_firing(self, layer: int) -> FiringSample:
-        found = read_arrays(self._analysis.store, f"{self._analysis.work}/bands.npz", f"{layer:03d}/")
+        found = read_arrays(self._analysis.store, bands_file(self._analysis), f"{layer:03d}/")
         return FiringSample({tail: found[f"{tail}/fires"] for tail in self._analysis.request.tails}, self._model.device)
 
 
 def scan_shard(
-    analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = _ignore, should_stop: Stop = _never
+    analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = _ignore, should_stop: Stop = never
 ) -> int:
     """Runs the model over a shard's blocks and writes its partial. Returns the tokens run. Raises Cancelled."""
-    tokens = _scan_blocks(analysis, model, shard, on_tokens, should_stop)
+    halving = Halving()
+    tokens = halving.run(lambda: _scan_blocks(analysis, model, shard, halving, on_tokens, should_stop))
     # Else what this one leaves behind would come on top of the next one's lists.
     release_memory()
     return tokens
 
 
-def _scan_blocks(analysis: Analysis, model: LoadedModel, shard: int, on_tokens: Report, should_stop: Stop) -> int:
+def _scan_blocks(
+    analysis: Analysis, model: LoadedModel, shard: int, halving: Halving, on_tokens: Report, should_stop: Stop
+) -> int:
     plan = read_plan(analysis.store, analysis.work)
     with _vector_writer(analysis, shard) as vectors:
         scan = ShardScan(analysis, model, plan, vectors)
         tokens, lengths = 0, []
-        for block in shard_blocks(analysis, model, plan, shard):
-            if should_stop():
-                raise Cancelled
+        for block in shard_blocks(analysis, model, plan, shard, halving):
+            check_stop(should_stop)
             scan.run(block)
             tokens += block.tokens
             lengths.append(block.lengths.cpu().numpy())
             on_tokens(tokens)
         if vectors is not None:
             vectors.end(np.concatenate(lengths))
-    write_arrays(analysis.store, partial_file(analysis.work, shard), scan.arrays())
+        # Whoever lost the lease is not to write beside its successor.
+        check_stop(should_stop)
+    write_arrays(analysis.store, partial_file(analysis.work, shard), scan.arrays() | halving.arrays())
     return tokens
 
 
-def shard_blocks(analysis: Analysis, model: LoadedModel, plan: Plan, shard: int) -> Iterator[Block]:
-    """A shard's blocks on the model's device, one at a time."""
+def shard_blocks(
+    analysis: Analysis, model: LoadedModel, plan: Plan, shard: int, halving: Halving | None = None
+) -> Iterator[Block]:
+    """A shard's blocks, or what they are cut into, on the model's device, one at a time."""
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
     row = plan.shards[shard].first_row
-    with analysis.store.open(windows_file(analysis.work, shard)) as f:
-        for windows in read_blocks(f):
+    with open_windows(analysis.store, analysis.work, plan, shard) as f:
+        for windows in (halving or Halving()).cut(read_blocks(f)):
             yield Block(windows, row, pad, model.device)
             row += len(windows)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from contract.store import Store
-from workers.analysis.partial import ArrayFile, reading_arrays
+from workers.analysis.partial import ArrayFile, reading_arrays, seal, write_member
 from workers.analysis.plan import Plan
 
 RESIDUAL = "residual"
@@ -51,14 +51,14 @@ class VectorWriter:
         self.put("offsets", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
     def put(self, name: str, array: np.ndarray) -> None:
-        with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+        write_member(self._archive, name, array)
 
 
 @contextmanager
 def writing_vectors(store: Store, path: str) -> Iterator[VectorWriter]:
     with store.writing(path) as f, zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
         yield VectorWriter(archive)
+        seal(archive)
 
 
 def project_vectors(

@@ -58,6 +58,13 @@ class Windows:
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
+    def __getitem__(self, rows: slice) -> Windows:
+        """Neighbouring windows."""
+        first, end, _ = rows.indices(len(self))
+        low, high = self.offsets[first], self.offsets[end]
+        flat = {name: getattr(self, name)[low:high] for name in SCHEMA.names[1:]}
+        return Windows(number=self.number[first:end], offsets=self.offsets[first : end + 1] - low, **flat)
+
 
 def pack(windows: Sequence[Window]) -> pa.RecordBatch:
     """One block of windows as a record batch."""

@@ -90,6 +90,18 @@ def test_a_cut_off_file_is_noticed(store: Store, arrays: dict[str, np.ndarray], 
         read_arrays(store, PATH)
 
 
-def test_a_file_that_is_not_there_is_no_damage(store: Store) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_a_file_that_is_not_there_is_named(store: Store) -> None:
+    with pytest.raises(DamagedFile, match="is not there") as found:
         read_arrays(store, PATH)
+
+    assert found.value.path == PATH
+
+
+def test_an_array_that_is_listed_under_another_name_is_noticed(store: Store, arrays: dict[str, np.ndarray]) -> None:
+    write_arrays(store, PATH, arrays)
+    whole = store.read(PATH)
+    place = whole.rindex(b"000/display")
+    store.write(PATH, whole[:place] + b"001/display" + whole[place + 11 :])
+
+    with pytest.raises(DamagedFile, match="list of arrays"):
+        read_arrays(store, PATH, "000/")

@@ -1,0 +1,188 @@
+"""Redis, a store and workers under a test's hands, to be broken one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from contract.board import Board
+from contract.records import Job
+from contract.settings import Settings
+from contract.store import Layout, Store
+from tests.client.standins import free_port
+from tests.factories import add_corpus, make_texts, open_job
+from tests.journeys.conftest import MODEL, prepare_data
+from tests.nursery import Nursery
+from tests.servers import RedisServer
+from workers.worker import publish_cards
+
+CONTEXTS = {"window": 32, "top_k": 8, "tails": "both"}
+
+
+@dataclass
+class Site:
+    server: RedisServer
+    nursery: Nursery
+    data: Path
+    settings: Settings
+    started: dict[int, Path] = field(default_factory=dict)  # the log of each worker
+
+    @property
+    def board(self) -> Board:
+        return Board.connect(self.server.url)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.settings.store)
+
+    def start_worker(self, **sabotage: Any) -> int:
+        log = self.data / "logs" / f"worker-{len(self.started)}.log"
+        pid = self.nursery.start(self.environ | {"SABOTAGE": json.dumps(sabotage)}, log)
+        self.started[pid] = log
+        return pid
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return self.settings.to_environ() | {"REDIS_URL": self.server.url, "OMP_NUM_THREADS": "1"}
+
+    def submit(self, corpus: str = "notes", **changes: Any) -> str:
+        return open_job(self.board, model=MODEL, corpus={"id": corpus}, **({"contexts": CONTEXTS} | changes)).id
+
+    def job(self, job: str) -> Job:
+        found = self.board.get_job(job)
+        assert found is not None
+        return found
+
+    def wait(self, job: str, timeout_s: float = 120.0) -> Job:
+        await_that(lambda: self.job(job).is_terminal, timeout_s, lambda: f"{self.job(job)}\n{self.logs()}")
+        return self.job(job)
+
+    def run_quietly(self, job: str) -> dict[str, str]:
+        """The digests of a job's files once it has succeeded."""
+        ended = self.wait(job)
+        assert ended.status == "succeeded", ended.error
+        return self.digests(job)
+
+    def digests(self, job: str) -> dict[str, str]:
+        folder = Path(self.store.local_path(Layout.result(job)))
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    def holder(self, job: str, kind: str, timeout_s: float = 60.0) -> tuple[int, str]:
+        """A worker that runs a unit of this kind for the job, and the unit."""
+        found: list[tuple[int, str]] = []
+
+        def look() -> bool:
+            for pid, log in self.started.items():
+                lines = re.findall(rf"{job} (\S+): (attempt|stopped|nothing)", log.read_text()) if log.exists() else []
+                if self.nursery.poll(pid) is None and lines and lines[-1][1] == "attempt":
+                    unit = lines[-1][0]
+                    if unit.startswith(kind) and unit not in self.board.done_units(job):
+                        found.append((pid, unit))
+            return bool(found)
+
+        await_that(look, timeout_s, self.logs)
+        return found[0]
+
+    def attempts(self, job: str) -> list[tuple[str, int]]:
+        """Every attempt at a unit of the job that a worker's log tells of."""
+        text = "".join(log.read_text() for log in self.started.values() if log.exists())
+        return [(unit, int(n)) for unit, n in re.findall(rf"{job} (\S+): attempt (\d+)", text)]
+
+    def logs(self) -> str:
+        return "\n".join(f"{p.name}:\n{p.read_text()[-3000:]}" for p in sorted((self.data / "logs").glob("*.log")))
+
+    def is_clean(self, job: str) -> bool:
+        """Whether nothing of the job is in the store but a result's files."""
+        folder = Path(self.store.local_path(Layout.result(job)))
+        unfinished = list(folder.rglob("*.tmp")) if folder.exists() else []
+        return not unfinished and not self.store.exists(Layout.work(job))
+
+    @contextmanager
+    def api(self, port: int | None = None) -> Iterator[Api]:
+        api = Api(self, port or free_port())
+        api.start()
+        try:
+            yield api
+        finally:
+            api.kill()
+
+
+class Api:
+    """gunicorn with the real service."""
+
+    def __init__(self, site: Site, port: int) -> None:
+        self._site, self._port = site, port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{port}"
+
+    def start(self) -> None:
+        conf = Path(__file__).parents[2] / "client/gunicorn_conf.py"
+        command = [sys.executable, "-m", "gunicorn", "-c", f"file:{conf}", "--bind", f"127.0.0.1:{self._port}"]
+        with open(self._site.data / "logs/api.log", "ab") as log:
+            environ = dict(os.environ) | self._site.environ
+            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+        await_that(self._answers, 60, self._site.logs)
+
+    def kill(self) -> None:
+        """With -9, all its processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, 9)
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez", timeout=2, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if is_so():
+                return
+        except redis.RedisError:
+            pass
+        assert time.monotonic() < deadline, f"not within {timeout_s} s:\n{why()}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_site(nursery: Nursery, data: Path, *, layers: int = 2, **settings: Any) -> Iterator[Site]:
+    """A site without workers, with a tiny model and the corpus "notes" of several shards. Ends its workers."""
+    prepare_data(data, layers=layers)
+    for name in ("logs", "store", "cache"):
+        (data / name).mkdir()
+    with RedisServer.running() as server:
+        chosen: dict[str, Any] = {"shard_tokens": 1500, "lease_s": 3.0, "threads": 1, "device": "cpu"} | settings
+        places = {"store": str(data / "store"), "cache": str(data / "cache"), "catalogue": str(data / "models.toml")}
+        site = Site(server, nursery, data, Settings(redis_url=server.url, **places, **chosen))
+        publish_cards(site.board, _catalogue(site), data / "cache")
+        add_corpus(site.board, site.store, make_texts(100, seed=1))
+        try:
+            yield site
+        finally:
+            for pid in site.started:
+                if nursery.poll(pid) is None:
+                    os.kill(pid, 9)
+
+
+def _catalogue(site: Site) -> Any:
+    from contract.catalogue import load_catalogue
+
+    return load_catalogue(site.settings.catalogue)

@@ -1,0 +1,83 @@
+"""A Redis-protocol server of a test's own, that may be killed, stopped and started again on the same data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from tests.conftest import find_redis_server
+
+_OPTIONS = {"port": "0", "save": "", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+
+
+class RedisServer:
+    def __init__(self, folder: str, options: dict[str, str]) -> None:
+        self.folder = folder
+        self._socket = f"{folder}/redis.sock"
+        self._options = _OPTIONS | {"unixsocket": self._socket, "dir": folder} | options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @contextmanager
+    def running(cls, **options: str) -> Iterator[RedisServer]:
+        # A unix socket's path may have about 100 characters, so not under pytest's own folder.
+        with tempfile.TemporaryDirectory(prefix="ps-") as folder:
+            server = cls(folder, options)
+            server.start()
+            try:
+                yield server
+            finally:
+                server.kill()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}?db=0"
+
+    def start(self) -> None:
+        """Returns once it has read its file and answers."""
+        command = [find_redis_server(), *(part for k, v in self._options.items() for part in (f"--{k}", v))]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                redis.Redis(unix_socket_path=self._socket).ping()
+                return
+            except (redis.ConnectionError, redis.TimeoutError):
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """With -9, as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It is there, but does not answer."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def cut_connections(self) -> int:
+        """Closes every client's connection; returns how many there were."""
+        with redis.Redis(unix_socket_path=self._socket) as client:
+            return int(client.client_kill_filter(skipme=True, _type="normal"))
+
+    def run_python(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """A Python process that is to use this server, and ends by itself."""
+        variables = {**os.environ, "REDIS_URL": self.url, "POLYSEME_REDIS_URL": self.url, **environ}
+        return subprocess.run(
+            [sys.executable, *arguments], env=variables, cwd=self.folder, capture_output=True, text=True, timeout=120
+        )

@@ -1,0 +1,37 @@
+"""From a file of the work folder to the unit that wrote it."""
+
+from __future__ import annotations
+
+import pytest
+
+from contract.store import Store
+from workers.mending import find_lost_scans, find_writer
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("work/j/plan.json", "plan"),
+        ("work/j/bands.npz", "plan"),
+        ("work/j/windows/000003.arrow", "plan"),
+        ("work/j/partials/000012.npz", "scan:12"),
+        ("work/j/vectors/000000.npz", "scan:0"),
+        ("work/j/background.npz", "background"),
+        ("work/j/peaks/layer-007.npz", "merge:1"),
+        ("work/j/scalars/layer-005.npz", "merge:0"),
+        ("work/other/plan.json", None),
+        ("results/j/background.npz", None),
+        ("work/j/strange", None),
+        (None, None),
+    ],
+)
+def test_each_file_has_its_writer(path: str | None, unit: str | None) -> None:
+    assert find_writer(path, "work/j", [5, 7]) == unit
+
+
+def test_scans_without_all_their_files_are_lost(store: Store) -> None:
+    for name in ("partials/000000.npz", "vectors/000000.npz", "partials/000001.npz", "vectors/000002.npz"):
+        store.write(f"w/{name}", b"")
+
+    assert find_lost_scans(store, "w", 4, vectors=True) == ["scan:1", "scan:2", "scan:3"]
+    assert find_lost_scans(store, "w", 4, vectors=False) == ["scan:2", "scan:3"]

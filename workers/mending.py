@@ -1,0 +1,39 @@
+"""Which unit of a job wrote a file of its work folder: the one to run again when the file is no longer any good."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from contract.results import BACKGROUND
+from contract.store import Store
+from workers.analysis.plan import PLAN
+
+_PLANNED = re.compile(rf"{re.escape(PLAN)}|bands\.npz|windows/\d+\.arrow")
+_SCANNED = re.compile(r"(?:partials|vectors)/(\d+)\.npz")
+_PROJECTED = re.compile(r"projected/(\d+)\.npz")
+_MERGED = re.compile(r"(?:peaks|scalars)/layer-(\d+)\.npz")
+
+COUNTERS = {"scan": "shards_done", "merge": "layers_done"}  # fields of the job that count finished units
+
+
+def find_writer(path: str | None, work: str, layers: Sequence[int]) -> str | None:
+    """The unit that wrote a file; None for one outside of the job's work folder, which nothing here can make again."""
+    if path is None or not path.startswith(f"{work}/"):
+        return None
+    name = path.removeprefix(f"{work}/")
+    if _PLANNED.fullmatch(name):
+        return "plan"
+    if found := _SCANNED.fullmatch(name):
+        return f"scan:{int(found[1])}"
+    if found := _PROJECTED.fullmatch(name):
+        return f"project:{int(found[1])}"
+    if found := _MERGED.fullmatch(name):
+        return f"merge:{layers.index(int(found[1]))}"
+    return "background" if name == BACKGROUND else None
+
+
+def find_lost_scans(store: Store, work: str, shards: int, *, vectors: bool) -> list[str]:
+    """The scans whose files are not there. vectors: whether a scan writes vectors."""
+    kept = [set(store.names(f"{work}/{folder}")) for folder in ("partials", *(["vectors"] if vectors else []))]
+    return [f"scan:{i}" for i in range(shards) if not all(f"{i:06d}.npz" in names for names in kept)]
