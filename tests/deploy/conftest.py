@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from contract.board import Board
 from contract.store import Store
+from contract.webhooks import Outbox
 from service.metrics import Metrics
 from workers.metrics import WorkerMetrics
 
@@ -21,7 +22,7 @@ def families(board: Board, store: Store) -> list[Metric]:
     """Every metric of the API and of a worker."""
     worker = WorkerMetrics()
     worker.watch(lambda: [1], lambda: 1)
-    return [*Metrics(board, store, patience_s=600).families(), *worker.registry.collect()]
+    return [*Metrics(board, store, Outbox(board._redis), patience_s=600).families(), *worker.registry.collect()]
 
 
 def names_of(family: Metric) -> set[str]:

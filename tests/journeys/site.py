@@ -87,9 +87,9 @@ class Site:
 
         def look() -> bool:
             for pid, log in self.started.items():
-                lines = re.findall(rf"{job} (\S+): (attempt|stopped|nothing)", log.read_text()) if log.exists() else []
-                if self.nursery.poll(pid) is None and lines and lines[-1][1] == "attempt":
-                    unit = lines[-1][0]
+                lines = re.findall(rf"(begun|ended) job={job} unit=(\S+)", log.read_text()) if log.exists() else []
+                if self.nursery.poll(pid) is None and lines and lines[-1][0] == "begun":
+                    unit = lines[-1][1]
                     if unit.startswith(kind) and unit not in self.board.done_units(job):
                         found.append((pid, unit))
             return bool(found)
@@ -100,7 +100,7 @@ class Site:
     def attempts(self, job: str) -> list[tuple[str, int]]:
         """Every attempt at a unit of the job that a worker's log tells of."""
         text = "".join(log.read_text() for log in self.started.values() if log.exists())
-        return [(unit, int(n)) for unit, n in re.findall(rf"{job} (\S+): attempt (\d+)", text)]
+        return [(unit, int(n)) for unit, n in re.findall(rf"begun job={job} unit=(\S+) attempt=(\d+)\n", text)]
 
     def logs(self) -> str:
         return "\n".join(f"{p.name}:\n{p.read_text()[-3000:]}" for p in sorted((self.data / "logs").glob("*.log")))
