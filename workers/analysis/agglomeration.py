@@ -91,7 +91,7 @@ def _kinds(token):  # type: ignore[no-untyped-def]
 def _limit(size_a, size_b, kinds_a, kinds_b, top_a, top_b, least):  # type: ignore[no-untyped-def]
     """The greatest z at which two groups are one.
 
-    Groups of many words must be nearer to each other than groups of few, whose distance has more of the words in it, and
+    Groups of many words must be nearer to each other than groups of few, whose distance has more of the words in it;
     groups that are loose themselves may be further apart. A group of one word looks tight for being one word.
     """
     if size_a < least and size_b < least:
