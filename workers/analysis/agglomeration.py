@@ -14,7 +14,8 @@ NONE = -1  # in place of a sense: the context is in none
 # The greatest z at which two groups are one, at the default alpha. z: distance less the mean distance of random tokens,
 # over its deviation. A group is big when it has enough contexts to be a sense.
 SMALL_PAIR, OTHER_PAIR = -1.7, -1.4
-BASE, LOOSENESS, VARIETY = 0.45, 0.45, 5.1  # of two big groups: BASE + LOOSENESS * top - VARIETY * variety
+# Of two big groups: BASE + LOOSENESS * top - VARIETY * variety, less ONE_TOKEN when either has a single peak token.
+BASE, LOOSENESS, VARIETY, ONE_TOKEN = 2.18, 0.54, 8.62, 2.08
 
 ONE_WORD = 0.9  # share of a sense's contexts with one peak token, from which it is looked into for two uses of it
 SPLIT = 0.36  # share of the variance between two uses of one word, from which they are two senses
@@ -90,15 +91,16 @@ def _kinds(token):  # type: ignore[no-untyped-def]
 def _limit(size_a, size_b, kinds_a, kinds_b, top_a, top_b, least):  # type: ignore[no-untyped-def]
     """The greatest z at which two groups are one.
 
-    Groups of many words must be nearer to each other than groups of one word, whose distance has more of the words in
-    it, and groups that are loose themselves may be further apart.
+    Groups of many words must be nearer to each other than groups of few, whose distance has more of the words in it;
+    groups that are loose themselves may be further apart. A group of one word looks tight for being one word.
     """
     if size_a < least and size_b < least:
         return SMALL_PAIR
     if size_a < least or size_b < least:
         return OTHER_PAIR
     variety = (1 - 1 / np.sqrt(kinds_a)) * (1 - 1 / np.sqrt(kinds_b))
-    return min(BASE + LOOSENESS * max(top_a, top_b) - VARIETY * variety, OTHER_PAIR)
+    one = ONE_TOKEN if min(kinds_a, kinds_b) == 1 else 0.0
+    return min(BASE + LOOSENESS * max(top_a, top_b) - VARIETY * variety - one, OTHER_PAIR)
 
 
 @numba.njit(**_options)

@@ -12,6 +12,7 @@ from workers.analysis.agglomeration import (
     BASE,
     LOOSENESS,
     NONE,
+    ONE_TOKEN,
     OTHER_PAIR,
     SMALL_PAIR,
     VARIETY,
@@ -96,8 +97,9 @@ def limit(a: list[int], b: list[int], token: np.ndarray, top: tuple[float, float
     big = (len(a) >= least) + (len(b) >= least)
     if big < 2:
         return SMALL_PAIR if big == 0 else OTHER_PAIR
-    variety = np.prod([1 - 1 / np.sqrt(len(set(token[g].tolist()))) for g in (a, b)])
-    return min(BASE + LOOSENESS * max(top) - VARIETY * variety, OTHER_PAIR)
+    kinds = [len(set(token[g].tolist())) for g in (a, b)]
+    variety = np.prod([1 - 1 / np.sqrt(k) for k in kinds])
+    return min(BASE + LOOSENESS * max(top) - VARIETY * variety - ONE_TOKEN * (1 in kinds), OTHER_PAIR)
 
 
 def link_slowly(z: np.ndarray, token: np.ndarray, least: int, shift: float) -> list[tuple[int, int, float]]:
@@ -210,7 +212,7 @@ def test_a_context_joins_a_sense_more_easily_than_another_context() -> None:
 
 
 def test_groups_of_many_words_must_be_nearer_than_groups_of_one() -> None:
-    angle = float(np.arccos(1 - (CENTRE - 1.9 * SPREAD)))
+    angle = float(np.arccos(1 - (CENTRE - 2.5 * SPREAD)))
     vectors = circle(*[0.0] * 6, *[angle] * 6)
 
     one_word = group(vectors, (12,), token=np.repeat([0, 1], 6))
@@ -218,6 +220,17 @@ def test_groups_of_many_words_must_be_nearer_than_groups_of_one() -> None:
 
     assert set(one_word.cut(np.ones(12))) == {0}
     assert set(many_words.cut(np.ones(12))) == {0, 1}
+
+
+def test_a_group_of_one_word_must_be_nearer_than_one_of_two_words() -> None:
+    angle = float(np.arccos(1 - (CENTRE - 1.9 * SPREAD)))
+    vectors = circle(*[0.0] * 6, *[angle] * 6)
+
+    one_word = group(vectors, (12,), token=np.repeat([0, 1], 6))
+    two_words = group(vectors, (12,), token=np.repeat([0, 1, 2, 3], 3))
+
+    assert set(one_word.cut(np.ones(12))) == {0, 1}
+    assert set(two_words.cut(np.ones(12))) == {0}
 
 
 def test_one_word_with_two_clear_uses_is_two_senses() -> None:
