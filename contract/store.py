@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -61,24 +62,15 @@ class Store:
 
     @contextmanager
     def _writing_away(self, path: str) -> Iterator[IO[bytes]]:
-        """Not with fsspec's transactions: all threads of a process share one of them."""
+        """By way of a temporary file here: what writes it may seek, so its bytes are those that a folder would get."""
         final = self._path(path)
-        with self._translated():
-            if not _OBJECTS & set(_protocols(self._fs)):
-                self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
-            f = self._fs.open(final, "wb", autocommit=False)
-        try:
-            yield f
+        with tempfile.NamedTemporaryFile(prefix="polyseme-") as f:
+            yield cast(IO[bytes], f)
+            f.flush()
             with self._translated():
-                f.close()
-        except BaseException:
-            with suppress(Exception):
-                f.close()  # or it would be when it is collected
-            with suppress(Exception):
-                f.discard()
-            raise
-        with self._translated():
-            f.commit()
+                if not _OBJECTS & set(_protocols(self._fs)):
+                    self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(f.name, final)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
