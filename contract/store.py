@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -68,25 +69,16 @@ class Store:
 
     @contextmanager
     def _writing_away(self, path: str) -> Iterator[IO[bytes]]:
-        """Not with fsspec's transactions: all threads of a process share one of them."""
+        """By way of a temporary file here: what writes it may seek, so its bytes are those that a folder would get."""
         final = self._path(path)
-        with self._translated():
-            if not _OBJECTS & set(_protocols(self._fs)):
-                self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
-            f = self._fs.open(final, "wb", autocommit=False)
-        try:
-            yield f
+        with tempfile.NamedTemporaryFile(prefix="polyseme-") as f:
+            yield cast(IO[bytes], f)
+            f.flush()
+            self.written_bytes += f.tell()
             with self._translated():
-                self.written_bytes += f.tell()
-                f.close()
-        except BaseException:
-            with suppress(Exception):
-                f.close()  # or it would be when it is collected
-            with suppress(Exception):
-                f.discard()
-            raise
-        with self._translated():
-            f.commit()
+                if not _OBJECTS & set(_protocols(self._fs)):
+                    self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(f.name, final)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -58,6 +58,15 @@ def test_only_a_local_store_has_paths() -> None:
         memory.local_path("a")
 
 
+def test_a_file_may_be_written_in_any_order(store: Store) -> None:
+    with store.writing("a/b") as f:
+        f.write(b"....end")
+        f.seek(0)
+        f.write(b"head")
+
+    assert store.read("a/b") == b"headend"
+
+
 def test_threads_write_at_once_and_one_that_fails_harms_no_other(store: Store) -> None:
     def write(number: int) -> None:
         with store.writing(f"a/{number}") as f:

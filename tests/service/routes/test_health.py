@@ -17,7 +17,7 @@ def test_a_live_process_says_so(http: FlaskClient) -> None:
 def test_readiness_counts_workers_and_leaves_no_files(http: FlaskClient, board: Board, settings: Settings) -> None:
     board.announce_worker("w1", ttl_s=30)
 
-    assert http.get("/readyz").get_json() == {"status": "ready", "workers": 1}
+    assert http.get("/readyz").get_json() == {"status": "ready", "workers": 1, "queues": {"default": 1}}
     assert list(Path(settings.store, "probes").iterdir()) == []
 
 
