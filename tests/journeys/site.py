@@ -100,7 +100,7 @@ class Site:
     def attempts(self, job: str) -> list[tuple[str, int]]:
         """Every attempt at a unit of the job that a worker's log tells of."""
         text = "".join(log.read_text() for log in self.started.values() if log.exists())
-        return [(unit, int(n)) for unit, n in re.findall(rf"{job} (\S+): attempt (\d+)", text)]
+        return [(unit, int(n)) for unit, n in re.findall(rf"{job} (\S+): attempt (\d+)\n", text)]
 
     def logs(self) -> str:
         return "\n".join(f"{p.name}:\n{p.read_text()[-3000:]}" for p in sorted((self.data / "logs").glob("*.log")))
