@@ -57,15 +57,17 @@ def test_a_cancel_frees_the_worker_within_two_seconds(nursery: Nursery, tmp_path
         _add_sample(site)
         site.start_worker()
         # The model is loaded once, and that cannot be cut short.
-        assert site.wait(_submit(site, max_tokens=300), 400).status == "succeeded", site.logs()
-        for kind, tokens in [("scan", None)] * 5 + [("merge", 2000)] * 4:
-            job = _submit(site, max_tokens=tokens)
+        assert site.wait(_submit(site, 300, "0"), 400).status == "succeeded", site.logs()
+        for kind, tokens, layers in [("scan", 8000, "all")] * 5 + [("merge", 1500, "0-5")] * 4:
+            job = _submit(site, tokens, layers)
             site.holder(job, kind, 300)
             time.sleep(rng.uniform(0.0, 3.0))
             site.board.cancel(job)
             began = time.monotonic()
             await_that(lambda job=job: site.job(job).is_terminal, 60, site.logs)  # type: ignore[misc]
             took[kind].append(time.monotonic() - began)
+            sys.stdout.write(f"{kind}: {took[kind][-1]:.2f} s\n")
+            sys.stdout.flush()
             assert site.job(job).status == "cancelled"
             assert site.board.units_held(job) == 0
             assert site.is_clean(job)
@@ -86,6 +88,6 @@ def _add_sample(site: Site) -> None:
     add_corpus(site.board, site.store, samples.corpus_texts(), "sample")
 
 
-def _submit(site: Site, *, max_tokens: int | None) -> str:
-    changes = {"model": samples.MODEL_ID, "corpus": {"id": "sample"}, "tokens": {"max_tokens": max_tokens}}
-    return open_job(site.board, **changes).id
+def _submit(site: Site, max_tokens: int, layers: str) -> str:
+    changes = {"corpus": {"id": "sample"}, "tokens": {"max_tokens": max_tokens}, "neurons": {"layers": layers}}
+    return open_job(site.board, model=samples.MODEL_ID, **changes).id

@@ -157,6 +157,7 @@ def _layer_result(
     senses = None
     if analysis.request.senses.enabled:
         senses = _find_senses(analysis, model, plan, layer, table, firings, windows.number, rows, should_stop)
+    check_stop(should_stop)
     return LayerResult(
         layer=layer,
         neurons=neurons,
