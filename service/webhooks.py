@@ -52,9 +52,9 @@ class Gate:
 def event_of(job: Job, shown: Mapping[str, Any]) -> tuple[str, bytes]:
     """The event's id and body; the same whenever they are asked for, since an ended job changes no more.
 
-    shown: the job as GET gives it. How the delivery stands is left out.
+    shown: the job as GET gives it. How the delivery stands is left out, and the revision, which grows with it.
     """
-    data = {name: value for name, value in shown.items() if name != "webhook"}
+    data = {name: value for name, value in shown.items() if name not in ("webhook", "revision")}
     body = {"type": f"job.{job.status}", "timestamp": timestamp(job.finished_at), "data": data}
     return f"evt_{job.id}", dump_json(body).encode()
 

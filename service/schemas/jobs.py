@@ -89,10 +89,10 @@ class JobSchema(Schema):
 
 
 class EndedJobSchema(JobSchema):
-    """A job in an event: as GET gives it, without how the delivery of the event stands."""
+    """A job in an event: as GET gives it, without what changes with the delivery of the event."""
 
     class Meta:
-        exclude = ("webhook",)
+        exclude = ("revision", "webhook")
 
 
 class JobEventSchema(Schema):
