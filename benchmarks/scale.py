@@ -34,8 +34,8 @@ _PHASES = (0.0, 0.5)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="some of the three")
-    parser.add_argument("--tokens", type=int, default=60_000, help="of the real job")
-    parser.add_argument("--layers", default="0-7", help="of the real job")
+    parser.add_argument("--tokens", type=int, default=30_000, help="of the real job")
+    parser.add_argument("--layers", default="0-3", help="of the real job")
     parser.add_argument("--rounds", type=int, default=2, help="of the real job, each on one worker and on two")
     parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
     parser.add_argument("--workers", type=int, default=64, help="that sleep")
@@ -85,14 +85,16 @@ def _time_job(workers: int, options: argparse.Namespace) -> tuple[float, int]:
             running_stack(data, samples.MODEL_ID, "--workers", str(workers), **settings) as port,
             Client(f"http://{HOST}:{port}") as client,
         ):
-            _run_job(client, 2 * _SHARD_TOKENS * workers, options.layers)  # each worker loads the model
+            lines = (json.dumps({"text": text}).encode() + b"\n" for text in take_texts(options.tokens))
+            client.add_corpus(lines, name="texts")
+            while client.readiness()["workers"] < workers:
+                time.sleep(0.1)
+            _run_job(client, 4 * _SHARD_TOKENS * workers, options.layers)  # each worker loads the model
             return _run_job(client, options.tokens, options.layers)
 
 
 def _run_job(client: Client, tokens: int, layers: str) -> tuple[float, int]:
-    lines = (json.dumps({"text": text}).encode() + b"\n" for text in take_texts(tokens))
-    corpus = client.add_corpus(lines, name=f"texts-{tokens}")
-    request: dict[str, Any] = {"model": samples.MODEL_ID, "corpus": {"id": corpus["id"]}}
+    request: dict[str, Any] = {"model": samples.MODEL_ID, "corpus": {"id": "texts"}}
     began = time.perf_counter()
     job = client.submit(request | {"neurons": {"layers": layers}, "tokens": {"max_tokens": tokens}})["id"]
     ended = client.wait(job)
