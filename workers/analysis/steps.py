@@ -139,7 +139,7 @@ def _calibration_peaks(
                 peak = found.high if tail == "positive" else -found.low
                 peaks.setdefault(f"{layer:03d}/{tail}", []).append(peak.cpu().numpy())
 
-        _run(analysis, model, block, receive)
+        _run(analysis, model, block, receive, should_stop=should_stop)
     return peaks
 
 
@@ -159,12 +159,18 @@ def _run(
     block: Block,
     receive: Callable[[int, Tensor], None],
     taps: Taps | None = None,
+    *,
+    should_stop: Stop,
 ) -> None:
-    """Runs a block and hands on the selected neurons' activations, (B, S, N) float32. Raises BlockTooLarge."""
+    """Runs a block and hands on the selected neurons' activations, (B, S, N) float32.
+
+    Raises BlockTooLarge, and Cancelled between two layers: a block of a large model takes seconds.
+    """
     chosen = analysis.neurons
     index = None if len(chosen) == analysis.card.neurons else torch.tensor(chosen, device=model.device)
 
     def select(layer: int, activations: Tensor) -> None:
+        check_stop(should_stop)
         if index is not None:
             activations = activations.index_select(-1, index)
         receive(layer, activations.float().contiguous())
@@ -185,8 +191,16 @@ def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> Laye
 class ShardScan:
     """All that is kept while a shard's blocks run through the model."""
 
-    def __init__(self, analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter | None) -> None:
+    def __init__(
+        self,
+        analysis: Analysis,
+        model: LoadedModel,
+        plan: Plan,
+        vectors: VectorWriter | None,
+        should_stop: Stop = never,
+    ) -> None:
         """vectors: takes what senses are made of; None when they were not asked for."""
+        self._should_stop = should_stop
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
         self._scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.layers}
@@ -202,7 +216,7 @@ class ShardScan:
 
         taps = None if self._vectors is None else _taps(self._analysis, block, self._vectors)
         with torch.inference_mode():
-            _run(self._analysis, self._model, block, receive, taps)
+            _run(self._analysis, self._model, block, receive, taps, should_stop=self._should_stop)
 
     def arrays(self) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
@@ -232,7 +246,7 @@ def _scan_blocks(
 ) -> int:
     plan = read_plan(analysis.store, analysis.work)
     with _vector_writer(analysis, shard) as vectors:
-        scan = ShardScan(analysis, model, plan, vectors)
+        scan = ShardScan(analysis, model, plan, vectors, should_stop)
         tokens, lengths = 0, []
         for block in shard_blocks(analysis, model, plan, shard, halving):
             check_stop(should_stop)
