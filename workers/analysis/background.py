@@ -16,6 +16,7 @@ RANDOM_TOKENS = 2_300  # expected; 2,000 are wanted, and the number drawn varies
 NEAR = 16  # tokens kept on each side of a random one, to tell which word it belongs to
 _PAIRS = 250_000
 _PIECE = 8192  # pairs whose vectors are in memory at once
+_ROWS = 4096
 # Fine where a threshold may lie, coarse above.
 _LEVELS = np.unique(np.concatenate([np.linspace(0, 0.2, 401), np.linspace(0.2, 1, 161)]))
 
@@ -50,9 +51,13 @@ def find_random_tokens(windows: Windows, first_row: int, counted_tokens: int) ->
 
 
 def to_unit(vectors: np.ndarray) -> np.ndarray:
-    """Each row divided by its length; a row of zeros stays so. float32."""
-    length = np.sqrt(np.einsum("ud,ud->u", vectors, vectors, dtype=np.float64))
-    return (vectors / np.maximum(length, 1e-12)[:, None]).astype(np.float32)
+    """Each row divided by its length; a row of zeros stays so. float32, and float64 for some rows at a time."""
+    found = np.empty(vectors.shape, np.float32)
+    for first in range(0, len(vectors), _ROWS):
+        rows = vectors[first : first + _ROWS]
+        length = np.sqrt(np.einsum("ud,ud->u", rows, rows, dtype=np.float64))
+        found[first : first + _ROWS] = rows / np.maximum(length, 1e-12)[:, None]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
