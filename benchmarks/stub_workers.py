@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
-import redis
-
 from contract.board import Board
 from contract.queue import celery_queue, connect_queue, send_ticket
 from contract.records import Job
@@ -26,6 +24,7 @@ from contract.store import Store
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.model import ModelShelf
 from workers.lease import HeldLease
+from workers.retention import Reaper
 from workers.scheduler import Scheduler
 from workers.units import Done, Runner
 from workers.worker import Ticker
@@ -38,7 +37,7 @@ class Pace:
     """Seconds that a unit takes."""
 
     scan_s: float
-    other_s: float  # plan, background, a merge, close
+    other_s: float  # plan, background, projecting a shard, a merge, close
     jitter: float = 0.0  # 0..1: a scan takes up to this share more or less
 
 
@@ -89,7 +88,10 @@ def running_workers(redis_url: str, store: str, count: int, pace: Pace) -> Itera
     draining = threading.Event()
     runners = [_make_runner(redis_url, Store(store), pace, draining) for _ in range(count)]
     threads = [_Worker(redis_url, runner) for runner in runners]
-    tickers = [Ticker(r.board, r.scheduler, draining, name=f"stub-{i}") for i, r in enumerate(runners)]
+    tickers = [
+        Ticker(r.board, r.scheduler, Reaper(r.board, r.store), draining, name=f"stub-{i}")
+        for i, r in enumerate(runners)
+    ]
     with ExitStack() as stack:
         for thread in [*threads, *tickers]:
             stack.callback(thread.join)
@@ -105,14 +107,11 @@ def _make_runner(redis_url: str, store: Store, pace: Pace, draining: threading.E
     return StubRunner(board, store, shelf, LazyEncoder(), {}, scheduler, settings, draining, pace=pace)
 
 
-def submit(
-    redis_url: str, runner: Runner, *, shards: int, layers: int = 2, tenant: str = "default", priority: str = "normal"
-) -> str:
+def submit(runner: Runner, *, shards: int, layers: int = 2, tenant: str = "default", priority: str = "normal") -> str:
     """A job, as the API submits it."""
     body = {"model": "stub", "corpus": {"id": "stub"}, "priority": priority}
     request = AnalysisRequest.from_dict(body | {"metadata": {"shards": shards, "layers": layers}})
-    job = runner.board.open_job(request.to_dict()).job
-    redis.Redis.from_url(redis_url).hset(f"polyseme:job:{job}", "tenant", tenant)
+    job = runner.board.open_job(request.to_dict(), tenant=tenant).job
     runner.scheduler.advance(job)
     return job
 
@@ -134,11 +133,11 @@ def measure_wait(redis_url: str, store: str, *, workers: int, pace: Pace, priori
     phase: 0..1, how far the first worker is in a shard of the large job when the small one is submitted.
     """
     with running_workers(redis_url, store, workers, pace) as runner:
-        large = submit(redis_url, runner, shards=200, tenant="large")
+        large = submit(runner, shards=200, tenant="large")
         _await_scan(runner, number=3)
         time.sleep(phase * pace.scan_s)
         began = time.monotonic()
-        small = submit(redis_url, runner, shards=1, tenant="small", priority=priority)
+        small = submit(runner, shards=1, tenant="small", priority=priority)
         ended = await_end(runner.board, small, 60 * pace.scan_s + 30)
         runner.board.end_job(large, "failed", {"code": "over", "detail": "it was only to be in the way"})
     return (ended - began) / pace.scan_s
@@ -155,6 +154,6 @@ def measure_speed(redis_url: str, store: str, *, workers: int, shards: int, pace
     with running_workers(redis_url, store, workers, pace) as runner:
         time.sleep(2.0)  # all wait for tickets
         began = time.monotonic()
-        job = submit(redis_url, runner, shards=shards)
+        job = submit(runner, shards=shards)
         ended = await_end(runner.board, job, 10 * shards * pace.scan_s)
     return shards / (ended - began)
