@@ -246,6 +246,27 @@ def test_a_tag_is_a_jobs_revision_and_status(board: Board) -> None:
     assert (before, board.read_tag(job), board.read_tag("job_" + "0" * 28)) == ((1, "queued"), (2, "running"), None)
 
 
+def test_a_tag_is_not_told_to_another_tenant_nor_of_a_job_that_expires(board: Board) -> None:
+    mine, ending = (board.open_job(REQUEST, tenant="acme").job for _ in range(2))
+    board.end_job(ending, "failed", keep_s=60)
+
+    assert board.read_tag(mine, "acme") == (1, "queued")
+    assert board.read_tag(mine, "beta") is None
+    assert board.read_tag(mine) is None
+    assert board.read_tag(ending, "acme") is None
+
+
+def test_a_unit_taken_again_with_the_same_token_is_the_same_one(board: Board) -> None:
+    job = open_job(board).id
+    board.claim_units(job, ["scan:0", "scan:1"], room=2, patience_s=30)
+
+    first, again = (board.take_unit(["default"], lease_s=30, token="t") for _ in range(2))
+
+    assert first == again
+    assert board.attempts(job) == {"scan:0": 1}
+    assert board.waiting_units()["default", "normal"] == 1
+
+
 def test_a_job_keeps_where_it_came_from(board: Board) -> None:
     opened = board.open_job(make_request().to_dict(), origin={"request_id": "r"})
 
