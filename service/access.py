@@ -11,6 +11,7 @@ from flask import Request, Response, current_app, g, request
 
 from contract.errors import MissingScope, NotLocal, TooManyRequests, Unauthenticated
 from contract.exposure import is_loopback
+from contract.logs import add_log_ids
 from contract.tenants import DEFAULT_TENANT, Scope, allowed_by
 from service.context import Services, services
 from service.meter import Rate
@@ -62,6 +63,7 @@ def admit() -> None:
     here = services()
     caller, limit = identify(here, request)
     g.caller = caller
+    add_log_ids(tenant=caller.tenant)
     _take_request(here, caller, limit)
     if scope not in caller.scopes:
         has = ", ".join(sorted(caller.scopes))

@@ -42,7 +42,7 @@ def test_one_trace_runs_from_the_post_to_the_units(board: Board, store: Store, r
     board.put_card(describe_model(entry, tmp_path / "cache"))
     add_corpus(board, store)
     shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
-    scheduler = Scheduler(board, store, lambda job, unit, priority: None, settings)
+    scheduler = Scheduler(board, store, lambda queue: None, settings)
     runner = Runner(
         board,
         store,

@@ -72,12 +72,12 @@ def test_one_requests_ids_do_not_reach_the_next(http: FlaskClient, kept: Kept) -
     assert first["request"] != second["request"]
 
 
-def test_a_job_keeps_which_request_made_it(http: FlaskClient, board: Board) -> None:
+def test_a_job_keeps_which_request_made_it_and_whose_it_was(http: FlaskClient, board: Board) -> None:
     answer = http.post("/v1/jobs", json=make_body(), headers={"X-Request-Id": "mine-2"})
 
     job = board.get_job(answer.get_json()["id"])
     assert job is not None
-    assert job.origin == {"request_id": "mine-2"}
+    assert job.origin == {"request_id": "mine-2", "tenant": "default"}
 
 
 def test_probes_are_told_of_only_when_they_fail(http: FlaskClient, kept: Kept) -> None:
