@@ -20,7 +20,7 @@ from contract.settings import Settings
 from contract.store import Store
 from tests.factories import add_corpus, make_body, make_card
 
-_HEADER = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n"
+_HEADER = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n"
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_bodies_that_never_end_hold_half_of_the_threads_and_for_a_while(port: in
 
 def test_a_client_that_is_slow_within_the_limits_is_served(port: int) -> None:
     body = httpx.Request("POST", "http://x", json=make_body()).read()
-    header = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    header = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     message = header.encode() + b"\r\n" + body
     with ExitStack() as stack:
         sock = connect(port, stack)
@@ -120,7 +120,7 @@ def test_a_client_that_is_slow_within_the_limits_is_served(port: int) -> None:
         first = sock.recv(65536)
         sock.sendall(b"GET /liv")  # and a second request on the connection, in two pieces
         time.sleep(0.3)
-        sock.sendall(b"ez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        sock.sendall(b"ez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         second = read_all(sock)
 
     assert first.startswith(b"HTTP/1.1 202 ")
