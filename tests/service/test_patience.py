@@ -110,8 +110,8 @@ def test_bodies_that_never_end_hold_half_of_the_threads_and_for_a_while(port: in
 
 def test_a_client_that_is_slow_within_the_limits_is_served(port: int) -> None:
     body = httpx.Request("POST", "http://x", json=make_body()).read()
-    header = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    message = header.encode() + b"\r\n" + body
+    header = _HEADER.replace(b"5000", str(len(body)).encode())
+    message = header + b"\r\n" + body
     with ExitStack() as stack:
         sock = connect(port, stack)
         for start in range(0, len(message), 20):
