@@ -19,13 +19,12 @@ from typing import Any, cast
 
 import redis
 
+from contract.connection import NOW
 from contract.tenants import ApiKey, Scope, Tenant, hash_secret, is_secret, new_key_id, new_secret
-
-_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
 # KEYS: keys, key, credential, tenants; ARGV: id, hash, tenant, scopes, name
 _CREATE = (
-    _NOW
+    NOW
     + """
 redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 redis.call('HSET', KEYS[2], 'tenant', ARGV[3], 'scopes', ARGV[4], 'name', ARGV[5],
@@ -37,7 +36,7 @@ redis.call('SADD', KEYS[4], ARGV[3])
 
 # KEYS: key, credential; ARGV: id, hash, prefix of credentials, seconds that the replaced secret still holds
 _ROTATE = (
-    _NOW
+    NOW
     + """
 local old, revoked = unpack(redis.call('HMGET', KEYS[1], 'credential', 'revoked_at'))
 if not old or revoked then return 0 end
@@ -50,7 +49,7 @@ return 1
 
 # KEYS: key; ARGV: prefix of credentials.  A replaced secret that still held leads to a revoked key from now on.
 _REVOKE = (
-    _NOW
+    NOW
     + """
 local old, revoked = unpack(redis.call('HMGET', KEYS[1], 'credential', 'revoked_at'))
 if not old or revoked then return 0 end

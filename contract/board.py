@@ -44,7 +44,7 @@ from typing import Any, cast
 import redis
 
 from contract.accounts import Accounts
-from contract.connection import connect_redis
+from contract.connection import NOW, connect_redis
 from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 from contract.tenants import DEFAULT_TENANT, Quotas
@@ -54,13 +54,12 @@ IDEMPOTENCY_S = 24 * 3600
 REMEMBERED_S = 30 * 24 * 3600  # that a job has expired
 _NO_QUOTAS = Quotas(0, 0, 0, 0)
 
-_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
 # KEYS: job, jobs, active, idem, active:<tenant>; ARGV: id, request, idempotency digest ('' for none), ttl, max active,
 # tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin, version
 _OPEN = (
-    _NOW
+    NOW
     + """
 if ARGV[3] ~= '' then
   local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
@@ -97,7 +96,7 @@ return {'opened', ARGV[1]}
 # KEYS: job, flight, done, leases, waiting; ARGV: patience, room, prefix, lane, id, units...  Puts units in flight that
 # are in no other state, to wait in the lane. A unit whose deadline has passed counts as absent. Returns those units.
 _CLAIM = (
-    _NOW
+    NOW
     + _TERMINAL
     + "local prefix = ARGV[3]\n"
     + JOIN
@@ -140,15 +139,15 @@ if status == 'queued' then
 end
 return {'begun', redis.call('HINCRBY', KEYS[4], ARGV[1], 1)}
 """
-_BEGIN_ONE = _NOW + _TERMINAL + _BEGIN
+_BEGIN_ONE = NOW + _TERMINAL + _BEGIN
 _BEGIN_NEXT = (
-    _NOW + _TERMINAL + f"local prefix = ARGV[1]\nlocal function begin(KEYS, ARGV)\n{_BEGIN}end\n" + CHARGE + JOIN + TAKE
+    NOW + _TERMINAL + f"local prefix = ARGV[1]\nlocal function begin(KEYS, ARGV)\n{_BEGIN}end\n" + CHARGE + JOIN + TAKE
 )
 
 # KEYS: job, flight, leases, running; ARGV: unit, token, lease, tokens ('' for none), prefix, id.  Returns the job's
 # status, or 'lost' when the lease went to another worker. Charges the time since the deadline was last moved.
 _RENEW = (
-    _NOW
+    NOW
     + "local prefix = ARGV[5]\n"
     + CHARGE
     + """
@@ -167,7 +166,7 @@ return status
 
 # KEYS: job, flight, leases, running, done; ARGV: unit, counter ('' for none), tokens, field, value, ...
 _FINISH = (
-    _NOW
+    NOW
     + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -225,7 +224,7 @@ return 1
 # KEYS: job, active, flight, leases, attempts, done, running, waiting, ended, expiring; ARGV: id, status, error, seconds
 # it is kept (0: always)
 _END = (
-    _NOW
+    NOW
     + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -249,7 +248,7 @@ end
 
 # KEYS: job, flight, leases; ARGV: none.  Returns the status after it: 'cancelling' while a worker holds a unit.
 _CANCEL = (
-    _NOW
+    NOW
     + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -263,7 +262,7 @@ return 'cancelling'
 
 # KEYS: flight, leases.  How many units a live worker holds.
 _HELD = (
-    _NOW
+    NOW
     + """
 local held = 0
 for _, unit in ipairs(redis.call('HKEYS', KEYS[2])) do
@@ -276,7 +275,7 @@ return held
 
 # KEYS: job, flight, leases; ARGV: units...  The first that is not in flight.
 _IDLE = (
-    _NOW
+    NOW
     + """
 for _, unit in ipairs(ARGV) do
   local deadline = redis.call('ZSCORE', KEYS[2], unit)
@@ -288,7 +287,7 @@ return nil
 
 # KEYS: workers, queues.  The queues of each worker heard of lately.
 _SERVED = (
-    _NOW
+    NOW
     + """
 local workers = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
 return #workers > 0 and redis.call('HMGET', KEYS[2], unpack(workers)) or {}
@@ -302,7 +301,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARG
 
 # KEYS: job, jobs, expiring, doomed, expired; ARGV: id, tenant, seconds that its expiry is remembered (0: not at all)
 _FORGET = (
-    _NOW
+    NOW
     + _TERMINAL
     + """
 local status = redis.call('HGET', KEYS[1], 'status')

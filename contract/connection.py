@@ -14,6 +14,9 @@ from contract.errors import UnsafeRedis
 
 TIMEOUT_S = 5.0  # of a connection, and of one answer
 
+# Put before a Lua script: its `now` is in seconds since the epoch, by Redis' clock.
+NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+
 _ADVICE = "or set POLYSEME_ALLOW_VOLATILE_REDIS=true and accept that jobs may be lost"
 
 log = logging.getLogger(__name__)

@@ -20,13 +20,13 @@ from typing import Any, cast
 
 import redis
 
+from contract.connection import NOW, connect_redis
 from contract.records import Delivery, DeliveryState
 
 DUE = "webhooks"
 OVERLAP_S = 24 * 3600  # after a rotation, both secrets sign
 _SECRET_BYTES = 32
 
-_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
 # Part of the script that ends a job. It has defined `now`; KEYS[1] is the job's record, ARGV[1] its id.
 RECORD_EVENT = """
@@ -40,7 +40,7 @@ end
 
 # KEYS: due; ARGV: job prefix, token, lease.  Returns the job taken, or nothing.
 _TAKE = (
-    _NOW
+    NOW
     + """
 for _, job in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do
   local record = ARGV[1] .. job
@@ -59,7 +59,7 @@ return nil
 
 # KEYS: job, due; ARGV: id, token, state, status ('' for none), error ('' for none), delay ('' for no other attempt)
 _SETTLE = (
-    _NOW
+    NOW
     + """
 if redis.call('HGET', KEYS[1], 'hook_token') ~= ARGV[2] then return 0 end
 redis.call('HDEL', KEYS[1], 'hook_token', 'hook_status', 'hook_error', 'hook_next_at')
@@ -80,7 +80,7 @@ return 1
 
 # KEYS: signing; ARGV: new secret, overlap
 _ROTATE = (
-    _NOW
+    NOW
     + """
 local old = redis.call('HGET', KEYS[1], 'secret')
 if old then
@@ -92,7 +92,7 @@ redis.call('HSET', KEYS[1], 'secret', ARGV[1])
 
 # KEYS: signing.  Returns the secrets that sign now, the newest first.
 _SECRETS = (
-    _NOW
+    NOW
     + """
 local new, old, till = unpack(redis.call('HMGET', KEYS[1], 'secret', 'before', 'before_until'))
 if old and till and tonumber(till) > now then return {new, old} end
@@ -122,7 +122,7 @@ class Outbox:
 
     @classmethod
     def connect(cls, url: str, prefix: str = "polyseme:") -> Outbox:
-        return cls(redis.Redis.from_url(url, decode_responses=True), prefix)
+        return cls(connect_redis(url), prefix)
 
     def take(self, *, lease_s: float) -> Taken | None:
         """An event that is due, now this caller's until `settle`, or until the lease is over. Counts the attempt."""

@@ -7,6 +7,7 @@ allow it, and nothing else, to reach the outside.
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import random
 import signal
@@ -20,6 +21,8 @@ import redis
 
 from contract.addresses import Allowed
 from contract.board import Board
+from contract.connection import connect_redis
+from contract.logs import logging_config
 from contract.records import DeliveryState
 from contract.settings import Settings
 from contract.webhooks import Outbox, Taken
@@ -35,7 +38,6 @@ JITTER = 0.2  # each way, so that what failed together does not come again toget
 LEASE_S = 60.0  # of an attempt, which takes 10 s and what the resolver takes
 ATTEMPTS_AT_ONCE = 16
 _IDLE_S = 0.5
-_REDIS_S = 5.0
 
 
 def delay_after(attempts: int, random_unit: float) -> float | None:
@@ -104,19 +106,18 @@ def _take(outbox: Outbox) -> Taken | None:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.config.dictConfig(logging_config("text"))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = Settings.from_environ(os.environ)
+        logging.config.dictConfig(logging_config(settings.log_format))
         poster = Poster(Allowed.parse(settings.webhook_allow))
     except ValueError as e:
         log.error("%s", e)
         return 2
-    client = redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
-    )
+    client = connect_redis(settings.redis_url)
     sender = Sender(Board(client), Outbox(client), poster)
     log.info("sending")
     run_sender(sender, stop)
