@@ -47,12 +47,11 @@ from contract.accounts import Accounts
 from contract.connection import NOW, connect_redis
 from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
-from contract.tenants import DEFAULT_TENANT, Quotas
+from contract.tenants import DEFAULT_TENANT, UNLIMITED, Quotas
 from contract.webhooks import RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
 REMEMBERED_S = 30 * 24 * 3600  # that a job has expired
-_NO_QUOTAS = Quotas(0, 0, 0, 0)
 
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
@@ -80,11 +79,10 @@ if tonumber(ARGV[9]) > 0 and tokens > 0 then
 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
   'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0,
-  'tenant', ARGV[6], 'tokens_estimated', ARGV[7])
+  'tenant', ARGV[6], 'tokens_estimated', ARGV[7], 'origin', ARGV[10], 'version', ARGV[11])
 redis.call('ZADD', KEYS[5], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
-redis.call('HSET', KEYS[1], 'origin', ARGV[10], 'version', ARGV[11])
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -411,7 +409,7 @@ class Board:
         tokens: int = 0,
         idempotency: tuple[str, str] | None = None,
         max_active: int = 1000,
-        quotas: Quotas = _NO_QUOTAS,
+        quotas: Quotas = UNLIMITED,
         origin: Mapping[str, str] = {},
     ) -> Opened:
         """Records a queued job, once for one idempotency key of its tenant's.
@@ -420,8 +418,8 @@ class Board:
         """
         job = new_job_id(kind)
         key, digest = idempotency or ("", "")
-        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("active"), self._own(tenant, "idem", key)]
-        keys.append(self._key("active", tenant))
+        keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("active")]
+        keys += [self._own(tenant, "idem", key), self._key("active", tenant)]
         limits = (max_active, tenant, tokens, quotas.active_jobs, quotas.queued_tokens)
         known = (json.dumps(request), digest, IDEMPOTENCY_S)
         verdict, found = self._run("open", keys, job, *known, *limits, json.dumps(origin), JOB_VERSION)

@@ -36,6 +36,9 @@ class Quotas:
     requests_per_minute: int
 
 
+UNLIMITED: Final = Quotas(0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Tenant:
     """What is set for one tenant; None leaves the service's default."""
@@ -72,10 +75,6 @@ class ApiKey:
     created_at: float  # seconds since the epoch, from Redis' clock; so are the others
     rotated_at: float | None
     revoked_at: float | None
-
-    @property
-    def allows(self) -> frozenset[Scope]:
-        return allowed_by(self.scopes)
 
 
 def allowed_by(scopes: tuple[Scope, ...]) -> frozenset[Scope]:

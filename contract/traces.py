@@ -8,8 +8,7 @@ without it there are none; OTEL_TRACES_SAMPLER says how many. A span crosses fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -102,18 +101,6 @@ class _OtelSpan:
 
     def end(self) -> None:
         self._span.end()
-
-
-@contextmanager
-def spanning(span: Span) -> Iterator[Span]:
-    """Ends the span with the block, failed when the block raises. The exception's text stays out: it may quote."""
-    try:
-        yield span
-    except BaseException as e:
-        span.fail(type(e).__name__)
-        raise
-    finally:
-        span.end()
 
 
 def connect_tracer(service: str, environ: Mapping[str, str]) -> Tracer:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contract.errors import QuotaExceeded
-from contract.tenants import Quotas
+from contract.tenants import UNLIMITED, Quotas
 from service.context import Services
 
-_UNLIMITED = Quotas(0, 0, 0, 0)
 _SOON_S = 30  # jobs end
 _LATER_S = 3600  # files stay until they are deleted or expire
 
 
 def find_quotas(services: Services) -> Quotas:
     if not services.has_quotas:
-        return _UNLIMITED
+        return UNLIMITED
     return services.board.accounts.get_tenant(services.tenant).quotas(services.settings)
 
 
