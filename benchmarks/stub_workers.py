@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import cast
 
 from contract.board import Board
+from contract.errors import Cancelled
 from contract.queue import celery_queue, connect_queue, send_ticket
 from contract.records import Job
 from contract.request import AnalysisRequest
@@ -48,16 +48,18 @@ class StubRunner(Runner):
     pace: Pace = field(kw_only=True)
     began: list[tuple[float, str, str]] = field(kw_only=True, default_factory=list)  # monotonic time, job, unit
 
-    def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
-        self.began.append((time.monotonic(), job_id, unit))
+    def _work(self, job: Job | None, unit: str, held: HeldLease) -> Done:
+        if job is None:
+            raise Cancelled
+        self.began.append((time.monotonic(), job.id, unit))
         kind, _, number = unit.partition(":")
         if kind == "scan":
-            spread = random.Random(f"{job_id}{number}").uniform(-self.pace.jitter, self.pace.jitter)
+            spread = random.Random(f"{job.id}{number}").uniform(-self.pace.jitter, self.pace.jitter)
             time.sleep(self.pace.scan_s * (1 + spread))
             return Done("shards_done")
         time.sleep(self.pace.other_s)
         if kind == "plan":
-            size = cast(Job, self.board.get_job(job_id)).request["metadata"]
+            size = job.request["metadata"]
             return Done(fields={"shards_total": size["shards"], "layers_total": size["layers"]})
         return Done("layers_done" if kind == "merge" else "")
 

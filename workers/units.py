@@ -106,14 +106,14 @@ class Runner:
     def _run(self, lease: Lease) -> None:
         job = self._insist(lambda: self.board.get_job(lease.job))
         with observe_unit(lease, job.origin if job else {}, self.metrics, self.tracer) as seen:
-            self._run_held(lease, seen)
+            self._run_held(lease, job, seen)
         self._look_after(lease.job)
 
-    def _run_held(self, lease: Lease, seen: Observation) -> None:
+    def _run_held(self, lease: Lease, job: Job | None, seen: Observation) -> None:
         held = HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining)
         try:
             with held:
-                done = self._work(lease.job, lease.unit, held)
+                done = self._work(job, lease.unit, held)
                 self._finish(lease, done)
             seen.outcome, seen.tokens = "done", done.tokens
         except Cancelled:
@@ -204,12 +204,11 @@ class Runner:
         except (redis.RedisError, OperationalError, OSError) as e:
             log.warning("%s: what is due could not be sent: %s", job, e)
 
-    def _work(self, job_id: str, unit: str, held: HeldLease) -> Done:
-        job = self.board.get_job(job_id)
+    def _work(self, job: Job | None, unit: str, held: HeldLease) -> Done:
         if job is None:
             raise Cancelled
         if job.version > JOB_VERSION:
-            log.warning("%s: a job of version %d; this worker knows %d", job_id, job.version, JOB_VERSION)
+            log.warning("%s: a job of version %d; this worker knows %d", job.id, job.version, JOB_VERSION)
             raise Cancelled
         if job.kind == "activations":
             return self._activate(job, held)
