@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import redis
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 3.0
 ROUND_S = 15.0  # a round that takes longer is thought to be a dead worker's
-_TIDY_TICKS = 20
+_TIDY_ROUNDS = 20  # from one look at what ended jobs left to the next
 
 
 def run_worker(settings: Settings, tracer: Tracer) -> None:
@@ -136,13 +135,15 @@ class Ticker(threading.Thread):
         self._name = name
 
     def run(self) -> None:
-        for tick in count():
+        rounds = 0  # of this worker
+        while True:
             try:
                 self._board.announce_worker(self._name, ttl_s=4 * TICK_S, queues=self._queues)
                 if look_after_jobs(self._board, self._scheduler, self._name):
                     self._reaper.sweep()
-                if tick % _TIDY_TICKS == 0:
-                    self._scheduler.tidy_all()
+                    if rounds % _TIDY_ROUNDS == 0:
+                        self._scheduler.tidy_all()
+                    rounds += 1
             except (redis.RedisError, OperationalError, OSError) as e:
                 log.warning("could not look after the jobs: %s", e)
             except Exception:
