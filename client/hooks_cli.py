@@ -39,12 +39,11 @@ def rotate(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl =
 
 def _outbox(data: Path, redis_url: str | None) -> Outbox:
     """Raises CommandError when no Redis answers."""
-    from client.stack import answers_ping, hide_password
+    from client.stack import answers_ping, hide_password, running_redis
     from contract.webhooks import Outbox
 
-    url = redis_url or f"unix://{(data / 'redis' / 'redis.sock').resolve()}?db=0"
-    if not answers_ping(url):
-        raise CommandError(
-            f"No Redis answers at {hide_password(url)}. Run `polyseme up` on that folder, or give --redis-url."
-        )
+    url = redis_url or running_redis(data)
+    if url is None or not answers_ping(url):
+        where = hide_password(url or f"unix://{(data / 'redis').resolve()}")
+        raise CommandError(f"No Redis answers at {where}. Run `polyseme up` on that folder, or give --redis-url.")
     return Outbox.connect(url)

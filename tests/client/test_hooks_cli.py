@@ -18,6 +18,15 @@ def test_the_secret_is_shown_and_rotated(redis_url: str, tmp_path: Path) -> None
     assert Outbox.connect(redis_url).secrets("team") == both
 
 
+def test_the_server_of_a_folder_is_found_wherever_its_socket_is(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "redis").mkdir(parents=True)
+    (tmp_path / "data" / "redis" / "redis.url").write_text(redis_url)
+
+    shown = run_polyseme(["webhooks", "secret", "--data", "data"], tmp_path).stdout.split()
+
+    assert shown == Outbox.connect(redis_url).secrets("default")
+
+
 def test_a_board_that_is_not_there_is_a_plain_message(tmp_path: Path) -> None:
     done = run_polyseme(["webhooks", "secret", "--data", "nowhere"], tmp_path)
 
