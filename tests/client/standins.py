@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 REPOSITORY = Path(__file__).parents[2]
 
 _WSGI = """
@@ -58,6 +60,17 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
+
+
+def wait_until_live(url: str) -> str:
+    """The URL, once an API answers there."""
+    for _ in range(300):
+        try:
+            httpx.get(f"{url}/livez", timeout=5)
+            return url
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("gunicorn did not come up")
 
 
 def run_polyseme(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:

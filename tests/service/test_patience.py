@@ -18,6 +18,7 @@ import pytest
 from contract.board import Board
 from contract.settings import Settings
 from contract.store import Store
+from tests.client.standins import free_port, wait_until_live
 from tests.factories import add_corpus, make_body, make_card
 
 _HEADER = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n"
@@ -27,9 +28,7 @@ _HEADER = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicati
 def port(settings: Settings, board: Board, store: Store, tmp_path: Path) -> Iterator[int]:
     board.put_card(make_card())
     add_corpus(board, store)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
+    port = free_port()
     (tmp_path / "conf.py").write_text('worker_class = "service.patience.PatientWorker"\nkeepalive = 15\n')
     command = [sys.executable, "-m", "gunicorn", "service.wsgi:app", "-c", f"file:{tmp_path}/conf.py"]
     with open(tmp_path / "api.log", "wb") as log:
@@ -41,21 +40,11 @@ def port(settings: Settings, board: Board, store: Store, tmp_path: Path) -> Iter
             stderr=log,
         )
     try:
-        wait_until_live(port)
+        wait_until_live(f"http://127.0.0.1:{port}")
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(40)
-
-
-def wait_until_live(port: int) -> None:
-    for _ in range(300):
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/livez", timeout=5)
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("gunicorn did not come up")
 
 
 def connect(port: int, stack: ExitStack) -> socket.socket:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from contract.settings import Settings
 from contract.webhooks import Outbox
 from service.delivery import Poster
 from service.sender import DELAYS_S, JITTER, Sender, delay_after, run_sender
+from tests.client.standins import wait_until
 from tests.factories import open_job, run_job
 from tests.service.receiver import Post, Receiver, receiving
 
@@ -68,13 +69,6 @@ def make_due(outbox: Outbox, job: str) -> None:
 
 def verify(secret: str, post: Post) -> Any:
     return Webhook(secret).verify(post.body, post.headers)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
@@ -173,9 +167,9 @@ def test_a_slow_receiver_does_not_hold_up_the_others(board: Board, sender: Sende
         began = time.monotonic()
         thread.start()
 
-        wait_until(lambda: delivery(board, other).state == "delivered")
+        wait_until(lambda: delivery(board, other).state == "delivered", 20)
         took_s = time.monotonic() - began
-        wait_until(lambda: all(delivery(board, j).last_error for j in stuck))
+        wait_until(lambda: all(delivery(board, j).last_error for j in stuck), 20)
         stop.set()
         thread.join(10)
 
@@ -192,7 +186,7 @@ def test_two_senders_deliver_each_event_once(
     with open(tmp_path / "log", "wb") as log:
         senders = [subprocess.Popen(command, env=environ, stderr=log) for _ in range(2)]
         try:
-            wait_until(lambda: all(delivery(board, j).state == "delivered" for j in jobs))
+            wait_until(lambda: all(delivery(board, j).state == "delivered" for j in jobs), 20)
         finally:
             for process in senders:
                 process.send_signal(signal.SIGTERM)

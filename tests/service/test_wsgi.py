@@ -6,10 +6,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pytest
 from contract.board import Board
 from contract.settings import Settings
 from contract.store import Store
+from tests.client.standins import free_port, wait_until_live
 from tests.factories import add_corpus, make_card
 
 BLOCKED = """
@@ -50,9 +49,7 @@ def address(settings: Settings, board: Board, store: Store) -> Iterator[str]:
     """gunicorn with two processes of four threads."""
     board.put_card(make_card())
     add_corpus(board, store)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "gunicorn", "service.wsgi:app", "-k", "gthread", "-w", "2", "--threads", "4"]
     process = subprocess.Popen(
         [*command, "-b", f"127.0.0.1:{port}", "--log-level", "warning"],
@@ -64,16 +61,6 @@ def address(settings: Settings, board: Board, store: Store) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
-
-
-def wait_until_live(url: str) -> str:
-    for _ in range(300):
-        try:
-            httpx.get(f"{url}/livez", timeout=5)
-            return url
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("gunicorn did not come up")
 
 
 def test_processes_count_together(address: str) -> None:
@@ -104,9 +91,7 @@ def test_a_chunked_upload_and_a_refused_one_both_get_an_answer(address: str) -> 
 def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
     settings: Settings, board: Board, tmp_path: Path
 ) -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     environ = os.environ | settings.to_environ() | {"POLYSEME_LOG_FORMAT": "json"}
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "-b", f"127.0.0.1:{port}"]
@@ -128,9 +113,7 @@ def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
 
 @pytest.mark.parametrize("conf", ["deploy/gunicorn.conf.py", "client/gunicorn_conf.py"])
 def test_it_does_not_listen_for_others_until_there_is_a_key(settings: Settings, board: Board, conf: str) -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     # One process is enough, and loopback addresses beside 127.0.0.1 would hide what is asked here.
     command = [sys.executable, "-m", "gunicorn", "-c", conf, "-w", "1", "-b", f"0.0.0.0:{port}"]
     options = {"cwd": Path(__file__).parents[2], "env": os.environ | settings.to_environ()}

@@ -43,13 +43,8 @@ def open_tiny_job(board: Board, store: Store) -> str:
 
 def finish_job(board: Board, runner: Runner, job: str) -> int:
     """Runs every unit. Returns the number of shards."""
-    runner.run(job, "plan")
-    planned = board.get_job(job)
-    assert planned is not None
-    shards = planned.progress.shards_total
-    assert shards is not None
+    shards = scan_all(board, runner, job)
     for unit in [
-        *(f"scan:{i}" for i in range(shards)),
         "background",
         *(f"project:{i}" for i in range(shards)),
         *(f"merge:{i}" for i in range(LAYERS)),
