@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import linear_regression
 
 from benchmarks.generator import Answers, Load, put_load
 from benchmarks.markdown import quantile, table
@@ -177,9 +178,7 @@ def _slope(seconds: list[float], sizes: list[int]) -> float:
     """Bytes a second, by least squares. NaN with fewer than two samples."""
     if len(seconds) < 2:
         return float("nan")
-    t, y = sum(seconds) / len(seconds), sum(sizes) / len(sizes)
-    above = sum((s - t) * (b - y) for s, b in zip(seconds, sizes, strict=True))
-    return above / sum((s - t) ** 2 for s in seconds)
+    return linear_regression(seconds, sizes).slope
 
 
 # The report
