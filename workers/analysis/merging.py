@@ -335,8 +335,7 @@ def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dic
 
 def _count_cut(analysis: Analysis, plan: Plan) -> int:
     partials = [partial_file(analysis.work, shard) for shard in range(len(plan.shards))]
-    calibrated = analysis.request.contexts.sampled or analysis.request.senses.enabled
-    return count_cut(analysis.store, [bands_file(analysis), *partials] if calibrated else partials)
+    return count_cut(analysis.store, [bands_file(analysis), *partials] if analysis.is_calibrated else partials)
 
 
 def describe_senses(analysis: Analysis) -> dict[str, Any] | None:

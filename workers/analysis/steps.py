@@ -61,6 +61,11 @@ class Analysis:
         return resolve_neurons(self.request.neurons.indices, self.card.neurons, self.card.id)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether the plan runs windows beforehand, to know how strongly neurons fire."""
+        return bool(self.request.contexts.sampled or self.request.senses.enabled)
+
+    @property
     def vectors(self) -> str:
         """The folder of what the scan keeps for senses."""
         return f"{self.work}/vectors"
@@ -107,7 +112,7 @@ def plan_analysis(
         shard_tokens=analysis.shard_tokens,
         on_tokens=on_tokens,
     )
-    if request.contexts.sampled or request.senses.enabled:
+    if analysis.is_calibrated:
         batches = [unpack(pack(block)) for block in group_blocks(sample, analysis.block_tokens)]
         halving = Halving()
         peaks = halving.run(lambda: _calibration_peaks(analysis, model, framing, batches, halving, should_stop))
