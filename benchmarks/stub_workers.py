@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from contract.board import Board
 from contract.errors import Cancelled
-from contract.queue import celery_queue, connect_queue, send_ticket
+from contract.queue import connect_queue, send_ticket, taken_queues
 from contract.records import Job
 from contract.request import AnalysisRequest
 from contract.settings import Settings
@@ -72,16 +72,14 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         with (
             connect_queue(self._redis_url).connection_for_read() as connection,
-            connection.SimpleQueue(celery_queue(QUEUE)) as tickets,
+            connection.SimpleQueue(*taken_queues([QUEUE]), no_ack=True) as tickets,
         ):
-            tickets.consumer.qos(prefetch_count=1)
             while not self._runner.draining.is_set():
                 try:
-                    ticket = tickets.get(timeout=0.5)
+                    tickets.get(timeout=0.5)
                 except queue.Empty:
                     continue
                 self._runner.run_next(QUEUE)
-                ticket.ack()
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""The queues between API and workers: Celery on Redis. A ticket says that there is work; the board says which."""
+"""The queues between API and workers: Celery on Redis. A ticket says that there is work; the board says which.
+
+So a ticket may be lost, and none is acknowledged: the scheduler replaces those that are missing. (kombu counts a message
+whose acknowledgement failed, because Redis was away, as held for ever, and a worker that holds one takes no other.)
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
+from kombu import Exchange, Queue
 
 from contract.lanes import DEFAULT_QUEUE
 
@@ -14,7 +19,6 @@ TAKE_UNIT = "polyseme.take_unit"  # (queue, TICKET_VERSION)
 TICKET_VERSION = 1  # grows with any change that an older worker would get wrong
 
 _PREFIX = "polyseme:queue:"
-_VISIBILITY_S = 3600  # a unit takes far less; a lost one is found by the board's deadlines, in seconds
 
 
 def connect_queue(redis_url: str) -> Celery:
@@ -23,7 +27,6 @@ def connect_queue(redis_url: str) -> Celery:
     app.conf.update(
         task_default_queue=QUEUE,
         task_ignore_result=True,
-        task_acks_late=True,
         task_serializer="json",
         accept_content=["json"],
         worker_prefetch_multiplier=1,
@@ -35,7 +38,6 @@ def connect_queue(redis_url: str) -> Celery:
         broker_connection_max_retries=None,  # for ever: a worker outlives any absence of Redis
         broker_connection_timeout=5,
         broker_transport_options={
-            "visibility_timeout": _VISIBILITY_S,
             "priority_steps": [0],  # the board knows whose turn it is
             "queue_order_strategy": "round_robin",
             "socket_timeout": 30,
@@ -56,6 +58,11 @@ def send_ticket(app: Celery, queue: str) -> None:
 def celery_queue(queue: str) -> str:
     """What a queue is called in the broker."""
     return QUEUE if queue == DEFAULT_QUEUE else f"{QUEUE}.{queue}"
+
+
+def taken_queues(queues: Iterable[str]) -> list[Queue]:
+    """What a worker of these queues consumes."""
+    return [Queue(name, Exchange(name), name, no_ack=True) for name in map(celery_queue, queues)]
 
 
 def ticket_keys(queues: Iterable[str] = (DEFAULT_QUEUE,)) -> dict[str, str]:

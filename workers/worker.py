@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -18,9 +19,9 @@ from kombu.exceptions import OperationalError
 
 from contract.board import Board, worker_name
 from contract.catalogue import Entry, load_catalogue
-from contract.connection import check_durability
+from contract.connection import call_patiently, check_durability
 from contract.lanes import DEFAULT_QUEUE
-from contract.queue import TAKE_UNIT, TICKET_VERSION, celery_queue, connect_queue, send_ticket
+from contract.queue import TAKE_UNIT, TICKET_VERSION, connect_queue, send_ticket, taken_queues
 from contract.settings import Settings
 from contract.store import Store
 from contract.traces import Tracer
@@ -43,7 +44,8 @@ _TIDY_ROUNDS = 20  # from one look at what ended jobs left to the next
 def run_worker(settings: Settings, tracer: Tracer) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     set_threads(settings.threads)
-    check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
+    check = partial(check_durability, settings.redis_url, allow_volatile=settings.allow_volatile_redis)
+    call_patiently(check, _sleep, pause_s=1.0)
     board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
     catalogue = load_catalogue(settings.catalogue)
@@ -51,20 +53,26 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     if settings.metrics_port:
         runner.metrics.serve(settings.metrics_host, settings.metrics_port)
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
-    publish_cards(board, served, Path(settings.cache))
+    call_patiently(partial(publish_cards, board, served, Path(settings.cache)), _sleep, pause_s=1.0)
     _register_task(app, runner)
     reaper = Reaper(board, runner.store)
     name, queues = worker_name(os.getpid()), settings.queue_names
     Ticker(board, runner.scheduler, reaper, runner.draining, name=name, queues=queues).start()
+    app.conf.task_queues = taken_queues(queues)
     app.Worker(
         hostname=f"polyseme@{socket.gethostname()}-{os.getpid()}",
-        queues=[celery_queue(queue) for queue in queues],
         loglevel="INFO",
         quiet=True,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
     ).start()
+
+
+def _sleep(seconds: float) -> bool:
+    """Never says to give up: a worker outlives any absence of Redis."""
+    time.sleep(seconds)
+    return False
 
 
 def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> None:
