@@ -1,6 +1,6 @@
 """The board: the state of jobs, corpora and model cards in Redis. Everything here is atomic; nothing here decides.
 
-A job is cut into units of work: "plan", "scan:<shard>", "background", "project:<shard>", "merge:<layer>" and "close".
+A job is cut into units of work: "plan", "scan:<shard>", "background", "project:<n>", "merge:<layer>" and "close".
 A unit is *in flight* from the moment it begins to wait until it is finished or its deadline passes; a worker that runs
 it moves the deadline on (the lease). A live check is a job of the one unit "activate", in a list of its own.
 Deadlines use Redis' own clock, so workers' clocks do not matter.

@@ -1,7 +1,8 @@
 """The queues between API and workers: Celery on Redis. A ticket says that there is work; the board says which.
 
-So a ticket may be lost, and none is acknowledged: the scheduler replaces those that are missing. (kombu counts a message
-whose acknowledgement failed, because Redis was away, as held for ever, and a worker that holds one takes no other.)
+So a ticket may be lost, and none is acknowledged: the scheduler replaces those that are missing. (kombu counts a
+message whose acknowledgement failed, because Redis was away, as held for ever, and a worker that holds one takes no
+other.)
 """
 
 from __future__ import annotations

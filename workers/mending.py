@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contract.results import BACKGROUND
 from contract.store import Store
 from workers.analysis.plan import PLAN
+from workers.scheduler import PROJECTED_TOGETHER
 
 _PLANNED = re.compile(rf"{re.escape(PLAN)}|bands\.npz|windows/\d+\.arrow")
 _SCANNED = re.compile(r"(?:partials|vectors)/(\d+)\.npz")
@@ -27,7 +28,7 @@ def find_writer(path: str | None, work: str, layers: Sequence[int]) -> str | Non
     if found := _SCANNED.fullmatch(name):
         return f"scan:{int(found[1])}"
     if found := _PROJECTED.fullmatch(name):
-        return f"project:{int(found[1])}"
+        return f"project:{int(found[1]) // PROJECTED_TOGETHER}"
     if found := _MERGED.fullmatch(name):
         return f"merge:{layers.index(int(found[1]))}"
     return "background" if name == BACKGROUND else None

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[str], None]  # a ticket to a queue
 
+PROJECTED_TOGETHER = 8  # shards a unit "project": a second or so each, while a unit costs its round trips
+
 LAST_UNIT: dict[Kind, str] = {"analysis": "close", "activations": "activate"}
 
 
@@ -47,7 +49,8 @@ def next_step(job: Job, done: set[str]) -> Step:
     if _groups(job) and job.request.get("source_job") is None:
         if "background" not in done:
             return Step("calibrating", ("background",))
-        if projects := _left((f"project:{i}" for i in range(shards)), done):
+        groups = -(-shards // PROJECTED_TOGETHER)
+        if projects := _left((f"project:{i}" for i in range(groups)), done):
             return Step("calibrating", projects)
     if merges := _left((f"merge:{i}" for i in range(layers)), done):
         return Step("merging", merges)

@@ -37,7 +37,7 @@ from workers.lease import HeldLease
 from workers.mending import COUNTERS, find_lost_scans, find_writer
 from workers.metrics import Outcome, WorkerMetrics
 from workers.observation import Observation, observe_unit
-from workers.scheduler import Scheduler
+from workers.scheduler import PROJECTED_TOGETHER, Scheduler
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_PAUSE_S = 5.0  # so that a full store has a chance to be emptied before all attempts are used up
@@ -221,7 +221,7 @@ class Runner:
             "plan": lambda: self._plan(analysis, model, job, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
             "background": lambda: self._background(analysis, model, held),
-            "project": lambda: self._project(analysis, int(number), held),
+            "project": lambda: self._project(analysis, job, int(number), held),
             "merge": lambda: self._merge(analysis, model, int(number), held),
             "close": lambda: self._close(analysis, model, job, held),
         }
@@ -303,8 +303,10 @@ class Runner:
         measure_background(analysis, model, should_stop=held.should_stop)
         return Done()
 
-    def _project(self, analysis: Analysis, shard: int, held: HeldLease) -> Done:
-        project_shard(analysis, shard, should_stop=held.should_stop)
+    def _project(self, analysis: Analysis, job: Job, group: int, held: HeldLease) -> Done:
+        first, shards = group * PROJECTED_TOGETHER, job.progress.shards_total or 0
+        for shard in range(first, min(first + PROJECTED_TOGETHER, shards)):
+            project_shard(analysis, shard, should_stop=held.should_stop)
         return Done()
 
     def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int, held: HeldLease) -> Done:

@@ -16,6 +16,8 @@ from workers.mending import find_lost_scans, find_writer
         ("work/j/windows/000003.arrow", "plan"),
         ("work/j/partials/000012.npz", "scan:12"),
         ("work/j/vectors/000000.npz", "scan:0"),
+        ("work/j/projected/000007.npz", "project:0"),
+        ("work/j/projected/000008.npz", "project:1"),
         ("work/j/background.npz", "background"),
         ("work/j/peaks/layer-007.npz", "merge:1"),
         ("work/j/scalars/layer-005.npz", "merge:0"),

