@@ -42,7 +42,7 @@ def stream_lines(results: Results, job: str, model: str, layers: Sequence[int]) 
     vocabulary = results.vocabulary(job)
     for layer in layers:
         for row in results.rows(job, layer):
-            yield dump_json(build_report(row, job, model, vocabulary)).encode() + b"\n"
+            yield dump_json(build_report(row, job, model, vocabulary)) + b"\n"
 
 
 def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def event_of(job: Job, shown: Mapping[str, Any]) -> tuple[str, bytes]:
     """
     data = {name: value for name, value in shown.items() if name not in ("webhook", "revision")}
     body = {"type": f"job.{job.status}", "timestamp": timestamp(job.finished_at), "data": data}
-    return f"evt_{job.id}", dump_json(body).encode()
+    return f"evt_{job.id}", dump_json(body)
 
 
 def sign(secrets: Sequence[str], event: str, seconds: int, body: bytes) -> dict[str, str]:

@@ -14,8 +14,8 @@ from service.secure_headers import PAGE_POLICY
 _ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 
 
-def register_docs(app: Flask, document: str) -> None:
-    """`document` is the OpenAPI document as JSON text."""
+def register_docs(app: Flask, document: bytes) -> None:
+    """`document` is the OpenAPI document as JSON."""
     folder = str(files("flask_swagger_ui") / "dist")
 
     @app.get("/openapi.json")

@@ -4,9 +4,9 @@ from service.answers import dump_json, timestamp
 
 
 def test_a_number_without_a_word_in_json_becomes_null() -> None:
-    assert (
-        dump_json({"a": [1.5, float("nan")], "b": (float("inf"),), "c": "é"}) == '{"a":[1.5,null],"b":[null],"c":"é"}'
-    )
+    payload = {"a": [1.5, float("nan")], "b": (float("inf"),), "c": "é"}
+
+    assert dump_json(payload) == '{"a":[1.5,null],"b":[null],"c":"é"}'.encode()
 
 
 def test_a_time_is_rfc_3339_in_utc() -> None:
