@@ -45,7 +45,7 @@ import redis
 
 from contract.accounts import Accounts
 from contract.connection import NOW, connect_redis
-from contract.lanes import CHARGE, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
+from contract.lanes import CHARGE, DEATH_S, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
 from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
 from contract.tenants import DEFAULT_TENANT, UNLIMITED, Quotas
 from contract.webhooks import RECORD_EVENT, read_delivery
@@ -96,13 +96,15 @@ return {'opened', ARGV[1]}
 _CLAIM = (
     NOW
     + _TERMINAL
-    + "local prefix = ARGV[3]\n"
+    + f"local prefix, DEATH = ARGV[3], {DEATH_S}\n"
+    + CHARGE
     + JOIN
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) or status == 'cancelling' then return {} end
 for _, unit in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
-  redis.call('ZREM', KEYS[2], unit); redis.call('HDEL', KEYS[4], unit)
+  redis.call('ZREM', KEYS[2], unit)
+  if redis.call('HDEL', KEYS[4], unit) == 1 then charge(ARGV[5], DEATH) end
 end
 local sent, room = {}, tonumber(ARGV[2]) - redis.call('ZCARD', KEYS[2])
 for i = 6, #ARGV do

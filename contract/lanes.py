@@ -17,7 +17,8 @@ Keys, under the board's prefix:
   lanes                 set of all lanes that ever were
   taken:<token>         what a call with this token was given, for as long as its lease: its answer may have been lost
 An account is in seconds of one worker, divided by the weight for a tenant. It is charged CHARGE_S when a unit is begun
-and the time since then as its lease is renewed, so a unit that dies costs what it used.
+and the time since then as its lease is renewed, so a unit that dies costs what it used; and DEATH_S when its lease
+runs out, about what it takes to start a worker anew. So what kills each worker that touches it comes after the others.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PRIORITIES: tuple[Priority, ...] = ("live", "high", "normal", "low")  # live: ch
 HEAD_START_S = 120.0
 OVERDUE_S = 300.0
 CHARGE_S = 1.0
+DEATH_S = 60.0
 
 
 def lane_of(queue: str, priority: str) -> str:

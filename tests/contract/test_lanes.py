@@ -147,6 +147,18 @@ def test_a_held_unit_costs_its_time(board: Board, server: redis.Redis) -> None:
     assert server.zscore("polyseme:lane:default:normal", "default") == pytest.approx(account)
 
 
+def test_a_job_whose_worker_died_comes_after_the_others(board: Board, server: redis.Redis) -> None:
+    deadly, other = wait_in_line(board, server, 2), wait_in_line(board, server, 5)
+    died = board.take_unit(QUEUES, lease_s=0.01)
+    assert died is not None
+    assert died.job == deadly
+    time.sleep(0.05)
+
+    board.claim_units(deadly, [died.unit], room=2, patience_s=60)
+
+    assert [take(board).job for _ in range(7)] == [other] * 5 + [deadly] * 2
+
+
 def test_a_job_that_is_over_is_passed_by(board: Board, server: redis.Redis) -> None:
     cancelled, ended, alive = (wait_in_line(board, server, 2) for _ in range(3))
     board.cancel(cancelled)
