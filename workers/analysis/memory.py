@@ -1,9 +1,23 @@
-"""Giving memory back between steps, so that a process' size does not depend on how many it has run."""
+"""Giving memory back to the system, so that a process' size does not depend on how much it has run."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+
+_M_MMAP_THRESHOLD = -3  # mallopt(3)
+_LARGE = 1 << 20  # bytes
+
+
+def return_large_arrays() -> None:
+    """From now on the C heap (glibc) gives every large array back to the system as soon as it is freed.
+
+    Left alone it takes the largest array so far, up to 32 MiB, for a size to keep, and what it keeps it breaks up: a
+    process grew by a third over a job.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def release_memory() -> None:
