@@ -178,6 +178,7 @@ class JobsQuery(StrictSchema):
     status = fields.String(validate=choice(JOB_STATUSES))
     model = fields.String(validate=validate.Length(min=1, max=96))
     corpus = fields.String(validate=validate.Length(min=1, max=64))
+    batch = fields.String(validate=validate.Length(min=1, max=64), metadata={"description": "Only jobs of this batch."})
     limit = QueryWhole(load_default=50, validate=between(1, 200))
     cursor = fields.String()
 
