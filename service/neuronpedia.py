@@ -3,22 +3,20 @@
 Sources: `SAEDashboard` (neuronpedia_converter.py), and Neuronpedia's own converter, database models and importer. What
 a result does not hold in their form is derived here, and docs/neuronpedia.md says how.
 
-57 million tokens of a small model go through here, so columns are read as C arrays, and lines are put together from
-texts that are made once a token and once a number.
+57 million tokens of a small model go through here, so tokens and activations become JSON as whole columns, in Arrow.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,9 +42,7 @@ _EDGES: Final = histogram_edges()[ZERO_BIN + 1 :]  # of the positive bins
 _COLUMNS: Final = ("neuron", "density", "n_tokens", "max", "histogram_first", "histogram", "bands", "promoted")
 _CONTEXT: Final = ("tail", "sample", "band", "document", "position", "display_start", "activation")
 
-_INT, _FLOAT = struct.Struct("i"), struct.Struct("f")
-
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,20 +75,11 @@ def describe_origin(results: Results, job: Job, model: str | None, creator: str 
     )
 
 
-class NumberTexts(dict[int, str]):
-    """JSON of a float32, by its bits as a whole number: those are hashed in a third of a float's time."""
-
-    def __missing__(self, bits: int) -> str:
-        text = self[bits] = number(_FLOAT.unpack(_INT.pack(bits))[0])
-        return text
-
-
 class Texts:
     """JSON of what comes again and again in one layer."""
 
-    def __init__(self, origin: Origin, layer: int, tokens: Sequence[str]) -> None:
+    def __init__(self, origin: Origin, layer: int, tokens: pa.Array) -> None:
         self.tokens = tokens  # of the vocabulary
-        self.numbers = NumberTexts()
         self.job = f"{origin.job}-{layer}"
         self.owner = f'"modelId":{json.dumps(origin.model)},"layer":"{layer}","index":'
         self.source = f'"dataSource":{json.dumps(origin.corpus)}'
@@ -106,8 +93,7 @@ def number(value: float) -> str:
 
 def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> Iterator[bytes]:
     """The zip; stored, because its files are compressed. A batch of neurons is in memory at a time."""
-    # Escaped to ASCII, which is put together faster.
-    tokens = [json.dumps(t) for t in results.vocabulary(origin.job).texts.to_pylist()]
+    tokens = pa.array([json.dumps(t) for t in results.vocabulary(origin.job).texts.to_pylist()], pa.string())
     moment = datetime.fromtimestamp(origin.created_at, UTC).timetuple()[:6]
     sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
@@ -122,7 +108,7 @@ def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> It
 def _files_of_layer(path: str, origin: Origin, layer: int, texts: Texts) -> Iterator[tuple[str, bytes]]:
     for name, record in _describe_source(origin, layer).items():
         yield f"{name}.jsonl", f"{json.dumps(record)}\n".encode()
-    for number, batch in enumerate(_batches(_read_neurons(path))):
+    for number, batch in enumerate(_batches(_read_neurons(path, texts))):
         features, activations = [], []
         for neuron, contexts in batch:
             feature, lines = describe_neuron(neuron, contexts, texts)
@@ -135,16 +121,20 @@ def _files_of_layer(path: str, origin: Origin, layer: int, texts: Texts) -> Iter
 def describe_neuron(neuron: Row, contexts: Iterable[Row], texts: Texts) -> tuple[str, list[str]]:
     """The line of a feature, and those of its activations: contexts of the positive tail that fire."""
     counts = Counts.of(neuron)
-    shown = [c for c in contexts if c["tail"] == "positive" and c["activation"] > 0]
-    top = max((c["activation"] for c in shown), default=0.0)
+    shown = [c for c in contexts if is_shown(c)]
+    top = max(shown, key=lambda c: c["activation"])["text"] if shown else "0"
     bins = _find_bins(neuron, counts, top)
     index = neuron["neuron"]
     lines = [
-        f'{{"id":"{texts.job}-{index}-{i}",{texts.owner}"{index}",{_show_context(c, texts)},{bins[c["band"]]},'
+        f'{{"id":"{texts.job}-{index}-{i}",{texts.owner}"{index}",{c["shown"]},{bins[c["band"]]},'
         f'"dataIndex":"{c["document"]}",{texts.source},{_UNKNOWN},{texts.stamp}}}'
         for i, c in enumerate(shown)
     ]
     return f'{{{texts.owner}"{index}",{_show_feature(neuron, counts, top, texts)},{texts.stamp}}}', lines
+
+
+def is_shown(context: Row) -> bool:
+    return bool(context["tail"] == "positive" and context["activation"] > 0)
 
 
 # What a result does not hold; the importer's tables have defaults for what is left out.
@@ -162,11 +152,11 @@ _NO_TABLES: Final = ",".join(
 )
 
 
-def _show_feature(neuron: Row, counts: Counts, top: float, texts: Texts) -> str:
+def _show_feature(neuron: Row, counts: Counts, top: str, texts: Texts) -> str:
     heights, values = counts.bars()
     return ",".join(
         [
-            f'"maxActApprox":{number(top)}',
+            f'"maxActApprox":{top}',
             f'"frac_nonzero":{number(neuron["density"])}',
             _show_logits("pos", neuron["promoted"], texts),
             _show_logits("neg", neuron["suppressed"], texts),
@@ -181,29 +171,26 @@ def _show_feature(neuron: Row, counts: Counts, top: float, texts: Texts) -> str:
 
 def _show_logits(side: str, logits: Sequence[Row] | None, texts: Texts) -> str:
     found = (logits or ())[:MOST_LOGITS]
-    tokens = _join(texts.tokens[e["token"]] for e in found)
+    tokens = _join(texts.tokens.take(pa.array([e["token"] for e in found], pa.int32())).to_pylist())
     return f'"{side}_str":{tokens},"{side}_values":{_join(number(e["logit"]) for e in found)}'
 
 
-def _show_context(context: Row, texts: Texts) -> str:
-    """Tokens, values and what is said of the peak, which is the first of the largest values."""
-    tokens, values = context["tokens"], context["activations"]
-    peak = context["position"] - context["display_start"]
-    if len(tokens) > LONGEST:
-        start = max(min(peak - LONGEST // 2, len(tokens) - LONGEST), 0)
-        tokens, values, peak = tokens[start : start + LONGEST], values[start : start + LONGEST], peak - start
-    bits = values.cast("B").cast("i").tolist()
-    shown = list(map(texts.numbers.__getitem__, bits))
-    values = values.tolist()
-    # The peak is positive, so its bits are in the order of the numbers.
-    if max(bits) > bits[peak] or shown.index(shown[peak]) != peak:
-        values = lower_others(values, peak)
-        shown = list(map(number, values))
+def _show_context(tokens: str, values: str, top: str, peak: int, low: str) -> str:
+    """A context's tokens, its values, and what is said of its peak; all but `peak` are JSON."""
     return (
-        f'"tokens":[{",".join(map(texts.tokens.__getitem__, tokens.tolist()))}],"values":[{",".join(shown)}],'
-        f'"maxValue":{shown[peak]},"maxValueTokenIndex":{peak},"minValue":{number(min(values))},'
+        f'"tokens":[{tokens}],"values":[{values}],"maxValue":{top},"maxValueTokenIndex":{peak},"minValue":{low},'
         f'"qualifyingTokenIndex":{peak}'
     )
+
+
+def _show_odd(tokens: pa.Array, values: list[float], peak: int, top: str, texts: Texts) -> str:
+    """Likewise, of a context that is too long, or whose peak is not its first largest value as it stands."""
+    start = max(min(peak - LONGEST // 2, len(tokens) - LONGEST), 0)
+    kept = pa.array(lower_others(values[start : start + LONGEST], peak - start), pa.float32())
+    shown = kept.cast(pa.string()).to_pylist()
+    words = texts.tokens.take(tokens[start : start + LONGEST]).to_pylist()
+    low = pa.array([pc.min(kept).as_py()], pa.float32()).cast(pa.string())[0].as_py()
+    return _show_context(",".join(words), ",".join(shown), top, peak - start, low)
 
 
 def lower_others(values: Sequence[float], peak: int) -> list[float]:
@@ -217,9 +204,9 @@ def lower_others(values: Sequence[float], peak: int) -> list[float]:
     return [v if i == peak or v < below else below if v <= rounded else 0.0 for i, v in enumerate(values)]
 
 
-def _find_bins(neuron: Row, counts: Counts, top: float) -> dict[int | None, str]:
+def _find_bins(neuron: Row, counts: Counts, top: str) -> dict[int | None, str]:
     """What is said of the bin of a context, by its band; None is the top group's."""
-    bins: dict[int | None, str] = {None: f'"binMin":-1,"binMax":{number(top)},"binContains":-1'}
+    bins: dict[int | None, str] = {None: f'"binMin":-1,"binMax":{top},"binContains":-1'}
     for band in neuron["bands"] or ():
         if band["tail"] == "positive":
             low, high = band["low"], counts.top if band["high"] is None else band["high"]
@@ -293,31 +280,59 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
     }
 
 
-def _read_neurons(path: str) -> Iterator[tuple[Row, list[Row]]]:
+def _read_neurons(path: str, texts: Texts) -> Iterator[tuple[Row, list[Row]]]:
     """Each neuron of a layer's report file with its contexts, a row group in memory at a time."""
     with pq.ParquetFile(path, memory_map=True) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, [*_COLUMNS, "hook", "suppressed", "contexts"], use_threads=False)
             neurons = table.drop_columns(["contexts"]).to_pylist()
-            yield from zip(neurons, _read_contexts(table["contexts"].combine_chunks()), strict=True)
+            yield from zip(neurons, _read_contexts(table["contexts"].combine_chunks(), texts), strict=True)
 
 
-def _read_contexts(column: pa.ListArray) -> Iterator[list[Row]]:
+def _read_contexts(column: pa.ListArray, texts: Texts) -> Iterator[list[Row]]:
+    """Each neuron's contexts, with `shown`, their part of a line, and `text`, their activation as JSON."""
     parts = dict(zip((f.name for f in column.type.value_type), column.values.flatten(), strict=True))
-    plain = [parts[name].to_pylist() for name in _CONTEXT]
-    lists = [_view_lists(parts["tokens"], "i"), _view_lists(parts["activations"], "f")]
-    names = (*_CONTEXT, "tokens", "activations")
-    rows: list[Row] = [dict(zip(names, row, strict=True)) for row in zip(*plain, *lists, strict=True)]
+    names = (*_CONTEXT, "text")
+    plain = [*(parts[name].to_pylist() for name in _CONTEXT), parts["activation"].cast(pa.string()).to_pylist()]
+    rows: list[Row] = [dict(zip(names, row, strict=True)) for row in zip(*plain, strict=True)]
+    for row, shown in zip(rows, _show_contexts(rows, parts["tokens"], parts["activations"], texts), strict=True):
+        row["shown"] = shown
     ends = column.offsets.to_pylist()
     return (rows[first:end] for first, end in pairwise(ends))
 
 
-def _view_lists(column: pa.ListArray, code: Literal["i", "f"]) -> list[Any]:
-    """Lists of int32 ("i") or float32 ("f") without nulls, in place: `to_pylist` would take most of the time."""
-    values = column.values
-    view: Any = memoryview(values.buffers()[1]).cast("B").cast(code)[values.offset : values.offset + len(values)]
-    ends = column.offsets.to_pylist()
-    return [view[first:end] for first, end in pairwise(ends)]
+def _show_contexts(rows: Sequence[Row], tokens: pa.ListArray, values: pa.ListArray, texts: Texts) -> Iterator[str]:
+    peaks = [row["position"] - row["display_start"] for row in rows]
+    flat = values.flatten()
+    joined = _join_lists(tokens, texts.tokens.take(tokens.flatten())), _join_lists(values, flat.cast(pa.string()))
+    least, firsts = _find_extremes(values, flat)
+    sizes = pc.list_value_length(tokens).to_pylist()
+    columns = (*(c.to_pylist() for c in joined), least.cast(pa.string()).to_pylist(), firsts, sizes)
+    for i, (row, peak, words, numbers, low, first, size) in enumerate(zip(rows, peaks, *columns, strict=True)):
+        if (first == peak and size <= LONGEST) or not is_shown(row):
+            yield _show_context(words, numbers, row["text"], peak, low)
+        else:
+            yield _show_odd(tokens[i].values, values[i].as_py(), peak, row["text"], texts)
+
+
+def _join_lists(lists: pa.ListArray, texts: pa.Array) -> pa.Array:
+    """The texts, one for each entry of the lists, put together with commas list by list."""
+    starts = pc.subtract(lists.offsets, lists.offsets[0])
+    return pc.binary_join(pa.ListArray.from_arrays(starts, texts), ",")
+
+
+def _find_extremes(lists: pa.ListArray, flat: pa.Array) -> tuple[pa.Array, list[int]]:
+    """The least value of each list, and where its largest one is first. flat: the lists' values; none is empty."""
+    owners = pc.list_parent_indices(lists)
+    found = pa.table({"owner": owners, "value": flat}).group_by("owner", use_threads=False)
+    ends = found.aggregate([("value", "min"), ("value", "max")])
+    largest = pc.indices_nonzero(pc.equal(flat, ends["value_max"].combine_chunks().take(owners)))
+    starts = pc.subtract(lists.offsets, lists.offsets[0]).to_pylist()
+    firsts = [-1] * len(lists)
+    for owner, place in zip(owners.take(largest).to_pylist(), largest.to_pylist(), strict=True):
+        if firsts[owner] < 0:
+            firsts[owner] = place - starts[owner]
+    return ends["value_min"].combine_chunks(), firsts
 
 
 def _batches(neurons: Iterable[tuple[Row, list[Row]]]) -> Iterator[list[tuple[Row, list[Row]]]]:

@@ -204,6 +204,21 @@ def test_other_tails_and_contexts_that_do_not_fire_are_left_out(http: FlaskClien
     assert (feature["maxActApprox"], feature["pos_str"], feature["neg_values"]) == (2.0, [], [])
 
 
+def test_the_peak_is_the_maximum_though_a_token_that_does_not_count_is_above_it(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    contexts = [make_context([9.5, 7.0, 8.0, -1.0], 2), make_context([8.0, 2.0, 8.0], 2), make_context([1.0, 3.0], 1)]
+
+    feature, acts = bundle_of(http, board, store, make_row(contexts))
+
+    assert [a["maxValueTokenIndex"] for a in acts] == [2, 2, 1]
+    assert [a["maxValue"] for a in acts] == [8.0, 8.0, 3.0]
+    assert acts[0]["values"] == [0.0, 7.0, 8.0, -1.0]
+    assert acts[1]["values"] == pytest.approx([8.0, 2.0, 8.0], rel=1e-4)
+    assert acts[1]["values"].index(max(acts[1]["values"])) == 2
+    assert (acts[0]["minValue"], feature["maxActApprox"]) == (-1.0, 8.0)
+
+
 def test_a_dead_neuron_has_no_bars(http: FlaskClient, board: Board, store: Store) -> None:
     feature, acts = bundle_of(http, board, store, make_row([], max=-0.5, density=0.0, histogram=[3]))
 
