@@ -208,7 +208,8 @@ def _find_bins(neuron: Row, counts: Counts, top: str) -> dict[int | None, str]:
     """What is said of the bin of a context, by its band; None is the top group's."""
     bins: dict[int | None, str] = {None: f'"binMin":-1,"binMax":{top},"binContains":-1'}
     for band in neuron["bands"] or ():
-        if band["tail"] == "positive":
+        # A band that begins at infinity is empty: no calibration window had a positive peak.
+        if band["tail"] == "positive" and band["low"] is not None:
             low, high = band["low"], counts.top if band["high"] is None else band["high"]
             share = counts.share(low, high)
             bins[band["band"]] = f'"binMin":{number(low)},"binMax":{number(high)},"binContains":{number(share)}'

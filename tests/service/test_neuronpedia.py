@@ -220,7 +220,10 @@ def test_the_peak_is_the_maximum_though_a_token_that_does_not_count_is_above_it(
 
 
 def test_a_dead_neuron_has_no_bars(http: FlaskClient, board: Board, store: Store) -> None:
-    feature, acts = bundle_of(http, board, store, make_row([], max=-0.5, density=0.0, histogram=[3]))
+    """Its bands but for the first begin at infinity."""
+    bands = [{"tail": "positive", "band": b, "low": None if b else 0.0, "high": None, "windows": 0} for b in range(5)]
+
+    feature, acts = bundle_of(http, board, store, make_row([], max=-0.5, density=0.0, histogram=[3], bands=bands))
 
     assert (feature["freq_hist_data_bar_heights"], feature["maxActApprox"], acts) == ([], 0, [])
 
