@@ -26,6 +26,7 @@ Keys, under the prefix:
   round               the worker that looks after all jobs now, or did so lately
   corpus:<id>, corpora, model:<id>, models, secret
   webhooks, signing:<tenant>  see contract/webhooks.py
+  batches, batch:<id>, ...  see contract/batches.py
 
 `jobs`, `activations`, `idem`, `corpus` and `corpora` are those of the tenant "default"; another's are the same under
 tenant:<tenant>:. What tenants may do is in `contract.accounts`.
@@ -44,14 +45,26 @@ from typing import Any, cast
 import redis
 
 from contract.accounts import Accounts
+from contract.batches import END_IN_BATCH, GROW, Batches
 from contract.connection import NOW, connect_redis
 from contract.lanes import CHARGE, DEATH_S, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
-from contract.records import JOB_VERSION, Corpus, Job, Kind, ModelCard, Phase, Progress, kind_of, new_job_id
+from contract.opening import RECORD, ROOM
+from contract.records import (
+    JOB_VERSION,
+    REMEMBERED_S,
+    Corpus,
+    Job,
+    Kind,
+    ModelCard,
+    Phase,
+    Progress,
+    kind_of,
+    new_job_id,
+)
 from contract.tenants import DEFAULT_TENANT, UNLIMITED, Quotas
 from contract.webhooks import RECORD_EVENT, read_delivery
 
 IDEMPOTENCY_S = 24 * 3600
-REMEMBERED_S = 30 * 24 * 3600  # that a job has expired
 
 _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed' or s == 'cancelled' end\n"
 
@@ -59,6 +72,8 @@ _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed'
 # tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin, version
 _OPEN = (
     NOW
+    + ROOM
+    + RECORD
     + """
 if ARGV[3] ~= '' then
   local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
@@ -66,23 +81,12 @@ if ARGV[3] ~= '' then
 end
 -- A call whose answer was lost on the way is made again, with the same id.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'opened', ARGV[1]} end
-if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[5]) then return {'full', ''} end
-local most = tonumber(ARGV[8])
-if most > 0 and redis.call('ZCARD', KEYS[5]) >= most then return {'jobs', ''} end
-local tokens, prefix = tonumber(ARGV[7]), string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
-if tonumber(ARGV[9]) > 0 and tokens > 0 then
-  for _, other in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
-    local found = redis.call('HMGET', prefix .. other, 'tokens_estimated', 'tokens_done')
-    tokens = tokens + math.max((tonumber(found[1]) or 0) - (tonumber(found[2]) or 0), 0)
-  end
-  if tokens > tonumber(ARGV[9]) then return {'tokens', ''} end
-end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'phase', 'queued', 'revision', 1,
-  'request', ARGV[2], 'created_at', string.format('%.6f', now), 'tokens_done', 0, 'shards_done', 0, 'layers_done', 0,
-  'tenant', ARGV[6], 'tokens_estimated', ARGV[7], 'origin', ARGV[10], 'version', ARGV[11])
-redis.call('ZADD', KEYS[5], string.format('%.6f', now), ARGV[1])
-redis.call('ZADD', KEYS[2], string.format('%.6f', now), ARGV[1])
-redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[1])
+local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
+local admit = room(prefix, KEYS[3], KEYS[5], tonumber(ARGV[5]), tonumber(ARGV[8]), tonumber(ARGV[9]))
+local verdict = admit(tonumber(ARGV[7]))
+if verdict then return {verdict, ''} end
+local lists, at = {KEYS[2], KEYS[3], KEYS[5]}, string.format('%.6f', now)
+record_job(KEYS[1], lists, at, ARGV[1], ARGV[2], ARGV[6], ARGV[7], ARGV[10], ARGV[11])
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -135,13 +139,19 @@ redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], string.format('%.6f', now + tonumber(ARGV[3])), ARGV[1])
 if status == 'queued' then
   redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', string.format('%.6f', now))
-  redis.call('HINCRBY', KEYS[1], 'revision', 1)
+  grow(KEYS[1])
 end
 return {'begun', redis.call('HINCRBY', KEYS[4], ARGV[1], 1)}
 """
-_BEGIN_ONE = NOW + _TERMINAL + _BEGIN
+_BEGIN_ONE = NOW + _TERMINAL + GROW + _BEGIN
 _BEGIN_NEXT = (
-    NOW + _TERMINAL + f"local prefix = ARGV[1]\nlocal function begin(KEYS, ARGV)\n{_BEGIN}end\n" + CHARGE + JOIN + TAKE
+    NOW
+    + _TERMINAL
+    + GROW
+    + f"local prefix = ARGV[1]\nlocal function begin(KEYS, ARGV)\n{_BEGIN}end\n"
+    + CHARGE
+    + JOIN
+    + TAKE
 )
 
 # KEYS: job, flight, leases, running; ARGV: unit, token, lease, tokens ('' for none), prefix, id.  Returns the job's
@@ -150,6 +160,7 @@ _RENEW = (
     NOW
     + "local prefix = ARGV[5]\n"
     + CHARGE
+    + GROW
     + """
 local status = redis.call('HGET', KEYS[1], 'status') or 'gone'
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 'lost' end
@@ -158,7 +169,7 @@ local since = now + lease - (tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1])) or
 if since > 0 then charge(ARGV[6], math.min(since, lease)) end
 redis.call('ZADD', KEYS[2], string.format('%.6f', now + lease), ARGV[1])
 if ARGV[4] ~= '' then
-  redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); redis.call('HINCRBY', KEYS[1], 'revision', 1)
+  redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); grow(KEYS[1])
 end
 return status
 """
@@ -168,6 +179,7 @@ return status
 _FINISH = (
     NOW
     + _TERMINAL
+    + GROW
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 redis.call('ZREM', KEYS[2], ARGV[1]); redis.call('HDEL', KEYS[3], ARGV[1]); redis.call('HDEL', KEYS[4], ARGV[1])
@@ -178,7 +190,7 @@ redis.call('HINCRBY', KEYS[1], 'tokens_done', ARGV[3])
 for i = 4, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] == '@now' and string.format('%.6f', now) or ARGV[i + 1])
 end
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+grow(KEYS[1])
 return 1
 """
 )
@@ -194,13 +206,14 @@ return 1
 # KEYS: job, done; ARGV: unit, counter ('' for none), tokens.  What finish did, undone.
 _REOPEN = (
     _TERMINAL
+    + GROW
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[1]) == 0 then return 0 end
 if ARGV[2] ~= '' then redis.call('HINCRBY', KEYS[1], ARGV[2], -1) end
 redis.call('HINCRBY', KEYS[1], 'tokens_done', -ARGV[3])
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+grow(KEYS[1])
 return 1
 """
 )
@@ -213,10 +226,11 @@ if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'last_fai
 # KEYS: job; ARGV: phase
 _PHASE = (
     _TERMINAL
+    + GROW
     + """
 local status, phase = unpack(redis.call('HMGET', KEYS[1], 'status', 'phase'))
 if not status or terminal(status) or phase == ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'phase', ARGV[1]); redis.call('HINCRBY', KEYS[1], 'revision', 1)
+redis.call('HSET', KEYS[1], 'phase', ARGV[1]); grow(KEYS[1])
 return 1
 """
 )
@@ -226,13 +240,14 @@ return 1
 _END = (
     NOW
     + _TERMINAL
+    + GROW
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or terminal(status) then return 0 end
 if ARGV[2] == 'succeeded' and status == 'cancelling' then return 0 end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], 'phase', 'ended', 'finished_at', string.format('%.6f', now))
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+grow(KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('HINCRBY', KEYS[9], ARGV[2], 1)
@@ -243,6 +258,7 @@ if tonumber(ARGV[4]) > 0 then
 end
 """
     + RECORD_EVENT
+    + END_IN_BATCH
     + "return 1"
 )
 
@@ -250,12 +266,13 @@ end
 _CANCEL = (
     NOW
     + _TERMINAL
+    + GROW
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'gone' end
 if terminal(status) or status == 'cancelling' then return status end
 redis.call('HSET', KEYS[1], 'status', 'cancelling')
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+grow(KEYS[1])
 return 'cancelling'
 """
 )
@@ -356,6 +373,7 @@ class Board:
         self._redis = client
         self._prefix = prefix
         self.accounts = Accounts(client, prefix)
+        self.batches = Batches(client, prefix)
         self._scripts = {
             name: client.register_script(text)
             for name, text in {
@@ -563,6 +581,21 @@ class Board:
         keys = self._of(job, "", "flight", "done", "leases", "waiting")
         lane = lane_of(queue, priority)
         return cast(list[str], self._run("claim", keys, patience_s, room, self._prefix, lane, job, *units))
+
+    def claim_firsts(self, jobs: Iterable[tuple[str, str, str]], unit: str, *, patience_s: float) -> Counter[str]:
+        """Puts the first unit of many new jobs in flight, in one round trip: how many now wait, by queue.
+
+        jobs: id, queue and priority of each.
+        """
+        jobs = list(jobs)
+        pipe = self._redis.pipeline(transaction=False)
+        for job, queue, priority in jobs:
+            keys = self._of(job, "", "flight", "done", "leases", "waiting")
+            self._scripts["claim"](
+                keys, [patience_s, 1, self._prefix, lane_of(queue, priority), job, unit], client=pipe
+            )
+        claimed = pipe.execute() if jobs else []
+        return Counter(queue for (_, queue, _), units in zip(jobs, claimed, strict=True) if units)
 
     def take_unit(self, queues: Sequence[str], *, lease_s: float, token: str | None = None) -> Lease | None:
         """Takes the lease on the unit whose turn it is in these queues; None when none waits there.
@@ -772,4 +805,5 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         expires_at=(expires_at := number("expires_at")),
         has_expired=expires_at is not None and expires_at <= now,
         version=int(record.get("version", 1)),
+        batch=record.get("batch"),
     )

@@ -67,6 +67,12 @@ class InvalidCorpus(InvalidRequest):
     code = "invalid_corpus"
 
 
+class BatchRefused(InvalidRequest):
+    """Entries of a batch are wrong, and so no job of it was opened."""
+
+    code = "batch_refused"
+
+
 class IdempotencyKeyReused(InvalidRequest):
     """An Idempotency-Key that came with another request before."""
 

@@ -18,11 +18,14 @@ Phase = Literal["queued", "planning", "scanning", "calibrating", "merging", "clo
 DeliveryState = Literal["waiting", "pending", "delivered", "failed"]
 Kind = Literal["analysis", "activations"]  # activations: a live check, which runs a text through a finished job's model
 
-JOB_VERSION = 1  # of a job's record and request; grows with any change that an older worker would get wrong
+REMEMBERED_S = 30 * 24 * 3600  # that a job, or a batch, has expired
+
+JOB_VERSION = 2  # of a job's record and request; grows with any change that an older worker would get wrong
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
 CHECK_ID = re.compile(r"act_[0-9a-f]{28}")
+BATCH_ID = re.compile(r"bat_[0-9a-f]{28}")
 CORPUS_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,63}")
 
 ACTIVATIONS = "activations.json"  # in the result folder of a live check
@@ -33,6 +36,15 @@ _PREFIXES: dict[Kind, str] = {"analysis": "job_", "activations": "act_"}
 def new_job_id(kind: Kind = "analysis") -> str:
     """48 bits of milliseconds and 64 random ones, so ids sort by time and cannot be guessed."""
     return f"{_PREFIXES[kind]}{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+
+
+def new_batch_id() -> str:
+    """As long, as well sorted and as hard to guess as a job's."""
+    return new_job_id().replace("job_", "bat_")
+
+
+def is_batch(name: str) -> bool:
+    return name.startswith("bat_")
 
 
 def kind_of(job: str) -> Kind:
@@ -84,6 +96,7 @@ class Job:
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
     has_expired: bool = False  # by Redis' clock, when it was read
     version: int = 1  # JOB_VERSION of the API that took it in
+    batch: str | None = None  # that it was submitted in, until that is deleted
 
     @property
     def is_terminal(self) -> bool:

@@ -26,6 +26,8 @@ class Settings:
     catalogue: str = "./polyseme-data/models.toml"
     cache: str = "./polyseme-data/cache"  # local and disposable: converted models
     inline_bytes: int = field(default=1 << 20, metadata={"unit": "bytes"})  # of a JSON request body
+    batch_bytes: int = field(default=8 << 20, metadata={"unit": "bytes"})  # of the body that submits a batch
+    max_batch_jobs: int = 1000  # entries of a batch
     upload_bytes: int = field(default=1 << 30, metadata={"unit": "bytes"})  # of an uploaded corpus, unpacked
     max_documents: int = 1_000_000  # a corpus
     max_top_k: int = 200

@@ -1,12 +1,13 @@
 """Webhooks on the board: which events are due, whose turn it is to send one, and how it went. Sends nothing.
 
-An event is recorded in the very script that ends a job (`contract/board.py`), so a job cannot end without it. It has an
-entry in the sorted set `webhooks`: job -> when it is due, by Redis' clock. Who takes one moves that time on, and so an
+An event is recorded in the very script that ends a job (`contract/board.py`), so a job cannot end without it; that of
+a batch in the one that ends its last job. It has an entry in the sorted set `webhooks`: job or batch -> when it is due,
+by Redis' clock. Who takes one moves that time on, and so an
 event whose sender died is due again. How its delivery stands lies in the job's own record, and goes with it.
 
 Keys, under the prefix:
-  webhooks        zset: job -> seconds since the epoch
-  job:<id>        hash fields hook_state, hook_attempts, hook_status, hook_error, hook_next_at, hook_token
+  webhooks        zset: id of a job or a batch -> seconds since the epoch
+  job:<id>, batch:<id>  hash fields hook_state, hook_attempts, hook_status, hook_error, hook_next_at, hook_token
   signing:<id>    hash of a tenant's: secret, before (the one that was rotated out), before_until
 """
 
@@ -21,7 +22,7 @@ from typing import Any, cast
 import redis
 
 from contract.connection import NOW, connect_redis
-from contract.records import Delivery, DeliveryState
+from contract.records import Delivery, DeliveryState, is_batch
 
 DUE = "webhooks"
 OVERLAP_S = 24 * 3600  # after a rotation, both secrets sign
@@ -29,21 +30,25 @@ _SECRET_BYTES = 32
 
 
 # Part of the script that ends a job. It has defined `now`; KEYS[1] is the job's record, ARGV[1] its id.
+# record_event(prefix, record, id): the event of what has just ended, if it was asked for.
 RECORD_EVENT = """
-local asked = cjson.decode(redis.call('HGET', KEYS[1], 'request') or '{}').webhook
-if asked and asked ~= cjson.null then
-  local at, prefix = string.format('%.6f', now), string.sub(KEYS[1], 1, #KEYS[1] - #'job:' - #ARGV[1])
-  redis.call('HSET', KEYS[1], 'hook_state', 'pending', 'hook_next_at', at)
-  redis.call('ZADD', prefix .. 'webhooks', at, ARGV[1])
+local function record_event(prefix, record, id)
+  local asked = cjson.decode(redis.call('HGET', record, 'request') or '{}').webhook
+  if asked and asked ~= cjson.null then
+    local at = string.format('%.6f', now)
+    redis.call('HSET', record, 'hook_state', 'pending', 'hook_next_at', at)
+    redis.call('ZADD', prefix .. 'webhooks', at, id)
+  end
 end
+record_event(string.sub(KEYS[1], 1, #KEYS[1] - #'job:' - #ARGV[1]), KEYS[1], ARGV[1])
 """
 
-# KEYS: due; ARGV: job prefix, token, lease.  Returns the job taken, or nothing.
+# KEYS: due; ARGV: prefix, token, lease.  Returns the id of the job or batch taken, or nothing.
 _TAKE = (
     NOW
     + """
 for _, job in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)) do
-  local record = ARGV[1] .. job
+  local record = ARGV[1] .. (string.sub(job, 1, 4) == 'bat_' and 'batch:' or 'job:') .. job
   if redis.call('HGET', record, 'hook_state') == 'pending' then
     local lease = string.format('%.6f', now + tonumber(ARGV[3]))
     redis.call('ZADD', KEYS[1], lease, job)
@@ -57,7 +62,8 @@ return nil
 """
 )
 
-# KEYS: job, due; ARGV: id, token, state, status ('' for none), error ('' for none), delay ('' for no other attempt)
+# KEYS: job or batch, due; ARGV: id, token, state, status ('' for none), error ('' for none), delay ('' for no other
+# attempt)
 _SETTLE = (
     NOW
     + """
@@ -105,8 +111,13 @@ return {new}
 class Taken:
     """An event in the hands of one sender."""
 
-    job: str
+    job: str  # or batch
     token: str
+
+    @property
+    def record(self) -> str:
+        """Its key, under the prefix."""
+        return f"{'batch' if is_batch(self.job) else 'job'}:{self.job}"
 
 
 class Outbox:
@@ -127,7 +138,7 @@ class Outbox:
     def take(self, *, lease_s: float) -> Taken | None:
         """An event that is due, now this caller's until `settle`, or until the lease is over. Counts the attempt."""
         token = secrets.token_hex(8)
-        job = cast(str | None, self._take(keys=[self._prefix + DUE], args=[f"{self._prefix}job:", token, lease_s]))
+        job = cast(str | None, self._take(keys=[self._prefix + DUE], args=[self._prefix, token, lease_s]))
         return Taken(job, token) if job else None
 
     def settle(
@@ -140,7 +151,7 @@ class Outbox:
         delay_s: float | None = None,
     ) -> bool:
         """Notes how it went. False when the lease went to another sender. delay_s: to the next attempt, if any."""
-        keys = [f"{self._prefix}job:{taken.job}", self._prefix + DUE]
+        keys = [self._prefix + taken.record, self._prefix + DUE]
         args = [taken.job, taken.token, state, status or "", error[:500], "" if delay_s is None else delay_s]
         return bool(self._settle(keys=keys, args=args))
 
@@ -169,7 +180,7 @@ def new_secret() -> str:
 
 
 def read_delivery(request: Mapping[str, Any], record: Mapping[str, str]) -> Delivery | None:
-    """From a job's request and the fields of its record; None for a job without a webhook."""
+    """From a job's or a batch's request and the fields of its record; None without a webhook."""
     asked = request.get("webhook")
     if not asked:
         return None

@@ -28,7 +28,7 @@ from service.observation import begin_observing, end_observing, forget_request
 from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
 from service.results import Results
-from service.routes import activations, corpora, health, jobs, models, neurons, senses
+from service.routes import activations, batches, corpora, health, jobs, models, neurons, senses
 from service.routes.docs import register_docs
 from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
@@ -48,7 +48,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[KEY] = create_services(settings, tracer or NoTracer())
     api = create_api(app)
-    for module in (jobs, neurons, senses, activations, corpora, models, health):
+    for module in (jobs, batches, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
     register_docs(app, dump_json(build_document(api)))
     register_problems(app)

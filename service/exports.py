@@ -27,7 +27,7 @@ def stream_zip(results: Results, job: str, layers: Sequence[int], modified_at: f
     names = [MANIFEST, SUMMARY, NEURONS, TOKENS, *map(report_file, layers)]
     files = [(name, results.local_file(job, name)) for name in names]
     moment = datetime.fromtimestamp(modified_at, UTC).timetuple()[:6]
-    sink = _Sink()
+    sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for name, path in files:
             with archive.open(zipfile.ZipInfo(f"{job}/{name}", moment), "w", force_zip64=True) as entry:
@@ -53,7 +53,7 @@ def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-class _Sink:
+class Sink:
     """A file for `zipfile` that only grows and is emptied by its reader."""
 
     def __init__(self) -> None:

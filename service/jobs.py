@@ -53,21 +53,25 @@ def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bo
     # A repeated request gets its job even when its corpus, say, is no longer there.
     if key is not None and (earlier := find_submitted(services, key, digest)):
         return earlier, True
-    request, card, corpus = _resolve(services, body)
-    check_request(request, card, corpus, services.settings)
-    services.gate.check(request.webhook)
-    tokens = estimate_job(request, card, corpus).tokens
-    if "texts" in body["corpus"]:
-        corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
-        request = to_request(dict(body), corpus.id)
+    tokens = estimate(services, body).tokens
+    request = make_request(services, body)
     return open_job(services, request, None if key is None else (key, digest), tokens=tokens)
 
 
 def estimate(services: Services, body: Body) -> Estimate:
+    """What the job would be, once everything about it is checked. Keeps nothing."""
     request, card, corpus = _resolve(services, body)
     check_request(request, card, corpus, services.settings)
     services.gate.check(request.webhook)
     return estimate_job(request, card, corpus)
+
+
+def make_request(services: Services, body: Body) -> AnalysisRequest:
+    """The request of a body that was checked. Its texts become a corpus."""
+    if "texts" not in body["corpus"]:
+        return to_request(dict(body), body["corpus"]["id"])
+    corpus, _ = register_corpus(services, body["corpus"]["texts"], None)
+    return to_request(dict(body), corpus.id)
 
 
 def find_job(services: Services, job: str, what: str = "job") -> Job:
@@ -96,10 +100,15 @@ def find_result(services: Services, job: str) -> Job:
 def cancel_job(services: Services, job: str) -> tuple[Job, bool]:
     """The job afterwards, and whether it had ended before. One that nobody works on ends at once."""
     before = find_job(services, job)
-    status = services.board.cancel(job)
-    if status == "cancelling" and services.board.units_held(job) == 0 and _end_cancelled(services, job):
-        _delete_files(services, job)
+    if services.board.cancel(job) == "cancelling":
+        end_if_idle(services, job)
     return find_job(services, job), before.is_terminal
+
+
+def end_if_idle(services: Services, job: str) -> None:
+    """Ends a job that is being cancelled, if no worker holds a unit of it. Otherwise a worker will."""
+    if services.board.units_held(job) == 0 and _end_cancelled(services, job):
+        _delete_files(services, job)
 
 
 def delete_job(services: Services, job: str) -> None:
@@ -147,6 +156,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "priority": job.request["priority"],
         "queue": job.queue,
         "warning": warning,
+        "batch": job.batch,
         "created_at": timestamp(job.created_at),
         "started_at": timestamp(job.started_at),
         "finished_at": timestamp(job.finished_at),
@@ -155,7 +165,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "progress": _progress(job),
         "error": job.error,
         "metadata": job.request["metadata"],
-        "webhook": _webhook(job.webhook),
+        "webhook": show_delivery(job.webhook),
         "links": {
             "self": here,
             "neurons": f"{here}/neurons",
@@ -215,7 +225,7 @@ def _progress(job: Job) -> dict[str, Any]:
     }
 
 
-def _webhook(delivery: Delivery | None) -> dict[str, Any] | None:
+def show_delivery(delivery: Delivery | None) -> dict[str, Any] | None:
     if delivery is None:
         return None
     return asdict(delivery) | {"next_attempt_at": timestamp(delivery.next_attempt_at)}
@@ -259,7 +269,7 @@ def open_job(
     """The new job, and whether it is that of an earlier request. idempotency: the key and the request's digest."""
     opened = put_on_board(services, request.to_dict(), idempotency=idempotency, tokens=tokens)
     if opened.verdict == "mismatch":
-        raise _reused()
+        raise reused()
     if opened.verdict == "opened":
         send_first(services, opened.job, "plan", request.model, request.priority)
     return _find_replayed(services, opened.job), opened.verdict == "replayed"
@@ -293,7 +303,7 @@ def find_submitted(services: Services, key: str, digest: str) -> Job | None:
         return None
     job, known = earlier
     if known != digest:
-        raise _reused()
+        raise reused()
     return _find_replayed(services, job)
 
 
@@ -304,7 +314,7 @@ def _find_replayed(services: Services, job: str) -> Job:
     return found
 
 
-def _reused() -> IdempotencyKeyReused:
+def reused() -> IdempotencyKeyReused:
     return IdempotencyKeyReused("this Idempotency-Key came with another request before: use a new key")
 
 

@@ -11,8 +11,9 @@ from werkzeug.routing import BaseConverter
 
 from contract import __version__
 from contract.catalogue import MODEL_ID
-from contract.records import CHECK_ID, CORPUS_ID, JOB_ID
+from contract.records import BATCH_ID, CHECK_ID, CORPUS_ID, JOB_ID
 from service.problems import MEDIA_TYPE
+from service.schemas.batches import BatchEventSchema
 from service.schemas.jobs import JobEventSchema
 
 _DESCRIPTION = """\
@@ -58,6 +59,10 @@ class CheckConverter(BaseConverter):
     regex = CHECK_ID.pattern
 
 
+class BatchConverter(BaseConverter):
+    regex = BATCH_ID.pattern
+
+
 class CorpusConverter(BaseConverter):
     regex = CORPUS_ID.pattern
 
@@ -78,6 +83,7 @@ class IndexConverter(BaseConverter):
 CONVERTERS: dict[str, type[BaseConverter]] = {
     "job": JobConverter,
     "check": CheckConverter,
+    "batch": BatchConverter,
     "corpus": CorpusConverter,
     "model": ModelConverter,
     "index": IndexConverter,
@@ -99,7 +105,7 @@ def create_api(app: Flask) -> Api:
         "servers": [{"url": "/"}],
     }
     api = DocumentedApi(app, spec_kwargs=options)
-    for converter in (JobConverter, CheckConverter, CorpusConverter, ModelConverter):
+    for converter in (JobConverter, CheckConverter, BatchConverter, CorpusConverter, ModelConverter):
         api.register_converter(converter, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})
     api.register_converter(IndexConverter, lambda _: {"type": "integer", "minimum": 0, "maximum": 9_999_999})
     return api
@@ -107,6 +113,7 @@ def create_api(app: Flask) -> Api:
 
 def build_document(api: Api) -> dict[str, Any]:
     api.spec.components.schema("JobEvent", schema=JobEventSchema)
+    api.spec.components.schema("BatchEvent", schema=BatchEventSchema)
     document: dict[str, Any] = api.spec.to_dict()
     document["components"]["securitySchemes"] = _SECURITY
     document["security"] = [{"key": []}]
@@ -114,11 +121,14 @@ def build_document(api: Api) -> dict[str, Any]:
         for operation in path.values():
             if isinstance(operation, dict):
                 _complete(operation)
-    document["webhooks"] = {"jobEnded": {"post": _describe_event()}}
+    document["webhooks"] = {
+        "jobEnded": {"post": _describe_event("jobEnded", "A job has ended", "a job", "JobEvent")},
+        "batchEnded": {"post": _describe_event("batchEnded", "A batch has ended", "a batch", "BatchEvent")},
+    }
     return document
 
 
-def _describe_event() -> dict[str, Any]:
+def _describe_event(name: str, summary: str, what: str, schema: str) -> dict[str, Any]:
     headers = {
         "webhook-id": "Of the event: the same with every attempt.",
         "webhook-timestamp": "Of the attempt, in seconds since 1970.",
@@ -126,20 +136,20 @@ def _describe_event() -> dict[str, Any]:
         "after the secret was rotated.",
     }
     return {
-        "operationId": "jobEnded",
-        "summary": "A job has ended",
-        "description": "Sent to the `webhook.url` of a job, signed as the Standard Webhooks specification has it.",
+        "operationId": name,
+        "summary": summary,
+        "description": f"Sent to the `webhook.url` of {what}, signed as the Standard Webhooks specification has it.",
         "parameters": [
             {"in": "header", "name": name, "required": True, "description": text, "schema": {"type": "string"}}
             for name, text in headers.items()
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobEvent"}}},
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
         },
         "responses": {
             "2XX": {"description": "Taken: it is not sent again."},
-            "410": {"description": "It is not sent again either; the job says that it failed."},
+            "410": {"description": f"It is not sent again either; {what} then says that it failed."},
             "default": {"description": "It is sent again later, up to twelve times in about a day."},
         },
     }

@@ -1,4 +1,4 @@
-"""`python -m service.sender`: delivers the events of ended jobs. Any number may run; an event is in the hands of one.
+"""`python -m service.sender`: delivers the events of what ended. Any number may run; an event is in the hands of one.
 
 A process of its own, so that a slow receiver holds up neither an analysis nor the API, and so that a network policy can
 allow it, and nothing else, to reach the outside.
@@ -23,12 +23,13 @@ from contract.addresses import Allowed
 from contract.board import Board
 from contract.connection import connect_redis
 from contract.logs import logging_config
-from contract.records import DeliveryState
+from contract.records import Delivery, DeliveryState, is_batch
 from contract.settings import Settings
 from contract.webhooks import Outbox, Taken
+from service.batches import show_batch
 from service.delivery import Outcome, Poster
 from service.jobs import job_to_dict
-from service.webhooks import event_of, sign
+from service.webhooks import batch_event_of, event_of, sign
 
 log = logging.getLogger("polyseme.sender")
 
@@ -48,21 +49,42 @@ def delay_after(attempts: int, random_unit: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class Due:
+    """An event that is to be sent."""
+
+    tenant: str
+    delivery: Delivery
+    event: str  # its id
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Sender:
     board: Board
     outbox: Outbox
     poster: Poster
 
     def deliver(self, taken: Taken) -> Outcome | None:
-        """Makes one attempt, and notes how it went. None when the job was deleted meanwhile."""
-        job = self.board.get_job(taken.job)
+        """Makes one attempt, and notes how it went. None when the job, or the batch, was deleted meanwhile."""
+        due = self._read_batch(taken.job) if is_batch(taken.job) else self._read_job(taken.job)
+        if due is None:
+            return None
+        headers = sign(self.outbox.secrets(due.tenant), due.event, int(time.time()), due.body)
+        outcome = self.poster.post(due.delivery.url, due.body, headers)
+        self._settle(taken, outcome, due.delivery.attempts)
+        return outcome
+
+    def _read_job(self, name: str) -> Due | None:
+        job = self.board.get_job(name)
         if job is None or job.webhook is None:
             return None
-        event, body = event_of(job, job_to_dict(job))
-        headers = sign(self.outbox.secrets(job.tenant), event, int(time.time()), body)
-        outcome = self.poster.post(job.webhook.url, body, headers)
-        self._settle(taken, outcome, job.webhook.attempts)
-        return outcome
+        return Due(job.tenant, job.webhook, *event_of(job, job_to_dict(job)))
+
+    def _read_batch(self, name: str) -> Due | None:
+        batch = self.board.batches.get_batch(name)
+        if batch is None or batch.webhook is None:
+            return None
+        return Due(batch.tenant, batch.webhook, *batch_event_of(batch, show_batch(self.board, batch)))
 
     def _settle(self, taken: Taken, outcome: Outcome, attempts: int) -> None:
         delay = None if outcome.is_final else delay_after(attempts, random.random())

@@ -1,14 +1,23 @@
-"""Waiting for a job to change (`Prefer: wait`). A waiter holds a server thread, so there is a limit on waiters."""
+"""Waiting for a job or a batch to change (`Prefer: wait`). Each waiter holds a server thread, so there is a limit."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-
-from contract.records import Job
+from typing import Protocol, TypeVar
 
 POLL_S = 0.1
+
+
+class Watched(Protocol):
+    """A job or a batch."""
+
+    @property
+    def id(self) -> str: ...
+
+
+W = TypeVar("W", bound=Watched)
 
 
 class WaitRoom:
@@ -18,8 +27,8 @@ class WaitRoom:
         self._places = threading.BoundedSemaphore(max(places, 1))
 
     def wait(
-        self, job: Job, read: Callable[[str], Job | None], is_over: Callable[[Job], bool], seconds: float
-    ) -> tuple[Job, bool]:
+        self, job: W, read: Callable[[str], W | None], is_over: Callable[[W], bool], seconds: float
+    ) -> tuple[W, bool]:
         """The job once `is_over`, or as it is after `seconds`; and whether the wait was granted."""
         if seconds <= 0 or is_over(job):
             return job, seconds > 0
@@ -31,7 +40,7 @@ class WaitRoom:
             self._places.release()
 
 
-def _poll(job: Job, read: Callable[[str], Job | None], is_over: Callable[[Job], bool], deadline: float) -> Job:
+def _poll(job: W, read: Callable[[str], W | None], is_over: Callable[[W], bool], deadline: float) -> W:
     while not is_over(job) and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(POLL_S, left))
         found = read(job.id)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LookupTimeout
 from typing import Any, Final
 
 from contract.addresses import AddressRefused, Allowed, Resolve, Target, check_target, parse_url, resolve_host
+from contract.batches import Batch
 from contract.errors import InvalidRequest
 from contract.records import Job
 from service.answers import dump_json, timestamp
 
 EVENTS: Final = ("job.succeeded", "job.failed", "job.cancelled")
+BATCH_EVENT: Final = "batch.ended"
 _LOOKUP_S: Final = 2.0
 _LOOKUPS: Final = 2  # at once, a process: a name server that never answers holds no more threads than these
 _POINTER: Final = "/webhook/url"
@@ -41,12 +44,42 @@ class Gate:
         except (OSError, LookupTimeout):
             self._refuse_unknown(target)
 
+    def for_many(self, budget_s: float) -> Gate:
+        """The same for many URLs at once: each host is looked up once, and for `budget_s` in all."""
+        return _GateForMany(self, budget_s)
+
     def _look_up(self, host: str, port: int) -> Sequence[str]:
         return self._lookups.submit(self._resolve, host, port).result(_LOOKUP_S)
 
     def _refuse_unknown(self, target: Target) -> None:
         if target.scheme == "http" and target.host not in self._allowed.names:
             raise InvalidRequest(f"webhook: http to {target.host}: use https", pointer=_POINTER)
+
+
+class _GateForMany(Gate):
+    """Asks once for a host, and for none once its time is over: such names pass, as those that take long do."""
+
+    def __init__(self, gate: Gate, budget_s: float) -> None:
+        self._allowed = gate._allowed
+        self._gate = gate
+        self._deadline = time.monotonic() + budget_s
+        self._known: dict[tuple[str, int], Sequence[str] | Exception] = {}
+
+    def _look_up(self, host: str, port: int) -> Sequence[str]:
+        if (host, port) not in self._known:
+            self._known[host, port] = self._ask(host, port)
+        found = self._known[host, port]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _ask(self, host: str, port: int) -> Sequence[str] | Exception:
+        if time.monotonic() > self._deadline:
+            return LookupTimeout()
+        try:
+            return self._gate._look_up(host, port)
+        except (OSError, LookupTimeout) as e:
+            return e
 
 
 def event_of(job: Job, shown: Mapping[str, Any]) -> tuple[str, bytes]:
@@ -57,6 +90,13 @@ def event_of(job: Job, shown: Mapping[str, Any]) -> tuple[str, bytes]:
     data = {name: value for name, value in shown.items() if name not in ("webhook", "revision")}
     body = {"type": f"job.{job.status}", "timestamp": timestamp(job.finished_at), "data": data}
     return f"evt_{job.id}", dump_json(body)
+
+
+def batch_event_of(batch: Batch, shown: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Likewise, of a batch that has ended. shown: the batch as GET gives it."""
+    data = {name: value for name, value in shown.items() if name not in ("webhook", "revision")}
+    body = {"type": BATCH_EVENT, "timestamp": timestamp(batch.finished_at), "data": data}
+    return f"evt_{batch.id}", dump_json(body)
 
 
 def sign(secrets: Sequence[str], event: str, seconds: int, body: bytes) -> dict[str, str]:

@@ -19,6 +19,7 @@ from contract.results import SCALARS
 from contract.settings import Settings
 from service.app import create_app
 from service.schemas.activations import ActivationsSchema
+from service.schemas.batches import BatchSchema
 from service.schemas.neurons import NeuronListSchema, NeuronSchema
 from service.schemas.problems import ProblemSchema
 from tests.service.conftest import make_settings
@@ -138,6 +139,16 @@ def test_the_documented_answers_have_the_fields_of_their_schemas() -> None:
     assert set(report["contexts"][0]) == field_names(NeuronSchema().fields["contexts"].inner.schema)
     assert set(json_after("docs/api.md", "Errors")) == field_names(ProblemSchema())
     assert set(json_after("README.md", "A real answer")) == field_names(NeuronSchema()) - {"links"}
+
+
+def test_the_documented_batch_has_the_fields_of_its_schema() -> None:
+    answer, schema = json_after("docs/api.md", "Batches"), BatchSchema()
+    entry = schema.fields["entries"].inner.schema
+
+    assert schema.validate(answer) == {}
+    assert set(answer) == field_names(schema)
+    assert set(answer["counts"]) == field_names(schema.fields["counts"].schema)
+    assert all(set(e) == field_names(entry) for e in answer["entries"])
 
 
 def test_the_documented_live_check_has_the_fields_of_its_schemas() -> None:

@@ -10,6 +10,7 @@ from flask import Response, request
 
 from contract.records import Job
 from service.answers import answer_json, next_link
+from service.batches import list_jobs_of
 from service.blueprint import ETAG, LINK, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
 from service.context import Services, services
 from service.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
@@ -100,7 +101,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
 def list_jobs(query: Mapping[str, Any]) -> Response:
     """List jobs, newest first"""
     here = services()
-    filters = {name: query[name] for name in ("status", "model", "corpus") if name in query}
+    filters = {name: query[name] for name in ("status", "model", "corpus", "batch") if name in query}
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
     cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id], here.tenant) if last else None
@@ -200,7 +201,7 @@ def _collect(
     """A page, and the job after which the next one begins; None when the list ends here."""
     found: list[Job] = []
     scanned, last = 0, None
-    for job in _newest_first(here, before):
+    for job in _newest_first(here, before, filters.get("batch")):
         if len(found) == limit or scanned == _SCANNED:
             return found, last
         scanned, last = scanned + 1, job
@@ -209,12 +210,25 @@ def _collect(
     return found, None
 
 
-def _newest_first(here: Services, before: tuple[float, str] | None) -> Iterator[Job]:
+def _newest_first(here: Services, before: tuple[float, str] | None, batch: str | None) -> Iterator[Job]:
+    if batch is not None:
+        yield from _last_first(here, before, batch)
+        return
     while jobs := here.board.list_jobs(before=before, count=200, tenant=here.tenant):
         yield from jobs
         before = jobs[-1].created_at, jobs[-1].id
 
 
+def _last_first(here: Services, before: tuple[float, str] | None, batch: str) -> Iterator[Job]:
+    """Those of a batch, which are known without a search."""
+    jobs = list_jobs_of(here, batch)
+    if before is not None and before[1] in jobs:
+        jobs = jobs[jobs.index(before[1]) + 1 :]
+    for i in range(0, len(jobs), 200):
+        yield from here.board.get_jobs(jobs[i : i + 200])
+
+
 def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
     has = {"status": job.status, "model": job.request["model"], "corpus": job.request["corpus"]["id"]}
+    has["batch"] = job.batch
     return not job.has_expired and all(has[name] == wanted for name, wanted in filters.items())

@@ -16,6 +16,7 @@ from service.blueprint import LINK, Blueprint, problems
 from service.context import Services, services
 from service.exports import gzipped, stream_file, stream_lines, stream_zip
 from service.jobs import find_result
+from service.neuronpedia import describe_origin, stream_bundle
 from service.queries import plan_query, read_ranges, run_query
 from service.reports import build_report, build_tree
 from service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
@@ -28,6 +29,7 @@ _MISSING = {
     409: "the job has not succeeded",
     410: "the result is no longer there, or the job has expired",
 }
+_ONLY_WITH = {"file": "parquet", "model_id": "neuronpedia", "creator_id": "neuronpedia"}
 _PARQUET = "application/vnd.apache.parquet"
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -102,21 +104,26 @@ def get_tree(query: Mapping[str, Any], job_id: str, layer: int, neuron: int) -> 
 @blueprint.route("/<job:job_id>/export", methods=["GET"])
 @blueprint.arguments(ExportQuery, location="query")
 @blueprint.doc(operationId="exportResult")
-@blueprint.response(200, _BINARY, content_type="application/zip", description="All files, or with `file` one of them.")
+@blueprint.response(
+    200, _BINARY, content_type="application/zip", description="All files; with `file` one of them; or the bundle."
+)
 @blueprint.alt_response(200, schema=_BINARY, content_type=_PARQUET, success=True)
 @blueprint.alt_response(200, schema=_BINARY, content_type="application/x-ndjson", success=True)
 @problems(_MISSING | {422: "a parameter is not allowed"})
 def export(query: Mapping[str, Any], job_id: str) -> Response:
-    """Export a result as Parquet or as one report a line
+    """Export a result as Parquet, as one report a line, or as Neuronpedia imports it
 
     Lines are gzipped when `Accept-Encoding` has gzip.
     """
     here = services()
     ends = read_ranges(query["layer"], "layer") if "layer" in query else None
-    if query["format"] == "ndjson" and "file" in query:
-        raise InvalidRequest("file goes with format=parquet", pointer="/file")
+    for name, kind in _ONLY_WITH.items():
+        if name in query and query["format"] != kind:
+            raise InvalidRequest(f"{name} goes with format={kind}", pointer=f"/{name}")
     job = find_result(here, job_id)
     layers = _select_layers(here, job_id, ends)
+    if query["format"] == "neuronpedia":
+        return _answer_bundle(here, job, layers, query)
     if query["format"] == "ndjson":
         return _answer_lines(here, job, layers)
     if "file" in query:
@@ -152,6 +159,12 @@ def _answer_lines(here: Services, job: Job, layers: list[int]) -> Response:
     if packed:
         answer.headers["Content-Encoding"] = "gzip"
     return answer
+
+
+def _answer_bundle(here: Services, job: Job, layers: list[int], query: Mapping[str, Any]) -> Response:
+    origin = describe_origin(here.results, job, query.get("model_id"), query.get("creator_id"))
+    chunks = stream_bundle(here.results, origin, layers)
+    return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 
 
 def _answer_file(here: Services, job_id: str, name: str, layers: list[int]) -> Response:

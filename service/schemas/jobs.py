@@ -76,6 +76,9 @@ class JobSchema(Schema):
     warning = fields.String(
         required=True, allow_none=True, metadata={"description": "That no worker serves its queue at the moment."}
     )
+    batch = fields.String(
+        required=True, allow_none=True, metadata={"description": "That it was submitted in, until that is deleted."}
+    )
     created_at = fields.DateTime(required=True)
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)

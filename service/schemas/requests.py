@@ -53,6 +53,7 @@ JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cance
 
 CORPUS_NAME = rf"^{CORPUS_ID.pattern}$"
 _RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
+_FOREIGN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
 _COLUMN = f"({'|'.join(COLUMNS)})"
 
 _NEURONS, _CONTEXTS, _TOKENS, _SENSES = Neurons(), Contexts(), Tokens(), Senses()
@@ -178,6 +179,7 @@ class JobsQuery(StrictSchema):
     status = fields.String(validate=choice(JOB_STATUSES))
     model = fields.String(validate=validate.Length(min=1, max=96))
     corpus = fields.String(validate=validate.Length(min=1, max=64))
+    batch = fields.String(validate=validate.Length(min=1, max=64), metadata={"description": "Only jobs of this batch."})
     limit = QueryWhole(load_default=50, validate=between(1, 200))
     cursor = fields.String()
 
@@ -227,11 +229,31 @@ class TreeQuery(StrictSchema):
 
 
 class ExportQuery(StrictSchema):
-    format = fields.String(required=True, validate=choice(["parquet", "ndjson"]))
+    format = fields.String(required=True, validate=choice(["parquet", "ndjson", "neuronpedia"]))
     layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "pattern": _RANGES})
     file = fields.String(
         validate=choice(["neurons", "tokens", "reports"]),
         metadata={"description": "One Parquet file instead of a zip of all; `reports` with one `layer`."},
+    )
+    model_id = fields.String(
+        validate=validate.Regexp(
+            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
+        ),
+        metadata={
+            "description": "What Neuronpedia calls the model; with `format=neuronpedia`. By default as here.",
+            "example": "gpt2-small",
+            "pattern": _FOREIGN_ID,
+        },
+    )
+    creator_id = fields.String(
+        validate=validate.Regexp(
+            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
+        ),
+        metadata={
+            "description": "The id of the importing Neuronpedia's user to whom it belongs; with `format=neuronpedia`.",
+            "default": "polyseme",
+            "pattern": _FOREIGN_ID,
+        },
     )
 
 

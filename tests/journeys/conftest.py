@@ -79,7 +79,7 @@ def prepare_data(folder: Path, *, layers: int = 3) -> Path:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = prepare_data(tmp_path_factory.mktemp("stack") / "data")
-    with running_stack(data, workers=2, shard_tokens=2000, lease_s=4) as found:
+    with running_stack(data, workers=2, shard_tokens=2000, lease_s=4, webhook_allow="127.0.0.1") as found:
         yield found
 
 

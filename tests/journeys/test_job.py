@@ -16,8 +16,11 @@ import httpx
 import pytest
 
 from client.api import Client, Problem
+from tests.client.standins import wait_until
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL, Stack, prepare_data, running_stack
+from tests.service.receiver import receiving
+from tests.service.test_neuronpedia import ACTIVATION, FEATURE, conforms, unpack
 
 REQUEST: dict[str, Any] = {"model": MODEL, "contexts": {"window": 32, "top_k": 8, "tails": "both"}}
 
@@ -152,3 +155,44 @@ def test_a_submit_that_waits_gets_the_ended_job(stack: Stack) -> None:
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "succeeded"
+
+
+def test_a_batch_runs_to_its_end_and_tells_it_once(client: Client, stack: Stack) -> None:
+    register(client, "batch", make_texts(60, seed=5))
+    jobs = [REQUEST | {"corpus": {"id": "batch"}, "neurons": {"layers": [layer]}} for layer in (0, 1, 7)]
+    with receiving() as receiver, httpx.Client(base_url=stack.url, timeout=40) as http:
+        sent = {"jobs": jobs, "atomic": False, "webhook": {"url": receiver.url}}
+        batch = http.post("/v1/batches", json=sent, headers={"Prefer": "wait=1"}).json()
+        while batch["status"] != "ended":
+            batch = http.get(batch["links"]["self"], headers={"Prefer": "wait=20"}).json()
+        wait_until(lambda: bool(receiver.posts))
+
+    assert [e["status"] for e in batch["entries"]] == ["succeeded", "succeeded", None]
+    assert (batch["counts"]["succeeded"], batch["counts"]["refused"], batch["fraction"]) == (2, 1, 1.0)
+    event = json.loads(receiver.posts[0].body)
+    assert (event["type"], event["data"]["id"]) == ("batch.ended", batch["id"])
+    assert event["data"]["entries"] == batch["entries"]
+    assert len(receiver.posts) == 1
+
+
+def test_a_real_result_keeps_neuronpedias_rules(client: Client, stack: Stack) -> None:
+    register(client, "neuronpedia", make_texts(60, seed=6))
+    job = client.wait(submit(client, "neuronpedia", neurons={"layers": [1]}))
+
+    files = unpack(httpx.get(f"{stack.url}/v1/jobs/{job['id']}/export?format=neuronpedia", timeout=20).content)
+
+    features = [f for name, records in files.items() if "/features/" in name for f in records]
+    acts = [a for name, records in files.items() if "/activations/" in name for a in records]
+    assert (len(features), len(acts) > 48) == (48, True)
+    for f in features:
+        stats = client.report(job["id"], 1, int(f["index"]))["stats"]
+        assert conforms(f, FEATURE)
+        assert sum(f["freq_hist_data_bar_heights"]) == round(stats["density"] * stats["n_tokens"])
+        assert f["maxActApprox"] == pytest.approx(max(stats["max"], 0), rel=1e-6)
+        assert f["frac_nonzero"] == pytest.approx(stats["density"], rel=1e-5)
+    for a in acts:
+        assert conforms(a, ACTIVATION)
+        assert a["maxValue"] == max(a["values"]) == a["values"][a["maxValueTokenIndex"]]
+        assert a["values"].index(a["maxValue"]) == a["maxValueTokenIndex"]
+        assert len(a["tokens"]) == len(a["values"]) <= 1024
+        assert a["binMin"] == -1 or a["binMin"] <= a["maxValue"] <= a["binMax"] * (1 + 1e-5)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import redis
 
+from contract.batches import NewJob
 from contract.board import Board
 from contract.queue import ticket_keys
 from contract.records import ACTIVATIONS, ActivationsRequest
@@ -73,13 +74,26 @@ FOREIGN = [
     Attempt("waits for a live check", 404, "not_found", path="/v1/activations/{check}", headers={"Prefer": "wait=1"}),
     Attempt("deletes a live check", 404, "not_found", "DELETE", "/v1/activations/{check}"),
     Attempt("reads a live check as a job", 404, "not_found", path="/v1/jobs/{check}"),
+    Attempt("reads a batch", 404, "not_found", path="/v1/batches/{batch}"),
+    Attempt("waits for a batch", 404, "not_found", path="/v1/batches/{batch}", headers={"Prefer": "wait=1"}),
+    Attempt("guesses a batch's tag", 404, "not_found", path="/v1/batches/{batch}", headers={"If-None-Match": "*"}),
+    Attempt("cancels a batch", 404, "not_found", "POST", "/v1/batches/{batch}/cancel"),
+    Attempt("deletes a batch", 404, "not_found", "DELETE", "/v1/batches/{batch}?with_jobs=true"),
     Attempt("reads a corpus", 404, "not_found", path="/v1/corpora/private"),
     Attempt("deletes a corpus", 404, "not_found", "DELETE", "/v1/corpora/private"),
     post("runs over a corpus", 422, "corpus_not_found", "/v1/jobs", make_body(corpus={"id": "private"})),
+    post(
+        "runs a batch over a corpus",
+        422,
+        "batch_refused",
+        "/v1/batches",
+        {"jobs": [make_body(), make_body(corpus={"id": "private"})]},
+    ),
     post("plans over a corpus", 422, "corpus_not_found", "/v1/jobs?dry_run=true", make_body(corpus={"id": "private"})),
 ]
 CURSORS = [
     Attempt("another's cursor of jobs", 400, "bad_cursor", path="/v1/jobs?cursor={jobs_cursor}"),
+    Attempt("another's cursor of batches", 400, "bad_cursor", path="/v1/batches?cursor={batches_cursor}"),
     Attempt("another's cursor of corpora", 400, "bad_cursor", path="/v1/corpora?cursor={corpora_cursor}"),
     Attempt("another's cursor of neurons", 400, "bad_cursor", path="/v1/jobs/{own}/neurons?cursor={neurons_cursor}"),
     Attempt("an own cursor on another's job", 404, "not_found", path="/v1/jobs/{job}/neurons?cursor={own_cursor}"),
@@ -115,6 +129,7 @@ KEYS = [
 ]
 SCOPES = [
     post("reader submits", 403, "missing_scope", "/v1/jobs", make_body(), key="read"),
+    post("reader submits a batch", 403, "missing_scope", "/v1/batches", {"jobs": [make_body()]}, key="read"),
     post("reader plans", 403, "missing_scope", "/v1/jobs?dry_run=true", make_body(), key="read"),
     post("reader adds a corpus", 403, "missing_scope", "/v1/corpora", {"texts": ["a"]}, key="read"),
     Attempt("reader cancels", 403, "missing_scope", "POST", "/v1/jobs/{own}/cancel", key="read"),
@@ -213,7 +228,7 @@ class Site:
     def state(self) -> Any:
         """All that an attempt could change."""
         tenants = ("acme", "beta", "default")
-        jobs = [self.board.list_jobs(tenant=t) for t in tenants]
+        jobs = [[*self.board.list_jobs(tenant=t), *self.board.batches.list_batches(tenant=t)] for t in tenants]
         corpora = [self.board.list_corpora(t) for t in tenants]
         files = [self.store.names(f) for f in ("results", "work", "corpora", "tenants", "tenants/acme/corpora")]
         tickets = sum(int(self.queue.llen(key)) for key in ticket_keys().values())
@@ -266,6 +281,9 @@ def add_jobs(board: Board, store: Store) -> dict[str, str]:
     names["check"] = board.open_job(check.to_dict(), kind="activations", tenant="acme").job
     store.write(f"{Layout.result(names['check'])}/{ACTIVATIONS}", b'{"tokens": [], "neurons": [], "note": null}')
     board.end_job(names["check"], "succeeded")
+    names["batch"] = board.batches.open_batch(
+        [NewJob(0, request, 0)], {}, atomic=True, full={}, metadata={"project": MARK}, tenant="acme"
+    ).batch
     return names
 
 
@@ -274,6 +292,7 @@ def make_cursors(board: Board) -> dict[str, str]:
     job = board.list_jobs(tenant="beta")[0].id
     return {
         "jobs_cursor": cursors.seal("jobs", {}, [2e9, "job_z"], "acme"),
+        "batches_cursor": cursors.seal("batches", {}, [2e9, "bat_z"], "acme"),
         "corpora_cursor": cursors.seal("corpora", {}, 0, "acme"),
         "neurons_cursor": cursors.seal(job, {}, 1, "acme"),
         "own_cursor": cursors.seal(job, {}, 1, "beta"),
@@ -318,7 +337,7 @@ def test_there_are_at_least_forty_five() -> None:
 
 @pytest.mark.parametrize("attempt", [a for a in FOREIGN if a.status == 404], ids=lambda a: a.name)
 def test_anothers_id_answers_exactly_as_an_unknown_one(attempt: Attempt, site: Site) -> None:
-    unknown = Names(job="job_" + "0" * 28, open="job_" + "1" * 28, check="act_" + "0" * 28)
+    unknown = Names(job="job_" + "0" * 28, open="job_" + "1" * 28, check="act_" + "0" * 28, batch="bat_" + "0" * 28)
     nobody = Attempt(**{**vars(attempt), "path": attempt.path.replace("private", "nowhere")})
 
     answers = [site.send(attempt), site.send(nobody, unknown)]
@@ -331,7 +350,7 @@ def test_anothers_id_answers_exactly_as_an_unknown_one(attempt: Attempt, site: S
 def comparable(answer: httpx.Response, names: Mapping[str, str]) -> tuple[Any, list[str]]:
     """The answer without what differs between any two: the ids that were asked for, and the request's."""
     text = answer.text.replace("private", "nowhere").replace(answer.headers["X-Request-Id"], "")
-    for name in ("job", "open", "check"):
+    for name in ("job", "open", "check", "batch"):
         text = text.replace(names[name], name)
     return json.loads(text), sorted(h for h in answer.headers if h != "content-length")
 
@@ -342,12 +361,13 @@ def test_every_operation_on_a_tenants_ids_is_attempted(site: Site) -> None:
         (method.upper(), path)
         for path, item in document["paths"].items()
         for method in item
-        if method in METHODS and any(f"{{{p}}}" in path for p in ("job_id", "check_id", "corpus_id"))
+        if method in METHODS and any(f"{{{p}}}" in path for p in ("job_id", "check_id", "batch_id", "corpus_id"))
     }
 
     done = {(a.method, a.path.partition("?")[0]) for a in FOREIGN}
 
-    filled = {("job_id", "job"), ("job_id", "open"), ("check_id", "check"), ("corpus_id", "private")}
+    filled = {("job_id", "job"), ("job_id", "open"), ("check_id", "check"), ("batch_id", "batch")}
+    filled |= {("corpus_id", "private")}
     for method, path in wanted:
         ways = {path.replace(f"{{{p}}}", v if v == "private" else f"{{{v}}}") for p, v in filled}
         ways = {w.replace("{layer}", "0").replace("{neuron}", "1") for w in ways}
@@ -357,7 +377,7 @@ def test_every_operation_on_a_tenants_ids_is_attempted(site: Site) -> None:
 def test_every_operation_but_the_open_ones_asks_for_a_key(site: Site) -> None:
     document = site.http.get("/openapi.json").json()
     values = {"{job_id}": site.names["job"], "{check_id}": site.names["check"], "{corpus_id}": "private"}
-    values |= {"{model_id}": MODEL, "{layer}": "0", "{neuron}": "1"}
+    values |= {"{batch_id}": site.names["batch"], "{model_id}": MODEL, "{layer}": "0", "{neuron}": "1"}
     open_paths = set()
 
     for path, item in document["paths"].items():
@@ -388,9 +408,12 @@ def test_lists_have_nothing_of_another_tenants(site: Site) -> None:
     headers = {"X-Tenant": "acme", "X-Polyseme-Tenant": "acme"}
     jobs = site.send(Attempt("", 200, "", headers=headers))
     corpora = site.send(Attempt("", 200, "", path="/v1/corpora", headers=headers))
+    batches = site.send(Attempt("", 200, "", path="/v1/batches", headers=headers))
+    theirs = site.send(Attempt("", 200, "", path="/v1/jobs?batch={batch}"))
 
     assert [j["id"] for j in jobs.json()["data"]] == [site.names["own"]]
     assert [c["id"] for c in corpora.json()["data"]] == ["notes"]
+    assert batches.json()["data"] == theirs.json()["data"] == []
     assert MARK not in jobs.text + corpora.text
 
 
