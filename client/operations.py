@@ -113,7 +113,7 @@ class Operations:
 
         form: parquet, ndjson, or what else the service exports.
         """
-        query["format"] = form
+        query = {"format": form, **query}
         # What has been written cannot be taken back, so it is not begun again.
         answer = yield from self.send("GET", f"/v1/jobs/{job}/export", query=query, sink=file, is_safe=False)
         return answer.size
