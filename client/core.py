@@ -24,7 +24,8 @@ Query = str | int | float | bool | None
 
 _TRIES = 4  # of a call answered 429 or 503, however short the patience
 _USUAL_PAUSE_S = 1.0
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0  # between tries of a service that is not there
+_LONGEST_PAUSE_S = 60.0
+_SHORTEST_ABSENCE_S, _LONGEST_ABSENCE_S = 0.25, 4.0  # between tries of a service that is not there
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="?next"?')
 
 
@@ -71,7 +72,7 @@ def send(call: Call, patience_s: float) -> Steps[Answer]:
     """The good answer to a call. Raises Problem for another, and Unreachable.
 
     patience_s: for how long it is tried again while nobody answers, or the service is busy. A busy service is asked
-    four times at least.
+    four times at least, unless it says to come back in more than a minute.
     """
     began, tries = time.monotonic(), 0
     while True:
@@ -79,7 +80,7 @@ def send(call: Call, patience_s: float) -> Steps[Answer]:
         try:
             answer: Answer = yield call
         except Unreachable as e:
-            pause_s = min(_SHORTEST_PAUSE_S * 2 ** min(tries - 1, 9), _LONGEST_PAUSE_S)
+            pause_s = min(_SHORTEST_ABSENCE_S * 2 ** min(tries - 1, 9), _LONGEST_ABSENCE_S)
             if not call.is_safe or call.is_once or time.monotonic() - began + pause_s > patience_s:
                 raise
             yield Pause(pause_s, f"{e}; trying again for up to {patience_s:.0f} s" if tries == 1 else "")
@@ -89,15 +90,17 @@ def send(call: Call, patience_s: float) -> Steps[Answer]:
         problem = Problem.of(answer.status, answer.headers, answer.body)
         if answer.status not in (429, 503) or call.is_once:
             raise problem
-        pause_s = asked_pause_s(answer)
-        if tries >= _TRIES and time.monotonic() - began + pause_s >= patience_s:
+        pause_s = _USUAL_PAUSE_S if problem.retry_after_s is None else problem.retry_after_s
+        is_spent = tries >= _TRIES or pause_s > _LONGEST_PAUSE_S
+        if is_spent and time.monotonic() - began + pause_s >= patience_s:
             raise problem
         yield Pause(pause_s, f"The service is busy: {problem.detail}" if tries == 1 else "")
 
 
 def asked_pause_s(answer: Answer) -> float:
+    """Until the next poll."""
     seconds = retry_after_s(answer.headers)
-    return _USUAL_PAUSE_S if seconds is None else seconds
+    return _USUAL_PAUSE_S if seconds is None else min(seconds, _LONGEST_PAUSE_S)
 
 
 def typed(operation: Callable[P, Steps[A]], read: Callable[[A], B]) -> Callable[P, Steps[B]]:

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_LONGEST_PAUSE_S = 60.0
-
 
 class ClientError(Exception):
     """Root of what the client raises."""
@@ -104,8 +102,8 @@ _KINDS: dict[int, type[Problem]] = {
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the service says, within reason; None when it does not, or says a date."""
+    """Seconds to wait as the service says; None when it does not, or says a date."""
     try:
-        return min(max(float(headers.get("Retry-After", "")), 0.0), _LONGEST_PAUSE_S)
+        return max(float(headers.get("Retry-After", "")), 0.0)
     except ValueError:
         return None

@@ -46,6 +46,13 @@ def test_a_busy_service_is_asked_four_times_without_patience() -> None:
     assert steps.count(CALL) == 4
 
 
+def test_a_service_that_says_to_come_back_in_an_hour_is_not_waited_for() -> None:
+    found, steps = carry_out(send(CALL, 60), Answer(429, {"Retry-After": "3600"}, b"{}"))
+
+    assert isinstance(found, Busy)
+    assert (found.retry_after_s, steps) == (3600, [CALL])
+
+
 def test_without_patience_an_absent_service_fails_at_once() -> None:
     found, steps = carry_out(send(CALL, 0), Unreachable("nobody"))
 
