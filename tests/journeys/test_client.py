@@ -29,6 +29,7 @@ from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Api, Site, await_that, running_site
 from tests.nursery import Nursery
 from tests.test_docs import blocks, read
+from tests.tiny_models import save_model
 
 EXAMPLE_MODEL = "smollm2-135m-instruct"
 REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
@@ -38,7 +39,8 @@ REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Nursery.running() as nursery, running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
         # What the examples of the documents name.
-        write_entry(Path(found.settings.catalogue), EXAMPLE_MODEL, ("path", str(found.data / "model")), None, None)
+        example = save_model("llama", found.data / "example", num_hidden_layers=2, max_position_embeddings=128)
+        write_entry(Path(found.settings.catalogue), EXAMPLE_MODEL, ("path", example.location), None, None)
         yield found
 
 
@@ -154,7 +156,7 @@ def place(site: Site, api: Api, key: str, ended: Job, tmp_path: Path, monkeypatc
     for name, value in environ.items():
         monkeypatch.setenv(f"POLYSEME_{name}", value)
     (tmp_path / "texts.txt").write_text("\n".join(make_texts(40, seed=7)))
-    (tmp_path / "my-model").symlink_to(site.data / "model")
+    (tmp_path / "my-model").symlink_to(site.data / "example")
     return tmp_path
 
 
