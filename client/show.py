@@ -41,6 +41,29 @@ def neuron_block(report: Json, *, contexts: int = 3) -> RenderableType:
     return Group(*lines, Text())
 
 
+def checked_block(answer: Json) -> RenderableType:
+    """What neurons do in a text: its tokens shaded, then each peak with its sense."""
+    lines: list[Text] = []
+    for neuron in answer["neurons"]:
+        lines.append(Text(f"layer {neuron['layer']}, neuron {neuron['neuron']}", "bold"))
+        lines.append(_checked_text(answer["tokens"], neuron["activations"]))
+        for peak in neuron["peaks"]:
+            token = visible(answer["tokens"][peak["token"]]["token"])
+            name = f"sense {peak['sense'] + 1} ({peak['name']})" if peak["sense"] is not None else "in no sense"
+            lines.append(Text(f"  {peak['activation']:7.2f}  ⟦{token}⟧  {name}"))
+        if not neuron["peaks"]:
+            lines.append(Text("  It does not fire in this text."))
+    return Group(*lines, Text(visible(answer["note"] or "")))
+
+
+def _checked_text(tokens: Sequence[Json], activations: Sequence[float | None]) -> Text:
+    strongest = max((abs(a) for a in activations if a is not None), default=0.0)
+    line = Text("  ")
+    for token, activation in zip(tokens, activations, strict=True):
+        line.append(visible(token["token"]), shade(abs(activation or 0.0), strongest))
+    return line
+
+
 def _score_line(status: str, scores: Json) -> Text:
     text = f"  {status.replace('_', ' ')}"
     if scores["score"] is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,19 @@ from tests.client.wire import Answer, Wire, job_state, neuron_report
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = run_polyseme(["--help"], tmp_path)
     assert done.returncode == 0
-    for command in ("up", "demo", "models", "corpora", "analyse", "jobs", "watch", "neuron", "export"):
+    for command in (
+        "up",
+        "demo",
+        "models",
+        "corpora",
+        "analyse",
+        "jobs",
+        "watch",
+        "neurons",
+        "neuron",
+        "export",
+        "doctor",
+    ):
         assert f" {command} " in done.stdout
 
 
@@ -25,19 +38,114 @@ def test_an_option_that_is_not_known_is_exit_code_2(tmp_path: Path) -> None:
     assert "--frobnicate" in done.stderr
 
 
-def test_a_service_that_is_not_there_is_a_plain_message_and_exit_code_1(tmp_path: Path) -> None:
+def test_a_service_that_is_not_there_is_a_plain_message_and_exit_code_3(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = run_polyseme(["models", "--url", url], tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.startswith(f"No answer from {url}")
     assert "Traceback" not in done.stderr
 
 
-def test_a_refusal_is_a_plain_message_and_exit_code_1(tmp_path: Path, wire: Wire) -> None:
-    wire.on("POST /v1/jobs", Answer({"code": "model_not_listed", "detail": "no model nope"}, 422))
+@pytest.mark.parametrize(
+    ("status", "exit_code"), [(400, 2), (409, 2), (422, 2), (401, 4), (403, 4), (404, 5), (410, 5), (500, 1)]
+)
+def test_a_refusal_is_a_plain_message_and_an_exit_code_of_its_kind(
+    tmp_path: Path, wire: Wire, status: int, exit_code: int
+) -> None:
+    problem = {"code": "a_code", "detail": "it is so", "errors": [{"pointer": "/model", "detail": "no such"}]}
+    wire.on("POST /v1/jobs", Answer(problem, status))
     done = run_polyseme(["analyse", "nope", "sample", "--url", wire.url], tmp_path)
+    assert done.returncode == exit_code
+    assert done.stderr.startswith(f"it is so (status {status}, a_code)\n  /model: no such\n")
+    assert done.stdout == ""
+
+
+def test_a_busy_service_is_exit_code_6_in_the_end(tmp_path: Path, wire: Wire) -> None:
+    wire.on("GET /v1/models", Answer({"code": "too_many_requests", "detail": "slower"}, 429, {"Retry-After": "0"}))
+    done = run_polyseme(["models", "--url", wire.url], tmp_path)
+    assert done.returncode == 6
+    assert len(wire.asked) == 4
+
+
+def test_with_json_a_watched_job_is_all_that_stands_on_stdout(tmp_path: Path, wire: Wire) -> None:
+    ended = job_state(status="failed", phase="ended", error={"code": "c", "detail": "layer 3 gave a NaN"})
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    wire.on("GET /v1/jobs/job_1", Answer(job_state(), headers={"Retry-After": "0"}), Answer(ended))
+    done = run_polyseme(["analyse", "m", "c", "--json", "--url", wire.url], tmp_path)
     assert done.returncode == 1
-    assert done.stderr == "no model nope (status 422, model_not_listed)\n"
+    assert json.loads(done.stdout) == ended
+    assert "layer 3 gave a NaN" in done.stderr
+
+
+def test_analyse_uploads_a_folder_and_says_what_the_job_would_take(tmp_path: Path, wire: Wire) -> None:
+    for name, content in (("a.txt", "one\ntwo"), ("b.jsonl", '{"text": "three"}\n{"text": "four"}'), ("c.png", "no")):
+        (tmp_path / "texts").mkdir(exist_ok=True)
+        (tmp_path / "texts" / name).write_text(content)
+    wire.on("POST /v1/corpora?name=mine", Answer({"id": "mine", "documents": 3}, 201))
+    wire.on("POST /v1/jobs?dry_run=true", Answer({"tokens": 4000, "neurons": 9, "layers": 3, "seconds": 2.0}))
+    arguments = ["analyse", "m", "texts", "--name", "mine", "--dry-run", "--url", wire.url]
+    done = run_polyseme(arguments, tmp_path)
+    assert done.stdout == "4,000 tokens, 9 neurons in 3 layers, about 2 s on one worker\n", done.stderr
+    assert wire.asked[0].body == b'{"text": "one\\ntwo"}\n{"text": "three"}\n{"text": "four"}\n'
+    assert wire.asked[1].json()["corpus"] == {"id": "mine"}
+
+
+def test_a_corpus_file_that_is_not_there_is_refused_before_anything_is_sent(tmp_path: Path, wire: Wire) -> None:
+    done = run_polyseme(["analyse", "m", "./nowhere.txt", "--url", wire.url], tmp_path)
+    assert (done.returncode, wire.asked) == (2, [])
+
+
+def test_jobs_are_cancelled_and_deleted_and_the_last_one_is_found(tmp_path: Path, wire: Wire) -> None:
+    wire.on("GET /v1/jobs?limit=1", Answer({"data": [job_state()]}))
+    wire.on("POST /v1/jobs/job_1/cancel", Answer(job_state(status="cancelling"), 202))
+    wire.on("DELETE /v1/jobs/job_1", Answer(status=204))
+    cancelled = run_polyseme(["jobs", "cancel", "last", "--url", wire.url], tmp_path)
+    deleted = run_polyseme(["jobs", "delete", "job_1", "--json", "--url", wire.url], tmp_path)
+    assert cancelled.stdout == "job_1 cancelling\n"
+    assert json.loads(deleted.stdout) == {"id": "job_1", "deleted": True}
+
+
+def test_neurons_is_a_table_of_what_was_asked_for(tmp_path: Path, wire: Wire) -> None:
+    row = {"layer": 14, "neuron": 7, "status": "polysemantic", "polysemanticity": 0.8125, "peak_token": " [bold]in\n"}
+    query = "sort=-polysemanticity&layer=14&limit=10&min_coverage=0.75"
+    wire.on(f"GET /v1/jobs/job_1/neurons?{query}", Answer({"data": [row], "total": 1}))
+    arguments = ["neurons", "job_1", "--layer", "14", "--top", "10", "--where", "min_coverage=0.75", "--url", wire.url]
+    lines = run_polyseme(arguments, tmp_path).stdout.splitlines()
+    assert lines[0].split()[:4] == ["layer", "neuron", "status", "polysemanticity"]
+    assert lines[1].split()[:5] == ["14", "7", "polysemantic", "0.812", "[bold]in⏎"]
+    assert json.loads(run_polyseme([*arguments, "--json"], tmp_path).stdout) == row
+
+
+def test_a_neuron_is_shown_in_a_text_of_ones_own(tmp_path: Path, wire: Wire) -> None:
+    peak = {"token": 1, "activation": 3.5, "sense": 0, "name": "laugh"}
+    answer = {
+        "id": "act_1",
+        "status": "succeeded",
+        "tokens": [{"token": "They"}, {"token": " laugh"}],
+        "neurons": [{"layer": 3, "neuron": 7, "activations": [None, 3.5], "peaks": [peak]}],
+        "note": None,
+    }
+    wire.on("POST /v1/activations", Answer(answer))
+    done = run_polyseme(["neuron", "job_1", "3", "7", "--text", "They laugh", "--url", wire.url], tmp_path)
+    assert "They laugh" in done.stdout
+    assert "3.50  ⟦ laugh⟧  sense 1 (laugh)" in done.stdout
+    assert wire.asked[0].json()["neurons"] == [{"layer": 3, "neuron": 7}]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, wire: Wire) -> None:
+    wire.on("GET /v1/jobs", Answer({"data": [job_state(id=f"job_{i}") for i in range(5000)]}))
+    command = f"{sys.executable} -m client.cli jobs --limit 5000 --json --url {wire.url} | head -n 1"
+    done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
+    assert json.loads(done.stdout)["id"] == "job_0"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_there_is_completion_for_shells(tmp_path: Path, shell: str) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "_POLYSEME_COMPLETE": f"source_{shell}"}
+    code = "import sys; sys.argv = ['polyseme']; from client.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert "_POLYSEME_COMPLETE" in done.stdout
 
 
 def test_analyse_posts_the_job_and_watches_it(tmp_path: Path, wire: Wire) -> None:
@@ -95,7 +203,7 @@ def test_corpora_add_sends_the_file_as_what_it_is(
 ) -> None:
     content = gzip.compress(b"x\n") if name.endswith(".gz") else b"x\n"
     (tmp_path / name).write_bytes(content)
-    wire.on(f"POST /v1/corpora{query}", Answer({"id": "crp_1"}, 201))
+    wire.on(f"POST /v1/corpora{query}", Answer({"id": "crp_1", "documents": 1}, 201))
     done = run_polyseme(["corpora", "add", name, "--url", wire.url], tmp_path)
     assert done.returncode == 0, done.stderr
     assert wire.asked[0].headers["Content-Type"] == media_type
@@ -112,7 +220,7 @@ def test_export_leaves_a_whole_file(tmp_path: Path, wire: Wire) -> None:
 def test_a_refused_export_leaves_no_file(tmp_path: Path, wire: Wire) -> None:
     wire.on("GET /v1/jobs/job_1/export?format=parquet", Answer({"code": "conflict", "detail": "still runs"}, 409))
     done = run_polyseme(["export", "job_1", "out.zip", "--url", wire.url], tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 

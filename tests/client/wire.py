@@ -81,7 +81,7 @@ def running_wire() -> Iterator[Wire]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         wire = Wire(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield wire
         server.shutdown()

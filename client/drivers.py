@@ -1,0 +1,206 @@
+"""What carries out the steps of `client.core` over httpx: one driver that blocks, one for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+import httpx
+
+from client.core import Answer, Call, Json, Pause, Query, Steps
+from client.operations import Operations
+from client.problems import Unreachable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+_log = logging.getLogger("polyseme.client")
+
+
+class _Base:
+    def __init__(self, url: str, api_key: str | None, timeout_s: float, patience_s: float) -> None:
+        self.url = url.rstrip("/")
+        self.operations = Operations(patience_s)
+        # Proxies of the environment are not for a service on this machine or in its network.
+        self._options: dict[str, Any] = {
+            "base_url": self.url,
+            "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+            "timeout": timeout_s,
+            "trust_env": False,
+        }
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        return Unreachable(f"No answer from {self.url}: {error or type(error).__name__}")
+
+
+class Driver(_Base):
+    """Thread-safe, as httpx's client is."""
+
+    def __init__(
+        self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout_s: float = 60.0, patience_s: float = 0.0
+    ) -> None:
+        """api_key: psk_…, for a service that has keys. patience_s: for how long it may be away or busy."""
+        super().__init__(url, api_key, timeout_s, patience_s)
+        self._http = httpx.Client(**self._options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._act(step)
+                except Unreachable as e:
+                    step = steps.throw(e)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return end.value
+
+    def pages(self, path: str, query: Mapping[str, Query]) -> Iterator[Json]:
+        """The pages of a list, each when it is asked for."""
+        answer = self.run(self.operations.send("GET", path, query=query))
+        yield answer.json()
+        while answer.next_page:
+            answer = self.run(self.operations.send("GET", answer.next_page))
+            yield answer.json()
+
+    def _act(self, step: Call | Pause) -> Answer | None:
+        if isinstance(step, Pause):
+            _tell(step)
+            time.sleep(step.seconds)
+            return None
+        try:
+            with self._http.stream(**_arguments(step), content=step.content() if step.content else None) as response:
+                if step.sink is None or response.is_error:
+                    return Answer(response.status_code, response.headers, response.read())
+                size = sum(step.sink.write(chunk) for chunk in response.iter_bytes())
+                return Answer(response.status_code, response.headers, size=size)
+        except httpx.TransportError as e:
+            raise self._unreachable(e) from e
+
+
+class AsyncDriver(_Base):
+    def __init__(
+        self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout_s: float = 60.0, patience_s: float = 0.0
+    ) -> None:
+        """As Driver."""
+        super().__init__(url, api_key, timeout_s, patience_s)
+        self._http = httpx.AsyncClient(**self._options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = await self._act(step)
+                except Unreachable as e:
+                    step = steps.throw(e)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return end.value
+
+    async def pages(self, path: str, query: Mapping[str, Query]) -> AsyncIterator[Json]:
+        """The pages of a list, each when it is asked for."""
+        answer = await self.run(self.operations.send("GET", path, query=query))
+        yield answer.json()
+        while answer.next_page:
+            answer = await self.run(self.operations.send("GET", answer.next_page))
+            yield answer.json()
+
+    async def _act(self, step: Call | Pause) -> Answer | None:
+        if isinstance(step, Pause):
+            _tell(step)
+            await asyncio.sleep(step.seconds)
+            return None
+        content = _drawn(step.content()) if step.content else None
+        try:
+            async with self._http.stream(**_arguments(step), content=content) as response:
+                if step.sink is None or response.is_error:
+                    return Answer(response.status_code, response.headers, await response.aread())
+                size = 0
+                async for chunk in response.aiter_bytes():
+                    size += await asyncio.to_thread(step.sink.write, chunk)
+                return Answer(response.status_code, response.headers, size=size)
+        except httpx.TransportError as e:
+            raise self._unreachable(e) from e
+
+
+class Method(Generic[P, T]):
+    """An operation as a method of a class on Driver, with the operation's parameters, types and docstring."""
+
+    def __init__(self, operation: Callable[Concatenate[Operations, P], Steps[T]]) -> None:
+        self._operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, driver: None, owner: type) -> Callable[Concatenate[Operations, P], Steps[T]]: ...
+    @overload
+    def __get__(self, driver: Driver, owner: type) -> Callable[P, T]: ...
+    def __get__(self, driver: Driver | None, owner: type) -> Callable[..., Any]:
+        if driver is None:
+            return self._operation
+        return lambda *args, **kwargs: driver.run(self._operation(driver.operations, *args, **kwargs))
+
+
+class AsyncMethod(Generic[P, T]):
+    """Likewise, on AsyncDriver."""
+
+    def __init__(self, operation: Callable[Concatenate[Operations, P], Steps[T]]) -> None:
+        self._operation = operation
+        self.__doc__ = operation.__doc__
+
+    @overload
+    def __get__(self, driver: None, owner: type) -> Callable[Concatenate[Operations, P], Steps[T]]: ...
+    @overload
+    def __get__(self, driver: AsyncDriver, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, driver: AsyncDriver | None, owner: type) -> Callable[..., Any]:
+        if driver is None:
+            return self._operation
+        return lambda *args, **kwargs: driver.run(self._operation(driver.operations, *args, **kwargs))
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    found = {"method": call.method, "url": call.path, "headers": dict(call.headers), "json": call.body}
+    # httpx drops the query of the URL when it is given another, even an empty one.
+    return found | ({"params": given} if (given := _given(call.query)) else {})
+
+
+def _given(query: Mapping[str, Query]) -> dict[str, str | int | float]:
+    """Without what is None; booleans as the API spells them."""
+    return {k: str(v).lower() if isinstance(v, bool) else v for k, v in query.items() if v is not None}
+
+
+async def _drawn(content: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """What is read from a file is read beside the loop, not in it."""
+    pieces = iter(content)
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+
+
+def _tell(pause: Pause) -> None:
+    if pause.why:
+        _log.warning("%s", pause.why)

@@ -1,0 +1,187 @@
+"""`polyseme analyse`, `jobs` and `watch`: jobs from their posting to their end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from client.api import Client, JobState
+from client.corpora_cli import CorpusName, find_or_upload
+from client.errors import CommandError
+from client.progress import describe, job_progress
+from client.terminal import (
+    DEFAULT_URL,
+    FAILED,
+    INTERRUPTED,
+    ApiKey,
+    AsJson,
+    JobId,
+    Url,
+    connect,
+    find_job,
+    note,
+    say,
+    show,
+)
+
+app = typer.Typer(help="The jobs of the service. Without a subcommand: list them.")
+
+Patience = Annotated[float, typer.Option(min=0, help="Seconds that the service may be away meanwhile.")]
+_Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
+
+_PATIENCE_S = 120.0
+_LISTED = 100
+
+
+def analyse(
+    model: Annotated[str, typer.Argument(help="A model's id.")],
+    corpus: Annotated[str, typer.Argument(help="A corpus' id, or a file or folder of texts, which is uploaded.")],
+    layers: Annotated[str, typer.Option(help='"all", or ranges such as "0-3,14".')] = "all",
+    neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
+    top_k: Annotated[int, typer.Option(help="Contexts of the largest activations.")] = 20,
+    window: Annotated[int | None, typer.Option(help="Tokens. [128]")] = None,
+    both_tails: Annotated[bool, typer.Option("--both-tails", help="The most negative activations too.")] = False,
+    alpha: Annotated[float | None, typer.Option(help="How near contexts of one sense are. [0.05]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Only the first so many tokens of the corpus.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high. [normal]")] = None,
+    name: CorpusName = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Show the progress until the job ends.")] = True,
+    patience: Patience = _PATIENCE_S,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse a model's neurons on a corpus: post a job and watch it."""
+    parts: dict[str, dict[str, Any]] = {
+        "neurons": {"layers": layers, "indices": neurons},
+        "contexts": {"top_k": top_k, "window": window, "tails": "both" if both_tails else None},
+        "tokens": {"max_tokens": max_tokens},
+        "senses": {"alpha": alpha},
+    }
+    with connect(url, api_key) as client:
+        request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(parts)
+        request |= {} if priority is None else {"priority": priority}
+        if dry_run:
+            _show_plan(client.plan(request), as_json)
+            return
+        job = client.submit(request)
+        if not watch:
+            _show_job(job, as_json, job["id"])
+            return
+        if not as_json:
+            say(job["id"])
+        follow(client, job["id"], patience, as_json)
+
+
+def watch(
+    job: JobId,
+    patience: Patience = _PATIENCE_S,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job's progress until it ends. The service may be started anew meanwhile."""
+    with connect(url, api_key) as client:
+        follow(client, find_job(client, job), patience, as_json)
+
+
+@app.callback(invoke_without_command=True)
+def jobs(
+    context: typer.Context,
+    limit: _Most = _LISTED,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        list_jobs(limit=limit, url=url, api_key=api_key, as_json=as_json)
+
+
+@app.command("list")
+def list_jobs(
+    status: Annotated[str | None, typer.Option(help="Only such.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Only on this corpus.")] = None,
+    limit: _Most = _LISTED,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with connect(url, api_key) as client:
+        for _, job in zip(range(limit), client.jobs(status=status, model=model, corpus=corpus), strict=False):
+            _show_job(job, as_json, _line(job))
+
+
+@app.command("show")
+def show_job(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Show one job as it is now."""
+    with connect(url, api_key) as client:
+        state = client.job(find_job(client, job))
+    _show_job(state, as_json, _line(state))
+
+
+@app.command("cancel")
+def cancel_job(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """End a job. One that has ended stays as it is."""
+    with connect(url, api_key) as client:
+        state = client.cancel(find_job(client, job))
+    _show_job(state, as_json, f"{state['id']} {state['status']}")
+
+
+@app.command("delete")
+def delete_job(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """Delete an ended job and its result."""
+    with connect(url, api_key) as client:
+        found = find_job(client, job)
+        client.delete(found)
+    if as_json:
+        show({"id": found, "deleted": True})
+    else:
+        say(f"{found} is deleted.")
+
+
+def follow(client: Client, job: str, patience_s: float, as_json: bool) -> None:
+    """Shows the progress, then the job. Raises CommandError when it does not succeed."""
+    try:
+        with job_progress(Console(stderr=True)) as tell:
+            state = client.wait(job, tell, patience_s=patience_s)
+    except KeyboardInterrupt as e:
+        message = f"{job} goes on. `polyseme watch {job}` shows it, `polyseme jobs cancel {job}` ends it."
+        raise CommandError(message, exit_code=INTERRUPTED) from e
+    if as_json:
+        show(state)
+    if state["status"] != "succeeded":
+        error = state["error"] or {}
+        raise CommandError(f"{job} {state['status']}: {error.get('detail', 'no reason was given')}", exit_code=FAILED)
+    if not as_json:
+        say(_line(state))
+        note(f"Next: polyseme neurons {job}")
+
+
+def _given(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was set; the rest is the service's default."""
+    found = {name: {k: v for k, v in part.items() if v is not None} for name, part in parts.items()}
+    return {name: part for name, part in found.items() if part}
+
+
+def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show(plan)
+        return
+    seconds = "time unknown" if plan.get("seconds") is None else f"about {plan['seconds']:,.0f} s on one worker"
+    say(f"{plan['tokens']:,} tokens, {plan['neurons']:,} neurons in {plan['layers']} layers, {seconds}")
+
+
+def _show_job(job: JobState, as_json: bool, line: str) -> None:
+    if as_json:
+        show(job)
+    else:
+        say(line)
+
+
+def _line(job: JobState) -> str:
+    return f"{job['id']}  {job['status']:<10} {job['created_at']}  {describe(job)}".rstrip()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from client.html import activations_html, job_html, neurons_html, report_html
+from client.records import Activations, Job, NeuronRow, Report, read
+from tests.client.wire import grouped_report, job_state, neuron_report
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+class Outline(HTMLParser):
+    """The text of a page and its elements. Fails where elements do not close in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.tags, self._open = "", [], []  # type: ignore[var-annotated]
+        self.feed(page)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_neuron_shows_its_sentence_its_senses_and_shaded_contexts() -> None:
+    page = read(Report, grouped_report())._repr_html_()
+
+    outline = Outline(page)
+    assert outline.text.index("Fires for two unrelated things") < outline.text.index("sense 1")
+    assert "polysemanticity 0.32 (0.10 to 0.50) at alpha 0.05" in outline.text
+    assert "width:80.0%" in page
+    assert "width:20.0%" in page
+    assert "In the beginning⏎ God" in outline.text
+    assert 'background:#d9822baa;outline:1px solid currentColor" title="4.000"> beginning<' in page
+
+
+def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:
+    assert "4.00 In the beginning⏎ God" in Outline(report_html(read(Report, neuron_report()))).text
+
+
+def test_nothing_of_a_report_becomes_markup() -> None:
+    context = neuron_report()["contexts"][0] | {"tokens": [EVIL] * 5}
+    sense = {"tail": "positive", "sense": 0, "share": 1.0, "contexts": [0], "tokens": [{"token": EVIL}]}
+    logits = {"promoted": [{"token": EVIL}], "suppressed": [{"token": EVIL}]}
+    negative = {"status": "polysemantic", "meaning": EVIL}
+    report = grouped_report(
+        meaning=EVIL, model=EVIL, status=EVIL, contexts=[context], senses=[sense], logits=logits, negative=negative
+    )
+
+    page = report_html(read(Report, report))
+
+    assert set(Outline(page).tags) == {"div", "b", "span"}
+    assert Outline(page).text.count(EVIL) >= 10
+
+
+def test_nothing_of_a_job_a_row_or_a_text_becomes_markup() -> None:
+    job = job_state(status="failed", error={"code": "c", "detail": EVIL}, id=EVIL, request={"model": EVIL})
+    row = NeuronRow(layer=1, neuron=2, peak_token=EVIL, status=EVIL)
+    neuron = {
+        "layer": 1,
+        "neuron": 2,
+        "activations": [2.0, -1.0],
+        "peaks": [{"token": 0, "tail": "positive", "activation": 2.0, "sense": 0, "name": EVIL}],
+    }
+    text = {"id": "a", "status": "succeeded", "tokens": [{"token": EVIL}] * 2, "neurons": [neuron], "note": EVIL}
+
+    pages = (
+        job_html(read(Job, job)),
+        neurons_html([row], 5),
+        activations_html(read(Activations, text)),
+    )
+
+    for page in pages:
+        assert "script" not in Outline(page).tags
+        assert EVIL in Outline(page).text

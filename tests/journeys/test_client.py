@@ -1,0 +1,264 @@
+"""The Python client and the command against the real service: every call, a killed API, a spent allowance."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client import AsyncPolyseme, Invalid, NotFound, Polyseme
+from client.cli import app
+from client.models_cli import write_entry
+from client.records import Job
+from tests.client.standins import REPOSITORY
+from tests.factories import make_texts
+from tests.journeys.conftest import MODEL
+from tests.journeys.site import CONTEXTS, Api, Site, await_that, running_site
+from tests.nursery import Nursery
+from tests.test_docs import blocks, read
+from tests.tiny_models import save_model
+
+EXAMPLE_MODEL = "smollm2-135m-instruct"
+REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Nursery.running() as nursery, running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
+        # What the examples of the documents name.
+        example = save_model("llama", found.data / "example", num_hidden_layers=2, max_position_embeddings=128)
+        write_entry(Path(found.settings.catalogue), EXAMPLE_MODEL, ("path", example.location), None, None)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def api(site: Site) -> Iterator[Api]:
+    with site.api() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def key(site: Site) -> str:
+    return site.board.accounts.create_key("acme", ("read", "submit"), "")[1]
+
+
+@pytest.fixture(scope="module")
+def ended(site: Site, api: Api, key: str) -> Job:
+    """A job on a corpus of 60 texts that has succeeded."""
+    worker = site.start_worker()
+    with Polyseme(api.url, api_key=key) as polyseme:
+        polyseme.add_texts(make_texts(60, seed=3), name="mine")
+        job = polyseme.wait(polyseme.submit(REQUEST))
+    assert job.succeeded, site.logs()
+    assert site.nursery.poll(worker) is None
+    return job
+
+
+@pytest.fixture
+def polyseme(api: Api, key: str, ended: Job) -> Iterator[Polyseme]:
+    with Polyseme(api.url, api_key=key) as found:
+        yield found
+
+
+def test_a_result_is_read_as_rows_reports_and_tables(polyseme: Polyseme, ended: Job) -> None:
+    rows = list(polyseme.neurons(ended.id, layer=1, limit=20))
+    report = polyseme.neuron(ended.id, 1, 7)
+    table = polyseme.arrow(ended.id)
+
+    assert [row.neuron for row in rows] == list(range(48))
+    assert (report.model, report.stats.max) == (MODEL, rows[7].max)
+    assert report.contexts[0].activation == rows[7].max
+    assert table.num_rows == 96
+    assert table.column("max").to_pylist()[48 + 7] == pytest.approx(rows[7].max)
+    assert polyseme.summary(ended.id)["neurons"] == 96
+    assert "layer 1, neuron 7" in report._repr_html_()
+    assert "48 neurons" in str(polyseme.neurons(ended.id, layer=1)._repr_html_())
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_result_is_a_data_frame(polyseme: Polyseme, ended: Job, library: str) -> None:
+    pytest.importorskip(library)
+
+    frame = getattr(polyseme, library)(ended.id)
+
+    assert frame.shape[0] == 96
+    assert set(frame["layer"]) == {0, 1}
+
+
+def test_asyncio_reads_the_same(api: Api, key: str, polyseme: Polyseme, ended: Job) -> None:
+    async def read() -> tuple[object, ...]:
+        async with AsyncPolyseme(api.url, api_key=key) as other:
+            first = await other.neurons(ended.id, sort="-max").first(3)
+            return await other.neuron(ended.id, 1, 7), first, [job.id async for job in other.jobs()]
+
+    report, first, jobs = asyncio.run(read())
+
+    assert report == polyseme.neuron(ended.id, 1, 7)
+    assert first == polyseme.neurons(ended.id, sort="-max").first(3)
+    assert jobs == [job.id for job in polyseme.jobs()]
+
+
+def test_a_submit_that_is_repeated_makes_one_job(polyseme: Polyseme, ended: Job) -> None:
+    first, second = (polyseme.submit(REQUEST, idempotency_key="once") for _ in range(2))
+
+    assert first.id == second.id
+    assert polyseme.wait(first.id).succeeded
+
+
+def test_senses_are_made_anew_and_a_text_is_tried(polyseme: Polyseme, ended: Job) -> None:
+    regrouped = polyseme.wait(polyseme.regroup(ended.id, alpha=0.2).id)
+    found = polyseme.activations(ended.id, "the river and the bank", [(0, 3), (1, 7)])
+
+    assert regrouped.succeeded
+    assert regrouped.request["senses"]["alpha"] == 0.2
+    assert [(n.layer, n.neuron) for n in found.neurons] == [(0, 3), (1, 7)]
+    assert len(found.neurons[0].activations) == len(found.tokens) > 3
+    assert "layer 1, neuron 7" in found._repr_html_()
+
+
+def test_an_export_is_the_whole_result(polyseme: Polyseme, ended: Job) -> None:
+    file = io.BytesIO()
+
+    size = polyseme.export(ended.id, "ndjson", file, layer=0)
+
+    lines = file.getvalue().splitlines()
+    assert (len(lines), size) == (48, len(file.getvalue()))
+    assert json.loads(lines[5])["neuron"] == 5
+
+
+def test_a_refusal_says_what_and_where(polyseme: Polyseme) -> None:
+    with pytest.raises(Invalid) as refused:
+        polyseme.submit(REQUEST | {"neurons": {"layers": "31"}})
+    with pytest.raises(NotFound):
+        polyseme.job("job_0199c2d3a1b24f6c8e1d5a7b9c3d")
+
+    assert (refused.value.code, refused.value.pointers) == ("unknown_layer", ["/neurons/layers"])
+
+
+@pytest.fixture
+def place(site: Site, api: Api, key: str, ended: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to try examples in, with the service's address in the environment."""
+    monkeypatch.chdir(tmp_path)
+    environ = {"URL": api.url, "API_KEY": key, "CATALOGUE": site.settings.catalogue, "REDIS_URL": site.server.url}
+    for name, value in environ.items():
+        monkeypatch.setenv(f"POLYSEME_{name}", value)
+    (tmp_path / "texts.txt").write_text("\n".join(make_texts(40, seed=7)))
+    (tmp_path / "my-model").symlink_to(site.data / "example")
+    return tmp_path
+
+
+def test_the_examples_of_the_clients_page_run(place: Path) -> None:
+    pytest.importorskip("pandas")
+    examples = blocks(read("docs/client.md"), "python")
+    names: dict[str, object] = {}
+
+    for example in examples:
+        exec(compile(example, "docs/client.md", "exec"), names)
+
+    assert len(examples) >= 8
+    assert (place / "result.zip").stat().st_size > 1000
+
+
+def test_the_examples_of_the_commands_page_run(site: Site, place: Path) -> None:
+    lines = [line for block in blocks(read("docs/cli.md"), "sh") for line in block.splitlines()]
+
+    for line in lines:
+        words = shlex.split(line.partition(" | ")[0])
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
+        if words[1:3] == ["models", "add"]:
+            restart_workers(site)
+
+    assert len(lines) >= 20
+    assert (place / "result.zip").stat().st_size > 1000
+
+
+def restart_workers(site: Site) -> None:
+    stop_workers(site)
+    site.start_worker()
+    await_that(lambda: site.board.get_card("mine") is not None, 60, site.logs)
+
+
+def stop_workers(site: Site) -> None:
+    for pid in site.started:
+        if site.nursery.poll(pid) is None:
+            os.kill(pid, signal.SIGKILL)
+            await_that(lambda pid=pid: site.nursery.poll(pid) is not None, 10)  # type: ignore[misc]
+
+
+def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, polyseme: Polyseme) -> None:
+    """The client, that of asyncio and the command, each in the middle of a wait when the API dies."""
+    polyseme.add_texts(make_texts(400, seed=5), name="long")
+    stop_workers(site)
+    site.start_worker(slow=0.1)
+    job = polyseme.submit(REQUEST | {"corpus": {"id": "long"}}).id
+    polyseme_watch = [sys.executable, "-m", "client.cli", "watch", job, "--json", "--url", api.url, "--api-key", key]
+
+    async def wait() -> Job:
+        async with AsyncPolyseme(api.url, api_key=key) as other:
+            return await other.wait(job)
+
+    with (
+        subprocess.Popen(
+            polyseme_watch, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        blocking, looping = threads.submit(polyseme.wait, job), threads.submit(asyncio.run, wait())
+        assert command.stderr is not None
+        seen = command.stderr.readline()
+        await_that(lambda: site.job(job).progress.shards_done > 0, 60, site.logs)
+
+        api.kill()
+        time.sleep(1.5)
+        assert not site.job(job).is_terminal
+        api.start()
+
+        output, errors = command.communicate(timeout=120)
+        assert blocking.result(120).succeeded
+        assert looping.result(120).succeeded
+    assert command.returncode == 0, errors
+    assert json.loads(output)["status"] == "succeeded"
+    assert "trying again for up to 120 s" in seen + errors
+
+
+def test_a_busy_service_is_asked_again_when_it_says(site: Site, polyseme: Polyseme) -> None:
+    """Here no worker has described a listed model yet: the service says to come again in five seconds."""
+    card = site.board.get_card(MODEL)
+    assert card is not None
+    write_entry(Path(site.settings.catalogue), "later", ("path", str(site.data / "model")), None, None)
+    began = time.monotonic()
+
+    with ThreadPoolExecutor(1) as threads:
+        planned = threads.submit(polyseme.plan, REQUEST | {"model": "later"})
+        time.sleep(2)
+        site.board.put_card(replace(card, id="later"))
+
+    assert planned.result().neurons == 96
+    assert 5.0 <= time.monotonic() - began < 10.0
+
+
+@pytest.mark.slow
+def test_a_spent_allowance_is_waited_for_to_the_end_of_the_minute(site: Site, api: Api) -> None:
+    accounts = site.board.accounts
+    accounts.put_tenant(replace(accounts.get_tenant("hasty"), requests_per_minute=3))
+    secret = accounts.create_key("hasty", ("read",), "")[1]
+    with Polyseme(api.url, api_key=secret) as hasty:
+        began = time.time()
+        for _ in range(4):
+            list(hasty.corpora())
+
+    assert time.time() // 60 == began // 60 + 1
