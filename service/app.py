@@ -30,6 +30,7 @@ from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
 from service.results import Results
 from service.routes import activations, corpora, events, health, jobs, models, neurons, senses
+from service.routes.dashboard import register_dashboard
 from service.routes.docs import register_docs
 from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
@@ -53,6 +54,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     for module in (jobs, events, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
     register_docs(app, dump_json(build_document(api)))
+    register_dashboard(app)
     register_problems(app)
     app.before_request(begin_request)
     app.after_request(end_request)
