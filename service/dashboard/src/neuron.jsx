@@ -102,11 +102,13 @@ function Scores({ scores }) {
 function Senses({ report, senses, tail, scores, most, alpha, path }) {
   const own = scores.alpha;
   const tree = useAsync(() => readOnce(`${path}/tree?tail=${tail}`), [path, tail]);
+  const manifest = useAsync(() => readOnce(report.links.manifest), [report.links.manifest]);
+  const least = manifest.data?.request?.senses.min_contexts ?? 4;
   const curve = tree.data?.curve ?? [];
   const chosen = curve.find((c) => String(c.alpha) === alpha) ?? null;
   const preview = useMemo(
-    () => (chosen && chosen.alpha !== own ? previewSenses(tree.data, report, chosen.alpha, 4) : null),
-    [chosen, tree.data, report],
+    () => (chosen && chosen.alpha !== own ? previewSenses(tree.data, report, chosen.alpha, least) : null),
+    [chosen, tree.data, report, least],
   );
   const shown = preview ?? senses;
   const coverage = preview ? chosen.coverage : scores.coverage;

@@ -7,6 +7,7 @@ import { Link, go, setQuery, useQuery } from "./router.jsx";
 const ROW = 37; // pixels, as in the style sheet
 const SPARE = 12; // rows drawn beyond what is seen
 const PAGE = 100;
+const PAUSE_MS = 300;
 
 const COLUMNS = [
   { name: "neuron", title: "Neuron", sort: null, show: (r) => `L${r.layer} · ${r.neuron}` },
@@ -73,12 +74,28 @@ export function NeuronsPage({ job }) {
   );
 }
 
+// Goes into the address once one has stopped typing.
+function FilterInput({ name, value, ...rest }) {
+  const [text, set] = useState(value);
+  const timer = useRef();
+  useEffect(() => set(value), [value]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const put = (found) => (clearTimeout(timer.current), found.trim() !== value && setQuery({ [name]: found.trim() }, { replace: true }));
+  const type = (e) => {
+    const found = e.target.value;
+    set(found);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(put, PAUSE_MS, found);
+  };
+  return <input {...rest} value={text} onInput={type} onKeyDown={(e) => e.key === "Enter" && put(e.target.value)} onBlur={(e) => put(e.target.value)} />;
+}
+
 function Filters({ asked, error }) {
   const wrong = (name) => error?.errors?.find((e) => e.pointer === `/${name}`)?.detail;
   const put = (name) => (e) => setQuery({ [name]: e.target.value.trim() }, { replace: true });
   const input = (name, label, options = {}) => (
     <Field label={label} error={wrong(name)}>
-      {(a) => <input {...a} value={asked[name] ?? ""} onChange={put(name)} {...options} />}
+      {(a) => <FilterInput {...a} name={name} value={asked[name] ?? ""} {...options} />}
     </Field>
   );
   const isUsed = ["neuron", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_density", "max_density"].some((n) => asked[n]);

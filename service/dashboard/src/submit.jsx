@@ -17,9 +17,12 @@ const POINTERS = {
   "/contexts/sampled": "sampled",
   "/contexts/window": "window",
   "/contexts/tails": "tails",
+  "/contexts/per_document": "per_document",
   "/tokens/max_tokens": "max_tokens",
   "/senses/alpha": "alpha",
 };
+
+const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "alpha"];
 
 const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
@@ -31,7 +34,7 @@ export function buildRequest(form, text) {
     model: form.model,
     corpus,
     neurons: part({ layers: value("layers", String), indices: value("indices", String) }),
-    contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String) }),
+    contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
     senses: part({ alpha: value("alpha") }),
     priority: value("priority", String),
@@ -86,6 +89,8 @@ function Form({ models, corpora }) {
   const usable = models.filter((m) => m.state === "ready");
   const asked = useQuery();
   const form = { ...DEFAULTS, model: usable[0]?.id ?? "", corpus: corpora[0]?.id ?? OWN, ...asked };
+  // What is pasted is often one document, which would give a neuron one context.
+  form.per_document ??= form.corpus === OWN ? "any" : "one";
   const [text, setText] = useState("");
   const [failure, fail] = useState(null);
   const [sending, send] = useState(false);
@@ -128,13 +133,14 @@ function Form({ models, corpora }) {
         )}
         {field("layers", "Layers", "all, or ranges such as 0-3,14")}
         {field("indices", "Neurons of each layer", "all, or ranges such as 0-99")}
-        <details>
+        <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
           <summary>More settings</summary>
           <div class="fields">
             {field("top_k", "Strongest contexts", "kept of each neuron; 1 to 200", { inputMode: "numeric" })}
             {field("sampled", "Sampled contexts", "over the range of its activation; a multiple of 5", { inputMode: "numeric" })}
             {field("window", "Window", "tokens that the model sees at once", { inputMode: "numeric" })}
             {field("max_tokens", "At most so many tokens", "empty for the whole text", { inputMode: "numeric" })}
+            {choice("per_document", "Contexts of one document", "in one list of a neuron", [["one", "at most one"], ["any", "any number"]])}
             {choice("tails", "Tails", "the most negative activations too?", [["positive", "positive"], ["both", "both"]])}
             {field("alpha", "Alpha", "how near groups of contexts must be to be one sense; 0.001 to 0.5", { inputMode: "decimal" })}
             {choice("priority", "Priority", "", ["low", "normal", "high"].map((p) => [p, p]))}
