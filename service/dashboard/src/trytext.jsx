@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api.js";
 import { isOver } from "./follow.js";
-import { number, percent } from "./format.js";
+import { fixed, number } from "./format.js";
 import { Failure, Field, ShadedText, Token } from "./parts.jsx";
 import { setQuery, useQuery } from "./router.jsx";
 
@@ -79,7 +79,7 @@ function Answer({ found, tail, most }) {
                   <td><Token token={tokens[p.token]} /></td>
                   <td class="n">{number(p.activation)}</td>
                   <td>{p.sense === null ? <>in none{p.name && <span class="quiet"> (nearest: {p.name})</span>}</> : <span class={`sense-${p.sense % 8}`}><span class="dot" aria-hidden="true" /> Sense {p.sense + 1}: {p.name}</span>}</td>
-                  <td class="n">{number(p.distance)}</td>
+                  <td class="n">{fixed(p.distance, 3)}</td>
                 </tr>
               ))}
             </tbody>
@@ -89,7 +89,7 @@ function Answer({ found, tail, most }) {
       {neuron.cross_activations.filter((c) => c.tail === tail).map((c) => (
         <p key={c.senses.join()}>
           Two of its senses fire here: sense {c.senses[0] + 1} on <Token token={tokens[c.tokens[0]]} /> and sense {c.senses[1] + 1} on{" "}
-          <Token token={tokens[c.tokens[1]]} />, {percent(c.separation)} apart.
+          <Token token={tokens[c.tokens[1]]} />. They are {fixed(c.separation, 3)} apart; two random tokens are 0.5.
         </p>
       ))}
       {found.note && <p class="quiet">{found.note}</p>}
