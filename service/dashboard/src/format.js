@@ -36,7 +36,13 @@ export const time = (text) =>
 
 // What cannot be seen in a token is shown by a sign.
 export const visible = (token) => token.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll("\r", "␍");
-export const shown = (token) => visible(token).trim() || (token ? "␣".repeat(Math.min(token.length, 3)) : "∅");
+const point = (c) => (c === " " ? "␣" : `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
+
+export function shown(token) {
+  const text = visible(token).trim();
+  if (/[^\p{C}\p{Z}\s]/u.test(text)) return text;
+  return token ? [...token].slice(0, 3).map(point).join("") : "∅";
+}
 
 export const STATUS = {
   monosemantic: "monosemantic",

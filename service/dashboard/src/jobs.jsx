@@ -100,7 +100,7 @@ function describeNeurons({ layers, indices }) {
 }
 
 function JobStatus({ job }) {
-  const done = job.status === "running" && job.progress.fraction !== null ? ` ${percent(job.progress.fraction)}` : "";
+  const done = job.phase === "scanning" && job.progress.fraction !== null ? ` ${percent(job.progress.fraction)}` : "";
   return <span class={`state ${job.status}`}>{job.status}{done}</span>;
 }
 

@@ -53,7 +53,7 @@ function Report({ report, path }) {
         <Histogram stats={report.stats} senses={report.senses.map((s) => ({ ...s, label: report.negative ? `Sense ${s.sense + 1}, ${s.tail}` : undefined }))} />
         <Stats stats={report.stats} />
       </section>
-      {report.logits && <Logits logits={report.logits} />}
+      {report.logits && <Logits logits={report.logits} tail={tail} />}
       <Provenance report={report} path={path} />
     </>
   );
@@ -214,11 +214,11 @@ function Stats({ stats: s }) {
   );
 }
 
-function Logits({ logits }) {
+function Logits({ logits, tail }) {
   return (
     <section>
       <h2>What it writes</h2>
-      <p class="hint">Tokens that it makes more and less likely when it fires, by its direct path to the output alone.</p>
+      <p class="hint">Tokens that it makes more and less likely when it fires, by its direct path to the output alone.{tail === "negative" && " Where it goes below zero, the two lists change places."}</p>
       <div class="columns">
         {[["promoted", "Promoted"], ["suppressed", "Suppressed"]].map(([side, title]) => (
           <div key={side}>
