@@ -54,7 +54,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     for module in (jobs, events, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
     register_docs(app, dump_json(build_document(api)))
-    register_dashboard(app)
+    register_dashboard(app, settings.embed_origins)
     register_problems(app)
     app.before_request(begin_request)
     app.after_request(end_request)

@@ -10,7 +10,7 @@ const out = process.argv[2] ?? join(here, "static");
 await mkdir(out, { recursive: true });
 await build({
   absWorkingDir: here,
-  entryPoints: { app: "src/main.jsx" },
+  entryPoints: { app: "src/main.jsx", embed: "src/embed.jsx", "polyseme-neuron": "src/element.js" },
   outdir: out,
   bundle: true,
   minify: true,
@@ -23,4 +23,4 @@ await build({
 });
 // What is bundled goes out under its own licence.
 await copyFile(join(here, "node_modules/preact/LICENSE"), join(out, "preact-license.txt"));
-for (const name of ["index.html", "icon.svg"]) await copyFile(join(here, "src", name), join(out, name));
+for (const name of ["index.html", "embed.html", "icon.svg"]) await copyFile(join(here, "src", name), join(out, name));

@@ -1,4 +1,7 @@
-"""/ and /ui/…: the web dashboard. It is files alone: all that it shows, it reads from the public API."""
+"""/, /ui/… and /embed/…: the web dashboard, and one neuron for other pages.
+
+These are files alone: all that they show, they read from the public API.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from werkzeug.exceptions import NotFound
 
 from service.access import open_to_all
 from service.blueprint import takes_any_query
-from service.secure_headers import APP_POLICY
+from service.embeds import parse_origins
+from service.secure_headers import APP_POLICY, EMBED_POLICY
 
 _TYPES: Final = {
     ".html": "text/html",
@@ -23,6 +27,8 @@ _TYPES: Final = {
     ".txt": "text/plain",
 }
 _PAGE: Final = "index.html"
+_EMBED: Final = "embed.html"
+_ELEMENT: Final = "polyseme-neuron.js"  # what other pages load
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,10 @@ def load_assets() -> dict[str, Asset]:
     return {f.name: _pack(f.name, f.read_bytes()) for f in folder.iterdir() if f.name[f.name.rfind(".") :] in _TYPES}
 
 
-def register_dashboard(app: Flask) -> None:
-    assets = load_assets()
+def register_dashboard(app: Flask, embed_origins: str) -> None:
+    """Raises ValueError when one of the origins is none."""
+    assets, origins = load_assets(), parse_origins(embed_origins)
+    embed_policy = EMBED_POLICY.format(origins=" ".join(origins) or "'none'")
 
     @app.get("/")
     @app.get("/ui")
@@ -53,12 +61,26 @@ def register_dashboard(app: Flask) -> None:
         answer.headers["Content-Security-Policy"] = APP_POLICY
         return answer
 
+    @app.get("/embed/<path:view>")
+    @open_to_all
+    @takes_any_query
+    def embed(view: str) -> Response:
+        """One neuron. Pages of the allowed origins may frame it, which the policy says to browsers."""
+        answer = _answer(assets[_EMBED])
+        answer.headers["Content-Security-Policy"] = embed_policy
+        return answer
+
     @app.get("/static/<name>")
     @open_to_all
     def dashboard_file(name: str) -> Response:
-        if name not in assets or name == _PAGE:
+        if name not in assets or name in (_PAGE, _EMBED):
             raise NotFound
-        return _answer(assets[name])
+        answer = _answer(assets[name])
+        if name == _ELEMENT:
+            answer.vary.add("Origin")
+            if (origin := request.headers.get("Origin")) in origins:
+                answer.headers["Access-Control-Allow-Origin"] = origin
+        return answer
 
 
 def _pack(name: str, body: bytes) -> Asset:

@@ -24,6 +24,7 @@ from flask import Flask
 from contract.board import Board
 from contract.records import ACTIVATIONS, Job
 from contract.store import Layout, Store
+from service import events
 from service.app import create_app
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_card, open_job, run_job, write_result
@@ -33,6 +34,11 @@ from tests.service.conftest import make_settings, serving
 sync_api = pytest.importorskip("playwright.sync_api", reason="the dashboard's tests need playwright")
 expect = sync_api.expect
 
+# As the browser does when one turns to another tab, and back.
+SHOW = """is => {
+    Object.defineProperty(document, "hidden", {value: !is, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 AXE = Path(__file__).parents[2] / "service/dashboard/node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 10_000
 
@@ -414,6 +420,24 @@ def test_who_finds_no_place_for_a_stream_polls(page: Any, tmp_path: Path, seen: 
             expect(page.get_by_role("alert")).to_contain_text("Choose a corpus with more text")
 
 
+def test_a_page_that_nobody_sees_holds_no_stream(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+    with running_site(tmp_path, api_threads=2) as site:
+        job = open_job(site.board)
+        path = f"/v1/jobs/{job.id}/events"
+        page.goto(f"{site.url}/ui/jobs/{job.id}")
+        expect(page.locator("[data-way=stream]")).to_be_visible()
+        held = site.http.head(path).status_code
+
+        page.evaluate(SHOW, False)
+        wait_until(lambda: site.http.head(path).status_code == 200)
+        site.board.end_job(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
+        page.evaluate(SHOW, True)
+
+        assert held == 503
+        expect(page.get_by_role("alert")).to_contain_text("no text")
+
+
 def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path: Path, seen: Seen) -> None:
     seen.allowed = "status of 401"
     with running_site(tmp_path) as site:
@@ -437,6 +461,56 @@ def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path
         assert key not in page.evaluate("JSON.stringify({...localStorage}) + document.cookie + location.href")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("alert")).to_be_visible()
+
+
+HEAD = '<!doctype html><html lang="en"><title>Notes</title><link rel="icon" href="data:,">'
+HOST_PAGE = """{head}<h1>My notes</h1>
+<script type="module" src="{site}/static/polyseme-neuron.js"></script>
+<script type="module">
+  const shown = document.createElement("polyseme-neuron");
+  shown.setAttribute("src", "{site}/v1/jobs/{job}/neurons/{layer}/{neuron}");
+  shown.apiKey = "{key}";
+  document.body.append(shown);
+</script></html>"""
+
+
+@contextmanager
+def other_site() -> Iterator[tuple[str, dict[str, str]]]:
+    """A page of another origin, whose text may be put in place."""
+    pages = {"/": ""}
+    app = Flask("host")
+    app.add_url_rule("/", view_func=lambda: pages["/"])
+    with serving(app) as client:
+        yield str(client.base_url).rstrip("/"), pages
+
+
+def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(page: Any, tmp_path: Path) -> None:
+    with other_site() as (origin, pages), running_site(tmp_path, embed_origins=origin) as site:
+        report = site.polysemantic
+        _, key = site.board.accounts.create_key("default", ("read",))
+        place = {n: report[n] for n in ("job", "layer", "neuron")}
+        pages["/"] = HOST_PAGE.format(head=HEAD, site=site.url, key=key, **place)
+
+        page.goto(origin)
+
+        frame = page.frame_locator("polyseme-neuron iframe")
+        expect(frame.get_by_role("heading", level=1)).to_have_text(report["meaning"].replace(" %", "\u00a0%"))
+        expect(frame.locator(".card")).to_have_count(len(report["senses"]))
+        inner = frame.locator("html").evaluate("e => e.offsetHeight")
+        expect(page.locator("iframe")).to_have_css("height", f"{inner}px")
+
+
+def test_another_page_shows_none(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "frame-ancestors|blocked by CORS|ERR_FAILED|ERR_BLOCKED"
+    with other_site() as (origin, pages), running_site(tmp_path) as site:
+        path = site.polysemantic["links"]["self"].replace("/v1/", "/embed/")
+        pages["/"] = f'{HEAD}<iframe src="{site.url}{path}"></iframe></html>'
+
+        page.goto(origin)
+        page.wait_for_timeout(300)
+
+        assert [e for e in seen.errors if "frame-ancestors" in e]
+        assert page.frame_locator("iframe").locator("#embed").count() == 0
 
 
 def test_it_is_walked_through_by_keyboard(page: Any, site: Site) -> None:
@@ -466,6 +540,7 @@ VIEWS: dict[str, Callable[[Site], str]] = {
     "failed": lambda s: f"/ui/jobs/{s.failed.id}",
     "neurons": lambda s: f"/ui/jobs/{s.done.id}/neurons?status=polysemantic&sort=-max",
     "neuron": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/"),
+    "embed": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/embed/"),
     "preview": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/") + "?alpha=0.5",
 }
 

@@ -1,6 +1,15 @@
 // The public API, and nothing else. An API key stays in this tab's session.
 
 const KEY = "polyseme-key";
+// In a frame of another page the browser may keep the storage closed; then the key lives as long as the page.
+const memory = new Map();
+const storage = (() => {
+  try {
+    return sessionStorage;
+  } catch {
+    return { getItem: (k) => memory.get(k) ?? null, setItem: (k, v) => memory.set(k, v), removeItem: (k) => memory.delete(k) };
+  }
+})();
 const listeners = new Set();
 
 export class Problem extends Error {
@@ -14,11 +23,11 @@ export class Problem extends Error {
   }
 }
 
-export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+export const hasKey = () => Boolean(storage.getItem(KEY));
 
 export function setKey(key) {
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
+  if (key) storage.setItem(KEY, key);
+  else storage.removeItem(KEY);
   cache.clear();
   for (const tell of listeners) tell();
 }
@@ -30,7 +39,7 @@ export function onKey(tell) {
 
 export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
   const sent = { ...headers };
-  const key = sessionStorage.getItem(KEY);
+  const key = storage.getItem(KEY);
   if (key) sent.Authorization = `Bearer ${key}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
   const options = { method, headers: sent, signal, body: body === undefined ? undefined : JSON.stringify(body) };

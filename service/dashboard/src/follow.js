@@ -11,22 +11,44 @@ const pause = (ms, signal) =>
     signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
   });
 
+// A browser has few connections to one service, so a page that nobody sees holds none.
+const untilSeen = (signal) =>
+  new Promise((resolve) => {
+    const look = () => (!document.hidden || signal.aborted) && resolve();
+    document.addEventListener("visibilitychange", look, { signal });
+    signal.addEventListener("abort", resolve, { once: true });
+    look();
+  });
+
+function stopWhenHidden(signal) {
+  const control = new AbortController();
+  const stop = () => document.hidden && control.abort();
+  document.addEventListener("visibilitychange", stop, { signal: control.signal });
+  signal.addEventListener("abort", () => control.abort(), { once: true });
+  return control;
+}
+
 // tell(job, "stream" | "poll") is called at each change, fail(problem) when the job cannot be read any more.
 export async function followJob(id, tell, fail, signal) {
   let last = null;
   let streams = true;
   while (!signal.aborted) {
+    await untilSeen(signal);
+    const seen = stopWhenHidden(signal);
     try {
-      const job = streams ? await stream(id, last, tell, signal) : await poll(id, last, tell, signal);
+      const job = streams ? await stream(id, last, tell, seen.signal) : await poll(id, last, tell, seen.signal);
       if (job) last = job.revision;
       if (job && isOver(job)) return;
       if (!streams) streams = true;
-      else await pause(1000, signal);
+      else await pause(1000, seen.signal);
     } catch (e) {
       if (signal.aborted) return;
+      if (seen.signal.aborted) continue;
       if (e.status >= 400 && e.status < 500 && e.status !== 429) return fail(e);
       streams = false;
       if (e.status !== 503) await pause(2000, signal).catch(() => {});
+    } finally {
+      seen.abort();
     }
   }
 }
