@@ -41,6 +41,7 @@ help:
 	@echo "make bench      measure speed"
 	@echo "make check-deploy  check the Kubernetes manifests against their schemas"
 	@echo "make audit      known vulnerabilities of the pinned packages;  make sbom: sbom.json of what is installed"
+	@echo "make dashboard  build the web dashboard anew from service/dashboard/src (needs Node.js 20 and npm)"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
 .PHONY: install demo up check test test-slow test-gpu check-deploy bench audit sbom constraints clean
@@ -102,6 +103,13 @@ audit: $(AUDIT)/.installed
 
 sbom: $(AUDIT)/.installed
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
+
+# What is built is committed, so that nobody needs Node.js to run the service.
+.PHONY: dashboard
+dashboard:
+	@command -v npm > /dev/null || { echo "FAILED: npm was not found. Install Node.js 20 or newer."; exit 1; }
+	$(call step,Installing the packages that the dashboard is built with,npm ci --no-fund --no-audit --ignore-scripts --prefix service/dashboard)
+	@npm run --silent build --prefix service/dashboard
 
 # Newest versions that pyproject.toml allows, tried together in a fresh environment.
 constraints:

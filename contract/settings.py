@@ -34,6 +34,7 @@ class Settings:
     max_window: int = 2048
     api_threads: int = 16  # of one API process; at most half of them wait for jobs (`Prefer: wait`)
     webhook_allow: str = ""  # hosts and networks that webhooks may go to though they are not public; commas between
+    embed_origins: str = ""  # of pages that may show a neuron in a frame, such as https://example.org; commas between
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
     keyless: str = "loopback"  # who is served while there is no API key: loopback; any, behind what authenticates
     tenant_active_jobs: int = 100  # quotas of a tenant that has none of its own; 0 is no limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -28,10 +29,12 @@ from service.observation import begin_observing, end_observing, forget_request
 from service.openapi import build_document, create_api
 from service.problems import register_problems, request_id
 from service.results import Results
-from service.routes import activations, batches, corpora, health, jobs, models, neurons, senses
+from service.routes import activations, batches, corpora, events, health, jobs, models, neurons, senses
+from service.routes.dashboard import register_dashboard
 from service.routes.docs import register_docs
 from service.secure_headers import add_secure_headers
 from service.waits import WaitRoom
+from service.watch import Watch, look_at
 from service.webhooks import Gate
 
 
@@ -48,9 +51,10 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[KEY] = create_services(settings, tracer or NoTracer())
     api = create_api(app)
-    for module in (jobs, batches, neurons, senses, activations, corpora, models, health):
+    for module in (jobs, events, batches, neurons, senses, activations, corpora, models, health):
         api.register_blueprint(module.blueprint)
     register_docs(app, dump_json(build_document(api)))
+    register_dashboard(app, settings.embed_origins)
     register_problems(app)
     app.before_request(begin_request)
     app.after_request(end_request)
@@ -70,7 +74,7 @@ def create_services(settings: Settings, tracer: Tracer) -> Services:
         queue=connect_queue(settings.redis_url),
         results=Results(store, settings.cache),
         cursors=Cursors(board.secret()),
-        waits=WaitRoom(settings.api_threads // 2),
+        waits=WaitRoom(settings.api_threads // 2, Watch(partial(look_at, board))),
         metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
         gate=Gate(Allowed.parse(settings.webhook_allow)),

@@ -55,10 +55,16 @@ def refuse_query() -> None:
     if not request.query_string or request.endpoint is None:
         return
     view = current_app.view_functions.get(request.endpoint)
-    if view is None or _has_query(view):
+    if view is None or _has_query(view) or getattr(view, "_any_query", False):
         return
     details = tuple(Detail(f"/{escape_pointer(n)}", "unknown parameter: this path takes none") for n in request.args)
     raise InvalidRequest("this path takes no query parameters", details=details)
+
+
+def takes_any_query(view: View) -> View:
+    """Marks a view whose page reads its query itself."""
+    view._any_query = True  # type: ignore[attr-defined]
+    return view
 
 
 def problems(statuses: Mapping[int, str]) -> Callable[[View], View]:

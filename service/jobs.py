@@ -134,7 +134,11 @@ def forget_job(services: Services, job: str, what: str, remedy: str) -> None:
 def show_jobs(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Jobs as clients see them: `job_to_dict`, with the warning that nobody works on a job's queue."""
     servers = {} if all(job.is_terminal for job in jobs) else services.board.count_servers()
-    return [job_to_dict(job, None if job.is_terminal or job.queue in servers else _unserved(job)) for job in jobs]
+    return [show_seen(job, job.is_terminal or job.queue in servers) for job in jobs]
+
+
+def show_seen(job: Job, is_served: bool) -> dict[str, Any]:
+    return job_to_dict(job, None if is_served else _unserved(job))
 
 
 def show_job(services: Services, job: Job) -> dict[str, Any]:

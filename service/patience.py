@@ -19,6 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from contract.errors import TooSlow, Unavailable
+from service.context import KEY
 
 HEADER_S = 10.0  # from the connection, or the first byte of a later request, to the end of the header
 BODY_S = 10.0  # for a body, and a second more for each BODY_RATE bytes that came
@@ -145,6 +146,12 @@ class PatientWorker(ThreadWorker):
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._await_header(conn)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Clients that wait for jobs are answered now: the service is to end, or to start again."""
+        if (here := getattr(self.wsgi, "extensions", {}).get(KEY)) is not None:
+            here.waits.watch.close()
+        super().handle_exit(sig, frame)
 
     def handle(self, conn: TConn) -> Any:
         if isinstance(conn.sock, PatientSocket):

@@ -1,50 +1,78 @@
-"""Waiting for a job or a batch to change (`Prefer: wait`). Each waiter holds a server thread, so there is a limit."""
+"""Waiting for a job or a batch to change. A waiter holds a server thread, so there is a limit on waiters.
+
+Long polls (`Prefer: wait`) and event streams share the places.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
-POLL_S = 0.1
+from contract.batches import Batch
+from contract.errors import Unavailable
+from contract.records import Job
+from service.watch import POLL_S, Watch
 
+RETRY_S = 5
 
-class Watched(Protocol):
-    """A job or a batch."""
-
-    @property
-    def id(self) -> str: ...
-
-
-W = TypeVar("W", bound=Watched)
+W = TypeVar("W")
+Look = Callable[[W, Callable[[W], bool], float], W]  # from what was seen last to what is seen when the wait ends
 
 
 class WaitRoom:
     """At most `places` threads wait at once; who finds no place gets the present state."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, watch: Watch) -> None:
         self._places = threading.BoundedSemaphore(max(places, 1))
+        self.watch = watch
 
-    def wait(
-        self, job: W, read: Callable[[str], W | None], is_over: Callable[[W], bool], seconds: float
-    ) -> tuple[W, bool]:
+    def wait(self, job: Job, is_over: Callable[[Job], bool], seconds: float) -> tuple[Job, bool]:
         """The job once `is_over`, or as it is after `seconds`; and whether the wait was granted."""
-        if seconds <= 0 or is_over(job):
-            return job, seconds > 0
+        return self._wait(job, is_over, seconds, self._follow)
+
+    def wait_for_batch(
+        self, batch: Batch, read: Callable[[str], Batch | None], is_over: Callable[[Batch], bool], seconds: float
+    ) -> tuple[Batch, bool]:
+        """As `wait`. Batches are few, so each is read for its own."""
+        return self._wait(batch, is_over, seconds, partial(_poll, read))
+
+    def _wait(self, seen: W, is_over: Callable[[W], bool], seconds: float, look: Look[W]) -> tuple[W, bool]:
+        if seconds <= 0 or is_over(seen):
+            return seen, seconds > 0
         if not self._places.acquire(blocking=False):
-            return job, False
+            return seen, False
         try:
-            return _poll(job, read, is_over, time.monotonic() + seconds), True
+            return look(seen, is_over, seconds), True
         finally:
             self._places.release()
 
+    def _follow(self, job: Job, is_over: Callable[[Job], bool], seconds: float) -> Job:
+        with self.watch.following(job.id) as follower:
+            seen = follower.wait(lambda s: is_over(s.job), seconds)
+        return seen.job if seen else job
 
-def _poll(job: W, read: Callable[[str], W | None], is_over: Callable[[W], bool], deadline: float) -> W:
-    while not is_over(job) and (left := deadline - time.monotonic()) > 0:
+    def enter(self) -> Callable[[], None]:
+        """Takes a place, and gives what leaves it; calling that again does nothing. Raises Unavailable when full."""
+        if not self._places.acquire(blocking=False):
+            raise Unavailable("as many clients wait for jobs as may: poll the job, or try again", retry_after_s=RETRY_S)
+        held = [self._places]
+
+        def leave() -> None:
+            if held:
+                held.pop().release()
+
+        return leave
+
+
+def _poll(read: Callable[[str], Batch | None], batch: Batch, is_over: Callable[[Batch], bool], seconds: float) -> Batch:
+    deadline = time.monotonic() + seconds
+    while not is_over(batch) and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(POLL_S, left))
-        found = read(job.id)
+        found = read(batch.id)
         if found is None:
-            return job
-        job = found
-    return job
+            return batch
+        batch = found
+    return batch

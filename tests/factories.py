@@ -6,7 +6,6 @@ import io
 import json
 import math
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from contract.results import (
     report_file,
 )
 from contract.store import Layout, Store
+from workers.analysis.summary import summarise
 
 MODEL = "tiny-gated"
 WORDS = ("river", "bank", "money", "stone", "light", "seven", "blue", "run", "the", "of", "and", "in")
@@ -155,8 +155,9 @@ def write_result(
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
     _write_table(store, f"{folder}/{TOKENS}", pa.table({"text": vocabulary}, VOCABULARY), 1 << 20)
     store.write(f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode())
-    counts = Counter(row["status"] for row in scalars)
-    store.write(f"{folder}/{SUMMARY}", json.dumps({"neurons": len(scalars), "by_status": counts}).encode())
+    plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
+    summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
+    store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
 
 
 def make_vocabulary() -> list[str]:

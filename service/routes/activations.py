@@ -61,7 +61,7 @@ def submit(body: Mapping[str, Any]) -> Response:
     """
     here, seconds = services(), read_wait(request.headers)
     check = submit_check(here, body)
-    check, waited = here.waits.wait(check, here.board.get_job, _is_over, seconds)
+    check, waited = here.waits.wait(check, _is_over, seconds)
     headers = _headers(check, seconds, waited) | {"Location": f"/v1/activations/{check.id}"}
     return answer_json(check_to_dict(here, check), 200 if seconds and check.is_terminal else 202, headers)
 
@@ -78,7 +78,7 @@ def get_one(check_id: str) -> Response:
     With `Prefer: wait=N`, the answer comes when it has ended.
     """
     here, seconds = services(), read_wait(request.headers)
-    check, waited = here.waits.wait(find_check(here, check_id), here.board.get_job, _is_over, seconds)
+    check, waited = here.waits.wait(find_check(here, check_id), _is_over, seconds)
     headers = _headers(check, seconds, waited)
     if matches_tag(request.headers, etag(check)):
         return Response(status=304, headers=headers)

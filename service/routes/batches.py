@@ -92,7 +92,7 @@ def submit(query: Mapping[str, Any]) -> Response:
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
     batch, replayed = submit_batch(here, sent, key)
-    batch, waited = here.waits.wait(batch, here.board.batches.get_batch, _is_over, seconds)
+    batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get_batch, _is_over, seconds)
     headers = _headers(batch) | {"Location": f"/v1/batches/{batch.id}"} | _applied(seconds, waited)
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(show_batch(here.board, batch), 200 if seconds and batch.is_terminal else 202, headers)
@@ -131,7 +131,9 @@ def get_batch(batch_id: str) -> Response:
     tag = here.board.batches.read_tag(batch_id, here.tenant)
     if not seconds and tag and matches_tag(request.headers, make_tag(tag[0])):
         return Response(status=304, headers=_state_headers(*tag))
-    batch, waited = here.waits.wait(find_batch(here, batch_id), here.board.batches.get_batch, _has_changed(), seconds)
+    batch, waited = here.waits.wait_for_batch(
+        find_batch(here, batch_id), here.board.batches.get_batch, _has_changed(), seconds
+    )
     headers = _headers(batch) | _applied(seconds, waited)
     if matches_tag(request.headers, make_tag(batch.revision)):
         return Response(status=304, headers=headers)

@@ -87,7 +87,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     if query["dry_run"]:
         return answer_json(estimate(here, body).to_dict())
     job, replayed = submit_job(here, body, key)
-    job, waited = here.waits.wait(job, here.board.get_job, _is_over, seconds)
+    job, waited = here.waits.wait(job, _is_over, seconds)
     headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"} | _applied(seconds, waited)
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(show_job(here, job), 200 if seconds and job.is_terminal else 202, headers)
@@ -177,11 +177,9 @@ def _is_over(job: Job) -> bool:
 def _wait_for_change(job: Job, seconds: int) -> tuple[Job, bool]:
     here, headers = services(), request.headers
     if "If-None-Match" not in headers:
-        return here.waits.wait(job, here.board.get_job, _is_over, seconds)
+        return here.waits.wait(job, _is_over, seconds)
     # A job that has ended changes no more.
-    return here.waits.wait(
-        job, here.board.get_job, lambda j: j.is_terminal or not matches_tag(headers, etag(j)), seconds
-    )
+    return here.waits.wait(job, lambda j: j.is_terminal or not matches_tag(headers, etag(j)), seconds)
 
 
 def _applied(seconds: int, waited: bool) -> dict[str, str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from service.secure_headers import DATA_POLICY, PAGE_POLICY
+from service.secure_headers import APP_POLICY, DATA_POLICY, PAGE_POLICY
 from tests.factories import make_body
 
 ANSWERS = {
@@ -16,7 +16,11 @@ ANSWERS = {
     "metrics": ("GET", "/metrics", 200),
     "a script of the docs": ("GET", "/docs/start.js", 200),
     "the docs": ("GET", "/docs", 200),
+    "the dashboard": ("GET", "/", 200),
+    "a view of the dashboard": ("GET", "/ui/jobs?status=failed", 200),
+    "its script": ("GET", "/static/app.js", 200),
 }
+POLICIES = {"/docs": PAGE_POLICY, "/": APP_POLICY, "/ui/jobs?status=failed": APP_POLICY}
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -31,7 +35,7 @@ def test_every_answer_has_them(answer: str, http: FlaskClient) -> None:
     assert found.headers["Referrer-Policy"] == "no-referrer"
     assert found.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert found.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert found.headers.getlist("Content-Security-Policy") == [PAGE_POLICY if path == "/docs" else DATA_POLICY]
+    assert found.headers.getlist("Content-Security-Policy") == [POLICIES.get(path, DATA_POLICY)]
     assert "Strict-Transport-Security" not in found.headers
     assert "Access-Control-Allow-Origin" not in found.headers
 
@@ -41,9 +45,10 @@ def test_https_is_kept_to_only_where_it_was_used(http: FlaskClient) -> None:
 
 
 def test_no_policy_lets_scripts_of_others_or_inline_ones_run() -> None:
-    for policy in (DATA_POLICY, PAGE_POLICY):
+    for policy in (DATA_POLICY, PAGE_POLICY, APP_POLICY):
         rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
         assert rules.get("script-src", "'none'") in ("'none'", "'self'")
+        assert policy == PAGE_POLICY or "unsafe" not in policy
         assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
 
 

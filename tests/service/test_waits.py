@@ -3,11 +3,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from contract.board import Board
 from contract.records import Job
 from service.waits import WaitRoom
+from service.watch import Watch, look_at
 from tests.factories import open_job
+
+
+def make_room(board: Board, places: int) -> WaitRoom:
+    return WaitRoom(places, Watch(partial(look_at, board)))
 
 
 def is_over(job: Job) -> bool:
@@ -19,7 +25,7 @@ def test_a_waiter_gets_the_job_when_it_ends(board: Board) -> None:
     threading.Timer(0.3, board.end_job, (job.id, "cancelled")).start()
 
     started = time.monotonic()
-    found, waited = WaitRoom(2).wait(job, board.get_job, is_over, 10)
+    found, waited = make_room(board, 2).wait(job, is_over, 10)
 
     assert (found.status, waited) == ("cancelled", True)
     assert time.monotonic() - started < 3
@@ -28,19 +34,19 @@ def test_a_waiter_gets_the_job_when_it_ends(board: Board) -> None:
 def test_a_wait_that_ends_first_gives_the_present_state(board: Board) -> None:
     job = open_job(board)
 
-    found, waited = WaitRoom(2).wait(job, board.get_job, is_over, 0.3)
+    found, waited = make_room(board, 2).wait(job, is_over, 0.3)
 
     assert (found.status, waited) == ("queued", True)
 
 
 def test_who_finds_no_place_is_answered_at_once(board: Board) -> None:
-    job, room = open_job(board), WaitRoom(1)
+    job, room = open_job(board), make_room(board, 1)
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(room.wait, job, board.get_job, is_over, 1.0)
+        first = pool.submit(room.wait, job, is_over, 1.0)
         time.sleep(0.2)
         started = time.monotonic()
-        _, waited = room.wait(job, board.get_job, is_over, 1.0)
+        _, waited = room.wait(job, is_over, 1.0)
         took = time.monotonic() - started
 
     assert not waited
@@ -50,7 +56,9 @@ def test_who_finds_no_place_is_answered_at_once(board: Board) -> None:
 
 def test_a_job_deleted_meanwhile_ends_the_wait(board: Board) -> None:
     job = open_job(board)
+    board.end_job(job.id, "cancelled")
+    board.forget(job.id)
 
-    found, _ = WaitRoom(1).wait(job, lambda _: None, is_over, 5)
+    found, _ = make_room(board, 1).wait(job, is_over, 5)
 
     assert found is job

@@ -1,0 +1,94 @@
+import { query, read, readOnce } from "./api.js";
+import { percent, unbroken } from "./format.js";
+import { Failure, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
+import { Link, useQuery } from "./router.jsx";
+import { Context, ShareBar } from "./senses.jsx";
+
+const EXAMPLES = [
+  { status: "monosemantic", sort: "-coverage", min_peak_token_share: 0.4, max_peak_token_share: 0.9, title: "One thing",
+    text: "A monosemantic neuron fires for one thing. If you know it, you know what this piece of the model looks for." },
+  { status: "polysemantic", sort: "-polysemanticity", min_coverage: 0.75, title: "Several things",
+    text: "A polysemantic neuron fires for several things that have nothing to do with each other. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
+  { status: "incoherent", sort: "coverage,-max", title: "Nothing one could name",
+    text: "Of an incoherent neuron most firing belongs to no recognisable sense. It may take part in many things a little, or the text was too short to tell." },
+];
+
+async function findExamples(asked) {
+  const job = asked ?? (await read("/v1/jobs?status=succeeded&limit=1")).data[0]?.id;
+  if (!job) return { job: null, neurons: [] };
+  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, ...filter }) => {
+    const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 1, fields: "layer,neuron" })}`);
+    let { data } = await list(filter);
+    // A small result may have none that is as telling.
+    if (!data.length) ({ data } = await list({ status: filter.status, sort: filter.sort }));
+    return data.length ? readOnce(`/v1/jobs/${job}/neurons/${data[0].layer}/${data[0].neuron}`) : null;
+  }));
+  return { job, neurons };
+}
+
+export function About() {
+  useTitle("What is this?");
+  const { job } = useQuery();
+  const { data, error } = useAsync(() => findExamples(job), [job]);
+  return (
+    <div class="reading">
+      <h1>What is this?</h1>
+      <p class="lead">
+        A language model is made of layers, and a layer of some thousand <em>neurons</em>. Each neuron is one number for each
+        word of a text, its <em>activation</em>. When the number is large, the neuron <em>fires</em>.
+      </p>
+      <p>
+        To find out what a neuron means, one lets the model read much text and looks where it fires most. Often that is one
+        thing: names of months, say. But often it is several unrelated things, as when one neuron fires for seats and for
+        the word “front”. The word for that is <em>polysemantic</em>: of many meanings. The model has more things to keep
+        apart than it has neurons, so some neurons must do for several.
+      </p>
+      <p>
+        Polyseme reads your text with your model, keeps for each neuron the places where it fires, and groups them by what
+        the word at each place means to the model. Each group is a <em>sense</em>. Below are three neurons
+        {data?.job ? <> of <Link to={`/ui/jobs/${data.job}`}>a result of this service</Link></> : " as soon as there is a result"}.
+        The darker a word's ground, the stronger the neuron fires on it.
+      </p>
+      {error && <Failure error={error} />}
+      {!data && !error && <Waiting />}
+      {data && !data.job && <div class="notice"><p><strong>There is no result yet.</strong></p><p><Link to="/ui/new">Start an analysis</Link></p></div>}
+      {data?.neurons.map((report, i) => report && <Example key={i} example={EXAMPLES[i]} report={report} />)}
+      <h2>How to read the numbers</h2>
+      <dl class="words">
+        <dt>Share</dt><dd>A sense's part of the activation of all contexts that are in a sense.</dd>
+        <dt>Polysemanticity</dt><dd>The chance that two firings, drawn by activation, differ in meaning: 0 for one sense, 0.5 for two of equal share, and near 1 for many.</dd>
+        <dt>Coverage</dt><dd>The part of its firing that belongs to a sense. Below 60 % nothing is claimed about its meaning.</dd>
+        <dt>Alpha</dt><dd>How near groups of contexts must be to be one sense. It is a choice: on a neuron's page you can move it and see what changes.</dd>
+      </dl>
+      <p>Senses are found by rules, not by people. Read the contexts before you trust a label, and prefer neurons with many contexts and a high coverage.</p>
+    </div>
+  );
+}
+
+function Example({ example, report }) {
+  const most = Math.max(...report.contexts.map((c) => Math.abs(c.activation ?? 0)), 0);
+  const senses = report.senses.filter((s) => s.tail === "positive");
+  const firsts = senses.length ? senses.slice(0, 4).map((s) => [s, report.contexts[s.medoid]]) : report.contexts.slice(0, 3).map((c) => [null, c]);
+  return (
+    <section class="example">
+      <h2>{example.title}</h2>
+      <p>{example.text}</p>
+      <div class="card">
+        <h3>
+          <Link to={`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`}>Layer {report.layer}, neuron {report.neuron}</Link>{" "}
+          <Status status={report.status} />
+        </h3>
+        <p class="meaning">{unbroken(report.meaning)}</p>
+        {senses.length > 0 && report.polysemanticity && <ShareBar senses={senses} coverage={report.polysemanticity.coverage} />}
+        <ol class="contexts wide">
+          {firsts.map(([s, c], i) => (
+            <li key={i} class={s ? `sense-${s.sense % 8}` : undefined}>
+              {s && <p class="which"><span class="dot" aria-hidden="true" /> Sense {s.sense + 1}, {percent(s.share)}</p>}
+              <ol class="contexts wide"><Context context={c} most={most} /></ol>
+            </li>
+          ))}
+        </ol>
+      </div>
+    </section>
+  );
+}

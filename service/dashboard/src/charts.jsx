@@ -1,0 +1,129 @@
+// Plain SVG. Each chart says in words what it shows.
+
+import { count, number } from "./format.js";
+
+// A distribution of neurons: buckets of equal width.
+export function Distribution({ title, edges, counts, median, help }) {
+  if (!counts.length) return null;
+  const [w, h] = [280, 90];
+  const most = Math.max(...counts);
+  const step = w / counts.length;
+  const [low, high] = [edges[0], edges.at(-1)];
+  const at = high > low ? ((median - low) / (high - low)) * w : w / 2;
+  const words = `${title}: from ${number(low)} to ${number(high)}, median ${number(median)}`;
+  return (
+    <figure class="chart">
+      <figcaption title={help}>{title} <small>median {number(median)}</small></figcaption>
+      <svg viewBox={`0 0 ${w} ${h + 16}`} role="img" aria-label={words}>
+        {counts.map((n, i) => (
+          <rect key={i} class="bar" x={i * step + 0.5} width={step - 1} y={h - (n / most) * h} height={(n / most) * h}>
+            <title>{`${number(edges[i])} to ${number(edges[i + 1])}: ${count(n)} neurons`}</title>
+          </rect>
+        ))}
+        <line class="axis" x1={0} x2={w} y1={h} y2={h} />
+        <line class="median" x1={at} x2={at} y1={0} y2={h} />
+        <text x={0} y={h + 13}>{number(low)}</text>
+        <text x={w} y={h + 13} text-anchor="end">{number(high)}</text>
+      </svg>
+    </figure>
+  );
+}
+
+const OCTAVES = 7; // of magnitude shown; what is nearer to zero is one bar
+
+// Bins of one neuron's histogram, those near zero put together.
+export function foldBins({ edges, counts }) {
+  const limit = Math.max(Math.abs(edges[0]), Math.abs(edges.at(-1))) / 2 ** OCTAVES;
+  const bins = [];
+  counts.forEach((n, i) => {
+    const near = Math.abs(edges[i]) <= limit && Math.abs(edges[i + 1]) <= limit;
+    if (near && bins.at(-1)?.near) Object.assign(bins.at(-1), { high: edges[i + 1], n: bins.at(-1).n + n });
+    else bins.push({ low: edges[i], high: edges[i + 1], n, near });
+  });
+  return bins;
+}
+
+function place(bins, value) {
+  const i = bins.findIndex((b) => value < b.high);
+  if (i < 0) return bins.length;
+  const { low, high } = bins[i];
+  return i + (high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0.5);
+}
+
+export function Histogram({ stats, senses }) {
+  const { histogram } = stats;
+  if (!histogram.counts.length) return <p class="quiet">No token was counted.</p>;
+  const bins = foldBins(histogram);
+  const [w, h, row] = [640, 130, 16];
+  const step = w / bins.length;
+  const most = Math.log1p(Math.max(...bins.map((b) => b.n)));
+  const x = (value) => place(bins, value) * step;
+  const below = h + 24;
+  const near = bins.findIndex((b) => b.near);
+  const ticks = [0, ...(near >= 0 ? [near + 0.5] : []), bins.length];
+  const label = (t) => (t === 0 ? number(stats.min) : t === bins.length ? number(stats.max) : "0");
+  const words = `Activations of ${count(stats.n_tokens)} tokens, from ${number(stats.min)} to ${number(stats.max)}, mean ${number(stats.mean)}.`;
+  return (
+    <figure class="chart wide">
+      <div class="scroll" tabIndex={0} role="region" aria-label="Histogram of activations">
+      <svg viewBox={`0 0 ${w} ${below + senses.length * row + 4}`} role="img" aria-label={words}>
+        {bins.map((b, i) => {
+          const height = (Math.log1p(b.n) / most) * h;
+          return (
+            <rect key={i} class="bar" x={i * step + 0.5} width={Math.max(step - 1, 0.5)} y={h - height} height={height}>
+              <title>{`${number(b.low)} to ${number(b.high)}: ${count(b.n)} tokens`}</title>
+            </rect>
+          );
+        })}
+        <line class="axis" x1={0} x2={w} y1={h} y2={h} />
+        {ticks.map((t) => (
+          <text key={t} x={t * step} y={h + 14} text-anchor={t === 0 ? "start" : t === bins.length ? "end" : "middle"}>{label(t)}</text>
+        ))}
+        {senses.map((s, i) => {
+          const ends = [x(s.activation.min), x(s.activation.max)].sort((a, b) => a - b);
+          const y = below + i * row;
+          const left = ends[0] > w / 2;
+          return (
+            <g key={`${s.tail}${s.sense}`} class={`sense-${s.sense % 8}`}>
+              <rect class="range" x={ends[0]} width={Math.max(ends[1] - ends[0], 3)} y={y + 3} height={9} rx={2} />
+              <circle class="middle" cx={x(s.activation.median)} cy={y + 7.5} r={3.5} />
+              <text x={left ? ends[0] - 6 : ends[1] + 6} y={y + 12} text-anchor={left ? "end" : "start"}>{s.label ?? `Sense ${s.sense + 1}`}</text>
+            </g>
+          );
+        })}
+      </svg>
+      </div>
+      <figcaption>
+        All {count(stats.n_tokens)} tokens by activation. The farther from zero, the wider the range of a bar (four to an
+        octave); heights are logarithmic.{senses.length > 0 && " Below: the range of each sense's contexts, with its median."}
+      </figcaption>
+    </figure>
+  );
+}
+
+export function LayerBars({ layers, statuses, labels, link }) {
+  const most = Math.max(...layers.map((l) => l.neurons));
+  return (
+    <div class="layers">
+      <ul class="legend" aria-hidden="true">{statuses.map((s) => <li key={s}><span class={`swatch ${s}`} /> {labels[s]}</li>)}</ul>
+      <table>
+        <caption class="hidden">Neurons of each layer by status</caption>
+        <thead class="hidden">
+          <tr><th>Layer</th>{statuses.map((s) => <th key={s}>{labels[s]}</th>)}</tr>
+        </thead>
+        <tbody>
+          {layers.map((l) => (
+            <tr key={l.layer}>
+              <th scope="row">{link(l)}</th>
+              {statuses.map((s) => (
+                <td key={s} class={s} style={{ width: `${(100 * l.statuses[s]) / most}%` }} title={`Layer ${l.layer}: ${count(l.statuses[s])} ${labels[s]}`}>
+                  <span class="hidden">{l.statuses[s]}</span>
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

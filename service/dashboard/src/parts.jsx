@@ -1,0 +1,121 @@
+// Small pieces that several views use.
+
+import { useEffect, useId, useState } from "preact/hooks";
+import { hasKey } from "./api.js";
+import { STATUS, WHAT, shown, visible } from "./format.js";
+import { Link } from "./router.jsx";
+
+// Reads again when `keys` change; an answer that comes too late is thrown away.
+export function useAsync(read, keys) {
+  const [state, set] = useState({ data: null, error: null, busy: true });
+  useEffect(() => {
+    let wanted = true;
+    set((before) => ({ ...before, busy: true }));
+    read().then(
+      (data) => wanted && set({ data, error: null, busy: false }),
+      (error) => wanted && error.name !== "AbortError" && set({ data: null, error, busy: false }),
+    );
+    return () => (wanted = false);
+  }, keys);
+  return state;
+}
+
+export function useTitle(text) {
+  useEffect(() => {
+    document.title = `${text} · Polyseme`;
+  }, [text]);
+}
+
+export const Status = ({ status }) => (
+  <span class={`status ${status}`} title={WHAT[status]}>{STATUS[status] ?? status}</span>
+);
+
+export function Waiting({ what = "Reading" }) {
+  return <p class="quiet waiting" role="status">{what} …</p>;
+}
+
+const ADVICE = {
+  unreachable: "Is it running? Start it with “polyseme up”, then try again.",
+  unauthenticated: "Sign in with an API key that holds.",
+  missing_scope: "Sign in with a key that has this scope.",
+  not_local: "Open the dashboard on the machine that runs the service, or let its operator make an API key.",
+  not_found: "It may have been deleted, or it belongs to another tenant.",
+  gone: "Its result was deleted. Submit the job again to have it anew.",
+  job_not_finished: "Come back when it has succeeded.",
+  too_many_requests: "Wait a minute, then try again.",
+  quota_exceeded: "Wait for jobs to end, delete old ones, or ask the operator for more.",
+  too_many_jobs: "Wait for jobs to end, then try again.",
+  unavailable: "Try again in a few seconds. If it stays so, the operator should look at Redis and the store.",
+  expired_cursor: "Reload the page to begin the list again.",
+};
+
+export function Failure({ error }) {
+  const request = error.requestId ? ` Request ${error.requestId}.` : "";
+  return (
+    <div class="notice bad" role="alert">
+      <p><strong>{error.message}</strong></p>
+      <p>{ADVICE[error.code] ?? "If it happens again, tell the operator."}{error.status >= 500 ? request : ""}</p>
+      {error.status === 401 && !hasKey() && <p><Link to="/ui/sign-in">Sign in</Link></p>}
+    </div>
+  );
+}
+
+const JOB_ADVICE = {
+  model_load_failed: "Look at the model's entry in the catalogue, and at the worker's log.",
+  unsupported_architecture: "Choose another model: this one's layers are not of a kind that is known.",
+  non_finite_activation: "The model gives infinite numbers: try float32 (POLYSEME_DTYPE) or another file of it.",
+  empty_corpus: "Choose a corpus with more text, or allow more tokens.",
+  too_many_attempts: "A worker died at it again and again, often for lack of memory: submit fewer layers or neurons.",
+  damaged_file: "A file in the store is damaged or gone: submit the job again.",
+};
+
+export const JobFailure = ({ error }) => (
+  <div class="notice bad" role="alert">
+    <p><strong>{error.detail}</strong></p>
+    <p>{JOB_ADVICE[error.code] ?? "The worker's log says more. Submit the job again once that is mended."}</p>
+  </div>
+);
+
+export function Fact({ name, children, help }) {
+  return (
+    <div class="fact">
+      <dt title={help}>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+export function Field({ label, hint, error, children }) {
+  const id = useId();
+  const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined;
+  return (
+    <div class={`field ${error ? "wrong" : ""}`}>
+      <label for={id}>{label}</label>
+      {children({ id, "aria-describedby": described, "aria-invalid": error ? "true" : undefined })}
+      {hint && <p class="hint" id={`${id}-hint`}>{hint}</p>}
+      {error && <p class="error" id={`${id}-error`}>{error}</p>}
+    </div>
+  );
+}
+
+export const Token = ({ token, ...rest }) => <code class="token" {...rest}>{shown(token)}</code>;
+
+// Tokens shaded by activation, as a reader sees the text. `most` is the activation of full shade, `sign` the tail's.
+// The other sign than the tail's is kept pale: it is not what one reads for.
+const OTHER_SIGN = 0.3;
+
+export function ShadedText({ tokens, activations, peak = -1, most, sign = 1 }) {
+  return (
+    <span class="shaded">
+      {tokens.map((token, i) => {
+        const a = activations[i];
+        const depth = a === null || !most ? 0 : Math.min(Math.abs(a) / most, 1) * (a * sign < 0 ? OTHER_SIGN : 1);
+        const kind = depth < 0.04 ? "" : a > 0 ? "warm" : "cool";
+        const title = a === null ? "does not count" : a.toPrecision(3);
+        const text = visible(i ? token : token.replace(/^ +(?=.)/, ""));
+        const body = i === peak ? <mark>{text}</mark> : text;
+        return <span key={i} class={kind} style={kind ? { "--depth": depth.toFixed(2) } : undefined} title={title}>{body}</span>;
+      })}
+    </span>
+  );
+}

@@ -1,0 +1,93 @@
+import { query, readOnce } from "./api.js";
+import { Distribution, LayerBars } from "./charts.jsx";
+import { STATUS, count, fixed, percent } from "./format.js";
+import { Fact, Failure, Status, Token, Waiting, useAsync } from "./parts.jsx";
+import { Link } from "./router.jsx";
+
+const SHOWN = [
+  ["polysemanticity", "Polysemanticity", "The chance that two firings differ in meaning"],
+  ["coverage", "Coverage", "The part of a neuron's firing that belongs to a sense"],
+  ["density", "Density", "The share of tokens on which it is above 0"],
+  ["max", "Largest activation", ""],
+  ["peak_token_share", "Share of the commonest token", "Of a neuron's contexts"],
+  ["monosemanticity_score", "Monosemanticity score", "Mean cosine of its contexts; needs no grouping"],
+];
+const FEW = "layer,neuron,status,polysemanticity,sense_count,coverage,peak_token,max";
+
+export function Result({ job }) {
+  const summary = useAsync(() => readOnce(`/v1/jobs/${job.id}/summary`), [job.id]);
+  if (summary.error) return <Failure error={summary.error} />;
+  if (!summary.data) return <Waiting />;
+  const s = summary.data;
+  const statuses = Object.keys(STATUS).filter((name) => s.statuses?.[name] > 0);
+  const list = `/ui/jobs/${job.id}/neurons`;
+  return (
+    <>
+      <p class="lead">
+        {count(s.neurons)} neurons, read on {count(s.counted_tokens)} tokens of {count(s.documents)} documents.{" "}
+        <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
+      </p>
+      <dl class="facts big">
+        {statuses.map((name) => (
+          <Fact key={name} name={<Link to={`${list}?status=${name}`}><Status status={name} /></Link>}>
+            {count(s.statuses[name])} <small>{percent(s.statuses[name] / s.neurons)}</small>
+          </Fact>
+        ))}
+      </dl>
+      <div class="columns">
+        <section>
+          <h2>Layers</h2>
+          <LayerBars layers={s.layers ?? []} statuses={statuses} labels={STATUS}
+            link={(l) => <Link to={`${list}?layer=${l.layer}`} aria-label={`Layer ${l.layer}: its neurons`}>{l.layer}</Link>} />
+        </section>
+        <section>
+          <h2>Distributions</h2>
+          <div class="charts">
+            {SHOWN.map(([name, title, help]) => s.distributions?.[name] && <Distribution key={name} title={title} help={help} {...s.distributions[name]} />)}
+          </div>
+        </section>
+      </div>
+      <div class="columns">
+        <Extremes job={job} title="Most polysemantic" filter={{ status: "polysemantic", min_coverage: 0.75, sort: "-polysemanticity" }} />
+        <Extremes job={job} title="Least polysemantic" filter={{ status: "monosemantic", sort: "polysemanticity,-coverage" }} />
+      </div>
+      <h2>Take it with you</h2>
+      <p>
+        <a href={`/v1/jobs/${job.id}/export?format=parquet`}>All files (zip of Parquet)</a>{" · "}
+        <a href={`/v1/jobs/${job.id}/export?format=ndjson`}>reports as JSON lines</a>{" · "}
+        <a href={`/v1/jobs/${job.id}/summary`}>this summary as JSON</a>
+      </p>
+    </>
+  );
+}
+
+function Extremes({ job, title, filter }) {
+  const path = `/v1/jobs/${job.id}/neurons${query({ ...filter, limit: 8, fields: FEW })}`;
+  const { data, error } = useAsync(() => readOnce(path), [path]);
+  return (
+    <section>
+      <h2>{title}</h2>
+      {error && <Failure error={error} />}
+      {data && !data.data.length && <p class="quiet">There is none.</p>}
+      {data && data.data.length > 0 && (
+        <div class="scroll" tabIndex={0} role="region" aria-label={title}>
+          <table>
+            <thead><tr><th>Neuron</th><th class="n">Score</th><th class="n">Senses</th><th class="n">Coverage</th><th>Peaks on</th></tr></thead>
+            <tbody>
+              {data.data.map((r) => (
+                <tr key={`${r.layer}/${r.neuron}`}>
+                  <td><Link to={`/ui/jobs/${job.id}/neurons/${r.layer}/${r.neuron}`}>L{r.layer} · {r.neuron}</Link></td>
+                  <td class="n">{fixed(r.polysemanticity)}</td>
+                  <td class="n">{r.sense_count}</td>
+                  <td class="n">{percent(r.coverage)}</td>
+                  <td>{r.peak_token !== null && <Token token={r.peak_token} />}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <p><Link to={`/ui/jobs/${job.id}/neurons${query(filter)}`}>More of them</Link></p>
+    </section>
+  );
+}

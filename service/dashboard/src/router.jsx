@@ -1,0 +1,46 @@
+// The address is the state: views read it, and change it by `go`.
+
+import { createContext } from "preact";
+import { useContext, useEffect, useState } from "preact/hooks";
+
+const changed = "polyseme-address";
+
+export function go(path, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", path);
+  dispatchEvent(new Event(changed));
+}
+
+export function setQuery(values, options) {
+  const search = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || value === null || value === "") search.delete(name);
+    else search.set(name, value);
+  }
+  const text = search.toString();
+  go(location.pathname + (text ? `?${text}` : ""), options);
+}
+
+const here = () => ({ path: location.pathname, search: location.search });
+
+export function useAddressState() {
+  const [address, set] = useState(here);
+  useEffect(() => {
+    const update = () => set(here());
+    addEventListener("popstate", update);
+    addEventListener(changed, update);
+    return () => (removeEventListener("popstate", update), removeEventListener(changed, update));
+  }, []);
+  return address;
+}
+
+export const Address = createContext(null);
+export const useQuery = () => Object.fromEntries(new URLSearchParams(useContext(Address).search));
+
+export function Link({ to, children, ...rest }) {
+  const follow = (event) => {
+    if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    go(to);
+  };
+  return <a href={to} onClick={follow} {...rest}>{children}</a>;
+}

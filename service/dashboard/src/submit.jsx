@@ -1,0 +1,169 @@
+import { useEffect, useState } from "preact/hooks";
+import { ask, makeKey, post, read } from "./api.js";
+import { bytes, count, duration } from "./format.js";
+import { Fact, Failure, Field, Waiting, useAsync, useTitle } from "./parts.jsx";
+import { go, setQuery, useQuery } from "./router.jsx";
+
+const PAUSE_MS = 350;
+const OWN = "own";
+const DEFAULTS = { layers: "all", indices: "all", top_k: "20", sampled: "20", window: "128", tails: "positive", max_tokens: "", alpha: "0.05", priority: "normal" };
+// Where the service's words about a value are shown.
+const POINTERS = {
+  "/model": "model",
+  "/corpus": "corpus",
+  "/neurons/layers": "layers",
+  "/neurons/indices": "indices",
+  "/contexts/top_k": "top_k",
+  "/contexts/sampled": "sampled",
+  "/contexts/window": "window",
+  "/contexts/tails": "tails",
+  "/contexts/per_document": "per_document",
+  "/tokens/max_tokens": "max_tokens",
+  "/senses/alpha": "alpha",
+};
+
+const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "alpha"];
+
+const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
+
+export function buildRequest(form, text) {
+  const corpus = form.corpus === OWN ? { texts: text.split(/\n\s*\n/).map((t) => t.trim()).filter(Boolean) } : { id: form.corpus };
+  const value = (name, read = numeric) => (form[name] === DEFAULTS[name] ? undefined : read(form[name]));
+  const part = (values) => (Object.values(values).some((v) => v !== undefined) ? values : undefined);
+  return {
+    model: form.model,
+    corpus,
+    neurons: part({ layers: value("layers", String), indices: value("indices", String) }),
+    contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
+    tokens: part({ max_tokens: value("max_tokens") }),
+    senses: part({ alpha: value("alpha") }),
+    priority: value("priority", String),
+  };
+}
+
+const placeErrors = (error) => {
+  const found = {};
+  for (const { pointer, detail } of error?.errors ?? []) {
+    const name = Object.entries(POINTERS).find(([p]) => pointer === p || pointer.startsWith(`${p}/`))?.[1];
+    if (name) found[name] ??= detail;
+  }
+  return found;
+};
+
+// Asks for an estimate whenever the request has rested for a moment.
+function useEstimate(request, ready) {
+  const [state, set] = useState({ estimate: null, error: null, busy: false });
+  const text = JSON.stringify(request);
+  useEffect(() => {
+    if (!ready) return undefined;
+    const stop = new AbortController();
+    set((before) => ({ ...before, busy: true }));
+    const timer = setTimeout(() => {
+      post("/v1/jobs?dry_run=true", request, { signal: stop.signal }).then(
+        (estimate) => set({ estimate, error: null, busy: false }),
+        (error) => error.name !== "AbortError" && set({ estimate: null, error, busy: false }),
+      );
+    }, PAUSE_MS);
+    return () => (clearTimeout(timer), stop.abort());
+  }, [text, ready]);
+  return state;
+}
+
+export function SubmitPage() {
+  useTitle("New analysis");
+  const found = useAsync(async () => {
+    const [models, corpora] = await Promise.all([read("/v1/models"), read("/v1/corpora?limit=1000")]);
+    return { models: models.data, corpora: corpora.data };
+  }, []);
+  return (
+    <>
+      <h1>New analysis</h1>
+      {found.error && <Failure error={found.error} />}
+      {found.busy && <Waiting />}
+      {found.data && <Form {...found.data} />}
+    </>
+  );
+}
+
+function Form({ models, corpora }) {
+  const usable = models.filter((m) => m.state === "ready");
+  const asked = useQuery();
+  const form = { ...DEFAULTS, model: usable[0]?.id ?? "", corpus: corpora[0]?.id ?? OWN, ...asked };
+  // What is pasted is often one document, which would give a neuron one context.
+  form.per_document ??= form.corpus === OWN ? "any" : "one";
+  const [text, setText] = useState("");
+  const [failure, fail] = useState(null);
+  const [sending, send] = useState(false);
+  const request = buildRequest(form, text);
+  const ready = Boolean(form.model) && (form.corpus !== OWN || request.corpus.texts.length > 0);
+  const { estimate, error, busy } = useEstimate(request, ready);
+  const wrong = placeErrors(error);
+  const put = (name) => (e) => setQuery({ [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
+  const submit = async (event) => {
+    event.preventDefault();
+    send(true);
+    try {
+      const answer = await ask("/v1/jobs", { method: "POST", body: request, headers: { "Idempotency-Key": makeKey() } });
+      go(`/ui/jobs/${(await answer.json()).id}`);
+    } catch (e) {
+      fail(e);
+      send(false);
+    }
+  };
+  const field = (name, label, hint, options = {}) => (
+    <Field label={label} hint={hint} error={wrong[name]}>
+      {(a) => <input {...a} value={form[name]} onInput={put(name)} {...options} />}
+    </Field>
+  );
+  const choice = (name, label, hint, values) => (
+    <Field label={label} hint={hint} error={wrong[name]}>
+      {(a) => <select {...a} value={form[name]} onChange={put(name)}>{values.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select>}
+    </Field>
+  );
+  const model = models.find((m) => m.id === form.model);
+  return (
+    <form class="submit" onSubmit={submit}>
+      <div class="fields">
+        {choice("model", "Model", model?.layers ? `${model.layers} layers of ${count(model.neurons)} neurons` : model?.error ?? "", models.map((m) => [m.id, m.state === "ready" ? m.id : `${m.id} (${m.state})`]))}
+        {choice("corpus", "Text", "What the model reads", [...corpora.map((c) => [c.id, `${c.id} (${count(c.documents)} documents)`]), [OWN, "my own, pasted here"]])}
+        {form.corpus === OWN && (
+          <Field label="Your text" hint="An empty line begins another document. At most 1 MiB; upload more with “polyseme corpora add”." error={wrong.corpus}>
+            {(a) => <textarea {...a} rows={8} value={text} onInput={(e) => setText(e.target.value)} />}
+          </Field>
+        )}
+        {field("layers", "Layers", "all, or ranges such as 0-3,14")}
+        {field("indices", "Neurons of each layer", "all, or ranges such as 0-99")}
+        <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
+          <summary>More settings</summary>
+          <div class="fields">
+            {field("top_k", "Strongest contexts", "kept of each neuron; 1 to 200", { inputMode: "numeric" })}
+            {field("sampled", "Sampled contexts", "over the range of its activation; a multiple of 5", { inputMode: "numeric" })}
+            {field("window", "Window", "tokens that the model sees at once", { inputMode: "numeric" })}
+            {field("max_tokens", "At most so many tokens", "empty for the whole text", { inputMode: "numeric" })}
+            {choice("per_document", "Contexts of one document", "in one list of a neuron", [["one", "at most one"], ["any", "any number"]])}
+            {choice("tails", "Tails", "the most negative activations too?", [["positive", "positive"], ["both", "both"]])}
+            {field("alpha", "Alpha", "how near groups of contexts must be to be one sense; 0.001 to 0.5", { inputMode: "decimal" })}
+            {choice("priority", "Priority", "", ["low", "normal", "high"].map((p) => [p, p]))}
+          </div>
+        </details>
+      </div>
+      <aside class="estimate" aria-live="polite" aria-busy={busy}>
+        <h2>Estimate</h2>
+        {estimate && <Estimate estimate={estimate} />}
+        {error && (Object.keys(wrong).length ? <p class="error">Something above is not allowed yet.</p> : <Failure error={error} />)}
+        {!estimate && !error && <p class="quiet">{ready ? "Estimating …" : "Choose a model, and give some text."}</p>}
+        <button type="submit" disabled={sending || !estimate}>Submit</button>
+        {failure && <Failure error={failure} />}
+      </aside>
+    </form>
+  );
+}
+
+const Estimate = ({ estimate: e }) => (
+  <dl class="facts stacked">
+    <Fact name="about">{e.seconds === null ? "no time known before the first job" : `${duration(e.seconds)} on one worker`}</Fact>
+    <Fact name="tokens">{count(e.tokens)}</Fact>
+    <Fact name="neurons">{count(e.neurons)} in {count(e.layers)} layers</Fact>
+    <Fact name="memory">{bytes(e.memory_bytes)} beside the model</Fact>
+  </dl>
+);

@@ -1,0 +1,101 @@
+"""/, /ui/… and /embed/…: the web dashboard, and one neuron for other pages.
+
+These are files alone: all that they show, they read from the public API.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
+
+from service.access import open_to_all
+from service.blueprint import takes_any_query
+from service.embeds import parse_origins
+from service.secure_headers import APP_POLICY, EMBED_POLICY
+
+_TYPES: Final = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+}
+_PAGE: Final = "index.html"
+_EMBED: Final = "embed.html"
+_ELEMENT: Final = "polyseme-neuron.js"  # what other pages load
+
+
+@dataclass(frozen=True)
+class Asset:
+    body: bytes
+    packed: bytes  # with gzip
+    mimetype: str
+    tag: str  # the ETag: the content's hash
+
+
+def load_assets() -> dict[str, Asset]:
+    """The built files by name. `make dashboard` builds them; the package ships them."""
+    folder = files("service") / "dashboard" / "static"
+    return {f.name: _pack(f.name, f.read_bytes()) for f in folder.iterdir() if f.name[f.name.rfind(".") :] in _TYPES}
+
+
+def register_dashboard(app: Flask, embed_origins: str) -> None:
+    """Raises ValueError when one of the origins is none."""
+    assets, origins = load_assets(), parse_origins(embed_origins)
+    embed_policy = EMBED_POLICY.format(origins=" ".join(origins) or "'none'")
+
+    @app.get("/")
+    @app.get("/ui")
+    @app.get("/ui/<path:view>")
+    @open_to_all
+    @takes_any_query
+    def dashboard(view: str = "") -> Response:
+        """The page is the same for every view: its script reads the address."""
+        answer = _answer(assets[_PAGE])
+        answer.headers["Content-Security-Policy"] = APP_POLICY
+        return answer
+
+    @app.get("/embed/<path:view>")
+    @open_to_all
+    @takes_any_query
+    def embed(view: str) -> Response:
+        """One neuron. Pages of the allowed origins may frame it, which the policy says to browsers."""
+        answer = _answer(assets[_EMBED])
+        answer.headers["Content-Security-Policy"] = embed_policy
+        return answer
+
+    @app.get("/static/<name>")
+    @open_to_all
+    def dashboard_file(name: str) -> Response:
+        if name not in assets or name in (_PAGE, _EMBED):
+            raise NotFound
+        answer = _answer(assets[name])
+        if name == _ELEMENT:
+            answer.vary.add("Origin")
+            if (origin := request.headers.get("Origin")) in origins:
+                answer.headers["Access-Control-Allow-Origin"] = origin
+        return answer
+
+
+def _pack(name: str, body: bytes) -> Asset:
+    tag = hashlib.sha256(body).hexdigest()[:16]
+    return Asset(body, gzip.compress(body, mtime=0), _TYPES[name[name.rfind(".") :]], tag)
+
+
+def _answer(asset: Asset) -> Response:
+    """A browser asks each time whether its copy is still good, so an upgrade needs no reload."""
+    packed = request.accept_encodings.quality("gzip") > 0
+    answer = Response(asset.packed if packed else asset.body, mimetype=asset.mimetype)
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["Vary"] = "Accept-Encoding"
+    if packed:
+        answer.headers["Content-Encoding"] = "gzip"
+    answer.set_etag(asset.tag, weak=True)
+    answer.make_conditional(request)
+    return answer

@@ -1,0 +1,570 @@
+"""The dashboard in a real browser, on a real service: each view, and each way through them.
+
+No worker runs: results are prepared, and the board is moved as workers move it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flask import Flask
+
+from contract.board import Board
+from contract.records import ACTIVATIONS, Job
+from contract.store import Layout, Store
+from service import events
+from service.app import create_app
+from tests.client.standins import wait_until
+from tests.factories import add_corpus, make_card, open_job, run_job, write_result
+from tests.servers import RedisServer
+from tests.service.conftest import make_settings, serving
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the dashboard's tests need playwright")
+expect = sync_api.expect
+
+# As the browser does when one turns to another tab, and back.
+SHOW = """is => {
+    Object.defineProperty(document, "hidden", {value: !is, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+AXE = Path(__file__).parents[2] / "service/dashboard/node_modules/axe-core/axe.min.js"
+PATIENCE_MS = 10_000
+
+
+def find_chromium() -> str | None:
+    given = os.environ.get("CHROMIUM")
+    return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@dataclass
+class Site:
+    url: str
+    http: httpx.Client
+    board: Board
+    store: Store
+    done: Job  # it succeeded, with senses of every kind
+    failed: Job
+
+    def report(self, layer: int, neuron: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.http.get(f"/v1/jobs/{self.done.id}/neurons/{layer}/{neuron}").json()
+        return found
+
+    def list(self, query: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.http.get(f"/v1/jobs/{self.done.id}/neurons?{query}").json()
+        return found
+
+    @property
+    def polysemantic(self) -> dict[str, Any]:
+        """The report of one with three senses."""
+        row = self.list("status=polysemantic&sort=-sense_count&limit=1")["data"][0]
+        return self.report(row["layer"], row["neuron"])
+
+
+@contextmanager
+def running_site(folder: Path, **changes: Any) -> Iterator[Site]:
+    with RedisServer.running() as redis:
+        board, store = Board.connect(redis.url), Store(str(folder / "store"))
+        board.put_card(make_card())
+        add_corpus(board, store)
+        app: Flask = create_app(replace(make_settings(redis.url, folder), **changes))
+        done = open_job(board)
+        write_result(store, done.id, contexts=18, senses=True)
+        run_job(board, done.id)
+        failed = run_job(board, open_job(board).id, status="failed")
+        with serving(app) as http:
+            yield Site(str(http.base_url).rstrip("/"), http, board, store, done, failed)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("site")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium was found: install one, or name it in CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@dataclass
+class Seen:
+    """What a page said and asked for."""
+
+    errors: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    allowed: str = "$^"  # a pattern of console errors that a test provokes
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def page(browser: Any, seen: Seen) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = context.new_page()
+    found.set_default_timeout(PATIENCE_MS)
+    found.on("console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None)
+    found.on("pageerror", lambda e: seen.errors.append(str(e)))
+    found.on("request", lambda r: seen.hosts.add(re.split("[:/]+", r.url)[1]))
+    yield found
+    context.close()
+    assert [e for e in seen.errors if not re.search(seen.allowed, e)] == []
+    assert seen.hosts <= {"127.0.0.1"}
+
+
+def read_cells(page: Any, column: int) -> list[str]:
+    texts: list[str] = page.locator(f"table.neurons tbody tr:not(.gap) td:nth-child({column})").all_inner_texts()
+    return texts
+
+
+def name(row: dict[str, Any]) -> str:
+    return f"L{row['layer']} · {row['neuron']}"
+
+
+def test_the_first_view_lists_the_jobs_and_leads_to_a_result(page: Any, site: Site) -> None:
+    page.goto(site.url)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    page.get_by_role("link", name=f"…{site.done.id[-8:]}").click()
+
+    expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}")
+    expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+
+
+def test_jobs_are_filtered_by_status_in_the_address(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/jobs?status=failed")
+    expect(page.locator("table.jobs tbody tr")).to_have_count(1)
+
+    page.get_by_label("Status").select_option("queued")
+
+    expect(page).to_have_url(re.compile(r"status=queued"))
+    expect(page.get_by_text("No job has this status.")).to_be_visible()
+
+
+def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
+    summary = site.http.get(f"/v1/jobs/{site.done.id}/summary").json()
+
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}")
+
+    for status in ("monosemantic", "polysemantic", "incoherent"):
+        fact = page.locator(".facts.big .fact").filter(has=page.locator(f".status.{status}"))
+        expect(fact.locator("dd")).to_contain_text(str(summary["statuses"][status]))
+    expect(page.locator(".layers tbody tr")).to_have_count(len(summary["layers"]))
+    expect(page.locator("figure.chart")).to_have_count(6)
+    most = site.list("status=polysemantic&min_coverage=0.75&sort=-polysemanticity&limit=1")["data"][0]
+    expect(page.get_by_role("region", name="Most polysemantic").get_by_role("link").first).to_have_text(name(most))
+    page.get_by_role("link", name="Layer 2: its neurons").click()
+    expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=2")
+
+
+def test_neurons_are_sorted_by_their_headings_and_the_address_keeps_it(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons?status=polysemantic")
+    largest = site.list("status=polysemantic&sort=-max&limit=5")["data"]
+    smallest = site.list("status=polysemantic&sort=max&limit=5")["data"]
+
+    page.get_by_role("button", name="Largest").click()
+    expect(page).to_have_url(re.compile("sort=-max"))
+    expect(page.locator("table.neurons tbody tr").first).to_contain_text(name(largest[0]))
+    assert read_cells(page, 1)[:5] == [name(r) for r in largest]
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Largest ↓")
+
+    page.get_by_role("button", name="Largest").press("Enter")
+    expect(page.locator("table.neurons tbody tr").first).to_contain_text(name(smallest[0]))
+    page.reload()
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("Largest ↑")
+    assert read_cells(page, 1)[:5] == [name(r) for r in smallest]
+
+
+def test_neurons_are_found_by_token_and_bounds(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons")
+    page.get_by_label("Peaks on the token").fill("river")
+    page.get_by_label("Peaks on the token").press("Enter")
+    expect(page).to_have_url(re.compile("token=river"))
+    expect(page.locator(".total")).to_have_text(f"{site.list('token=river')['total']} neurons")
+
+    page.get_by_label("Score from").fill("0.6")
+    page.get_by_label("Score from").press("Tab")
+
+    total = site.list("token=river&min_polysemanticity=0.6")["total"]
+    expect(page.locator(".total")).to_have_text(f"{total} neurons")
+
+
+def test_a_filter_that_is_not_allowed_says_so_at_its_field(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 422"
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=3-1")
+
+    expect(page.locator(".field.wrong label")).to_have_text("Layers")
+    expect(page.get_by_label("Layers")).to_have_attribute("aria-invalid", "true")
+
+
+def test_the_table_goes_on_to_the_last_neuron(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons")
+    table = page.get_by_role("region", name="Table of neurons")
+    expect(table.get_by_role("link").first).to_have_text("L0 · 0")
+
+    for _ in range(3):
+        table.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+        page.wait_for_timeout(150)
+
+    expect(table.get_by_role("link").last).to_have_text("L3 · 47")
+    assert len(read_cells(page, 1)) < 80
+    assert page.locator("tr[aria-rowindex]").last.get_attribute("aria-rowindex") == "193"
+
+
+def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}")
+
+    expect(page.locator(".meaning")).to_have_text(report["meaning"].replace(" %", "\u00a0%"))
+    cards = page.locator(".senses .card")
+    expect(cards).to_have_count(len(report["senses"]))
+    first = report["senses"][0]
+    typical = report["contexts"][first["medoid"]]
+    expect(cards.first.locator(".contexts li").first).to_contain_text("the typical one")
+    shown = cards.first.locator(".contexts li").first.locator(".shaded")
+    assert shown.inner_text().split() == "".join(typical["tokens"]).split()
+    expect(shown.locator("mark")).to_have_text(typical["tokens"][typical["peak"]].strip(" "))
+    expect(page.locator(".chart.wide .range")).to_have_count(len(report["senses"]))
+    expect(page.locator("ol.logits").first.locator("li")).to_have_count(len(report["logits"]["promoted"]))
+    link = page.get_by_role("link", name="This neuron as JSON")
+    assert link.get_attribute("href") == report["links"]["self"]
+
+
+def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    path = f"/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
+    curve = {c["alpha"]: c for c in site.http.get(report["links"]["tree"]).json()["curve"]}
+    page.goto(site.url + path)
+
+    slider = page.get_by_role("slider", name="Alpha")
+    slider.focus()
+    slider.press("End")
+
+    expect(page).to_have_url(f"{site.url}{path}?alpha=0.5")
+    expect(page.locator(".preview")).to_contain_text(f"{curve[0.5]['sense_count']} senses")
+    expect(page.locator(".senses .card")).to_have_count(curve[0.5]["sense_count"])
+    slider.press("ArrowLeft")
+    expect(page.locator(".senses .card")).to_have_count(curve[0.4]["sense_count"])
+    page.get_by_role("button", name="Back to the result").click()
+    expect(page.locator(".senses .card")).to_have_count(len(report["senses"]))
+
+
+def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}?alpha=0.2")
+
+    page.get_by_role("button", name="Make all senses anew with it").click()
+
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    made = site.board.get_job(page.url.rpartition("/")[2])
+    assert made
+    assert (made.request["source_job"], made.request["senses"]["alpha"]) == (site.done.id, 0.2)
+    site.board.cancel(made.id)
+    site.board.end_job(made.id, "cancelled")
+
+
+def answer_check(site: Site, report: dict[str, Any]) -> None:
+    """Does a worker's part of the newest live check."""
+    redis = site.board._redis
+    wait_until(lambda: bool(redis.zrange("polyseme:activations", 0, -1)))
+    check = str(redis.zrange("polyseme:activations", -1, -1)[0])  # type: ignore[index]
+    words = ["a", " river", " of", " money"]
+    spans = [[0, 1], [1, 7], [7, 10], [10, 16]]
+    peaks = [
+        {"token": 1, "tail": "positive", "activation": 1.5, "sense": 1, "distance": 0.02, "name": "river"},
+        {"token": 3, "tail": "positive", "activation": 1.1, "sense": None, "distance": 0.31, "name": "bank"},
+    ]
+    neuron = {
+        **{n: report[n] for n in ("layer", "neuron", "hook")},
+        "activations": [None, 1.5, -0.2, 1.1],
+        "threshold": {"positive": 0.4, "negative": None},
+        "peaks": peaks,
+        "cross_activations": [],
+    }
+    tokens = [
+        {"token": w, "token_id": i, "char_span": s, "window": 0}
+        for i, (w, s) in enumerate(zip(words, spans, strict=True))
+    ]
+    answer = {"tokens": tokens, "neurons": [neuron], "note": None}
+    site.store.write(f"{Layout.result(check)}/{ACTIVATIONS}", json.dumps(answer).encode())
+    assert site.board.begin_unit(check, "activate", lease_s=30) is not None
+    site.board.finish_unit(check, "activate")
+    site.board.end_job(check, "succeeded")
+
+
+def test_a_text_of_ones_own_is_read(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}")
+    worker = threading.Thread(target=answer_check, args=(site, report))
+    worker.start()
+
+    page.get_by_label("A text for this neuron").fill("a river of money")
+    page.get_by_role("button", name="Run").click()
+
+    rows = page.get_by_role("region", name="Peaks in your text").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("Sense 2: river")
+    expect(rows.nth(1)).to_contain_text("in none (nearest: bank)")
+    expect(page.locator(".read .warm")).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"text=a\+river\+of\+money"))
+    worker.join()
+
+
+def test_from_submit_to_result_with_progress_as_it_happens(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 422"
+    page.goto(f"{site.url}/ui/new")
+    layers = page.get_by_label("Layers")
+    expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
+
+    layers.fill("0-9")
+    expect(page.locator(".field.wrong .error")).to_contain_text("it has 0 to 3")
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+    layers.fill("0-1")
+    expect(page.locator(".estimate")).to_contain_text("96 in 2 layers")
+    expect(page).to_have_url(f"{site.url}/ui/new?layers=0-1")
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.get_by_text("no worker serves the queue 'default' now")).to_be_visible()
+    job = page.url.rpartition("/")[2]
+    site.board.begin_unit(job, "plan", lease_s=30)
+    fields = {"tokens_total": 640, "shards_total": 2, "layers_total": 2, "phase": "scanning", "scan_began_at": "@now"}
+    site.board.finish_unit(job, "plan", fields=fields)
+    time.sleep(0.2)
+    site.board.finish_unit(job, "scan:0", counter="shards_done", tokens=160)
+    expect(page.get_by_text("Reading the text with the model")).to_be_visible()
+    expect(page.locator(".progress")).to_contain_text("160 of 640")
+    expect(page.locator(".fact", has_text="tokens a second").locator("dd")).not_to_have_text("–")
+    expect(page.locator(".fact", has_text="time left").locator("dd")).not_to_have_text("–")
+    expect(page.locator("[data-way=stream]")).to_be_visible()
+    write_result(site.store, job, layers=(0, 1), contexts=18, senses=True)
+    site.board.end_job(job, "succeeded")
+
+    expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    expect(page.locator(".layers tbody tr")).to_have_count(2)
+
+
+def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/new")
+    page.get_by_label("Text", exact=True).select_option("own")
+    page.get_by_label("Your text").fill("The river is wide.\n\nThe bank is closed.")
+    expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+
+    page.get_by_role("button", name="Cancel the job").click()
+
+    expect(page.get_by_text("It was cancelled, so there is no result.")).to_be_visible()
+    request = site.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").json()["request"]
+    assert site.http.get(f"/v1/corpora/{request['corpus']['id']}").json()["documents"] == 2
+    assert request["contexts"]["per_document"] is None
+
+
+def test_a_failed_job_says_why_and_what_to_do(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/jobs/{site.failed.id}")
+
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("it did not work")
+    expect(alert).to_contain_text("Submit the job again once that is mended.")
+    page.get_by_role("link", name="Submit it again").click()
+    expect(page.get_by_role("heading", name="New analysis")).to_be_visible()
+
+
+def test_what_is_not_there_says_what_to_do(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 404"
+    page.goto(f"{site.url}/ui/jobs/job_{'0' * 28}")
+    expect(page.get_by_role("alert")).to_contain_text("It may have been deleted, or it belongs to another tenant.")
+
+    page.goto(f"{site.url}/ui/elsewhere")
+    expect(page.get_by_role("heading", name="Nothing is here")).to_be_visible()
+
+
+def test_the_page_for_newcomers_explains_with_three_neurons(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/about?job={site.done.id}")
+
+    expect(page.locator(".example")).to_have_count(3)
+    for status in ("monosemantic", "polysemantic", "incoherent"):
+        expect(page.locator(f".example .status.{status}")).to_have_count(1)
+
+
+def test_who_finds_no_place_for_a_stream_polls(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "status of 503"
+    with running_site(tmp_path, api_threads=2) as site:
+        job, other = open_job(site.board), open_job(site.board)
+        with site.http.stream("GET", f"/v1/jobs/{other.id}/events"):
+            page.goto(f"{site.url}/ui/jobs/{job.id}")
+            expect(page.locator("[data-way=poll]")).to_be_visible()
+            site.board.end_job(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
+            expect(page.get_by_role("alert")).to_contain_text("Choose a corpus with more text")
+
+
+def test_a_page_that_nobody_sees_holds_no_stream(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+    with running_site(tmp_path, api_threads=2) as site:
+        job = open_job(site.board)
+        path = f"/v1/jobs/{job.id}/events"
+        page.goto(f"{site.url}/ui/jobs/{job.id}")
+        expect(page.locator("[data-way=stream]")).to_be_visible()
+        held = site.http.head(path).status_code
+
+        page.evaluate(SHOW, False)
+        wait_until(lambda: site.http.head(path).status_code == 200)
+        site.board.end_job(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
+        page.evaluate(SHOW, True)
+
+        assert held == 503
+        expect(page.get_by_role("alert")).to_contain_text("no text")
+
+
+def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "status of 401"
+    with running_site(tmp_path) as site:
+        _, key = site.board.accounts.create_key("default", ("admin",))
+        job = open_job(site.board)
+        page.goto(f"{site.url}/ui/jobs/{job.id}")
+        expect(page.get_by_role("alert")).to_contain_text("Sign in with an API key that holds.")
+
+        page.get_by_role("alert").get_by_role("link", name="Sign in").click()
+        page.get_by_label("API key").fill("psk_" + "x" * 43)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("table.jobs tbody tr")).to_have_count(3)
+        page.get_by_role("link", name=f"…{job.id[-8:]}").click()
+        site.board.set_phase(job.id, "planning")
+        expect(page.locator("[data-way=stream]")).to_be_visible()
+
+        assert page.evaluate("JSON.stringify({...sessionStorage})").count(key) == 1
+        assert key not in page.evaluate("JSON.stringify({...localStorage}) + document.cookie + location.href")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+
+
+HEAD = '<!doctype html><html lang="en"><title>Notes</title><link rel="icon" href="data:,">'
+HOST_PAGE = """{head}<h1>My notes</h1>
+<script type="module" src="{site}/static/polyseme-neuron.js"></script>
+<script type="module">
+  const shown = document.createElement("polyseme-neuron");
+  shown.setAttribute("src", "{site}/v1/jobs/{job}/neurons/{layer}/{neuron}");
+  shown.apiKey = "{key}";
+  document.body.append(shown);
+</script></html>"""
+
+
+@contextmanager
+def other_site() -> Iterator[tuple[str, dict[str, str]]]:
+    """A page of another origin, whose text may be put in place."""
+    pages = {"/": ""}
+    app = Flask("host")
+    app.add_url_rule("/", view_func=lambda: pages["/"])
+    with serving(app) as client:
+        yield str(client.base_url).rstrip("/"), pages
+
+
+def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(page: Any, tmp_path: Path) -> None:
+    with other_site() as (origin, pages), running_site(tmp_path, embed_origins=origin) as site:
+        report = site.polysemantic
+        _, key = site.board.accounts.create_key("default", ("read",))
+        place = {n: report[n] for n in ("job", "layer", "neuron")}
+        pages["/"] = HOST_PAGE.format(head=HEAD, site=site.url, key=key, **place)
+
+        page.goto(origin)
+
+        frame = page.frame_locator("polyseme-neuron iframe")
+        expect(frame.get_by_role("heading", level=1)).to_have_text(report["meaning"].replace(" %", "\u00a0%"))
+        expect(frame.locator(".card")).to_have_count(len(report["senses"]))
+        inner = frame.locator("html").evaluate("e => e.offsetHeight")
+        expect(page.locator("iframe")).to_have_css("height", f"{inner}px")
+
+
+def test_another_page_shows_none(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "frame-ancestors|blocked by CORS|ERR_FAILED|ERR_BLOCKED"
+    with other_site() as (origin, pages), running_site(tmp_path) as site:
+        path = site.polysemantic["links"]["self"].replace("/v1/", "/embed/")
+        pages["/"] = f'{HEAD}<iframe src="{site.url}{path}"></iframe></html>'
+
+        page.goto(origin)
+        page.wait_for_timeout(300)
+
+        assert [e for e in seen.errors if "frame-ancestors" in e]
+        assert page.frame_locator("iframe").locator("#embed").count() == 0
+
+
+def test_it_is_walked_through_by_keyboard(page: Any, site: Site) -> None:
+    page.goto(site.url)
+    expect(page.locator("table.jobs")).to_be_visible()
+
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.get_by_role("link", name=f"…{site.done.id[-8:]}").press("Enter")
+    expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+
+
+LOADED = "document.querySelector('main h1') && !document.querySelector('main .waiting, main [aria-busy=true]')"
+# What sticks out of the page, though it is in nothing that scrolls.
+WIDER = """width => document.documentElement.scrollWidth <= width ? [] : [...document.querySelectorAll("body *")]
+    .filter(e => e.getBoundingClientRect().right > width && !e.closest(".scroll, .window"))
+    .map(e => e.outerHTML).concat(document.documentElement.scrollWidth)"""
+VIEWS: dict[str, Callable[[Site], str]] = {
+    "jobs": lambda s: "/",
+    "new": lambda s: "/ui/new",
+    "about": lambda s: f"/ui/about?job={s.done.id}",
+    "sign-in": lambda s: "/ui/sign-in",
+    "result": lambda s: f"/ui/jobs/{s.done.id}",
+    "failed": lambda s: f"/ui/jobs/{s.failed.id}",
+    "neurons": lambda s: f"/ui/jobs/{s.done.id}/neurons?status=polysemantic&sort=-max",
+    "neuron": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/"),
+    "embed": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/embed/"),
+    "preview": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/") + "?alpha=0.5",
+}
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
+    browser: Any, site: Site, scheme: str, width: int, subtests: pytest.Subtests
+) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core: run `make dashboard`")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    # In the dark only what colours change is looked at again.
+    rules = "axe.run()" if scheme == "light" else "axe.run({runOnly: ['color-contrast']})"
+    page, script = context.new_page(), AXE.read_text(encoding="utf-8")
+    for view, path in VIEWS.items():
+        with subtests.test(view):
+            page.goto(site.url + path(site))
+            page.wait_for_function(LOADED)
+            page.evaluate(script)
+
+            found = page.evaluate(rules)
+
+            assert found["passes"]
+            serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+            assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious] == []
+            assert page.evaluate(WIDER, width) == []
+    context.close()
