@@ -50,6 +50,7 @@ def test_a_killed_workers_shard_runs_again_within_half_a_minute(nursery: Nursery
     assert median(took) < 30
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_a_cancel_frees_the_worker_within_two_seconds(nursery: Nursery, tmp_path: Path) -> None:
     rng, took = random.Random(1), {"scan": [], "merge": []}  # type: ignore[var-annotated]

@@ -55,6 +55,7 @@ CHECK = {"job": "{job}", "text": "The river.", "neurons": [{"layer": 0, "neuron"
 
 # Every operation on something of the tenant acme.
 FOREIGN = [
+    Attempt("follows a job's events", 404, "not_found", path="/v1/jobs/{job}/events"),
     Attempt("reads a job", 404, "not_found", path="/v1/jobs/{job}"),
     Attempt("waits for a job", 404, "not_found", path="/v1/jobs/{open}", headers={"Prefer": "wait=1"}),
     Attempt("guesses a job's tag", 404, "not_found", path="/v1/jobs/{job}", headers={"If-None-Match": "*"}),
