@@ -5,7 +5,7 @@ import { Link, useQuery } from "./router.jsx";
 import { Context, ShareBar } from "./senses.jsx";
 
 const EXAMPLES = [
-  { status: "monosemantic", sort: "-coverage", min_peak_token_share: 0.4, max_peak_token_share: 0.9, title: "One thing",
+  { status: "monosemantic", sort: "-coverage", min_peak_token_share: 0.3, isWord: true, title: "One thing",
     text: "A monosemantic neuron fires for one thing. If you know it, you know what this piece of the model looks for." },
   { status: "polysemantic", sort: "-polysemanticity", min_coverage: 0.75, title: "Several things",
     text: "A polysemantic neuron fires for several things that have nothing to do with each other. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
@@ -13,15 +13,19 @@ const EXAMPLES = [
     text: "Of an incoherent neuron most firing belongs to no recognisable sense. It may take part in many things a little, or the text was too short to tell." },
 ];
 
+const WORD = /^\s?\p{L}{4,}$/u;
+
 async function findExamples(asked) {
   const job = asked ?? (await read("/v1/jobs?status=succeeded&limit=1")).data[0]?.id;
   if (!job) return { job: null, neurons: [] };
-  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, ...filter }) => {
-    const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 1, fields: "layer,neuron" })}`);
+  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, isWord, ...filter }) => {
+    const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 100, fields: "layer,neuron,peak_token" })}`);
     let { data } = await list(filter);
     // A small result may have none that is as telling.
     if (!data.length) ({ data } = await list({ status: filter.status, sort: filter.sort }));
-    return data.length ? readOnce(`/v1/jobs/${job}/neurons/${data[0].layer}/${data[0].neuron}`) : null;
+    // One that fires on a word is easier to see through than one that fires on a sign.
+    const best = (isWord && data.find((r) => WORD.test(r.peak_token))) || data[0];
+    return best ? readOnce(`/v1/jobs/${job}/neurons/${best.layer}/${best.neuron}`) : null;
   }));
   return { job, neurons };
 }
@@ -68,7 +72,9 @@ export function About() {
 function Example({ example, report }) {
   const most = Math.max(...report.contexts.map((c) => Math.abs(c.activation ?? 0)), 0);
   const senses = report.senses.filter((s) => s.tail === "positive");
-  const firsts = senses.length ? senses.slice(0, 4).map((s) => [s, report.contexts[s.medoid]]) : report.contexts.slice(0, 3).map((c) => [null, c]);
+  const several = senses.length > 1;
+  const strongest = (senses[0]?.contexts ?? [...report.contexts.keys()]).slice(0, 3);
+  const firsts = several ? senses.slice(0, 4).map((s) => [s, report.contexts[s.medoid]]) : strongest.map((i) => [null, report.contexts[i]]);
   return (
     <section class="example">
       <h2>{example.title}</h2>

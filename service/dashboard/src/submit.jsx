@@ -150,7 +150,7 @@ function Form({ models, corpora }) {
       <aside class="estimate" aria-live="polite" aria-busy={busy}>
         <h2>Estimate</h2>
         {estimate && <Estimate estimate={estimate} />}
-        {error && (Object.keys(wrong).length ? <p class="error">Something above is not allowed yet.</p> : <Failure error={error} />)}
+        {error && (Object.keys(wrong).length ? <p class="error">A value is not allowed yet: see the field that is marked.</p> : <Failure error={error} />)}
         {!estimate && !error && <p class="quiet">{ready ? "Estimating …" : "Choose a model, and give some text."}</p>}
         <button type="submit" disabled={sending || !estimate}>Submit</button>
         {failure && <Failure error={failure} />}
