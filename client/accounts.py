@@ -26,7 +26,7 @@ Data = Annotated[Path, typer.Option(help="Folder of what is kept, when the servi
 RedisUrl = Annotated[
     str | None, typer.Option(envvar=["POLYSEME_REDIS_URL", "REDIS_URL"], help="The Redis of the service.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, an object a line.")]
 KeyId = Annotated[str, typer.Argument(help="The id of a key, from `polyseme keys list`.")]
 TenantId = Annotated[str, typer.Argument(help="Lower case letters, digits, - and _.")]
 Quota = Annotated[str | None, typer.Option(metavar="N|default", help="0 is no limit.")]
@@ -43,6 +43,7 @@ def create_key(
     name: Annotated[str, typer.Option(help="What lists call it.")] = "",
     data: Data = _DATA,
     redis_url: RedisUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it: this once. From the first on, no request is served without one."""
     check_tenant(tenant)
@@ -50,7 +51,7 @@ def create_key(
     with open_accounts(data, redis_url) as accounts:
         key, secret = accounts.create_key(tenant, scopes, name[:200])
     print(f"{key.id}: tenant {tenant}, {', '.join(scopes)}. Keep the key; it is not shown again.", file=sys.stderr)
-    print(secret)
+    print(json.dumps(asdict(key) | {"secret": secret}) if as_json else secret)
 
 
 @keys_app.command("list")
@@ -62,12 +63,12 @@ def list_keys(data: Data = _DATA, redis_url: RedisUrl = None, as_json: AsJson = 
 
 
 @keys_app.command("revoke")
-def revoke_key(key: KeyId, data: Data = _DATA, redis_url: RedisUrl = None) -> None:
+def revoke_key(key: KeyId, data: Data = _DATA, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """End a key at once. The service stays closed, also after the last."""
     with open_accounts(data, redis_url) as accounts:
         if not accounts.revoke_key(key):
             raise _no_key(key)
-    print(f"{key} is revoked.")
+    print(json.dumps({"id": key, "revoked": True}) if as_json else f"{key} is revoked.")
 
 
 @keys_app.command("rotate")
@@ -76,6 +77,7 @@ def rotate_key(
     keep_s: Annotated[int, typer.Option(min=0, help="Seconds that the old one holds beside the new.")] = 0,
     data: Data = _DATA,
     redis_url: RedisUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret, and print it: this once."""
     with open_accounts(data, redis_url) as accounts:
@@ -83,7 +85,7 @@ def rotate_key(
     if secret is None:
         raise _no_key(key)
     print(f"{key} has a new secret; the old one holds {keep_s} s more.", file=sys.stderr)
-    print(secret)
+    print(json.dumps({"id": key, "secret": secret}) if as_json else secret)
 
 
 @tenants_app.command("list")
@@ -105,6 +107,7 @@ def set_tenant(
     requests_per_minute: Quota = None,
     data: Data = _DATA,
     redis_url: RedisUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Set a tenant's weight and quotas; what is not given stays as it is."""
     check_tenant(tenant)
@@ -118,7 +121,7 @@ def set_tenant(
     with open_accounts(data, redis_url) as accounts:
         changed = replace(accounts.get_tenant(tenant), **changes)
         accounts.put_tenant(changed)
-    print(_tenant_line(changed, {}))
+    print(json.dumps(asdict(changed)) if as_json else _tenant_line(changed, {}))
 
 
 @contextmanager
@@ -173,7 +176,7 @@ def read_quota(name: str, text: str) -> int | None:
 
 
 def _no_key(key: str) -> CommandError:
-    return CommandError(f"There is no key {key} that is not revoked; see `polyseme keys list`.")
+    return CommandError(f"There is no key {key} that is not revoked; see `polyseme keys list`.", exit_code=5)
 
 
 def _key_line(key: ApiKey) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,21 +21,26 @@ RedisUrl = Annotated[
     str | None,
     typer.Option(envvar=["POLYSEME_REDIS_URL", "REDIS_URL"], help="Where the board is; else that of the folder."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON: an object with `secret` a line.")]
 
 _DATA = Path("polyseme-data")
 
 
 @app.command()
-def secret(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None) -> None:
+def secret(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """Show the secret; for a day after a rotation, the one before it too."""
     for found in _outbox(data, redis_url).secrets(tenant):
-        print(found)
+        print(_shown(found, as_json))
 
 
 @app.command()
-def rotate(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None) -> None:
+def rotate(tenant: Tenant = "default", data: Data = _DATA, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """Make a new secret and show it. The one before it signs beside it for a day."""
-    print(_outbox(data, redis_url).rotate_secret(tenant))
+    print(_shown(_outbox(data, redis_url).rotate_secret(tenant), as_json))
+
+
+def _shown(secret: str, as_json: bool) -> str:
+    return json.dumps({"secret": secret}) if as_json else secret
 
 
 def _outbox(data: Path, redis_url: str | None) -> Outbox:

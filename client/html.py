@@ -37,7 +37,8 @@ def neurons_html(rows: Sequence[NeuronRow], total: int | None) -> str:
     head = "".join(f"<th>{escape(c.replace('_', ' '))}</th>" for c in columns)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(getattr(row, c))}</td>' for c in columns)}</tr>" for row in rows)
     counted = f"{len(rows):,} of {total:,} neurons" if total is not None else f"{len(rows):,} neurons"
-    return f'<div style="{_BOX}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{counted}</div>'
+    table = f'<table style="font-size:inherit"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div style="{_BOX}">{table}{counted}</div>'
 
 
 def report_html(report: Report) -> str:

@@ -41,8 +41,20 @@ def test_a_key_is_made_shown_once_listed_rotated_and_revoked(tmp_path: Path, red
 def test_what_is_no_key_is_told(tmp_path: Path, redis_url: str) -> None:
     done = run_polyseme(["keys", "revoke", "key_none", "--redis-url", redis_url], tmp_path)
 
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert done.stderr.startswith("There is no key key_none")
+
+
+def test_with_json_there_is_nothing_else_on_stdout(tmp_path: Path, redis_url: str, board: Board) -> None:
+    made = json.loads(run(tmp_path, redis_url, "keys", "create", "--tenant", "acme", "--json"))
+    rotated = json.loads(run(tmp_path, redis_url, "keys", "rotate", made["id"], "--json"))
+    tenant = json.loads(run(tmp_path, redis_url, "tenants", "set", "acme", "--weight", "2", "--json"))
+    revoked = json.loads(run(tmp_path, redis_url, "keys", "revoke", made["id"], "--json"))
+
+    assert made["scopes"] == ["read", "submit"]
+    assert made["secret"] != rotated["secret"]
+    assert (tenant["id"], tenant["weight"]) == ("acme", 2.0)
+    assert revoked == {"id": made["id"], "revoked": True}
 
 
 def test_a_tenant_is_set_up_and_listed(tmp_path: Path, redis_url: str, board: Board) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from contract.webhooks import Outbox
@@ -12,9 +13,11 @@ def test_the_secret_is_shown_and_rotated(redis_url: str, tmp_path: Path) -> None
     first = run_polyseme(["webhooks", "secret", *arguments], tmp_path).stdout.split()
     second = run_polyseme(["webhooks", "rotate", *arguments], tmp_path).stdout.split()
     both = run_polyseme(["webhooks", "secret", *arguments], tmp_path).stdout.split()
+    as_json = run_polyseme(["webhooks", "secret", *arguments, "--json"], tmp_path).stdout.splitlines()
 
     assert len(first) == len(second) == 1
     assert both == [*second, *first]
+    assert [json.loads(line)["secret"] for line in as_json] == both
     assert Outbox.connect(redis_url).secrets("team") == both
 
 
