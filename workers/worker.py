@@ -26,7 +26,6 @@ from contract.settings import Settings
 from contract.store import Store
 from contract.traces import Tracer
 from workers.analysis.encoder import LazyEncoder
-from workers.analysis.memory import return_large_arrays
 from workers.analysis.model import ModelShelf, describe_model
 from workers.analysis.threads import set_threads
 from workers.device import EXIT_CODE, DeviceLost
@@ -45,7 +44,6 @@ _TIDY_ROUNDS = 20  # from one look at what ended jobs left to the next
 def run_worker(settings: Settings, tracer: Tracer) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     set_threads(settings.threads)
-    return_large_arrays()
     check = partial(check_durability, settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     call_patiently(check, _sleep, pause_s=1.0)
     board = Board.connect(settings.redis_url)

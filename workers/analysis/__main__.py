@@ -17,14 +17,12 @@ from typing import Any
 from contract.catalogue import Entry
 from contract.errors import InvalidRequest, PolysemeError
 from contract.request import AnalysisRequest
-from workers.analysis.memory import return_large_arrays
 from workers.analysis.model import load_model
 from workers.analysis.run import Limits, read_texts, run_analysis
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
-    return_large_arrays()
     try:
         data = json.loads(options.request.read_text(encoding="utf-8"))
         entry, texts = _read_model(data), _read_corpus(data)

@@ -36,6 +36,7 @@ from workers.analysis.framing import frame
 from workers.analysis.grouping import Background, LayerSenses, Peaks, Sources, group_contexts, layer_space
 from workers.analysis.halving import count_cut
 from workers.analysis.lens import Lens, logit_lens
+from workers.analysis.memory import returning_large_arrays
 from workers.analysis.model import LoadedModel, input_energy
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
 from workers.analysis.peak_tokens import count_peak_tokens
@@ -113,7 +114,7 @@ def _all_windows(analysis: Analysis, plan: Plan) -> Iterator[tuple[int, Windows]
 def merge_layer(analysis: Analysis, model: LoadedModel, layer: int, *, should_stop: Stop = never) -> None:
     """Puts the partials of one layer together and writes its reports. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
-    with torch.inference_mode():
+    with returning_large_arrays(), torch.inference_mode():
         scan = new_scan(analysis, layer, "cpu")
         firings: dict[Tail, list[np.ndarray]] = {}
         for shard in range(len(plan.shards)):
