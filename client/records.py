@@ -65,6 +65,7 @@ class Job(Record):
     progress: Progress = field(default_factory=Progress)
     error: JobError | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    batch: str | None = None  # that it was submitted with
 
     @property
     def has_ended(self) -> bool:
