@@ -1,6 +1,6 @@
 """The Python client: typed, blocking or for asyncio. Both have the same methods, from the same operations.
 
-from client import Polyseme
+from polyseme import Polyseme
 
 with Polyseme() as polyseme:
     job = polyseme.wait(polyseme.submit({"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}}).id)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 import client as package
+import polyseme
 from client import AsyncPolyseme, Busy, Polyseme
 from client.problems import ClientError
 from client.tables import MissingExtra
@@ -34,6 +35,11 @@ def two_pages(wire: Wire) -> None:
     rows = [{"layer": 0, "neuron": n, "max": 9.0 - n} for n in range(4)]
     wire.on(f"GET {_FIRST}", Answer({"data": rows[:2], "total": 4}, headers={"Link": f'<{_SECOND}>; rel="next"'}))
     wire.on(f"GET {_SECOND}", Answer({"data": rows[2:], "total": 4}))
+
+
+def test_the_client_also_has_the_projects_name() -> None:
+    assert polyseme.__all__ == package.__all__
+    assert all(getattr(polyseme, name) is getattr(package, name) for name in polyseme.__all__)
 
 
 def test_both_clients_have_the_same_methods() -> None:
