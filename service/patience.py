@@ -149,7 +149,9 @@ class PatientWorker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Clients that wait for jobs are answered now: the service is to end, or to start again."""
-        if (here := getattr(self.wsgi, "extensions", {}).get(KEY)) is not None:
+        # A process that is told to end while it starts has no application yet.
+        app = getattr(self, "wsgi", None)
+        if (here := getattr(app, "extensions", {}).get(KEY)) is not None:
             here.waits.watch.close()
         super().handle_exit(sig, frame)
 
