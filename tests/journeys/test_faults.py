@@ -123,7 +123,7 @@ def test_a_unit_that_fails_once_is_done_by_another_attempt(
     assert (tmp_path / "flag").exists()
 
 
-@pytest.mark.parametrize("how", ["raise", "kill"])
+@pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dict[str, str], how: str) -> None:
     for _ in range(2):
         site.start_worker()
