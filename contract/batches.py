@@ -26,7 +26,7 @@ from typing import Any, Literal, cast
 import redis
 
 from contract.connection import NOW
-from contract.opening import RECORD, ROOM
+from contract.opening import RECORD, REMEMBER, ROOM
 from contract.records import JOB_VERSION, REMEMBERED_S, TERMINAL, Delivery, new_batch_id, new_job_id
 from contract.tenants import DEFAULT_TENANT, UNLIMITED, Quotas
 from contract.webhooks import read_delivery
@@ -81,13 +81,12 @@ end
 # tokens.  Returns {verdict, batch}: opened, replayed, mismatch, or what of `admit` forbids the first job refused.
 _OPEN = (
     NOW
+    + REMEMBER
     + ROOM
     + RECORD
     + """
-if ARGV[2] ~= '' then
-  local old = redis.call('HMGET', KEYS[6], 'batch', 'digest')
-  if old[1] then return {old[2] == ARGV[2] and 'replayed' or 'mismatch', old[1]} end
-end
+local submitted = find_submitted(KEYS[6], 'batch', ARGV[2])
+if submitted then return submitted end
 -- A call whose answer was lost on the way is made again, with the same id.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'opened', ARGV[1]} end
 local id, tenant, atomic = ARGV[1], ARGV[8], ARGV[7] == '1'
@@ -121,10 +120,7 @@ redis.call('HSET', KEYS[1], 'id', id, 'tenant', tenant, 'status', 'running', 're
 for name, value in pairs(cjson.decode(ARGV[11])) do redis.call('HSET', KEYS[1], name, value) end
 redis.call('HSET', KEYS[1], 'refused', redis.call('HLEN', KEYS[1] .. ':refused'))
 redis.call('ZADD', KEYS[2], at, id)
-if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[6], 'batch', id, 'digest', ARGV[2])
-  redis.call('EXPIRE', KEYS[6], ARGV[3])
-end
+remember_submitted(KEYS[6], 'batch', ARGV[2], id, ARGV[3])
 return {'opened', id}
 """
 )

@@ -48,7 +48,7 @@ from contract.accounts import Accounts
 from contract.batches import END_IN_BATCH, GROW, Batches
 from contract.connection import NOW, connect_redis
 from contract.lanes import CHARGE, DEATH_S, DEFAULT_QUEUE, JOIN, PRIORITIES, TAKE, WAITING, lane_of, lanes_of, queue_of
-from contract.opening import RECORD, ROOM
+from contract.opening import RECORD, REMEMBER, ROOM
 from contract.records import (
     JOB_VERSION,
     REMEMBERED_S,
@@ -72,13 +72,12 @@ _TERMINAL = "local function terminal(s) return s == 'succeeded' or s == 'failed'
 # tenant, tokens, the tenant's max active, and max tokens (0 for no limit), origin, version
 _OPEN = (
     NOW
+    + REMEMBER
     + ROOM
     + RECORD
     + """
-if ARGV[3] ~= '' then
-  local old = redis.call('HMGET', KEYS[4], 'job', 'digest')
-  if old[1] then return {old[2] == ARGV[3] and 'replayed' or 'mismatch', old[1]} end
-end
+local submitted = find_submitted(KEYS[4], 'job', ARGV[3])
+if submitted then return submitted end
 -- A call whose answer was lost on the way is made again, with the same id.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'opened', ARGV[1]} end
 local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #ARGV[1])
@@ -87,10 +86,7 @@ local verdict = admit(tonumber(ARGV[7]))
 if verdict then return {verdict, ''} end
 local lists, at = {KEYS[2], KEYS[3], KEYS[5]}, string.format('%.6f', now)
 record_job(KEYS[1], lists, at, ARGV[1], ARGV[2], ARGV[6], ARGV[7], ARGV[10], ARGV[11])
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[4], 'job', ARGV[1], 'digest', ARGV[3])
-  redis.call('EXPIRE', KEYS[4], ARGV[4])
-end
+remember_submitted(KEYS[4], 'job', ARGV[3], ARGV[1], ARGV[4])
 return {'opened', ARGV[1]}
 """
 )

@@ -31,6 +31,22 @@ local function room(prefix, active, own, most, most_jobs, most_tokens)
 end
 """
 
+# find_submitted(key, name, digest): {verdict, id} when this idempotency key opened a job or a batch already, which its
+# hash has under `name`.  remember_submitted(...): that it did. No digest: there is no key.
+REMEMBER = """
+local function find_submitted(key, name, digest)
+  if digest == '' then return nil end
+  local id, old = unpack(redis.call('HMGET', key, name, 'digest'))
+  if not id then return nil end
+  return {old == digest and 'replayed' or 'mismatch', id}
+end
+local function remember_submitted(key, name, digest, id, ttl)
+  if digest == '' then return end
+  redis.call('HSET', key, name, id, 'digest', digest)
+  redis.call('EXPIRE', key, ttl)
+end
+"""
+
 # record_job(record, lists, at, ...): a queued job, and its place in the sorted sets `lists`.
 RECORD = """
 local function record_job(record, lists, at, id, request, tenant, tokens, origin, version)

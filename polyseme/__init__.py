@@ -2,26 +2,5 @@
 
 from __future__ import annotations
 
-from client import (
-    AsyncPolyseme,
-    Busy,
-    ClientError,
-    Invalid,
-    NotFound,
-    Polyseme,
-    Problem,
-    StillRunning,
-    Unreachable,
-)
-
-__all__ = [
-    "AsyncPolyseme",
-    "Busy",
-    "ClientError",
-    "Invalid",
-    "NotFound",
-    "Polyseme",
-    "Problem",
-    "StillRunning",
-    "Unreachable",
-]
+from client import *  # noqa: F403
+from client import __all__ as __all__
