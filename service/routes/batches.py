@@ -9,7 +9,7 @@ from flask import Response, request
 
 from contract.batches import Batch
 from contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
-from service.answers import answer_json, next_link
+from service.answers import answer_json, answer_page
 from service.batches import (
     Submitted,
     batch_to_dict,
@@ -111,8 +111,7 @@ def list_batches(query: Mapping[str, Any]) -> Response:
     page = found[:limit]
     last = page[-1] if len(found) > limit else None
     cursor = here.cursors.seal("batches", {}, [last.created_at, last.id], here.tenant) if last else None
-    answer = {"object": "list", "data": [batch_to_dict(b) for b in page], "next_cursor": cursor}
-    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+    return answer_page([batch_to_dict(b) for b in page], cursor)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["GET"])

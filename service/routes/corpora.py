@@ -9,7 +9,7 @@ from flask import Response, request
 
 from contract.errors import InvalidRequest
 from contract.records import Corpus
-from service.answers import answer_json, next_link
+from service.answers import answer_json, answer_page
 from service.blueprint import LINK, LOCATION, Blueprint, problems
 from service.body import read_json
 from service.context import Services, services
@@ -87,8 +87,7 @@ def list_corpora(query: Mapping[str, Any]) -> Response:
     found, end = here.board.list_corpora(here.tenant), offset + query["limit"]
     cursor = here.cursors.seal("corpora", {}, end, here.tenant) if end < len(found) else None
     data = [corpus_to_dict(c) for c in found[offset:end]]
-    answer = {"object": "list", "data": data, "next_cursor": cursor}
-    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+    return answer_page(data, cursor)
 
 
 @blueprint.route("/<corpus:corpus_id>", methods=["GET"])

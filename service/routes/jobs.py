@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, request
 
 from contract.records import Job
-from service.answers import answer_json, next_link
+from service.answers import answer_json, answer_page
 from service.batches import list_jobs_of
 from service.blueprint import ETAG, LINK, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
 from service.context import Services, services
@@ -105,8 +105,7 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
     cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id], here.tenant) if last else None
-    answer = {"object": "list", "data": show_jobs(here, jobs), "next_cursor": cursor}
-    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+    return answer_page(show_jobs(here, jobs), cursor)
 
 
 @blueprint.route("/<job:job_id>", methods=["GET"])

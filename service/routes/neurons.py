@@ -11,7 +11,7 @@ from contract.errors import InvalidRequest
 from contract.records import Job
 from contract.request import AnalysisRequest
 from contract.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
-from service.answers import answer_json, next_link
+from service.answers import answer_json, answer_page
 from service.blueprint import LINK, Blueprint, problems
 from service.context import Services, services
 from service.exports import gzipped, stream_file, stream_lines, stream_zip
@@ -71,8 +71,7 @@ def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     vocabulary = here.results.vocabulary(job_id) if plan.token is not None else None
     page = run_query(plan, here.results.scalars(job_id), vocabulary, offset, query["limit"])
     cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
-    answer = {"object": "list", "data": page.rows, "total": page.total, "next_cursor": cursor}
-    return answer_json(answer, headers={"Link": next_link(cursor)} if cursor else {})
+    return answer_page(page.rows, cursor, total=page.total)
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>", methods=["GET"])
