@@ -114,12 +114,23 @@ class Scalars:
     def numbers(self) -> pa.Array:
         return pa.array(range(len(self.table)), pa.int64())
 
+    @cached_property
+    def layers(self) -> list[int]:
+        return list(self._spans)
+
+    @cached_property
+    def _spans(self) -> dict[int, tuple[int, int]]:
+        """Of each layer, its first row and how many it has."""
+        runs = pc.run_end_encode(self.table["layer"].combine_chunks())
+        ends = runs.run_ends.to_pylist()
+        starts = [0, *ends[:-1]]
+        return {n: (a, b - a) for n, a, b in zip(runs.values.to_pylist(), starts, ends, strict=True)}
+
     def find(self, layer: int, neuron: int) -> tuple[int, int] | None:
         """The row of a neuron in its layer's report file, and that layer's rows in all."""
-        rows = pc.indices_nonzero(pc.equal(self.table["layer"], layer))
-        if not len(rows):
+        if layer not in self._spans:
             return None
-        first, count = rows[0].as_py(), len(rows)
+        first, count = self._spans[layer]
         row = pc.index(self.table["neuron"].slice(first, count), neuron).as_py()
         return None if row < 0 else (row, count)
 
@@ -164,11 +175,14 @@ class Results:
         if place is None:
             raise NotFound(f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
         row, rows = place
-        report = self._reports.get((job, layer), lambda: Report(self.local_file(job, report_file(layer))))
+        report = self._open_report(job, layer)
         found = report.read(row) if report.rows == rows else {}
         if (found.get("layer"), found.get("neuron")) != (layer, neuron):
             raise DamagedFile(f"{report_file(layer)} of {job} does not fit {NEURONS}")
         return found
+
+    def _open_report(self, job: str, layer: int) -> Report:
+        return self._reports.get((job, layer), lambda: Report(self.local_file(job, report_file(layer))))
 
     def warm(self, job: str) -> None:
         """Begins to load what lists and reports of a job read, in a thread of its own, unless it is there."""
@@ -181,10 +195,13 @@ class Results:
             if job not in self._scalars:
                 self.scalars(job)
                 self.vocabulary(job)
+            # A report file's footer takes longer to read than a report. From object storage only what is asked for.
+            if self._store.is_local:
+                for layer in self.layers(job)[:OPEN_FILES]:
+                    self._open_report(job, layer)
 
     def layers(self, job: str) -> list[int]:
-        found: list[int] = sorted(pc.unique(self.scalars(job).table["layer"]).to_pylist())
-        return found
+        return self.scalars(job).layers
 
     def rows(self, job: str, layer: int) -> Iterator[dict[str, Any]]:
         """All report rows of a layer, a row group in memory at a time."""

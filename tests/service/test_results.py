@@ -35,12 +35,13 @@ def test_a_report_is_found_in_any_row_group(results: Results, store: Store) -> N
         assert results.report(JOB, 3, 2 * place) == rows[place]
 
 
-def test_a_warmed_result_needs_its_files_no_more_for_lists(results: Results, store: Store) -> None:
+def test_a_warmed_result_needs_its_files_no_more(results: Results, store: Store) -> None:
     results.warm(JOB)
-    wait_until(lambda: JOB in results._vocabularies)
+    wait_until(lambda: (JOB, 3) in results._reports)
     store.delete(Layout.result(JOB))
 
     assert results.layers(JOB) == [1, 3]
+    assert results.report(JOB, 3, 4)["neuron"] == 4
 
 
 def test_warming_what_is_not_there_harms_nothing(results: Results) -> None:
