@@ -183,10 +183,12 @@ def test_two_senders_deliver_each_event_once(
     jobs = [end(board, receiver.url).id for _ in range(30)]
     environ = os.environ | settings.to_environ() | {"POLYSEME_WEBHOOK_ALLOW": "127.0.0.1"}
     command = [sys.executable, "-m", "service.sender"]
-    with open(tmp_path / "log", "wb") as log:
-        senders = [subprocess.Popen(command, env=environ, stderr=log) for _ in range(2)]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        senders = [subprocess.Popen(command, env=environ, stderr=stderr) for _ in range(2)]
         try:
             wait_until(lambda: all(delivery(board, j).state == "delivered" for j in jobs), 20)
+            wait_until(lambda: log.read_text().count("sending") == 2, 20)  # the slower one has begun too
         finally:
             for process in senders:
                 process.send_signal(signal.SIGTERM)
@@ -194,4 +196,4 @@ def test_two_senders_deliver_each_event_once(
 
     assert sorted(json.loads(p.body)["data"]["id"] for p in receiver.posts) == sorted(jobs)
     assert codes == [0, 0]
-    assert "/hook" not in (tmp_path / "log").read_text()
+    assert "/hook" not in log.read_text()

@@ -22,9 +22,9 @@ def bin_of(activations: Tensor) -> Tensor:
 
 
 def _bin_table() -> np.ndarray:
-    """The bin by the upper 11 bits of a float32: (2048,) int32. Only zero and denormal numbers begin with 0 bits."""
+    """The bin by the upper 11 bits of a float32: (2048,) uint64. Only zero and denormal numbers begin with 0 bits."""
     lowest = (np.arange(2048, dtype=np.uint32) << _SHIFT).view(np.float32)
-    return bin_of(torch.from_numpy(lowest)).numpy()
+    return bin_of(torch.from_numpy(lowest)).numpy().astype(np.uint64)  # as an index it need not be checked for a sign
 
 
 BIN_TABLE = _bin_table()

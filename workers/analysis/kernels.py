@@ -9,68 +9,106 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from workers.analysis.moments import WEIGHTS
+
 _CHUNK = 64  # neurons at once: their sums and histograms stay in the cache
+_TOGETHER = 4  # tokens at once
 _EMPTY = np.iinfo(np.int64).min
 _LOW = 0x7FFF_FFFF
+_HALF_MOST, _HALF_NORMAL = 0x477F_E000, 0x3880_0000  # float32 bits of float16's largest and smallest normal number
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @numba.njit(parallel=True, **_options)
-def reduce_block(activations, counted, bin_table, sums, histogram, high, high_at, low, low_at):  # type: ignore[no-untyped-def]
+def reduce_block(  # type: ignore[no-untyped-def]
+    values, bits, counted, bin_table, sums, digits, histogram, high, high_at, low, low_at
+):
     """Everything that needs each activation once.
 
-    activations: (B, S, N) float32; counted: (B, S) bool; bin_table: (2048,) int32, by a float32's upper 11 bits.
+    values: (B, S, N) float32 activations; bits: the same as int32; counted: (B, S) bool; bin_table: (2048,) uint64, by
+    a float32's upper 11 bits.
     Set: sums (4, N) float64, of the powers, not finite where an activation is not;
     high, low (B, N) float32 and where they are first reached, (B, N) int64.
-    Added to: histogram (N, BINS) int64.
+    Added to: digits (DIGITS, 4, N) int64, the sums' as in `moments.Moments`, of no meaning where a sum is not finite;
+    histogram (N, BINS) int64.
     """
-    windows, length, neurons = activations.shape
+    windows, length, neurons = values.shape
     for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
         first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
-        sums[:, first:end] = 0.0
+        powers = np.zeros((4, end - first))
+        most, least = np.empty(end - first, np.float32), np.empty(end - first, np.float32)
+        most_at, least_at = np.empty(end - first, np.int32), np.empty(end - first, np.int32)
+        counts = histogram[first:end]
+        tokens = np.empty(_TOGETHER, np.int64)
         for b in range(windows):
-            high[b, first:end] = -np.inf
-            low[b, first:end] = np.inf
-            high_at[b, first:end] = 0
-            low_at[b, first:end] = 0
+            most[:], least[:] = -np.inf, np.inf
+            most_at[:], least_at[:] = 0, 0
+            mine, held = values[b, :, first:end], 0
             for s in range(length):
                 if not counted[b, s]:
                     continue
-                row = activations[b, s, first:end]
-                _note_extremes(
-                    row, s, high[b, first:end], high_at[b, first:end], low[b, first:end], low_at[b, first:end]
-                )
-                _add_powers(row, sums[:, first:end])
-                _count_bins(row.view(np.int32), bin_table, histogram[first:end])
+                _count_bins(bits[b, s, first:end], bin_table, counts)
+                tokens[held] = s
+                held += 1
+                if held == _TOGETHER:
+                    four = tokens[0], tokens[1], tokens[2], tokens[3]
+                    _note_extremes(mine, four, most, most_at, least, least_at)
+                    _add_powers(mine, four, powers)
+                    held = 0
+            for i in range(held):
+                one = (tokens[i],)
+                _note_extremes(mine, one, most, most_at, least, least_at)
+                _add_powers(mine, one, powers)
+            high[b, first:end], high_at[b, first:end] = most, most_at
+            low[b, first:end], low_at[b, first:end] = least, least_at
+        sums[:, first:end] = powers
+        _add_digits(powers, digits[:, :, first:end])
 
 
 @numba.njit(inline="always", **_options)
-def _note_extremes(row, s, high, high_at, low, low_at):  # type: ignore[no-untyped-def]
-    for n in range(len(row)):
-        value = row[n]
-        above, below = value > high[n], value < low[n]
-        high[n] = value if above else high[n]
-        high_at[n] = s if above else high_at[n]
-        low[n] = value if below else low[n]
-        low_at[n] = s if below else low_at[n]
+def _note_extremes(values, tokens, most, most_at, least, least_at):  # type: ignore[no-untyped-def]
+    for n in range(len(most)):
+        high, high_at, low, low_at = most[n], most_at[n], least[n], least_at[n]
+        for i in range(len(tokens)):
+            value, token = values[tokens[i], n], np.int32(tokens[i])
+            above, below = value > high, value < low
+            high = value if above else high
+            high_at = token if above else high_at
+            low = value if below else low
+            low_at = token if below else low_at
+        most[n], most_at[n], least[n], least_at[n] = high, high_at, low, low_at
 
 
 @numba.njit(inline="always", **_options)
-def _add_powers(row, sums):  # type: ignore[no-untyped-def]
-    for n in range(len(row)):
-        value = np.float64(row[n])
-        square = value * value
-        sums[0, n] += value
-        sums[1, n] += square
-        sums[2, n] += square * value
-        sums[3, n] += square * square
+def _add_powers(values, tokens, powers):  # type: ignore[no-untyped-def]
+    for n in range(powers.shape[1]):
+        first, second, third, fourth = powers[0, n], powers[1, n], powers[2, n], powers[3, n]
+        for i in range(len(tokens)):
+            value = np.float64(values[tokens[i], n])
+            square = value * value
+            first += value
+            second += square
+            third += square * value
+            fourth += square * square
+        powers[0, n], powers[1, n], powers[2, n], powers[3, n] = first, second, third, fourth
 
 
 @numba.njit(inline="always", **_options)
-def _count_bins(bits, bin_table, histogram):  # type: ignore[no-untyped-def]
+def _count_bins(bits, bin_table, counts):  # type: ignore[no-untyped-def]
     for n in range(len(bits)):
-        histogram[n, bin_table[(bits[n] >> 21) & 2047]] += 1
+        counts[n, bin_table[(bits[n] >> 21) & 2047]] += 1
+
+
+@numba.njit(inline="always", **_options)
+def _add_digits(sums, digits):  # type: ignore[no-untyped-def]
+    for power in range(len(sums)):
+        for n in range(sums.shape[1]):
+            rest = sums[power, n]
+            for i in range(len(digits)):
+                digit = np.trunc(rest / WEIGHTS[i])
+                digits[i, power, n] += np.int64(digit)
+                rest -= digit * WEIGHTS[i]
 
 
 @numba.njit(parallel=True, **_options)
@@ -131,3 +169,44 @@ def _insert(key, document, window, distinct, keys, documents, changed):  # type:
         slot = keys.argmin()
     if key > keys[slot]:
         keys[slot], documents[slot], changed[slot] = key, document, window
+
+
+@numba.njit(parallel=True, **_options)
+def keep_contexts(  # type: ignore[no-untyped-def]
+    changed, values, bits, lengths, rows, positions, peaks, sign, row, position, peak, start, display
+):
+    """Copies what hangs on the entries that are new in their lists.
+
+    changed: (L, K), as `offer_peaks` and `offer_samples` set it, a neuron's lists together; values: (B, S, N) float32
+    activations; bits: the same as int32; lengths: (B,) int64; rows: (B,) int32; positions: (B, N) int64;
+    peaks: (B, N), sign times the activation. Set: row, position, peak, start (L, K); display: (L, K, D), the bits of
+    float16, int16.
+    """
+    each = len(changed) // peaks.shape[1]
+    last = values.shape[1] - 1
+    for at in numba.prange(len(changed)):
+        n = at // each
+        for k in range(changed.shape[1]):
+            window = changed[at, k]
+            if window < 0:
+                continue
+            place = positions[window, n]
+            first = max(min(place - display.shape[2] // 2, lengths[window] - display.shape[2]), 0)
+            row[at, k], position[at, k], start[at, k] = rows[window], place, first
+            peak[at, k] = peaks[window, n] * sign
+            for d in range(display.shape[2]):
+                shown = min(first + d, last)
+                display[at, k, d] = _to_half(values[window, shown, n], bits[window, shown, n])
+
+
+@numba.njit(inline="always", **_options)
+def _to_half(value, bits):  # type: ignore[no-untyped-def]
+    """The bits of the float16 nearest to a float32, ties to even; the largest one beyond it. bits: of the value."""
+    magnitude = bits & _LOW
+    if magnitude >= _HALF_MOST:
+        half = np.int32(0x7BFF)
+    elif magnitude < _HALF_NORMAL:
+        half = np.int32(np.rint(abs(value) * np.float32(2.0**24)))
+    else:
+        half = ((magnitude + 0xFFF + ((magnitude >> 13) & 1)) >> 13) - ((127 - 15) << 10)
+    return np.int16(half | ((bits >> 16) & 0x8000))

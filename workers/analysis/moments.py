@@ -13,6 +13,7 @@ from torch import Tensor
 _DIGIT_BITS = 32
 _HIGHEST = 3  # the digit of 2**96 to 2**128; a sum may reach 2**(128 + 31)
 _DIGITS = 8  # the lowest is 2**-128
+WEIGHTS = 2.0 ** (_DIGIT_BITS * (_HIGHEST - np.arange(_DIGITS)))  # of each digit
 POWERS = 4
 
 
@@ -32,8 +33,7 @@ class Moments:
     def add(self, count: int, addend: Tensor) -> None:
         """Adds a block's own sums, (POWERS, N) float64. Exact, but for what lies below the lowest digit."""
         self.count += count
-        for i in range(_DIGITS):
-            weight = 2.0 ** (_DIGIT_BITS * (_HIGHEST - i))
+        for i, weight in enumerate(WEIGHTS.tolist()):
             digit = torch.trunc(addend / weight)
             self.digits[i] += digit.to(torch.int64)
             addend = addend - digit * weight
@@ -47,7 +47,7 @@ class Moments:
 
         They come from raw power sums, so they lose about (mean / std)**2 times 1e-6 of their precision.
         """
-        weights = torch.tensor([2.0 ** (_DIGIT_BITS * (_HIGHEST - i)) for i in range(_DIGITS)], dtype=torch.float64)
+        weights = torch.from_numpy(WEIGHTS)
         sums = (self.digits.cpu().double() * weights[:, None, None]).flip(0).sum(0).numpy()
         m1, m2, m3, m4 = sums / max(self.count, 1)
         variance = m2 - m1**2

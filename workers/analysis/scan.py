@@ -92,6 +92,11 @@ class ContextLists:
         # float16 is for showing only: beside an exact peak, half the size of the largest thing kept.
         self.display = torch.zeros((count, k, sizes.display), dtype=torch.float16, device=device)
 
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """What hangs on the entries, as arrays that share this object's memory; the display's as float16's bits."""
+        display = self.display.view(torch.int16)
+        return tuple(c.numpy() for c in (self.row, self.position, self.peak, self.start, display))
+
     def arrays(self) -> dict[str, np.ndarray]:
         names = ("row", "position", "peak", "start", "display")
         found = {name: getattr(self, name).cpu().numpy() for name in names}
@@ -126,8 +131,10 @@ class TailScan:
         positions: (B, N), where it is first reached.
         """
         documents = block.documents.gather(1, positions)  # (B, N)
-        offer = self._offer_fused if fused else self._offer
-        for lists, accepted in offer(block, peaks, documents):
+        if fused:
+            self._update_fused(block, activations, peaks, positions, documents)
+            return
+        for lists, accepted in self._offer(block, peaks, documents):
             self._keep(lists, accepted, block, activations, peaks, positions)
 
     def _offer(self, block: Block, peaks: Tensor, documents: Tensor) -> Iterator[tuple[ContextLists, Accepted]]:
@@ -143,22 +150,29 @@ class TailScan:
         documents = documents.T.repeat_interleave(self.sizes.bands, 0)
         yield self.sample, self.sample.top.offer(keys.T.contiguous(), documents)
 
-    def _offer_fused(self, block: Block, peaks: Tensor, documents: Tensor) -> Iterator[tuple[ContextLists, Accepted]]:
+    def _update_fused(
+        self, block: Block, activations: Tensor, peaks: Tensor, positions: Tensor, documents: Tensor
+    ) -> None:
         from workers.analysis import kernels
 
         window_columns = documents.numpy(), block.numbers.numpy(), self.sizes.distinct
+        laid = activations.numpy(), activations.view(torch.int32).numpy()
+        windows = block.lengths.numpy(), block.rows.numpy(), positions.numpy(), peaks.numpy(), self.sign
+
+        def keep(lists: ContextLists, changed: np.ndarray) -> None:
+            kernels.keep_contexts(changed, *laid, *windows, *lists.columns())
+
         top = self.top.top
-        changed = torch.empty(top.keys.shape, dtype=torch.int32)
-        kernels.offer_peaks(peaks.view(torch.int32).numpy(), *window_columns, *top.columns(), changed.numpy())
-        yield self.top, _accepted(changed)
+        changed = np.empty(top.keys.shape, np.int32)
+        kernels.offer_peaks(peaks.view(torch.int32).numpy(), *window_columns, *top.columns(), changed)
+        keep(self.top, changed)
         if self.edges is None:
             return
         sample = self.sample.top
-        changed = torch.empty(sample.keys.shape, dtype=torch.int32)
+        changed = np.empty(sample.keys.shape, np.int32)
         given = peaks.numpy(), self.edges.numpy(), block.priorities.numpy()
-        counts = self.band_windows.numpy()
-        kernels.offer_samples(*given, *window_columns, *sample.columns(), changed.numpy(), counts)
-        yield self.sample, _accepted(changed)
+        kernels.offer_samples(*given, *window_columns, *sample.columns(), changed, self.band_windows.numpy())
+        keep(self.sample, changed)
 
     def _keep(
         self,
@@ -199,12 +213,6 @@ class TailScan:
         if self.edges is not None:
             self.sample.merge(_under("sample/", arrays))
             self.band_windows += torch.from_numpy(arrays["band_windows"])
-
-
-def _accepted(changed: Tensor) -> Accepted:
-    """changed: (L, K), the window whose entry is new in each slot, or -1."""
-    lists, slots = (changed >= 0).nonzero(as_tuple=True)
-    return Accepted(lists, slots, changed[lists, slots].to(torch.int64))
 
 
 class LayerScan:
@@ -258,9 +266,11 @@ class LayerScan:
         high_at, low_at = torch.empty(2, windows, neurons, dtype=torch.int64).unbind()
         kernels.reduce_block(
             activations.numpy(),
+            activations.view(torch.int32).numpy(),
             block.counted.numpy(),
             BIN_TABLE,
             sums.numpy(),
+            self.moments.digits.numpy(),
             self.histogram.counts.numpy(),
             high.numpy(),
             high_at.numpy(),
@@ -269,7 +279,7 @@ class LayerScan:
         )
         # The comparisons pass over NaN, the sums do not.
         _require_finite(sums)
-        self.moments.add(len(block.counted_index), sums)
+        self.moments.count += len(block.counted_index)
         return Extremes(high, high_at, low, low_at)
 
     def arrays(self) -> dict[str, np.ndarray]:

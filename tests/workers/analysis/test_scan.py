@@ -295,3 +295,18 @@ def test_lists_have_spare_places_only_where_copies_are_dropped() -> None:
     assert sizes(top_k=4, sampled=5) == ListSizes(top=8, band=2, bands=5, display=32, distinct=True)
     assert sizes(near_duplicates="keep", per_document=None) == ListSizes(20, 4, 5, 32, False)
     assert sizes(sampled=0).band == 0
+
+
+def test_a_display_is_rounded_as_torch_rounds() -> None:
+    bits = torch.arange(-(2**31), 2**31, 40_961, dtype=torch.int64).to(torch.int32)
+    halves = torch.arange(0, 0x7BFF, dtype=torch.int16).view(torch.float16).float()
+    ties = (halves[:-1] + halves[1:]) / 2
+    values = torch.cat([bits.view(torch.float32), halves, -halves, ties, -ties, torch.tensor([65504.0, 65519.0, 1e30])])
+    values = values[values.isfinite()]
+    block = Block(make_windows([make_window(0, range(len(values)))]), 0, 0, "cpu")
+    scan = LayerScan(1, {"positive": None}, ListSizes(1, 0, 1, len(values), True), "cpu", fused=True)
+
+    scan.update(block, values.view(1, -1, 1))
+
+    found = scan.tails["positive"].top.display.flatten()
+    assert torch.equal(found.view(torch.int16), values.clamp(-65504, 65504).half().view(torch.int16))
