@@ -22,7 +22,7 @@ DRAWN = """
 new MutationObserver((_, watch) => {
   if (!document.querySelector(".meaning") || !document.querySelector(".senses .card")) return;
   watch.disconnect();
-  requestAnimationFrame(() => setTimeout(() => (window.drawnAt = performance.now())));
+  requestAnimationFrame(() => setTimeout(() => (document.documentElement.dataset.drawn = performance.now())));
 }).observe(document, {childList: true, subtree: true});
 """
 
@@ -72,10 +72,9 @@ def load_page(browser: Any, url: str) -> float:
     context.add_init_script(DRAWN)
     page = context.new_page()
     page.goto(url)
-    page.wait_for_function("window.drawnAt")
-    found: float = page.evaluate("window.drawnAt")
+    found = page.locator("html[data-drawn]").get_attribute("data-drawn")
     context.close()
-    return found
+    return float(found)
 
 
 def take_picture(browser: Any, url: str, path: Path) -> None:

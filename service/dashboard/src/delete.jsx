@@ -28,8 +28,8 @@ export function DeleteDialog({ job, close, deleted }) {
     <dialog ref={dialog} aria-labelledby={id} onClose={close}>
       <h2 id={id}>Delete job …{job.id.slice(-8)}?</h2>
       <p>
-        {job.status === "succeeded" ? `Its result goes with it: ${job.request.model} on ${job.request.corpus.id}. ` : ""}
-        This cannot be undone.
+        {job.request.model} on {job.request.corpus.id}.{job.status === "succeeded" && " Its result is deleted too."} This
+        cannot be undone.
       </p>
       {error && <Failure error={error} />}
       <p class="buttons">

@@ -94,7 +94,7 @@ function JobTable({ jobs, remove }) {
               <td>{job.request.corpus.id}</td>
               <td>{describeNeurons(job.request.neurons)}</td>
               <td>{time(job.created_at)}</td>
-              <td>{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
+              <td class="n">{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
             </tr>
           ))}
         </tbody>
@@ -147,7 +147,7 @@ export function JobPage({ id }) {
       {job.status === "cancelled" && <p>It was cancelled, so there is no result. <Link to={again(job)}>Submit it again</Link></p>}
       {job.status === "succeeded" && <Result job={job} />}
       <Details job={job} />
-      {isOver(job) && <p><button type="button" class="second" onClick={() => setLeaving(true)}>Delete the job</button></p>}
+      {isOver(job) && <p class="last"><button type="button" class="second" onClick={() => setLeaving(true)}>Delete the job</button></p>}
       {leaving && <DeleteDialog job={job} close={() => setLeaving(false)} deleted={() => go("/ui/jobs", { replace: true })} />}
     </>
   );

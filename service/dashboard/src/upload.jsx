@@ -15,7 +15,7 @@ const ADVICE = {
 };
 
 const isLines = (name) => /\.(jsonl|ndjson)(\.gz)?$/i.test(name);
-const SPLITS = [["line", "each line"], ["paragraph", "each paragraph: an empty line ends it"], ["document", "all of it"]];
+const SPLITS = [["line", "one line"], ["paragraph", "one paragraph"], ["document", "the whole text"]];
 
 // How a file's name says it is to be sent.
 function planFile(name) {
@@ -64,7 +64,7 @@ export function Upload({ done }) {
         {(a) => <input {...a} type="file" accept=".txt,.md,.jsonl,.ndjson,.gz,text/plain" onChange={choose} />}
       </Field>
       {!file && (
-        <Field label="Or texts" hint="Pasted here">
+        <Field label="Or pasted texts">
           {(a) => <textarea {...a} rows={6} value={text} onInput={(e) => setText(e.target.value)} />}
         </Field>
       )}
@@ -75,20 +75,20 @@ export function Upload({ done }) {
           </Field>
         )
         : (
-          <Field label="A document is" hint="A neuron has at most one context of each, unless you allow more">
+          <Field label="A document is" hint="An empty line ends a paragraph">
             {(a) => <select {...a} value={sampleBy} onChange={(e) => setSplit(e.target.value)}>{SPLITS.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select>}
           </Field>
         )}
-      <Field label="Name" hint="Small letters, digits, - _ and . ; with none it gets one after its content" error={wrong("/name")}>
+      <Field label="Name" hint="Lower-case letters, digits, - _ and .; if empty, it is made from the content" error={wrong("/name")}>
         {(a) => <input {...a} value={name} onInput={(e) => setName(e.target.value.trim())} />}
       </Field>
       <div class="buttons">
         <button type="button" disabled={sent !== null || !(file ?? text.trim())} onClick={send}>Upload</button>
         {sent !== null && <button type="button" class="second" onClick={() => stop.current.abort()}>Stop</button>}
         {file && sent === null && <span class="quiet">{bytes(file.size)}</span>}
+        <span class="quiet" role="status">{sent === null ? "" : sent < 1 ? "Uploading …" : "All is sent. The service reads the rest of it …"}</span>
       </div>
       {sent !== null && <progress aria-label="Share sent" max={1} value={sent} />}
-      <p class="quiet" role="status">{sent === null ? "" : sent < 1 ? "Uploading …" : "All is sent. The service reads the rest of it …"}</p>
       {error && !wrong("/name") && !wrong("/field") && <Failure error={error} advice={ADVICE} />}
     </section>
   );
