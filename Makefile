@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
-# Variables: PORT=8000, DATA=polyseme-data, PYTHON=python3.12, TORCH_OPTIONS="--index-url https://…".
+# Variables: PORT=8000, DATA=polyseme-data, SEED=1, PYTHON=python3.12, TORCH_OPTIONS="--index-url https://…".
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,6 +7,7 @@ SHELL := bash
 
 PORT ?= 8000
 DATA ?= polyseme-data
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -30,7 +31,7 @@ define step
 	echo "index (pip config list); then run make again: it goes on where it stopped."; exit 1; }
 endef
 
-.PHONY: help
+.PHONY: help install demo up check test test-slow test-gpu chaos bench check-deploy audit sbom dashboard constraints clean
 help:
 	@echo "make demo       analyse a small language model on sample text, and show some of its neurons"
 	@echo "make up         run the service on http://127.0.0.1:$(PORT) until Ctrl-C, with the sample model and corpus"
@@ -44,10 +45,6 @@ help:
 	@echo "make dashboard  build the web dashboard anew from service/dashboard/src (needs Node.js 20 and npm)"
 	@echo "make clean      remove the virtual environment and caches (not $(DATA))"
 
-.PHONY: install demo up check test test-slow test-gpu check-deploy bench audit sbom constraints clean
-SEED ?= 1
-
-.PHONY: install demo up check test test-slow test-gpu chaos bench constraints clean
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -85,6 +82,7 @@ test-gpu: $(READY)
 check-deploy: $(READY)
 	$(PIP) install -q -c constraints.txt -e '.[deploy]'
 	$(BIN)/python -m pytest tests/deploy
+
 chaos: $(READY)
 	$(BIN)/python -m tests.journeys.chaos --seed $(SEED)
 
@@ -106,7 +104,6 @@ sbom: $(AUDIT)/.installed
 	$(AUDIT)/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(BIN)/python
 
 # What is built is committed, so that nobody needs Node.js to run the service.
-.PHONY: dashboard
 dashboard:
 	@command -v npm > /dev/null || { echo "FAILED: npm was not found. Install Node.js 20 or newer."; exit 1; }
 	$(call step,Installing the packages that the dashboard is built with,npm ci --no-fund --no-audit --ignore-scripts --prefix service/dashboard)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|api|load|scale|gallery|neuronpedia|senses] [options]`: prints Markdown.
+"""`python -m benchmarks [speed|memory|api|load|scale|gallery|neuronpedia|page|senses] [options]`: prints Markdown.
 
 No name: the first three.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import api, gallery, load, memory, neuronpedia, scale, speed
+from benchmarks import api, gallery, load, memory, neuronpedia, page, scale, speed
 from benchmarks.machine import describe_machine
 from benchmarks.senses import benchmark as senses
 
@@ -20,6 +20,7 @@ _BENCHMARKS = {
     "scale": scale,
     "gallery": gallery,
     "neuronpedia": neuronpedia,
+    "page": page,
     "senses": senses,
 }
 _ALWAYS = ("speed", "memory", "api")

@@ -70,6 +70,11 @@ class Client(Driver):
     delete = Method(Operations.delete)
     wait = Method(typed(Operations.wait, _state))
     regroup = Method(typed(Operations.regroup, _state))
+    submit_batch = Method(Operations.submit_batch)
+    batch = Method(Operations.batch)
+    wait_batch = Method(Operations.wait_batch)
+    cancel_batch = Method(Operations.cancel_batch)
+    delete_batch = Method(Operations.delete_batch)
     summary = Method(Operations.summary)
     manifest = Method(Operations.manifest)
     report = Method(Operations.report)
@@ -87,6 +92,14 @@ class Client(Driver):
     def jobs(self, **filters: Query) -> Iterator[JobState]:
         """Newest first, through all pages."""
         return cast(Iterator[JobState], self._rows("/v1/jobs", filters))
+
+    def events(self, job: str, *, patience_s: float | None = None) -> Iterator[JobState]:
+        """A job's states as they change, up to its end."""
+        return map(_state, self._states(job, patience_s))
+
+    def batches(self) -> Iterator[Json]:
+        """Newest first, without their entries."""
+        return self._rows("/v1/batches", {})
 
     def neurons(self, job: str, **query: Query) -> Iterator[Json]:
         """Rows of scalars, through all pages; `limit` is a page's. Query: layer, status, token, sort, fields, min_…"""

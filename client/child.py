@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,11 @@ class Child:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Runs the command in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone."""
+        """Runs the command in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+
+        What an earlier run of it left behind, such as a process that holds its port, is killed.
+        """
+        self._kill_rest()
         _rotate(self.spec.log)
         with open(self.spec.log, "ab") as log:
             self._began_at = self._followed = log.tell()
@@ -95,6 +100,11 @@ class Child:
         if self._process and self.is_running():
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _kill_rest(self) -> None:
+        if self._process:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_lines(self, count: int = 12) -> list[str]:
         """The end of this run's log."""

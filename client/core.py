@@ -38,6 +38,7 @@ class Call:
     body: Any = None  # JSON
     content: Callable[[], Iterable[bytes]] | None = None  # a stream in its place
     sink: IO[bytes] | None = None  # where a good answer's body goes as it arrives
+    is_stream: bool = False  # a good answer's body is not read, but left open
     is_safe: bool = True  # to be made again when no answer came: it may have been carried out
     is_once: bool = False  # not even after 429 or 503: its content can be read only once
 
@@ -54,6 +55,7 @@ class Answer:
     headers: Mapping[str, str]  # looked up in any case
     body: bytes = b""
     size: int = 0  # bytes that went to the sink
+    stream: Any = None  # the driver's open response
 
     def json(self) -> Any:
         return json.loads(self.body)

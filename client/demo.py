@@ -21,7 +21,7 @@ from client.show import neuron_block
 from client.stack import Options
 
 _PROBE_S = 3.0  # for an answer from what may be no service of ours
-_STACK_S = 240.0  # from the start of the stack to a described model
+_STACK_S = 720.0  # from the start of the stack to a described model
 _REQUEST = {"model": samples.MODEL_ID, "corpus": {"id": samples.CORPUS_ID}}
 # What is shown of the result: the neurons that these lists begin with, and how many of each.
 _SHOWN = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, closing, suppress
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
 from client.core import Answer, Call, Json, Pause, Query, Steps
+from client.feed import Feed
 from client.operations import Operations
 from client.problems import Unreachable
 
@@ -78,13 +80,26 @@ class Driver(_Base):
             answer = self.run(self.operations.send("GET", answer.next_page))
             yield answer.json()
 
+    def _states(self, job: str, patience_s: float | None) -> Iterator[Json]:
+        """A job's states as its events tell them, up to its end."""
+        feed = Feed(job)
+        while not feed.has_ended:
+            answer = self.run(self.operations.open_feed(feed, patience_s))
+            with closing(answer.stream) as response, suppress(httpx.TransportError):  # what is cut short is begun anew
+                for piece in response.iter_bytes():
+                    yield from feed.take(piece)
+
     def _act(self, step: Call | Pause) -> Answer | None:
         if isinstance(step, Pause):
             _tell(step)
             time.sleep(step.seconds)
             return None
+        content = step.content() if step.content else None
         try:
-            with self._http.stream(**_arguments(step), content=step.content() if step.content else None) as response:
+            response = self._http.send(self._http.build_request(**_arguments(step), content=content), stream=True)
+            if step.is_stream and response.is_success:
+                return Answer(response.status_code, response.headers, stream=response)
+            with closing(response):
                 if step.sink is None or response.is_error:
                     return Answer(response.status_code, response.headers, response.read())
                 size = sum(step.sink.write(chunk) for chunk in response.iter_bytes())
@@ -131,6 +146,17 @@ class AsyncDriver(_Base):
             answer = await self.run(self.operations.send("GET", answer.next_page))
             yield answer.json()
 
+    async def _states(self, job: str, patience_s: float | None) -> AsyncGenerator[Json]:
+        """As Driver._states."""
+        feed = Feed(job)
+        while not feed.has_ended:
+            answer = await self.run(self.operations.open_feed(feed, patience_s))
+            async with aclosing(answer.stream) as response:
+                with suppress(httpx.TransportError):
+                    async for piece in response.aiter_bytes():
+                        for state in feed.take(piece):
+                            yield state
+
     async def _act(self, step: Call | Pause) -> Answer | None:
         if isinstance(step, Pause):
             _tell(step)
@@ -138,7 +164,10 @@ class AsyncDriver(_Base):
             return None
         content = _drawn(step.content()) if step.content else None
         try:
-            async with self._http.stream(**_arguments(step), content=content) as response:
+            response = await self._http.send(self._http.build_request(**_arguments(step), content=content), stream=True)
+            if step.is_stream and response.is_success:
+                return Answer(response.status_code, response.headers, stream=response)
+            async with aclosing(response):
                 if step.sink is None or response.is_error:
                     return Answer(response.status_code, response.headers, await response.aread())
                 size = 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from client.api import Client, JobState
+from client.core import Json
 from client.corpora_cli import CorpusName, find_or_upload
 from client.errors import CommandError
+from client.problems import Invalid
 from client.progress import describe, job_progress
 from client.terminal import (
     DEFAULT_URL,
@@ -25,14 +28,18 @@ from client.terminal import (
     say,
     show,
 )
+from contract.request import Contexts
 
 app = typer.Typer(help="The jobs of the service. Without a subcommand: list them.")
+
+T = TypeVar("T")
 
 Patience = Annotated[float, typer.Option(min=0, help="Seconds that the service may be away meanwhile.")]
 _Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 
 _PATIENCE_S = 120.0
 _LISTED = 100
+EVIDENCE_WINDOWS = 20  # as EVIDENCE_CONTEXTS of contract.results, which is not for those without pyarrow
 
 
 def analyse(
@@ -41,6 +48,13 @@ def analyse(
     layers: Annotated[str, typer.Option(help='"all", or ranges such as "0-3,14".')] = "all",
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
     top_k: Annotated[int, typer.Option(help="Contexts of the largest activations.")] = 20,
+    one_per_document: Annotated[
+        bool | None,
+        typer.Option(
+            "--one-per-document/--any-per-document",
+            help="Contexts that a document may give to one list. [one, if the corpus has --top-k documents]",
+        ),
+    ] = None,
     window: Annotated[int | None, typer.Option(help="Tokens. [128]")] = None,
     both_tails: Annotated[bool, typer.Option("--both-tails", help="The most negative activations too.")] = False,
     alpha: Annotated[float | None, typer.Option(help="How near contexts of one sense are. [0.05]")] = None,
@@ -55,19 +69,23 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Analyse a model's neurons on a corpus: post a job and watch it."""
+    is_short = window is not None and window < Contexts.display_tokens
+    contexts = {"window": window, "display_tokens": window if is_short else None}
     parts: dict[str, dict[str, Any]] = {
         "neurons": {"layers": layers, "indices": neurons},
-        "contexts": {"top_k": top_k, "window": window, "tails": "both" if both_tails else None},
+        "contexts": {"top_k": top_k, **contexts, "tails": "both" if both_tails else None},
         "tokens": {"max_tokens": max_tokens},
         "senses": {"alpha": alpha},
     }
     with connect(url, api_key) as client:
         request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(parts)
         request |= {} if priority is None else {"priority": priority}
+        if one_per_document is not None:
+            request = _with_contexts(request, per_document=1 if one_per_document else None)
         if dry_run:
-            _show_plan(client.plan(request), as_json)
+            _show_plan(_send(client, client.plan, request, one_per_document), as_json)
             return
-        job = client.submit(request)
+        job = _send(client, client.submit, request, one_per_document)
         if not watch:
             _show_job(job, as_json, job["id"])
             return
@@ -160,6 +178,27 @@ def follow(client: Client, job: str, patience_s: float, as_json: bool) -> None:
     if not as_json:
         say(_line(state))
         note(f"Next: polyseme neurons {job}")
+
+
+def _send(client: Client, post: Callable[[Json], T], request: Json, one_per_document: bool | None) -> T:
+    """Posts the request. Where nothing else was chosen, the documents of a small corpus may give several contexts."""
+    try:
+        return post(request)
+    except Invalid as problem:
+        if problem.code != "too_few_documents" or one_per_document:
+            raise
+    request = _with_contexts(request, per_document=None)
+    note(f"Fewer documents than {request['contexts']['top_k']}: one may give several contexts to a list.")
+    if (windows := client.plan(request)["windows"]) < EVIDENCE_WINDOWS:
+        note(
+            f"About {windows} windows: too few to say what neurons mean, which takes {EVIDENCE_WINDOWS}. "
+            "Take more text, or a smaller --window."
+        )
+    return post(request)
+
+
+def _with_contexts(request: Json, **changes: Any) -> Json:
+    return request | {"contexts": request["contexts"] | changes}
 
 
 def _given(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from client.core import Answer, Call, Json, Pause, Query, Steps, asked_pause_s, send
+from client.feed import Feed
 from client.problems import StillRunning
 from contract.records import TERMINAL
 
@@ -65,21 +66,41 @@ class Operations:
         patience_s: for how long an absence of the service is put up with once it has answered; None: as elsewhere.
         Raises StillRunning after `timeout_s`.
         """
-        began, tag, path = time.monotonic(), None, f"/v1/jobs/{job}"
+        return (yield from self._wait(f"/v1/jobs/{job}", TERMINAL, on_change, timeout_s, patience_s))
+
+    def _wait(
+        self,
+        path: str,
+        terminal: Collection[str],
+        on_change: Callable[[Any], None],
+        timeout_s: float | None,
+        patience_s: float | None,
+    ) -> Steps[Json]:
+        began, tag = time.monotonic(), None
         answer: Answer = yield from self.send("GET", path)
         while True:
             if answer.status != 304:
                 state, tag = answer.json(), answer.headers.get("ETag")
                 on_change(state)
-                if state["status"] in TERMINAL:
+                if state["status"] in terminal:
                     return state
             if timeout_s is not None and time.monotonic() - began >= timeout_s:
-                raise StillRunning(f"{job} has not ended within {timeout_s:g} s; it goes on")
+                raise StillRunning(f"{path.rpartition('/')[2]} has not ended within {timeout_s:g} s; it goes on")
             # Without the preference, or where the service has too many that wait, it says when to ask again.
             yield Pause(_BRIEFLY_S if "Preference-Applied" in answer.headers else asked_pause_s(answer))
             headers = {"If-None-Match": tag, "Prefer": f"wait={_hold_s(began, timeout_s)}"} if tag else {}
-            patience = self.patience_s if patience_s is None else patience_s
-            answer = yield from send(Call("GET", path, headers=headers), patience)
+            answer = yield from send(Call("GET", path, headers=headers), self._patience(patience_s))
+
+    def open_feed(self, feed: Feed, patience_s: float | None) -> Steps[Answer]:
+        """A connection on which a job's events come, from the one after those that the feed has had."""
+        if feed.has_begun:
+            yield Pause(feed.retry_s)
+        answer: Answer = yield from send(feed.open(), self._patience(patience_s))
+        feed.has_ended = answer.status == 204
+        return answer
+
+    def _patience(self, given: float | None) -> float:
+        return self.patience_s if given is None else given
 
     def regroup(
         self, /, job: str, *, alpha: float | None = None, idempotency_key: str | None = None, **changes: Any
@@ -88,6 +109,49 @@ class Operations:
         body = {k: v for k, v in ({"alpha": alpha} | changes).items() if v is not None}
         path = f"/v1/jobs/{job}/senses"
         return (yield from self.fetch("POST", path, body=body, headers=_key(idempotency_key)))
+
+    # Batches
+
+    def submit_batch(
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        metadata: Mapping[str, str] | None = None,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Steps[Json]:
+        """Posts many jobs in one call: all or none of them, or with `atomic` false those that are not refused.
+
+        webhook: a URL that is told once, when the last job has ended.
+        """
+        body: Json = {"jobs": [dict(r) for r in requests], "atomic": atomic}
+        body |= {} if metadata is None else {"metadata": dict(metadata)}
+        body |= {} if webhook is None else {"webhook": {"url": webhook}}
+        return (yield from self.fetch("POST", "/v1/batches", body=body, headers=_key(idempotency_key)))
+
+    def batch(self, batch: str) -> Steps[Json]:
+        """A batch as it is now."""
+        return (yield from self.fetch("GET", f"/v1/batches/{batch}"))
+
+    def wait_batch(
+        self,
+        batch: str,
+        on_change: Callable[[Any], None] = lambda _: None,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> Steps[Json]:
+        """Follows a batch until every job of it has ended. As `wait`."""
+        return (yield from self._wait(f"/v1/batches/{batch}", ("ended",), on_change, timeout_s, patience_s))
+
+    def cancel_batch(self, batch: str) -> Steps[Json]:
+        """Ends every job of a batch that has not ended."""
+        return (yield from self.fetch("POST", f"/v1/batches/{batch}/cancel"))
+
+    def delete_batch(self, batch: str, *, with_jobs: bool = False) -> Steps[None]:
+        """Deletes an ended batch. Its jobs and their results stay, unless `with_jobs`."""
+        yield from self.send("DELETE", f"/v1/batches/{batch}", query={"with_jobs": with_jobs})
 
     # Results
 

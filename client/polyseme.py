@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from client.core import Query, Steps, typed
 from client.drivers import DEFAULT_URL, AsyncDriver, AsyncMethod, Driver, Method
 from client.operations import Operations
-from client.records import Activations, Corpus, Estimate, Job, Model, NeuronRow, Report, reader
+from client.records import Activations, Batch, Corpus, Estimate, Job, Model, NeuronRow, Report, reader
 from client.tables import read_arrow, read_pandas, read_polars
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 _SHOWN = 20  # rows of a list in a notebook
 
-_job, _report, _corpus = reader(Job), reader(Report), reader(Corpus)
+_job, _batch, _report, _corpus = reader(Job), reader(Batch), reader(Report), reader(Corpus)
 
 
 def _wait(
@@ -40,17 +41,34 @@ def _wait(
     def tell(state: Mapping[str, Any]) -> None:
         on_change(_job(state))
 
-    id_ = job.id if isinstance(job, Job) else job
-    return _job((yield from operations.wait(id_, tell, timeout_s=timeout_s, patience_s=patience_s)))
+    return _job((yield from operations.wait(_id(job), tell, timeout_s=timeout_s, patience_s=patience_s)))
+
+
+def _wait_batch(
+    operations: Operations,
+    batch: str | Batch,
+    on_change: Callable[[Batch], None] = lambda _: None,
+    *,
+    timeout_s: float | None = None,
+    patience_s: float | None = None,
+) -> Steps[Batch]:
+    def tell(state: Mapping[str, Any]) -> None:
+        on_change(_batch(state))
+
+    return _batch((yield from operations.wait_batch(_id(batch), tell, timeout_s=timeout_s, patience_s=patience_s)))
 
 
 _wait.__doc__ = Operations.wait.__doc__
+_wait_batch.__doc__ = Operations.wait_batch.__doc__
 
 _submit = typed(Operations.submit, _job)
 _plan = typed(Operations.plan, reader(Estimate))
 _get_job = typed(Operations.job, _job)
 _cancel = typed(Operations.cancel, _job)
 _regroup = typed(Operations.regroup, _job)
+_submit_batch = typed(Operations.submit_batch, _batch)
+_get_batch = typed(Operations.batch, _batch)
+_cancel_batch = typed(Operations.cancel_batch, _batch)
 _get_report = typed(Operations.report, _report)
 _activations = typed(Operations.activations, reader(Activations))
 _add_corpus = typed(Operations.add_corpus, _corpus)
@@ -87,6 +105,11 @@ class Polyseme(Driver):
     delete = Method(Operations.delete)
     wait = Method(_wait)
     regroup = Method(_regroup)
+    submit_batch = Method(_submit_batch)
+    batch = Method(_get_batch)
+    wait_batch = Method(_wait_batch)
+    cancel_batch = Method(_cancel_batch)
+    delete_batch = Method(Operations.delete_batch)
     summary = Method(Operations.summary)
     manifest = Method(Operations.manifest)
     neuron = Method(_get_report)
@@ -105,8 +128,16 @@ class Polyseme(Driver):
     readiness = Method(Operations.readiness)
 
     def jobs(self, **filters: Query) -> Rows[Job]:
-        """Newest first. Filters: status, model, corpus."""
+        """Newest first. Filters: status, model, corpus, batch."""
         return Rows(self, "/v1/jobs", filters, _job)
+
+    def events(self, job: str | Job, *, patience_s: float | None = None) -> Iterator[Job]:
+        """A job's states as they change, the one it is in first; the last has ended. patience_s: as of `wait`."""
+        return map(_job, self._states(_id(job), patience_s))
+
+    def batches(self) -> Rows[Batch]:
+        """Newest first, without their entries."""
+        return Rows(self, "/v1/batches", {}, _batch)
 
     def neurons(self, job: str, **query: Query) -> Rows[NeuronRow]:
         """Query: layer, neuron, status, token, sort, fields, min_… and max_…; `limit` is a page's."""
@@ -140,6 +171,11 @@ class AsyncPolyseme(AsyncDriver):
     delete = AsyncMethod(Operations.delete)
     wait = AsyncMethod(_wait)
     regroup = AsyncMethod(_regroup)
+    submit_batch = AsyncMethod(_submit_batch)
+    batch = AsyncMethod(_get_batch)
+    wait_batch = AsyncMethod(_wait_batch)
+    cancel_batch = AsyncMethod(_cancel_batch)
+    delete_batch = AsyncMethod(Operations.delete_batch)
     summary = AsyncMethod(Operations.summary)
     manifest = AsyncMethod(Operations.manifest)
     neuron = AsyncMethod(_get_report)
@@ -160,6 +196,14 @@ class AsyncPolyseme(AsyncDriver):
     def jobs(self, **filters: Query) -> AsyncRows[Job]:
         """As Polyseme.jobs; so are the next."""
         return AsyncRows(self, "/v1/jobs", filters, _job)
+
+    async def events(self, job: str | Job, *, patience_s: float | None = None) -> AsyncIterator[Job]:
+        async with aclosing(self._states(_id(job), patience_s)) as states:
+            async for state in states:
+                yield _job(state)
+
+    def batches(self) -> AsyncRows[Batch]:
+        return AsyncRows(self, "/v1/batches", {}, _batch)
 
     def neurons(self, job: str, **query: Query) -> AsyncRows[NeuronRow]:
         return AsyncRows(self, f"/v1/jobs/{job}/neurons", query, reader(NeuronRow))
@@ -219,6 +263,10 @@ class AsyncRows(Generic[T]):
                 break
             found.append(row)
         return found
+
+
+def _id(thing: str | Job | Batch) -> str:
+    return thing if isinstance(thing, str) else thing.id
 
 
 def _address(url: str | None) -> tuple[str]:

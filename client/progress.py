@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,14 +12,18 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from client.api import JobState
 
-_STEP = 0.1  # of the whole, between plain lines
+_STEP = 0.1  # of a phase, between plain lines
+_SILENCE_S = 10.0  # the longest between plain lines
 
 
 @contextmanager
-def job_progress(console: Console) -> Iterator[Callable[[JobState], None]]:
-    """Gives a function that takes each state of the job."""
+def job_progress(console: Console, silence_s: float = _SILENCE_S) -> Iterator[Callable[[JobState], None]]:
+    """Gives a function that takes each state of the job. silence_s: where there is no terminal, a line comes at least
+    so often, also when no state does.
+    """
     if not console.is_terminal:
-        yield _plain_lines(console)
+        with _plain_lines(console, silence_s) as show:
+            yield show
         return
     columns = (
         TextColumn("{task.description:<9}"),
@@ -28,23 +34,46 @@ def job_progress(console: Console) -> Iterator[Callable[[JobState], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("queued", total=1.0, note="")
 
-        def show(state: JobState) -> None:
+        def show_bar(state: JobState) -> None:
             bar.update(task, description=state["phase"], completed=_fraction(state), note=describe(state))
 
-        yield show
+        yield show_bar
 
 
-def _plain_lines(console: Console) -> Callable[[JobState], None]:
-    last: tuple[str, int] | None = None
+@contextmanager
+def _plain_lines(console: Console, silence_s: float) -> Iterator[Callable[[JobState], None]]:
+    began = time.monotonic()
+    latest: JobState | None = None
+    step: tuple[str, int] | None = None
+    news, has_ended = threading.Event(), threading.Event()
+
+    def write(state: JobState) -> None:
+        note = ", ".join(filter(None, (describe(state), f"after {time.monotonic() - began:.0f} s")))
+        console.print(f"{state['phase']:<9} {_fraction(state):4.0%}  {note}", highlight=False, soft_wrap=True)
 
     def show(state: JobState) -> None:
-        nonlocal last
+        nonlocal latest, step
+        latest, before = state, step
         step = (state["phase"], int(_fraction(state) / _STEP))
-        if step != last:
-            console.print(f"{state['phase']:<9} {_fraction(state):4.0%}  {describe(state)}", highlight=False)
-            last = step
+        if step != before:
+            write(state)
+            news.set()
 
-    return show
+    def break_silence() -> None:
+        while not has_ended.is_set():
+            if news.wait(silence_s):
+                news.clear()
+            elif latest is not None:
+                write(latest)
+
+    thread = threading.Thread(target=break_silence, daemon=True)
+    thread.start()
+    try:
+        yield show
+    finally:
+        has_ended.set()
+        news.set()
+        thread.join()
 
 
 def describe(state: JobState) -> str:
@@ -63,4 +92,10 @@ def describe(state: JobState) -> str:
 
 
 def _fraction(state: JobState) -> float:
-    return 1.0 if state["status"] == "succeeded" else state["progress"]["fraction"] or 0.0
+    """Of the phase: of the layers while they are merged, otherwise of the tokens."""
+    layers = state["progress"]["layers"]
+    if state["status"] == "succeeded":
+        return 1.0
+    if state["phase"] == "merging" and layers["total"]:
+        return layers["done"] / layers["total"]
+    return state["progress"]["fraction"] or 0.0

@@ -81,6 +81,63 @@ class Job(Record):
         return job_html(self)
 
 
+@dataclass(frozen=True)
+class Counts:
+    """A batch's jobs by status."""
+
+    jobs: int = 0  # all of them
+    queued: int = 0
+    running: int = 0
+    cancelling: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0  # entries that no job was made of
+
+
+@dataclass(frozen=True)
+class EntryError:
+    pointer: str  # into the batch's request: /jobs/3/contexts/top_k
+    detail: str
+
+
+@dataclass(frozen=True)
+class EntryProblem:
+    status: int  # that a single submit would have answered
+    code: str
+    detail: str
+    errors: tuple[EntryError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one request of a batch: a job or a problem."""
+
+    index: int  # of the request, from 0
+    job: str | None = None
+    status: str | None = None  # of the job; its last one also when it is deleted
+    problem: EntryProblem | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Record):
+    id: str
+    status: str  # running, cancelling, ended
+    revision: int = 0
+    atomic: bool = True
+    created_at: str = ""
+    finished_at: str | None = None
+    expires_at: str | None = None
+    counts: Counts = Counts()
+    fraction: float | None = None  # 0..1, mean over the jobs
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()  # in the order of the requests; empty in a list of batches
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status == "ended"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Record):
     """What a job would take. Nothing was tokenised for it."""

@@ -35,6 +35,7 @@ _WORKER_NICE = 10  # somebody waits for the API's answers, and nobody for the ne
 _LOCK = "up.lock"
 _URL = "redis.url"  # of the embedded server, while it runs
 _REDIS_S = 120.0  # reading a large append-only file takes a while
+_WORKER_S = 600.0  # so does converting a GGUF file, the first time
 
 
 @dataclass(frozen=True)
@@ -252,14 +253,14 @@ def _redis_members(options: Options, environ: Mapping[str, str], path: Path, loc
         options.data / "logs",
         keep_open=(lock,),
     )
-    yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=_REDIS_S, restarts=False)
+    yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=_REDIS_S, rank=0)
 
 
 def _api_member(options: Options, environ: Mapping[str, str]) -> Member:
     bind = options.url.removeprefix("http://")
     command = (sys.executable, "-m", "gunicorn", "-c", f"file:{GUNICORN_CONF}", "--bind", bind)
     spec = Spec("api", command, dict(environ) | {"PYTHONUNBUFFERED": "1"}, options.data / "logs")
-    return Member(Child(spec), lambda: is_alive(options.url), ready_s=60.0, restarts=False)
+    return Member(Child(spec), lambda: is_alive(options.url), ready_s=60.0, rank=1)
 
 
 def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str) -> Iterator[Member]:
@@ -276,7 +277,7 @@ def _worker_members(options: Options, environ: Mapping[str, str], redis_url: str
             orphan_signal=signal.SIGKILL,
         )
         child = Child(spec)
-        yield Member(child, _announced(board, child), ready_s=120.0, restarts=True)
+        yield Member(child, _announced(board, child), ready_s=_WORKER_S, rank=2)
 
 
 def _metrics_port(environ: Mapping[str, str], number: int) -> dict[str, str]:
@@ -290,7 +291,7 @@ def _sender_member(options: Options, environ: Mapping[str, str]) -> Member:
     command = (sys.executable, "-m", "service.sender")
     spec = Spec("sender", command, dict(environ) | {"PYTHONUNBUFFERED": "1"}, options.data / "logs")
     child = Child(spec)
-    return Member(child, child.is_running, ready_s=60.0, restarts=True)
+    return Member(child, child.is_running, ready_s=60.0, rank=2)
 
 
 def _announced(board: Board, worker: Child) -> Callable[[], bool]:

@@ -1,4 +1,4 @@
-"""Starts children in order, watches them, and stops them in reverse. Knows nothing of what they are."""
+"""Starts children in order, starts again those that die, and stops them in reverse. Knows nothing of what they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from client.errors import CommandError
 
 _POLL_S = 0.05
 _SETTLED_S = 60.0  # a child that ran this long starts its backoff afresh
-_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 30.0, 30.0, 30.0)  # before each restart in a row; there are no more than these
 
 
 @dataclass
@@ -24,10 +24,11 @@ class Member:
     child: Child
     is_ready: Callable[[], bool]  # quick, never raises
     ready_s: float  # from start to ready, at most
-    restarts: bool  # after a death it is started again; otherwise its death ends everything
+    rank: int  # those of a higher rank stop first, those of one together
+    is_up: bool = False  # it got ready after its last start
     started_at: float = 0.0  # seconds of the monotonic clock; so is the next
-    restart_at: float | None = None
-    quick_deaths: int = 0
+    restart_at: float | None = None  # None unless it is dead
+    deaths: int = 0  # in a row: each soon after its start
 
 
 class Supervisor:
@@ -43,54 +44,64 @@ class Supervisor:
         """Returns after a signal, once every child has ended. Raises CommandError when the stack cannot go on."""
         with self._signals():
             try:
-                for member in self._members:
-                    self._bring_up(member)
+                for i, member in enumerate(self._members):
+                    self._bring_up(member, self._members[:i])
                 if not self._stop_asked:
                     on_ready()
                 while not self._stop_asked:
-                    self._watch()
+                    self._watch(self._members)
                     self._pause()
             finally:
                 self._stop_all()
 
-    def _bring_up(self, member: Member) -> None:
-        """Starts a child and waits until it is ready or a signal comes."""
+    def _bring_up(self, member: Member, others: Sequence[Member]) -> None:
+        """Starts a child and waits until it is ready or a signal comes, while the others are watched."""
         if self._stop_asked:
             return
         self._start(member)
-        while not self._stop_asked and not member.is_ready():
+        while not self._stop_asked and not self._is_up(member):
             if not member.child.is_running():
                 raise CommandError(f"{_describe_death(member.child)}\nIt did not get ready; nothing is left running.")
-            if time.monotonic() - member.started_at > member.ready_s:
-                raise CommandError(
-                    f"{member.child.name} was not ready after {member.ready_s:.0f} s.\n{_quote_log(member.child)}"
-                )
+            if self._is_late(member):
+                raise CommandError(_describe_delay(member))
+            self._watch(others)
             self._pause()
-        if not self._stop_asked:
-            self._say(f"{member.child.name:<9} ready after {time.monotonic() - member.started_at:.1f} s")
 
     def _start(self, member: Member) -> None:
         member.child.start()
-        member.started_at, member.restart_at = time.monotonic(), None
+        member.started_at, member.restart_at, member.is_up = time.monotonic(), None, False
 
-    def _watch(self) -> None:
-        for member in self._members:
+    def _watch(self, members: Sequence[Member]) -> None:
+        for member in members:
             if member.restart_at is not None:
                 if time.monotonic() >= member.restart_at:
                     self._start(member)
             elif not member.child.is_running():
-                self._bury(member)
+                self._bury(member, _describe_death(member.child))
+            elif not self._is_up(member) and self._is_late(member):
+                member.child.kill()
+                self._bury(member, _describe_delay(member))
 
-    def _bury(self, member: Member) -> None:
+    def _is_up(self, member: Member) -> bool:
+        """Whether it is ready; the first time that is said."""
+        if not member.is_up and member.is_ready():
+            member.is_up = True
+            self._say(f"{member.child.name:<9} ready after {time.monotonic() - member.started_at:.1f} s")
+        return member.is_up
+
+    def _is_late(self, member: Member) -> bool:
+        return time.monotonic() - member.started_at > member.ready_s
+
+    def _bury(self, member: Member, death: str) -> None:
         """Reports a death, and plans the restart or ends everything."""
-        death = _describe_death(member.child)
-        if not member.restarts:
-            raise CommandError(f"{death}\nThe others are being stopped: nothing works without it.")
         ran_s = time.monotonic() - member.started_at
-        member.quick_deaths = 0 if ran_s > _SETTLED_S else member.quick_deaths + 1
-        delay = _BACKOFF_S[min(max(member.quick_deaths - 1, 0), len(_BACKOFF_S) - 1)]
+        member.deaths = 1 if member.is_up and ran_s > _SETTLED_S else member.deaths + 1
+        if member.deaths > len(_BACKOFF_S):
+            raise CommandError(f"{death}\nIt ended {member.deaths} times in a row. The others are being stopped.")
+        delay = _BACKOFF_S[member.deaths - 1]
         member.restart_at = time.monotonic() + delay
-        self._say(f"{death}\n{member.child.name} starts again in {delay:.0f} s.")
+        again = f"{member.child.name} starts again in {delay:g} s ({member.deaths} of at most {len(_BACKOFF_S)} times)."
+        self._say(f"{death}\n{again}")
 
     def _pause(self) -> None:
         if self._verbose:
@@ -131,10 +142,10 @@ class Supervisor:
 
 
 def _groups(members: Sequence[Member]) -> Iterator[list[Member]]:
-    """In reverse order; neighbours that restart (the workers) stop together."""
+    """In reverse order; neighbours of one rank together."""
     group: list[Member] = []
     for member in reversed(members):
-        if group and not (group[-1].restarts and member.restarts):
+        if group and group[-1].rank != member.rank:
             yield group
             group = []
         group.append(member)
@@ -144,6 +155,10 @@ def _groups(members: Sequence[Member]) -> Iterator[list[Member]]:
 
 def _describe_death(child: Child) -> str:
     return f"{child.name} {child.cause_of_death()}.\n{_quote_log(child)}"
+
+
+def _describe_delay(member: Member) -> str:
+    return f"{member.child.name} was not ready after {member.ready_s:.0f} s.\n{_quote_log(member.child)}"
 
 
 def _quote_log(child: Child) -> str:

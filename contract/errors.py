@@ -53,6 +53,12 @@ class UnknownNeuron(InvalidRequest):
     code = "unknown_neuron"
 
 
+class TooFewDocuments(InvalidRequest):
+    """More contexts are asked for than documents may give at one each."""
+
+    code = "too_few_documents"
+
+
 class ModelNotListed(InvalidRequest):
     code = "model_not_listed"
 

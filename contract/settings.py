@@ -32,7 +32,7 @@ class Settings:
     max_documents: int = 1_000_000  # a corpus
     max_top_k: int = 200
     max_window: int = 2048
-    api_threads: int = 16  # of one API process; at most half of them wait for jobs (`Prefer: wait`)
+    api_threads: int = 16  # of one API process; see service/places.py for how many may be held by who waits
     webhook_allow: str = ""  # hosts and networks that webhooks may go to though they are not public; commas between
     embed_origins: str = ""  # of pages that may show a neuron in a frame, such as https://example.org; commas between
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request, Response, current_app, g, request
+from redis import RedisError
 
 from contract.errors import MissingScope, NotLocal, TooManyRequests, Unauthenticated
 from contract.exposure import is_loopback
@@ -68,6 +69,15 @@ def admit() -> None:
     if scope not in caller.scopes:
         has = ", ".join(sorted(caller.scopes))
         raise MissingScope(f"this needs a key with the scope {scope}; this key has {has}", scope=scope)
+
+
+def is_served(here: Services, req: Request) -> bool:
+    """Whether who comes as this request does may read. It is not counted, and while Redis is away nobody is served."""
+    try:
+        caller, _ = identify(here, req)
+    except (Unauthenticated, NotLocal, RedisError):
+        return False
+    return "read" in caller.scopes
 
 
 def identify(here: Services, req: Request) -> tuple[Caller, int]:

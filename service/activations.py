@@ -34,7 +34,7 @@ def _wrong_targets(services: Services, job: str, targets: Sequence[Target]) -> I
     for i, (layer, neuron) in enumerate(targets):
         if (layer, neuron) in seen:
             yield Detail(f"/neurons/{i}", f"layer {layer}, neuron {neuron} is given twice")
-        elif scalars.find(layer, neuron) is None:
+        elif not scalars.has(layer, neuron):
             yield Detail(f"/neurons/{i}", f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
         seen.add((layer, neuron))
 

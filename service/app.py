@@ -27,6 +27,7 @@ from service.meter import RequestMeter
 from service.metrics import Metrics
 from service.observation import begin_observing, end_observing, forget_request
 from service.openapi import build_document, create_api
+from service.places import share_places
 from service.problems import register_problems, request_id
 from service.results import Results
 from service.routes import activations, batches, corpora, events, health, jobs, models, neurons, senses
@@ -67,6 +68,7 @@ def create_services(settings: Settings, tracer: Tracer) -> Services:
     client = connect_redis(settings.redis_url)
     board = Board(client)
     store = Store(settings.store)
+    waits, bodies = share_places(settings.api_threads)
     return Services(
         settings=settings,
         board=board,
@@ -74,7 +76,8 @@ def create_services(settings: Settings, tracer: Tracer) -> Services:
         queue=connect_queue(settings.redis_url),
         results=Results(store, settings.cache),
         cursors=Cursors(board.secret()),
-        waits=WaitRoom(settings.api_threads // 2, Watch(partial(look_at, board))),
+        waits=WaitRoom(waits, Watch(partial(look_at, board))),
+        bodies=bodies,
         metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
         gate=Gate(Allowed.parse(settings.webhook_allow)),

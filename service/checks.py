@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from contract.errors import Detail, InvalidRequest, PolysemeError
+from contract.errors import Detail, InvalidRequest, PolysemeError, TooFewDocuments
 from contract.records import Corpus, ModelCard
 from contract.request import AnalysisRequest
 from contract.selection import resolve_layers, resolve_neurons
@@ -62,14 +62,16 @@ def _check_window(request: AnalysisRequest, card: ModelCard, settings: Settings)
         yield Detail("/contexts/packing", f"packing concat: {card.id} has no token that ends a document; use document")
 
 
-def _check_lists(request: AnalysisRequest, corpus: Corpus, settings: Settings) -> Iterable[Detail]:
+def _check_lists(request: AnalysisRequest, corpus: Corpus, settings: Settings) -> Iterator[Detail | PolysemeError]:
     contexts = request.contexts
     if contexts.top_k > settings.max_top_k:
         yield Detail("/contexts/top_k", f"top_k {contexts.top_k}: from 1 to {settings.max_top_k}")
     elif contexts.per_document == 1 and contexts.top_k > corpus.documents:
-        yield Detail(
-            "/contexts/top_k",
-            f"top_k {contexts.top_k} with one context a document: {corpus.id} has {corpus.documents} documents",
+        count = f"{corpus.documents} document{'' if corpus.documents == 1 else 's'}"
+        yield TooFewDocuments(
+            f"top_k {contexts.top_k} with one context a document: the corpus has {count}. Send "
+            '"contexts": {"per_document": null} to let a document give several, or a smaller top_k',
+            pointer="/contexts/top_k",
         )
     if contexts.sampled % contexts.bands:
         yield Detail("/contexts/sampled", f"sampled {contexts.sampled}: a multiple of bands, {contexts.bands}, or 0")

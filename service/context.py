@@ -15,6 +15,7 @@ from contract.traces import Tracer
 from service.cursors import Cursors
 from service.meter import RequestMeter
 from service.metrics import Metrics
+from service.places import Places
 from service.results import Results
 from service.waits import WaitRoom
 from service.webhooks import Gate
@@ -31,6 +32,7 @@ class Services:
     results: Results
     cursors: Cursors
     waits: WaitRoom
+    bodies: Places  # for requests whose bodies come slowly
     metrics: Metrics
     tracer: Tracer
     gate: Gate

@@ -1,8 +1,8 @@
 """gunicorn's threaded worker, for clients that send slowly, on purpose or not.
 
 A connection gets a thread once the whole header of its request has arrived; until then the poller holds it. While a
-body arrives, at most half of the threads wait at a time, and none longer than the body's size earns. So whoever only
-sends slowly keeps neither the other clients' requests nor health checks from being answered.
+body arrives, a thread that waits for it holds one of the service's places, and none longer than the body's size earns.
+So whoever only sends slowly keeps neither the other clients' requests nor health checks from being answered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import threading
 import time
 from functools import partial
 from selectors import EVENT_READ
@@ -20,6 +19,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from contract.errors import TooSlow, Unavailable
 from service.context import KEY
+from service.places import Places
 
 HEADER_S = 10.0  # from the connection, or the first byte of a later request, to the end of the header
 BODY_S = 10.0  # for a body, and a second more for each BODY_RATE bytes that came
@@ -31,9 +31,9 @@ _PEEK = 1 << 16
 class PatientSocket:
     """A connection's socket that waits for a body only within limits. All else it does as the socket does."""
 
-    def __init__(self, sock: socket.socket, waiting: threading.Semaphore) -> None:
+    def __init__(self, sock: socket.socket, places: Places) -> None:
         self._sock = sock
-        self._waiting = waiting
+        self._places = places
         self._deadline = 0.0  # of the monotonic clock
         self.in_body = False
         self.is_spent = False  # a limit was reached: nothing more is read
@@ -64,7 +64,7 @@ class PatientSocket:
         return found
 
     def _wait(self) -> None:
-        if not self._waiting.acquire(blocking=False):
+        if not self._places.take():
             raise Unavailable("too many requests are waiting for their bodies; try again", retry_after_s=5)
         try:
             poller = select.poll()
@@ -72,7 +72,7 @@ class PatientSocket:
             if not poller.poll(max(self._deadline - time.monotonic(), 0) * 1000):
                 raise TooSlow(f"the body came too slowly: {BODY_S:.0f} s, and 1 s more for each {BODY_RATE} bytes")
         finally:
-            self._waiting.release()
+            self._places.leave()
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(SEND_S)
@@ -110,10 +110,6 @@ class PatientSocket:
 class PatientWorker(ThreadWorker):
     """Of gunicorn 27. With TLS of its own it is gunicorn's worker as it is: a socket's bytes are no header then."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._waiting = threading.Semaphore(max(self.cfg.threads // 2, 1))
-
     def accept(self, listener: socket.socket) -> None:
         if self.cfg.is_ssl:
             super().accept(listener)
@@ -125,7 +121,7 @@ class PatientWorker(ThreadWorker):
                 return
             raise
         self.nr_conns += 1
-        sock = PatientSocket(client, self._waiting)
+        sock = PatientSocket(client, self.wsgi.extensions[KEY].bodies)
         self._await_header(TConn(self.cfg, sock, address, listener.getsockname()))
 
     def _await_header(self, conn: TConn) -> None:

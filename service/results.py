@@ -126,13 +126,9 @@ class Scalars:
         starts = [0, *ends[:-1]]
         return {n: (a, b - a) for n, a, b in zip(runs.values.to_pylist(), starts, ends, strict=True)}
 
-    def find(self, layer: int, neuron: int) -> tuple[int, int] | None:
-        """The row of a neuron in its layer's report file, and that layer's rows in all."""
-        if layer not in self._spans:
-            return None
-        first, count = self._spans[layer]
-        row = pc.index(self.table["neuron"].slice(first, count), neuron).as_py()
-        return None if row < 0 else (row, count)
+    def has(self, layer: int, neuron: int) -> bool:
+        first, count = self._spans.get(layer, (0, 0))
+        return pc.index(self.table["neuron"].slice(first, count), neuron).as_py() >= 0
 
 
 class Report:
@@ -142,10 +138,13 @@ class Report:
         self._file = pq.ParquetFile(path, memory_map=True)
         self._lock = threading.Lock()
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
-        self._starts = list(accumulate(counts, initial=0))  # and where the last one ends
-        self.rows = self._starts[-1]
+        self._starts = list(accumulate(counts, initial=0))
+        self._neurons = self._file.read(["neuron"], use_threads=False)["neuron"].combine_chunks()
 
-    def read(self, row: int) -> dict[str, Any]:
+    def read(self, neuron: int) -> dict[str, Any] | None:
+        row = pc.index(self._neurons, neuron).as_py()
+        if row < 0:
+            return None
         group = bisect(self._starts, row) - 1
         with self._lock:
             # Not kept: new memory for the next one costs random reads more than neighbours would save.
@@ -170,16 +169,18 @@ class Results:
         return self._vocabularies.get(job, lambda: _read_vocabulary(self.local_file(job, TOKENS)))
 
     def report(self, job: str, layer: int, neuron: int) -> dict[str, Any]:
-        """The report row of one neuron. Raises NotFound, Gone, DamagedFile."""
-        place = self.scalars(job).find(layer, neuron)
-        if place is None:
-            raise NotFound(f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
-        row, rows = place
-        report = self._open_report(job, layer)
-        found = report.read(row) if report.rows == rows else {}
-        if (found.get("layer"), found.get("neuron")) != (layer, neuron):
+        """The report row of one neuron, from its layer's file alone. Raises NotFound, Gone, DamagedFile."""
+        try:
+            found = self._open_report(job, layer).read(neuron)
+        except Gone:
+            if self.scalars(job).has(layer, neuron):
+                raise
+            found = None
+        if found is not None and found["layer"] == layer:
+            return found
+        if self.scalars(job).has(layer, neuron):
             raise DamagedFile(f"{report_file(layer)} of {job} does not fit {NEURONS}")
-        return found
+        raise NotFound(f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
 
     def _open_report(self, job: str, layer: int) -> Report:
         return self._reports.get((job, layer), lambda: Report(self.local_file(job, report_file(layer))))

@@ -5,7 +5,6 @@ Long polls (`Prefer: wait`) and event streams share the places.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TypeVar
 from contract.batches import Batch
 from contract.errors import Unavailable
 from contract.records import Job
+from service.places import Places
 from service.watch import POLL_S, Watch
 
 RETRY_S = 5
@@ -23,10 +23,10 @@ Look = Callable[[W, Callable[[W], bool], float], W]  # from what was seen last t
 
 
 class WaitRoom:
-    """At most `places` threads wait at once; who finds no place gets the present state."""
+    """Who finds no place gets the present state."""
 
-    def __init__(self, places: int, watch: Watch) -> None:
-        self._places = threading.BoundedSemaphore(max(places, 1))
+    def __init__(self, places: Places, watch: Watch) -> None:
+        self._places = places
         self.watch = watch
 
     def wait(self, job: Job, is_over: Callable[[Job], bool], seconds: float) -> tuple[Job, bool]:
@@ -42,12 +42,12 @@ class WaitRoom:
     def _wait(self, seen: W, is_over: Callable[[W], bool], seconds: float, look: Look[W]) -> tuple[W, bool]:
         if seconds <= 0 or is_over(seen):
             return seen, seconds > 0
-        if not self._places.acquire(blocking=False):
+        if not self._places.take():
             return seen, False
         try:
             return look(seen, is_over, seconds), True
         finally:
-            self._places.release()
+            self._places.leave()
 
     def _follow(self, job: Job, is_over: Callable[[Job], bool], seconds: float) -> Job:
         with self.watch.following(job.id) as follower:
@@ -56,13 +56,13 @@ class WaitRoom:
 
     def enter(self) -> Callable[[], None]:
         """Takes a place, and gives what leaves it; calling that again does nothing. Raises Unavailable when full."""
-        if not self._places.acquire(blocking=False):
+        if not self._places.take():
             raise Unavailable("as many clients wait for jobs as may: poll the job, or try again", retry_after_s=RETRY_S)
         held = [self._places]
 
         def leave() -> None:
             if held:
-                held.pop().release()
+                held.pop().leave()
 
         return leave
 

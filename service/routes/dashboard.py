@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
@@ -14,8 +15,9 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from service.access import open_to_all
+from service.access import is_served, open_to_all
 from service.blueprint import takes_any_query
+from service.context import services
 from service.embeds import parse_origins
 from service.secure_headers import APP_POLICY, EMBED_POLICY
 
@@ -29,6 +31,7 @@ _TYPES: Final = {
 _PAGE: Final = "index.html"
 _EMBED: Final = "embed.html"
 _ELEMENT: Final = "polyseme-neuron.js"  # what other pages load
+_NEURON_VIEW: Final = re.compile(r"jobs/job_[0-9a-f]{28}/neurons/[0-9]{1,9}/[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ def register_dashboard(app: Flask, embed_origins: str) -> None:
         """The page is the same for every view: its script reads the address."""
         answer = _answer(assets[_PAGE])
         answer.headers["Content-Security-Policy"] = APP_POLICY
+        # The browser asks for the report before it has the script. It has no key to send with that.
+        if _NEURON_VIEW.fullmatch(view) and is_served(services(), request):
+            answer.headers["Link"] = f"</v1/{view}>; rel=preload; as=fetch; crossorigin"
         return answer
 
     @app.get("/embed/<path:view>")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from client.jobs_cli import EVIDENCE_WINDOWS
+from contract.results import EVIDENCE_CONTEXTS
 from tests.client.standins import REPOSITORY, free_port, run_polyseme
 from tests.client.wire import Answer, Wire, job_state, neuron_report
 
@@ -160,6 +162,42 @@ def test_analyse_posts_the_job_and_watches_it(tmp_path: Path, wire: Wire) -> Non
         "neurons": {"layers": "0-3", "indices": "all"},
         "contexts": {"top_k": 5},
     }
+
+
+FEW = Answer({"code": "too_few_documents", "detail": 'send "contexts": {"per_document": null}'}, 422)
+
+
+def test_the_documents_of_a_small_corpus_may_give_several_contexts(tmp_path: Path, wire: Wire) -> None:
+    (tmp_path / "c.txt").write_text("one text")
+    wire.on("POST /v1/corpora", Answer({"id": "crp_1", "documents": 1}, 201))
+    wire.on("POST /v1/jobs", FEW, Answer(job_state(), 202))
+    wire.on("POST /v1/jobs?dry_run=true", Answer({"windows": 19}))
+    done = run_polyseme(["analyse", "m", "c.txt", "--no-watch", "--json", "--url", wire.url], tmp_path)
+    posted = [a.json()["contexts"] for a in wire.asked if a.path == "/v1/jobs"]
+    assert json.loads(done.stdout) == job_state(), done.stderr
+    assert posted == [{"top_k": 20}, {"top_k": 20, "per_document": None}]
+    assert "Fewer documents than 20: one may give several contexts to a list.\nAbout 19 windows" in done.stderr
+
+
+def test_no_more_is_shown_of_a_short_window_than_it_has(tmp_path: Path, wire: Wire) -> None:
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    for window in ("16", "64"):
+        run_polyseme(["analyse", "m", "c", "--window", window, "--no-watch", "--url", wire.url], tmp_path)
+    short, long = (a.json()["contexts"] for a in wire.asked)
+    assert (short["display_tokens"], short["window"]) == (16, 16)
+    assert "display_tokens" not in long
+
+
+def test_who_asks_for_one_context_a_document_gets_the_refusal(tmp_path: Path, wire: Wire) -> None:
+    wire.on("POST /v1/jobs", FEW)
+    done = run_polyseme(["analyse", "m", "c", "--one-per-document", "--url", wire.url], tmp_path)
+    assert (done.returncode, len(wire.asked)) == (2, 1)
+    assert wire.asked[0].json()["contexts"]["per_document"] == 1
+    assert '"contexts": {"per_document": null}' in done.stderr
+
+
+def test_the_evidence_that_the_command_speaks_of_is_the_workers() -> None:
+    assert EVIDENCE_WINDOWS == EVIDENCE_CONTEXTS
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -148,6 +149,48 @@ def test_a_text_is_polled_to_its_end(wire: Wire) -> None:
     with Polyseme(wire.url) as polyseme:
         assert polyseme.activations("job_1", "a", [(3, 7)]).tokens[0].token == "a"
     assert [a.method for a in wire.asked] == ["POST", "GET", "GET"]
+
+
+def test_events_are_followed_over_broken_streams_to_the_end(wire: Wire) -> None:
+    def event(revision: int, kind: str = "progress") -> bytes:
+        state = json.dumps(job_state(revision=revision, status="succeeded" if kind == "ended" else "running"))
+        return f"id: {revision}\nevent: {kind}\ndata: {state}\n\n".encode()
+
+    begin = Answer(b"retry: 10\n\n" + event(1) + event(2) + b"id: 3\nevent: prog")
+    answers = (begin, Answer(event(4) + event(7, "ended")))
+    wire.on("GET /v1/jobs/job_1/events", *answers, *answers)
+
+    async def read(polyseme: AsyncPolyseme) -> list[int]:
+        return [job.revision async for job in polyseme.events("job_1")]
+
+    with Polyseme(wire.url) as polyseme:
+        jobs = list(polyseme.events("job_1"))
+
+    assert [job.revision for job in jobs] == with_async(wire, read) == [1, 2, 4, 7]
+    assert [job.has_ended for job in jobs] == [False, False, False, True]
+    assert [a.headers.get("Last-Event-ID") for a in wire.asked] == [None, "2"] * 2
+
+
+def test_events_end_when_the_service_says_that_there_are_no_more(wire: Wire) -> None:
+    wire.on("GET /v1/jobs/job_1/events", Answer(status=204))
+    with Polyseme(wire.url) as polyseme:
+        assert list(polyseme.events("job_1")) == []
+
+
+def test_a_batch_is_posted_with_a_key_and_waited_for(wire: Wire) -> None:
+    state = {"id": "bat_1", "status": "running", "entries": [{"index": 0, "job": "job_1"}]}
+    wire.on("POST /v1/batches", Answer(state, 202))
+    wire.on("GET /v1/batches/bat_1", Answer(state, headers={"Retry-After": "0"}), Answer(state | {"status": "ended"}))
+    seen: list[str] = []
+
+    with Polyseme(wire.url) as polyseme:
+        batch = polyseme.submit_batch([{"model": "m"}], atomic=False, webhook="https://a.example/")
+        ended = polyseme.wait_batch(batch, lambda b: seen.append(b.status))
+
+    assert wire.asked[0].json() == {"jobs": [{"model": "m"}], "atomic": False, "webhook": {"url": "https://a.example/"}}
+    assert wire.asked[0].headers["Idempotency-Key"]
+    assert [entry.job for entry in ended.entries] == ["job_1"]
+    assert (seen, ended.has_ended) == (["running", "ended"], True)
 
 
 def test_a_neuron_is_a_record(wire: Wire) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import time
 
 from rich.console import Console
 
 from client.progress import describe, job_progress
+from tests.client.standins import wait_until
 from tests.client.wire import job_state
 
 
@@ -21,6 +23,22 @@ def test_without_a_terminal_a_line_comes_at_each_tenth_and_phase() -> None:
     states = [job_state(progress={"fraction": f}) for f in fractions] + [job_state(status="succeeded", phase="ended")]
     lines = shown(*states, terminal=False).splitlines()
     assert [line.split()[:2] for line in lines] == [["scanning", "20%"], ["scanning", "31%"], ["ended", "100%"]]
+
+
+def test_merging_has_its_own_tenths_that_are_of_layers() -> None:
+    layers = [{"layers": {"done": done, "total": 30}} for done in (0, 1, 3, 6, 7)]
+    lines = shown(*(job_state(phase="merging", progress=p) for p in layers), terminal=False).splitlines()
+    assert [line.split()[:2] for line in lines] == [["merging", "0%"], ["merging", "10%"], ["merging", "20%"]]
+
+
+def test_silence_is_broken_with_the_state_as_it_was() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    with job_progress(console, silence_s=0.05) as show:
+        show(job_state(phase="merging", progress={"layers": {"done": 3, "total": 30}}))  # type: ignore[arg-type]
+        wait_until(lambda: console.file.getvalue().count("3 of 30 layers") >= 3)  # type: ignore[attr-defined]
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    time.sleep(0.2)
+    assert console.file.getvalue() == written  # type: ignore[attr-defined]
 
 
 def test_on_a_terminal_there_is_a_bar() -> None:

@@ -7,15 +7,16 @@ import pytest
 from marshmallow import Schema
 from marshmallow import fields as marshmallow_fields
 
-from client.records import Activations, Corpus, Estimate, Job, Model, NeuronRow, Report, read
+from client.records import Activations, Batch, Corpus, Estimate, Job, Model, NeuronRow, Report, read
 from service.schemas.activations import ActivationsSchema
+from service.schemas.batches import BatchSchema
 from service.schemas.corpora import CorpusSchema
 from service.schemas.jobs import EstimateSchema, JobSchema
 from service.schemas.models import ModelSchema
 from service.schemas.neurons import NeuronRowSchema, NeuronSchema
 from tests.client.wire import grouped_report, job_state
 
-_UNREAD = {"object", "links", "webhook", "estimate", "basis"}  # in `raw`
+_UNREAD = {"object", "links", "link", "webhook", "estimate", "basis"}  # in `raw`
 
 
 def test_an_answer_of_a_newer_service_is_read_and_kept_whole() -> None:
@@ -51,6 +52,7 @@ def test_a_record_cannot_be_changed() -> None:
     ("kind", "schema"),
     [
         (Job, JobSchema),
+        (Batch, BatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),
         (Model, ModelSchema),

@@ -6,15 +6,17 @@ import signal
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import redis
 
-from client import stack
+from client import stack, supervisor
 from client.errors import CommandError
-from client.stack import Options, check_port, lock_folder, resolve_address, settings_for
+from client.stack import Options, check_port, lock_folder, resolve_address, run_stack, settings_for
 from tests.client.standins import (
+    REPOSITORY,
     free_port,
     is_alive,
     read_until,
@@ -41,6 +43,10 @@ def children_of(pid: int) -> dict[str, int]:
     return found
 
 
+def redis_socket(data: Path) -> Path:
+    return Path(urlsplit((data / "redis" / "redis.url").read_text()).path)
+
+
 def test_up_starts_everything_and_a_signal_stops_it_cleanly(tmp_path: Path, standins: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     with running_polyseme(["up", "--port", str(port), "--data", str(data)], standins) as process:
@@ -60,9 +66,7 @@ def test_the_embedded_redis_is_private_and_durable(tmp_path: Path, standins: Pat
     arguments = ["up", "--port", str(free_port()), "--data", str(data)]
     with running_polyseme(arguments, standins) as process:
         read_until(process, "Ready: ")
-        path = next(
-            p for p in [data / "redis" / "redis.sock", *Path("/tmp").glob("polyseme-*/redis.sock")] if p.exists()
-        )
+        path = redis_socket(data)
         with redis.Redis(unix_socket_path=str(path), decode_responses=True) as server:
             config = server.config_get("*")
             server.set("kept", "yes")
@@ -72,9 +76,7 @@ def test_the_embedded_redis_is_private_and_durable(tmp_path: Path, standins: Pat
     assert {k: config[k] for k in wanted} == wanted
     with running_polyseme(arguments, standins) as process:
         read_until(process, "Ready: ")
-        path = next(
-            p for p in [data / "redis" / "redis.sock", *Path("/tmp").glob("polyseme-*/redis.sock")] if p.exists()
-        )
+        path = redis_socket(data)
         with redis.Redis(unix_socket_path=str(path), decode_responses=True) as server:
             assert server.get("kept") == "yes"
 
@@ -102,18 +104,47 @@ def test_a_dead_worker_is_reported_and_started_again(tmp_path: Path, standins: P
 
 
 @pytest.mark.parametrize(("victim", "name"), [("gunicorn", "api"), ("valkey", "redis")])
-def test_the_death_of_the_api_or_of_redis_ends_the_stack(
+def test_a_dead_api_or_redis_is_started_again_and_nothing_is_lost(
     tmp_path: Path, standins: Path, victim: str, name: str
 ) -> None:
-    arguments = ["up", "--port", str(free_port()), "--data", str(tmp_path / "data")]
-    with running_polyseme(arguments, standins) as process:
+    port, data = free_port(), tmp_path / "data"
+    with running_polyseme(["up", "--port", str(port), "--data", str(data)], standins) as process:
         read_until(process, "Ready: ")
+        with redis.Redis(unix_socket_path=str(redis_socket(data))) as server:
+            server.set("kept", "yes")
         children = children_of(process.pid)
         os.kill(children.get(victim) or children["redis-server"], signal.SIGKILL)
-        output = read_until(process, "nothing works without it")
-        assert process.wait(30) == 1
+        output = read_until(process, f"{name} starts again in 1 s (1 of at most 8 times)")
+        read_until(process, f"{name:<9} ready after")
+        with redis.Redis(unix_socket_path=str(redis_socket(data))) as server:
+            assert server.get("kept") == b"yes"
+        assert httpx.get(f"http://127.0.0.1:{port}/livez").is_success
+        survivors = children_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
     assert f"{name} was killed by SIGKILL" in output
-    assert not any(is_alive(pid) for pid in children.values())
+    assert len(set(survivors.values()) & set(children.values())) == 3
+
+
+def test_an_api_that_keeps_dying_ends_the_stack(
+    tmp_path: Path, standins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that it is ready it is killed."""
+    monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.1, 0.1))
+    monkeypatch.chdir(standins)
+    seen: dict[str, int] = {}
+
+    def kill(line: str = "api ready") -> None:
+        if line.startswith("api") and "ready" in line:
+            seen.update(children_of(os.getpid()))
+            os.kill(seen["gunicorn"], signal.SIGKILL)
+
+    options = Options(tmp_path / "data", port=free_port())
+    environ = dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)}
+    with pytest.raises(CommandError, match=r"api was killed by SIGKILL(.|\n)*ended 3 times in a row"):
+        run_stack(options, environ, lambda line: kill(line) if seen else None, on_ready=kill)
+    assert len(seen) == 4
+    assert not any(is_alive(pid) for pid in seen.values())
 
 
 def test_a_worker_that_cannot_start_ends_the_stack(tmp_path: Path, standins: Path) -> None:

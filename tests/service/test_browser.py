@@ -5,15 +5,15 @@ No worker runs: results are prepared, and the board is moved as workers move it.
 
 from __future__ import annotations
 
+import gzip
 import json
-import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import httpx
 import pytest
 from flask import Flask
 
+from benchmarks.page import find_chromium
 from contract.board import Board
 from contract.records import ACTIVATIONS, Job
 from contract.store import Layout, Store
@@ -39,13 +40,8 @@ SHOW = """is => {
     Object.defineProperty(document, "hidden", {value: !is, configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
-AXE = Path(__file__).parents[2] / "service/dashboard/node_modules/axe-core/axe.min.js"
+AXE = files("axe_playwright_python") / "axe.min.js"
 PATIENCE_MS = 10_000
-
-
-def find_chromium() -> str | None:
-    given = os.environ.get("CHROMIUM")
-    return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @dataclass
@@ -252,6 +248,25 @@ def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site)
     assert link.get_attribute("href") == report["links"]["self"]
 
 
+def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "ERR_FAILED|was preloaded using link preload but not used"
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    report = site.polysemantic
+    link = site.url + report["links"]["self"]
+    page.goto(link.replace("/v1/", "/ui/"))
+    expect(page.locator(".meaning")).to_be_visible()
+    with_script = asked.count(link)
+
+    asked.clear()
+    page.route("**/app.js", lambda route: route.abort())
+    with page.expect_response(link):
+        page.reload()
+
+    assert with_script == 1
+    assert asked.count(link) == 1
+
+
 def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) -> None:
     report = site.polysemantic
     path = f"/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
@@ -368,7 +383,7 @@ def test_from_submit_to_result_with_progress_as_it_happens(page: Any, site: Site
 
 def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site) -> None:
     page.goto(f"{site.url}/ui/new")
-    page.get_by_label("Text", exact=True).select_option("own")
+    page.get_by_label("Text", exact=True).select_option("~own")
     page.get_by_label("Your text").fill("The river is wide.\n\nThe bank is closed.")
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
     page.get_by_role("button", name="Submit").click()
@@ -380,6 +395,144 @@ def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site
     request = site.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").json()["request"]
     assert site.http.get(f"/v1/corpora/{request['corpus']['id']}").json()["documents"] == 2
     assert request["contexts"]["per_document"] is None
+
+
+def choose_new_corpus(page: Any, site: Site) -> Any:
+    page.goto(f"{site.url}/ui/new")
+    page.get_by_label("Text", exact=True).select_option("~new")
+    return page.get_by_role("region", name="A new corpus")
+
+
+def give_file(panel: Any, name: str, content: bytes) -> None:
+    panel.get_by_label("File").set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
+    panel = choose_new_corpus(page, site)
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+    lines = [json.dumps({"body": f"The river is {i} feet wide."}) for i in [*range(40), 0]]
+    body = gzip.compress("\n".join(lines).encode())
+
+    give_file(panel, "My Notes.jsonl.gz", body)
+    expect(panel.get_by_label("Name")).to_have_value("my-notes")
+    panel.get_by_label("Field with the text").fill("body")
+    panel.get_by_role("button", name="Upload").click()
+
+    expect(page.get_by_label("Text", exact=True)).to_have_value("my-notes")
+    expect(page.get_by_label("Text", exact=True)).to_be_focused()
+    expect(page.locator(".added")).to_have_text(
+        "40 documents are uploaded as “my-notes”. Left out: 1 that were there twice."
+    )
+    expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
+    expect(page.get_by_role("button", name="Submit")).to_be_enabled()
+    assert site.http.get("/v1/corpora/my-notes").json()["documents"] == 40
+
+
+def test_pasted_texts_become_a_corpus(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 422"
+    panel = choose_new_corpus(page, site)
+    panel.get_by_label("Or pasted texts").fill("\n\n".join(f"Stone {i},\nand light." for i in range(25)))
+    panel.get_by_label("Name").fill("Not a name")
+    panel.get_by_role("button", name="Upload").click()
+    expect(panel.locator(".field.wrong .error")).to_contain_text("lower case letters")
+
+    panel.get_by_label("Name").fill("stones")
+    panel.get_by_role("button", name="Upload").click()
+
+    expect(page.get_by_label("Text", exact=True)).to_have_value("stones")
+    assert site.http.get("/v1/corpora/stones").json()["documents"] == 25
+
+
+def test_an_upload_that_is_refused_says_what_to_do(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 4(09|22)"
+    panel = choose_new_corpus(page, site)
+    give_file(panel, "x.jsonl", b'{"text": "a"}\n{"b": 1}')
+    panel.get_by_role("button", name="Upload").click()
+    expect(panel.get_by_role("alert")).to_contain_text("line 2 has no field 'text'")
+    expect(panel.get_by_role("alert")).to_contain_text("Mend the text there")
+
+    give_file(panel, "x.txt", b"One.\nTwo.")
+    panel.get_by_label("Name").fill("notes")
+    panel.get_by_role("button", name="Upload").click()
+
+    expect(panel.get_by_role("alert")).to_contain_text("the corpus 'notes' holds other content")
+    expect(panel.get_by_role("alert")).to_contain_text("Choose another name.")
+
+
+def test_an_upload_shows_how_far_it_is_and_can_be_stopped(page: Any, site: Site) -> None:
+    held = threading.Event()
+    panel = choose_new_corpus(page, site)
+    page.route("**/v1/corpora?*", lambda route: held.set())  # and is never answered
+    give_file(panel, "long.txt", b"A river.\n" * 1000)
+
+    panel.get_by_role("button", name="Upload").click()
+    expect(panel.get_by_role("progressbar", name="Share sent")).to_be_visible()
+    panel.get_by_role("button", name="Stop").click()
+
+    expect(panel.get_by_role("button", name="Upload")).to_be_enabled()
+    expect(panel.get_by_role("alert")).to_have_count(0)
+    assert held.is_set()
+
+
+def end_new_job(site: Site) -> Job:
+    job = open_job(site.board)
+    site.board.end_job(job.id, "cancelled")
+    return job
+
+
+def test_a_job_is_deleted_from_its_page_by_keyboard(page: Any, site: Site) -> None:
+    job = end_new_job(site)
+    page.goto(f"{site.url}/ui/jobs/{job.id}")
+    button = page.get_by_role("button", name="Delete the job")
+
+    button.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_accessible_name(f"Delete job …{job.id[-8:]}?")
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+    assert site.http.get(f"/v1/jobs/{job.id}").status_code == 200
+    button.press("Enter")
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(f"{site.url}/ui/jobs")
+    assert site.http.get(f"/v1/jobs/{job.id}").status_code == 404
+
+
+def test_a_job_is_deleted_from_the_list(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 409"
+    job, running = end_new_job(site), open_job(site.board)
+    page.goto(site.url)
+    name = f"Delete job …{job.id[-8:]}"
+    expect(page.get_by_role("button", name=name)).to_be_visible()
+    expect(page.get_by_role("button", name=f"Delete job …{running.id[-8:]}")).to_have_count(0)
+
+    page.get_by_role("button", name=name).click()
+    page.get_by_role("button", name="Delete it").click()
+
+    expect(page.get_by_role("status")).to_have_text(f"Job …{job.id[-8:]} is deleted.")
+    expect(page.get_by_role("button", name=name)).to_have_count(0)
+    expect(page.locator("main")).to_be_focused()
+    assert site.http.get(f"/v1/jobs/{job.id}").status_code == 404
+    site.board.end_job(running.id, "cancelled")
+
+
+def test_a_job_that_cannot_be_deleted_says_why(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "status of 40[13]"
+    with running_site(tmp_path) as site:
+        job = end_new_job(site)
+        _, key = site.board.accounts.create_key("default", ("read",))
+        page.goto(f"{site.url}/ui/sign-in")
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name=f"Delete job …{job.id[-8:]}").click()
+
+        page.get_by_role("button", name="Delete it").click()
+
+        alert = page.get_by_role("dialog").get_by_role("alert")
+        expect(alert).to_contain_text("this needs a key with the scope submit")
+        expect(page.get_by_role("button", name="Delete it")).to_be_enabled()
 
 
 def test_a_failed_job_says_why_and_what_to_do(page: Any, site: Site) -> None:
@@ -452,8 +605,7 @@ def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path
         expect(page.get_by_role("alert")).to_be_visible()
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Sign in").click()
-        expect(page.locator("table.jobs tbody tr")).to_have_count(3)
-        page.get_by_role("link", name=f"…{job.id[-8:]}").click()
+        expect(page).to_have_url(f"{site.url}/ui/jobs/{job.id}")
         site.board.set_phase(job.id, "planning")
         expect(page.locator("[data-way=stream]")).to_be_visible()
 
@@ -534,10 +686,12 @@ WIDER = """width => document.documentElement.scrollWidth <= width ? [] : [...doc
 VIEWS: dict[str, Callable[[Site], str]] = {
     "jobs": lambda s: "/",
     "new": lambda s: "/ui/new",
+    "upload": lambda s: "/ui/new?corpus=~new",
     "about": lambda s: f"/ui/about?job={s.done.id}",
     "sign-in": lambda s: "/ui/sign-in",
     "result": lambda s: f"/ui/jobs/{s.done.id}",
     "failed": lambda s: f"/ui/jobs/{s.failed.id}",
+    "deleting": lambda s: f"/ui/jobs/{s.failed.id}",
     "neurons": lambda s: f"/ui/jobs/{s.done.id}/neurons?status=polysemantic&sort=-max",
     "neuron": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/"),
     "embed": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/embed/"),
@@ -549,19 +703,17 @@ VIEWS: dict[str, Callable[[Site], str]] = {
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
     browser: Any, site: Site, scheme: str, width: int, subtests: pytest.Subtests
 ) -> None:
-    if not AXE.exists():
-        pytest.skip("needs axe-core: run `make dashboard`")
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
-    # In the dark only what colours change is looked at again.
-    rules = "axe.run()" if scheme == "light" else "axe.run({runOnly: ['color-contrast']})"
     page, script = context.new_page(), AXE.read_text(encoding="utf-8")
     for view, path in VIEWS.items():
         with subtests.test(view):
             page.goto(site.url + path(site))
             page.wait_for_function(LOADED)
+            if view == "deleting":
+                page.get_by_role("button", name="Delete the job").click()
             page.evaluate(script)
 
-            found = page.evaluate(rules)
+            found = page.evaluate("axe.run()")
 
             assert found["passes"]
             serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contract.errors import InvalidRequest, UnknownLayer
+from contract.errors import InvalidRequest, TooFewDocuments, UnknownLayer
 from contract.settings import Settings
 from service.checks import check_request
 from tests.factories import make_card, make_corpus, make_request
@@ -61,6 +61,11 @@ def test_all_problems_come_at_once() -> None:
         "/contexts/window",
         "/contexts/sampled",
     ]
+
+
+def test_who_has_too_few_documents_is_told_what_lifts_the_limit() -> None:
+    with pytest.raises(TooFewDocuments, match=r"has 1 document\. Send \"contexts\": \{\"per_document\": null\}"):
+        check(corpus={"documents": 1})
 
 
 def test_k_beyond_the_corpus_is_allowed_without_a_limit_a_document() -> None:

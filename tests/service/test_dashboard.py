@@ -37,6 +37,29 @@ def test_the_page_needs_no_key_and_nothing_from_elsewhere(http: FlaskClient, key
     assert not re.search(r"<script(?! type=\"module\" src=)| style=| on\w+=", page)
 
 
+NEURON = f"/ui/jobs/job_{'0' * 28}/neurons/3/4"
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "link"),
+    [
+        (f"{NEURON}?tail=negative", "localhost", f"<{NEURON.replace('ui', 'v1')}>; rel=preload; as=fetch; crossorigin"),
+        (f"{NEURON}/5", "localhost", None),
+        ("/ui/jobs", "localhost", None),
+        (NEURON, "polyseme.example", None),
+    ],
+)
+def test_a_browser_is_told_to_ask_for_a_neurons_report_at_once(
+    path: str, host: str, link: str | None, http: FlaskClient
+) -> None:
+    assert http.get(path, headers={"Host": host}).headers.get("Link") == link
+
+
+def test_a_report_that_takes_a_key_is_asked_for_by_the_script_alone(http: FlaskClient, key: str) -> None:
+    assert key
+    assert "Link" not in http.get(NEURON).headers
+
+
 def test_a_script_goes_out_compressed_and_only_once(http: FlaskClient) -> None:
     packed = http.get("/static/app.js", headers={"Accept-Encoding": "gzip"})
     again = http.get("/static/app.js", headers={"If-None-Match": packed.headers["ETag"]})

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from contract.board import Board
 from contract.settings import Settings
 from contract.store import Store
 from tests.client.standins import free_port, wait_until_live
-from tests.factories import add_corpus, make_body, make_card
+from tests.factories import add_corpus, make_body, make_card, open_job
 
 _HEADER = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n"
 
@@ -35,7 +36,7 @@ def port(settings: Settings, board: Board, store: Store, tmp_path: Path) -> Iter
         process = subprocess.Popen(
             [*command, "-w", "1", "--threads", "4", "-b", f"127.0.0.1:{port}"],
             cwd=Path(__file__).parents[2],
-            env=os.environ | settings.to_environ(),
+            env=os.environ | replace(settings, api_threads=4).to_environ(),
             stdout=log,
             stderr=log,
         )
@@ -95,6 +96,18 @@ def test_bodies_that_never_end_hold_half_of_the_threads_and_for_a_while(port: in
     assert set(statuses) == {b"408", b"503"}
     assert b'"code": "request_timeout"' in b"".join(answers)
     assert all(b"Retry-After" in answer for answer in answers if answer.split(b" ", 2)[1] == b"503")
+
+
+def test_waits_streams_and_bodies_together_leave_a_thread_to_the_others(port: int, board: Board) -> None:
+    path = f"/v1/jobs/{open_job(board).id}"
+    wait = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nPrefer: wait=20\r\n\r\n".encode()
+    stream = f"GET {path}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    body = _HEADER + b'\r\n{"model": '
+    with ExitStack() as stack:
+        for message in (wait, stream, *[body] * 10):
+            connect(port, stack).sendall(message)
+
+        assert slowest_answer_s(port) < 2
 
 
 def test_a_client_that_is_slow_within_the_limits_is_served(port: int) -> None:

@@ -110,6 +110,20 @@ def test_files_that_do_not_fit_each_other_are_damaged(results: Results, store: S
         results.report(JOB, 1, 0)
 
 
+def test_another_layers_file_is_damage(results: Results, store: Store) -> None:
+    one, three = (f"{Layout.result(JOB)}/{report_file(layer)}" for layer in (1, 3))
+    store.write(one, Path(store.local_path(three)).read_bytes())
+
+    with pytest.raises(DamagedFile):
+        results.report(JOB, 1, 0)
+
+
+def test_a_report_needs_its_layers_file_alone(results: Results, store: Store) -> None:
+    store.delete(f"{Layout.result(JOB)}/{NEURONS}")
+
+    assert results.report(JOB, 3, 298)["neuron"] == 298
+
+
 def test_rows_of_a_layer_come_in_order(results: Results) -> None:
     assert [row["neuron"] for row in results.rows(JOB, 1)] == list(range(0, 300, 2))
     assert results.layers(JOB) == [1, 3]

@@ -7,13 +7,14 @@ from functools import partial
 
 from contract.board import Board
 from contract.records import Job
+from service.places import share_places
 from service.waits import WaitRoom
 from service.watch import Watch, look_at
 from tests.factories import open_job
 
 
 def make_room(board: Board, places: int) -> WaitRoom:
-    return WaitRoom(places, Watch(partial(look_at, board)))
+    return WaitRoom(share_places(2 * places)[0], Watch(partial(look_at, board)))
 
 
 def is_over(job: Job) -> bool:

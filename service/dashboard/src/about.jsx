@@ -38,7 +38,7 @@ export function About() {
     <div class="reading">
       <h1>What is this?</h1>
       <p class="lead">
-        A language model is made of layers, and a layer of some thousand <em>neurons</em>. Each neuron is one number for each
+        A language model is made of layers, and a layer of some thousands of <em>neurons</em>. Each neuron is one number for each
         word of a text, its <em>activation</em>. When the number is large, the neuron <em>fires</em>.
       </p>
       <p>
@@ -51,7 +51,8 @@ export function About() {
         Polyseme reads your text with your model, keeps for each neuron the places where it fires, and groups them by what
         the word at each place means to the model. Each group is a <em>sense</em>. Below are three neurons
         {data?.job ? <> of <Link to={`/ui/jobs/${data.job}`}>a result of this service</Link></> : " as soon as there is a result"}.
-        The darker a word's ground, the stronger the neuron fires on it.
+        The stronger the colour behind a word, the more the neuron fires on it; the word in bold is the peak, and the number
+        is its activation.
       </p>
       {error && <Failure error={error} />}
       {!data && !error && <Waiting />}

@@ -51,14 +51,37 @@ export async function ask(path, { method = "GET", body, headers = {}, signal } =
     throw new Problem(0, { code: "unreachable", detail: "The service cannot be reached." });
   }
   if (answer.ok || answer.status === 304) return answer;
-  const text = await answer.text();
+  throw readProblem(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+}
+
+function readProblem(status, text, retryAfter) {
   let problem = {};
   try {
     problem = JSON.parse(text);
   } catch {
     // A proxy's page, say: the status has to do.
   }
-  throw new Problem(answer.status, problem, Number(answer.headers.get("Retry-After")) || null);
+  return new Problem(status, problem, Number(retryAfter) || null);
+}
+
+// POSTs a file or text, and tells the share that was sent, which fetch cannot. Not yet all of it is read by then.
+export function upload(path, body, type, tell, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("Content-Type", type);
+    const key = storage.getItem(KEY);
+    if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
+    request.upload.onprogress = (e) => tell(e.loaded / e.total);
+    request.onload = () => {
+      if (request.status < 300) resolve(JSON.parse(request.responseText));
+      else reject(readProblem(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+    };
+    request.onerror = () => reject(new Problem(0, { code: "cut_off", detail: "The upload broke off." }));
+    request.onabort = () => reject(new DOMException("The upload was stopped.", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(body);
+  });
 }
 
 export const read = async (path, options) => (await ask(path, options)).json();
@@ -76,6 +99,10 @@ export function readOnce(path) {
     cache.set(path, found);
   }
   return cache.get(path);
+}
+
+export function forgetJob(id) {
+  for (const path of [...cache.keys()]) if (path.includes(id)) cache.delete(path);
 }
 
 export function makeKey() {

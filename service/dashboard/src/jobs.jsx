@@ -1,10 +1,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { post, query, read } from "./api.js";
+import { DeleteDialog } from "./delete.jsx";
 import { followJob, isOver } from "./follow.js";
 import { count, duration, number, percent, time } from "./format.js";
 import { Fact, Failure, Field, JobFailure, Waiting, useAsync, useTitle } from "./parts.jsx";
 import { Result } from "./result.jsx";
-import { Link, setQuery, useQuery } from "./router.jsx";
+import { Link, go, setQuery, useQuery } from "./router.jsx";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelling", "cancelled"];
 const EVERY_MS = 5000;
@@ -14,6 +15,8 @@ export function JobsPage() {
   const { status, model } = useQuery();
   const [pages, setPages] = useState([]);
   const [error, fail] = useState(null);
+  const [leaving, setLeaving] = useState(null); // the job that is to be deleted
+  const [said, say] = useState("");
   const load = async (cursor) => {
     try {
       const page = await read(`/v1/jobs${query({ status, model, cursor, limit: 50 })}`);
@@ -34,6 +37,11 @@ export function JobsPage() {
     return () => clearInterval(timer);
   }, [alive, status, model]);
   const next = pages.at(-1)?.next_cursor;
+  const remove = ({ id }) => {
+    setPages((before) => before.map((page) => ({ ...page, data: page.data.filter((job) => job.id !== id) })));
+    say(`Job …${id.slice(-8)} is deleted.`);
+    document.getElementById("main").focus({ preventScroll: true });
+  };
   return (
     <>
       <div class="title">
@@ -62,18 +70,20 @@ export function JobsPage() {
           <p><Link to="/ui/new">Submit the first</Link></p>
         </div>
       )}
-      {jobs.length > 0 && <JobTable jobs={jobs} />}
+      <p class="quiet" role="status">{said}</p>
+      {jobs.length > 0 && <JobTable jobs={jobs} remove={setLeaving} />}
+      {leaving && <DeleteDialog job={leaving} close={() => setLeaving(null)} deleted={remove} />}
       {next && <button type="button" class="second" onClick={() => load(next)}>Older jobs</button>}
     </>
   );
 }
 
-function JobTable({ jobs }) {
+function JobTable({ jobs, remove }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Jobs">
       <table class="jobs">
         <thead>
-          <tr><th>Job</th><th>Status</th><th>Model</th><th>Text</th><th>Neurons</th><th>Submitted</th></tr>
+          <tr><th>Job</th><th>Status</th><th>Model</th><th>Text</th><th>Neurons</th><th>Submitted</th><th><span class="hidden">Delete</span></th></tr>
         </thead>
         <tbody>
           {jobs.map((job) => (
@@ -84,6 +94,7 @@ function JobTable({ jobs }) {
               <td>{job.request.corpus.id}</td>
               <td>{describeNeurons(job.request.neurons)}</td>
               <td>{time(job.created_at)}</td>
+              <td class="n">{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
             </tr>
           ))}
         </tbody>
@@ -108,6 +119,7 @@ export function JobPage({ id }) {
   const [job, set] = useState(null);
   const [way, setWay] = useState(null);
   const [error, fail] = useState(null);
+  const [leaving, setLeaving] = useState(false);
   useTitle(`Job …${id.slice(-8)}`);
   useEffect(() => {
     const stop = new AbortController();
@@ -135,6 +147,8 @@ export function JobPage({ id }) {
       {job.status === "cancelled" && <p>It was cancelled, so there is no result. <Link to={again(job)}>Submit it again</Link></p>}
       {job.status === "succeeded" && <Result job={job} />}
       <Details job={job} />
+      {isOver(job) && <p class="last"><button type="button" class="second" onClick={() => setLeaving(true)}>Delete the job</button></p>}
+      {leaving && <DeleteDialog job={job} close={() => setLeaving(false)} deleted={() => go("/ui/jobs", { replace: true })} />}
     </>
   );
 }

@@ -14,7 +14,13 @@ const LOOSE = 5; // contexts in no sense shown at first
 export function NeuronPage({ job, layer, neuron }) {
   useTitle(`Layer ${layer}, neuron ${neuron}`);
   const path = `/v1/jobs/${job}/neurons/${layer}/${neuron}`;
-  const { data, error } = useAsync(() => readOnce(path), [path]);
+  const { data, error } = useAsync(() => {
+    const report = readOnce(path);
+    // What its parts will ask for, so that they need not wait for each other.
+    readOnce(`${path}/tree?tail=positive`);
+    readOnce(`/v1/jobs/${job}/manifest`);
+    return report;
+  }, [path]);
   return (
     <>
       <p class="crumbs">

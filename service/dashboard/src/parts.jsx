@@ -1,17 +1,18 @@
 // Small pieces that several views use.
 
-import { useEffect, useId, useState } from "preact/hooks";
-import { hasKey } from "./api.js";
+import { useEffect, useId, useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { hasKey, query } from "./api.js";
 import { STATUS, WHAT, shown, visible } from "./format.js";
 import { Link } from "./router.jsx";
 
-// Reads again when `keys` change; an answer that comes too late is thrown away.
+// Reads again when `keys` change; an answer that comes too late is thrown away. It begins before the first paint.
 export function useAsync(read, keys) {
   const [state, set] = useState({ data: null, error: null, busy: true });
-  useEffect(() => {
+  const reading = useMemo(read, keys);
+  useLayoutEffect(() => {
     let wanted = true;
-    set((before) => ({ ...before, busy: true }));
-    read().then(
+    set((before) => (before.busy ? before : { ...before, busy: true }));
+    reading.then(
       (data) => wanted && set({ data, error: null, busy: false }),
       (error) => wanted && error.name !== "AbortError" && set({ data: null, error, busy: false }),
     );
@@ -49,13 +50,14 @@ const ADVICE = {
   expired_cursor: "Reload the page to begin the list again.",
 };
 
-export function Failure({ error }) {
+// advice: by code, where a view knows better.
+export function Failure({ error, advice = {} }) {
   const request = error.requestId ? ` Request ${error.requestId}.` : "";
   return (
     <div class="notice bad" role="alert">
       <p><strong>{error.message}</strong></p>
-      <p>{ADVICE[error.code] ?? "If it happens again, tell the operator."}{error.status >= 500 ? request : ""}</p>
-      {error.status === 401 && !hasKey() && <p><Link to="/ui/sign-in">Sign in</Link></p>}
+      <p>{advice[error.code] ?? ADVICE[error.code] ?? "If it happens again, tell the operator."}{error.status >= 500 ? request : ""}</p>
+      {error.status === 401 && !hasKey() && <p><Link to={`/ui/sign-in${query({ to: location.pathname + location.search })}`}>Sign in</Link></p>}
     </div>
   );
 }

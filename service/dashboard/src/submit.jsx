@@ -1,11 +1,14 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, makeKey, post, read } from "./api.js";
 import { bytes, count, duration } from "./format.js";
 import { Fact, Failure, Field, Waiting, useAsync, useTitle } from "./parts.jsx";
 import { go, setQuery, useQuery } from "./router.jsx";
+import { Upload } from "./upload.jsx";
 
 const PAUSE_MS = 350;
-const OWN = "own";
+// No corpus can have these as its name.
+const OWN = "~own";
+const NEW = "~new";
 const DEFAULTS = { layers: "all", indices: "all", top_k: "20", sampled: "20", window: "128", tails: "positive", max_tokens: "", alpha: "0.05", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
@@ -50,9 +53,11 @@ const placeErrors = (error) => {
   return found;
 };
 
+const NOTHING_YET = { estimate: null, error: null, busy: false };
+
 // Asks for an estimate whenever the request has rested for a moment.
 function useEstimate(request, ready) {
-  const [state, set] = useState({ estimate: null, error: null, busy: false });
+  const [state, set] = useState(NOTHING_YET);
   const text = JSON.stringify(request);
   useEffect(() => {
     if (!ready) return undefined;
@@ -66,7 +71,7 @@ function useEstimate(request, ready) {
     }, PAUSE_MS);
     return () => (clearTimeout(timer), stop.abort());
   }, [text, ready]);
-  return state;
+  return ready ? state : NOTHING_YET;
 }
 
 export function SubmitPage() {
@@ -85,17 +90,20 @@ export function SubmitPage() {
   );
 }
 
-function Form({ models, corpora }) {
+function Form({ models, corpora: found }) {
+  const [added, add] = useState([]);
+  const corpora = [...added, ...found.filter((c) => added.every((a) => a.id !== c.id))];
   const usable = models.filter((m) => m.state === "ready");
   const asked = useQuery();
   const form = { ...DEFAULTS, model: usable[0]?.id ?? "", corpus: corpora[0]?.id ?? OWN, ...asked };
   // What is pasted is often one document, which would give a neuron one context.
   form.per_document ??= form.corpus === OWN ? "any" : "one";
   const [text, setText] = useState("");
+  const corpusChoice = useRef();
   const [failure, fail] = useState(null);
   const [sending, send] = useState(false);
   const request = buildRequest(form, text);
-  const ready = Boolean(form.model) && (form.corpus !== OWN || request.corpus.texts.length > 0);
+  const ready = Boolean(form.model) && form.corpus !== NEW && (form.corpus !== OWN || request.corpus.texts.length > 0);
   const { estimate, error, busy } = useEstimate(request, ready);
   const wrong = placeErrors(error);
   const put = (name) => (e) => setQuery({ [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
@@ -110,14 +118,19 @@ function Form({ models, corpora }) {
       send(false);
     }
   };
+  const take = (corpus) => {
+    add([corpus, ...added]);
+    setQuery({ corpus: corpus.id }, { replace: true });
+    corpusChoice.current.focus();
+  };
   const field = (name, label, hint, options = {}) => (
     <Field label={label} hint={hint} error={wrong[name]}>
       {(a) => <input {...a} value={form[name]} onInput={put(name)} {...options} />}
     </Field>
   );
-  const choice = (name, label, hint, values) => (
+  const choice = (name, label, hint, values, options = {}) => (
     <Field label={label} hint={hint} error={wrong[name]}>
-      {(a) => <select {...a} value={form[name]} onChange={put(name)}>{values.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select>}
+      {(a) => <select {...a} {...options} value={form[name]} onChange={put(name)}>{values.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select>}
     </Field>
   );
   const model = models.find((m) => m.id === form.model);
@@ -125,9 +138,11 @@ function Form({ models, corpora }) {
     <form class="submit" onSubmit={submit}>
       <div class="fields">
         {choice("model", "Model", model?.layers ? `${model.layers} layers of ${count(model.neurons)} neurons` : model?.error ?? "", models.map((m) => [m.id, m.state === "ready" ? m.id : `${m.id} (${m.state})`]))}
-        {choice("corpus", "Text", "What the model reads", [...corpora.map((c) => [c.id, `${c.id} (${count(c.documents)} documents)`]), [OWN, "my own, pasted here"]])}
+        {choice("corpus", "Text", "What the model reads", [...corpora.map((c) => [c.id, `${c.id} (${count(c.documents)} documents)`]), [OWN, "my own, pasted here for this job"], [NEW, "a new corpus: upload a file or texts"]], { ref: corpusChoice })}
+        <div aria-live="polite" class="added">{added[0]?.id === form.corpus && <Added corpus={added[0]} />}</div>
+        {form.corpus === NEW && <Upload done={take} />}
         {form.corpus === OWN && (
-          <Field label="Your text" hint="An empty line begins another document. At most 1 MiB; upload more with “polyseme corpora add”." error={wrong.corpus}>
+          <Field label="Your text" hint="An empty line begins another document. At most 1 MiB: upload more as a new corpus." error={wrong.corpus}>
             {(a) => <textarea {...a} rows={8} value={text} onInput={(e) => setText(e.target.value)} />}
           </Field>
         )}
@@ -151,11 +166,21 @@ function Form({ models, corpora }) {
         <h2>Estimate</h2>
         {estimate && <Estimate estimate={estimate} />}
         {error && (Object.keys(wrong).length ? <p class="error">A value is not allowed yet: see the field that is marked.</p> : <Failure error={error} />)}
-        {!estimate && !error && <p class="quiet">{ready ? "Estimating …" : "Choose a model, and give some text."}</p>}
+        {!estimate && !error && <p class="quiet">{ready ? "Estimating …" : form.corpus === NEW ? "Upload the corpus first." : "Choose a model, and give some text."}</p>}
         <button type="submit" disabled={sending || !estimate}>Submit</button>
         {failure && <Failure error={failure} />}
       </aside>
     </form>
+  );
+}
+
+function Added({ corpus: c }) {
+  const dropped = [[c.duplicates_dropped, "that were there twice"], [c.empty_dropped, "empty"]].filter(([n]) => n);
+  return (
+    <p class="quiet">
+      {count(c.documents)} documents are uploaded as “{c.id}”.
+      {dropped.length > 0 && ` Left out: ${dropped.map(([n, why]) => `${count(n)} ${why}`).join(", ")}.`}
+    </p>
   );
 }
 
