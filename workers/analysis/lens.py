@@ -19,7 +19,7 @@ from workers.analysis.families import NormKind
 from workers.analysis.model import LoadedModel
 
 _RUN = 64  # tokens whose maximum is taken first
-_ROWS = 256  # neurons at once: bounds memory to _ROWS * vocabulary floats, and fixes the matrix shapes
+_ROWS = 64  # neurons at once: bounds memory to a few times _ROWS * vocabulary floats, and fixes the matrix shapes
 
 
 @dataclass(frozen=True, eq=False)
