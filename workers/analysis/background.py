@@ -103,7 +103,7 @@ def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 RANK = 160  # of the axes in which senses are told apart
-FINE_RANK = 16  # of those in which uses of one word are
+FINE_RANK = 32  # of those in which uses of one word are
 SHRINKAGE = 0.05  # of the variances towards their mean
 POWER = 0.35  # of each variance that is divided out; 0.5 would make all axes equal
 

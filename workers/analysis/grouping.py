@@ -87,8 +87,10 @@ class Background:
         return Space(senses, random, (scale,), self.uses(projected))
 
     def uses(self, projected: np.ndarray) -> np.ndarray:
-        """The part that tells uses of one word apart, (n, Q) float32."""
-        return projected[:, self.axes.shape[1] :].astype(np.float32)
+        """The part that tells uses of one word apart, (n, Q) float32, random tokens of root mean square length 1."""
+        own, random = (v[:, self.axes.shape[1] :].astype(np.float32) for v in (projected, self.projected))
+        length = np.sqrt(np.square(random, dtype=np.float64).sum(1).mean())
+        return own / np.float32(max(length, 1e-12))
 
     @property
     def _senses(self) -> Axes:

@@ -113,6 +113,7 @@ class _Slots:
         self.tree = Tree(np.zeros(contexts, np.int16), np.zeros(contexts, np.int16), np.zeros(contexts, np.float32))
         self.excess = np.zeros(contexts)
         self.sense = np.full(contexts, NONE, np.int32)
+        self.doubt = np.zeros(contexts)
         self.share = np.zeros(contexts)
         self.size, self.medoid = np.zeros((2, contexts), np.int32)
         self.cohesion, self.separation = np.full((2, contexts), np.nan, np.float32)
@@ -153,7 +154,7 @@ def _group(
     )  # fmt: skip
     agglomeration.cut(
         offsets, tree.left, tree.right, slots.excess, shift, least,
-        evidence.place, space.uses, evidence.token, mass, slots.sense,
+        evidence.place, space.uses, evidence.token, mass, slots.sense, slots.doubt,
     )  # fmt: skip
     slots.sense[offsets[0] : offsets[-1]][np.repeat(sizes < EVIDENCE_CONTEXTS, sizes)] = NONE
     agglomeration.describe(
@@ -162,7 +163,8 @@ def _group(
     )  # fmt: skip
     names = ("covered", "score", "low", "high", "effective", "similar")
     agglomeration.score_neurons(
-        offsets, spots, distances, mass, slots.sense, seeds[part], DRAWS, *(scores[name][part] for name in names)
+        offsets, spots, distances, mass, slots.sense, slots.doubt, seeds[part], DRAWS,
+        *(scores[name][part] for name in names),
     )
 
 
