@@ -147,7 +147,7 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
 
 def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
     places = verdict.unit.places
-    vectors = background.uses(background.project(material.at(places)))
+    vectors = background.uses(material.project(background, places))
     return float(agglomeration.two_uses(vectors, material.found.token[places])[1])
 
 

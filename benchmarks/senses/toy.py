@@ -86,7 +86,7 @@ def _measure(seed: int) -> tuple[np.ndarray, np.ndarray]:
     units = [_unit(seed, int(j), activations[:, j]) for j in used]
     places = np.concatenate([u.places for u in units])
     background = _background(vectors[:_RANDOM])
-    verdicts = judge(units, background.space(background.project(vectors[places])), tokens[places])
+    verdicts = judge(units, background.space(background.project(vectors[places], vectors[places])), tokens[places])
     return participation(weights[used]), np.array([v.scores["effective_senses"] for v in verdicts])
 
 
