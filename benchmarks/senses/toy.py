@@ -100,9 +100,10 @@ def _unit(seed: int, neuron: int, activation: np.ndarray) -> Unit:
 
 
 def _background(vectors: np.ndarray) -> Background:
-    places = np.zeros(len(vectors), np.int64)
+    wide, places = vectors.astype(np.float32), np.zeros(len(vectors), np.int64)
     return Background.fit(
-        vectors.astype(np.float32),
+        wide,
+        wide,
         1,
         row=places,
         window=places.astype(np.int32),
