@@ -109,6 +109,8 @@ def main() -> None:
         _fail(str(e), e.exit_code)
     except ClientError as e:
         _fail(describe_error(e), exit_code(e))
+    except ModuleNotFoundError as e:
+        _fail(f"This needs {e.name}, which the client alone does not have: pip install 'polyseme[embedded]'", FAILED)
     except BrokenPipeError:
         # Whoever read has seen enough, such as `head`. Nothing may be written any more, not even at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

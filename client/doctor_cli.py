@@ -110,11 +110,11 @@ def check_packages(part: str, names: tuple[str, ...]) -> Check:
 def check_torch() -> Check:
     """torch by starting it, since what is installed may still not load."""
     if find_spec("torch") is None:
-        return Check("torch", False, "not installed", "pip install torch: the CPU or the CUDA build, see README.md.")
+        return Check("torch", False, "not installed", "Install the CPU or CUDA build: docs/install.md.")
     done = subprocess.run([sys.executable, "-c", _LOOK_AT_TORCH], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it does not start"])[-1]
-        return Check("torch", False, last, "Install a build of torch for this machine, see README.md.")
+        return Check("torch", False, last, "Install a build of torch for this machine, see docs/install.md.")
     found = json.loads(done.stdout)
     has_driver = Path("/proc/driver/nvidia").exists()
     if has_driver and found["cuda"] is None:

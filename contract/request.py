@@ -17,7 +17,7 @@ Tails = Literal["positive", "both"]
 Bos = Literal["model", "always", "never"]
 Priority = Literal["low", "normal", "high"]
 Tail = Literal["positive", "negative"]
-Vectors = Literal["residual", "residual+encoder", "neuron"]
+Vectors = Literal["residual", "residual+encoder", "window", "neuron"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 import pyarrow as pa
 
-FORMAT: Final = 3  # of everything in this module; grows with any change a reader must know of
+FORMAT: Final = 4  # of everything in this module; grows with any change a reader must know of
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"

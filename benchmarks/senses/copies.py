@@ -63,4 +63,4 @@ def _strongest_first(unit: Unit) -> Unit:
 
 def _judged(material: Material, background: Background, units: Sequence[Unit]) -> list[Verdict]:
     places = np.concatenate([u.places for u in units])
-    return judge(units, background.space(background.project(material.at(places))), material.found.token[places])
+    return judge(units, background.space(material.project(background, places)), material.found.token[places])

@@ -33,7 +33,10 @@ class Verdict:
 
     @property
     def polysemanticity(self) -> float:
-        """1 less the sum of squared shares; 0 without senses."""
+        """The score that was given, or 1 less the sum of squared shares; 0 without senses."""
+        given = self.scores.get("polysemanticity", np.nan)
+        if not np.isnan(given):
+            return given
         if not self.count:
             return 0.0
         inside = self.sense >= 0

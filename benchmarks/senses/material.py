@@ -20,7 +20,7 @@ from workers.analysis.background import NEAR, is_random_token
 from workers.analysis.capture import reference_layers
 from workers.analysis.encoder import LazyEncoder, WordEncoder
 from workers.analysis.framing import tokenize
-from workers.analysis.grouping import Background
+from workers.analysis.grouping import Background, add_parts
 from workers.analysis.model import LoadedModel, load_model
 
 _SENTENCE = 24  # tokens on each side of a peak that a sentence encoder reads
@@ -42,15 +42,20 @@ class Material:
         """Residual vectors, (n, K * D) float16."""
         return self.vectors.find(self.found.row[places], self.found.position[places])
 
+    def around(self, rows: np.ndarray) -> np.ndarray:
+        """The means over windows, as the service takes them around a token: (n, D) float32."""
+        return add_parts(self.vectors.windows[rows], self.parts)
+
+    def project(self, background: Background, places: np.ndarray) -> np.ndarray:
+        """Projected vectors, as `Background` makes them."""
+        return background.project(self.at(places), self.around(self.found.row[places]))
+
     def near(self, places: np.ndarray, reach: int = NEAR) -> np.ndarray:
         return near_tokens(self.windows.ids, self.found.row[places], self.found.position[places], reach)
 
     def background(self) -> Background:
-        return fit_background(self.vectors.find(*self.random), self.parts, self.windows.ids, *self.random)
-
-    def topic_background(self) -> Background:
-        """The same of the means over the tokens' windows."""
-        return fit_background(self.vectors.windows[self.random[0]], self.parts, self.windows.ids, *self.random)
+        residual, around = self.vectors.find(*self.random), self.around(self.random[0])
+        return fit_background(residual, around, self.parts, self.windows.ids, *self.random)
 
     def sentences(self, row: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The sentence encoder's vectors of what stands around each place, (n, E)."""
@@ -59,10 +64,11 @@ class Material:
 
 
 def fit_background(
-    residual: np.ndarray, parts: int, ids: np.ndarray, row: np.ndarray, position: np.ndarray
+    residual: np.ndarray, around: np.ndarray, parts: int, ids: np.ndarray, row: np.ndarray, position: np.ndarray
 ) -> Background:
     return Background.fit(
         residual,
+        around,
         parts,
         row=row,
         window=row.astype(np.int32),

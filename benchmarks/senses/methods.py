@@ -14,8 +14,8 @@ from workers.analysis.grouping import Background
 from workers.analysis.spaces import Space, add_words
 from workers.analysis.words import peak_words
 
-RESIDUAL, WORDS = "residual (default)", "residual+encoder"
-TOPIC, SENTENCE = "mean residual of the window", "sentence encoder"  # kinds that the service does not offer
+RESIDUAL, WORDS, WINDOW = "residual (default)", "residual+encoder", "window"
+SENTENCE = "sentence encoder"  # a kind that the service does not offer
 MEAN_COSINE = "MS, mean cosine"
 
 COUNTED = ("T1", "T2", "T3", "T5", "T6")  # tiers that baselines are run on
@@ -27,16 +27,16 @@ Methods = dict[str, list[Verdict]]
 def judge_all(material: Material, background: Background, sentences: bool = True) -> Methods:
     places = np.concatenate([u.places for u in material.units])
     token = material.found.token[places]
-    residual = background.space(background.project(material.at(places)))
+    projected = material.project(background, places)
+    residual = background.space(projected)
     methods = {
         RESIDUAL: judge(material.units, residual, token),
         WORDS: judge(material.units, _with_words(material, background, residual, places), token),
+        WINDOW: judge(material.units, background.topic_space(projected), token),
     }
     methods |= _baselines(material, background)
-    topics = [u for u in material.units if u.tier in ("T5", "T6")]
-    methods[TOPIC] = _by_window(material, topics)
     if sentences:
-        methods[SENTENCE] = _by_sentence(material, [u for u in topics if u.tier == "T5"])
+        methods[SENTENCE] = _by_sentence(material, [u for u in material.units if u.tier == "T5"])
         methods["PRISM, k-means 5"] = _prism(material)
     return methods
 
@@ -49,24 +49,18 @@ def _with_words(material: Material, background: Background, residual: Space, pla
     return add_words(residual, encode(material.near(places)), encode(background.near))
 
 
-def _by_window(material: Material, units: Sequence[Unit]) -> list[Verdict]:
-    places = np.concatenate([u.places for u in units])
-    background = material.topic_background()
-    vectors = background.project(material.vectors.windows[material.found.row[places]])
-    return judge(units, background.space(vectors), material.found.token[places])
-
-
 def _by_sentence(material: Material, units: Sequence[Unit]) -> list[Verdict]:
     places = np.concatenate([u.places for u in units])
     random = material.sentences(*material.random)
-    background = fit_background(random, 1, material.windows.ids, *material.random)
-    vectors = background.project(_sentences(material, places))
-    return judge(units, background.space(vectors), material.found.token[places])
+    background = fit_background(random, random, 1, material.windows.ids, *material.random)
+    sentences = _sentences(material, places)
+    space = background.space(background.project(sentences, sentences))
+    return judge(units, space, material.found.token[places])
 
 
 def _baselines(material: Material, background: Background) -> Methods:
     units = [u for u in material.units if u.tier in COUNTED or u.kind == "random"]
-    vectors = [background.space(background.project(material.at(u.places))).vectors for u in units]
+    vectors = [background.space(material.project(background, u.places)).vectors for u in units]
     ways: dict[str, baselines.Grouping] = {
         "always one": baselines.always_one,
         "one a context": baselines.one_a_context,

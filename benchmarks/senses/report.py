@@ -138,7 +138,7 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
         rows.append(_uses_row(name, methods[name], [v.polysemanticity for v in _of(methods[name], "T4")]))
     verdicts = _of(methods[RESIDUAL], "T4")
     shares = [_between_uses(material, background, v) for v in verdicts]
-    rows.append(_uses_row("share of variance between two uses", verdicts, shares, counts=False))
+    rows.append(_uses_row("variance between two uses", verdicts, shares, counts=False))
     fall = [-v.scores["monosemanticity_score"] for v in verdicts]
     rows.append(_uses_row(MEAN_COSINE, verdicts, fall, counts=False))
     header = ["", "homographs", "controls", "AUROC", "homographs split", "controls split", "ARI, homographs"]
@@ -146,8 +146,9 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
 
 
 def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
-    vectors = background.uses(background.project(material.at(verdict.unit.places)))
-    return float(agglomeration.two_uses(vectors)[1])
+    places = verdict.unit.places
+    vectors = background.uses(material.project(background, places))
+    return float(agglomeration.two_uses(vectors, material.found.token[places])[1])
 
 
 def _uses_row(name: str, verdicts: Sequence[Verdict], score: Sequence[float], counts: bool = True) -> list[str]:

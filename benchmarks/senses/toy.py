@@ -86,7 +86,7 @@ def _measure(seed: int) -> tuple[np.ndarray, np.ndarray]:
     units = [_unit(seed, int(j), activations[:, j]) for j in used]
     places = np.concatenate([u.places for u in units])
     background = _background(vectors[:_RANDOM])
-    verdicts = judge(units, background.space(background.project(vectors[places])), tokens[places])
+    verdicts = judge(units, background.space(background.project(vectors[places], vectors[places])), tokens[places])
     return participation(weights[used]), np.array([v.scores["effective_senses"] for v in verdicts])
 
 
@@ -100,9 +100,10 @@ def _unit(seed: int, neuron: int, activation: np.ndarray) -> Unit:
 
 
 def _background(vectors: np.ndarray) -> Background:
-    places = np.zeros(len(vectors), np.int64)
+    wide, places = vectors.astype(np.float32), np.zeros(len(vectors), np.int64)
     return Background.fit(
-        vectors.astype(np.float32),
+        wide,
+        wide,
         1,
         row=places,
         window=places.astype(np.int32),

@@ -46,8 +46,8 @@ BOUNDED = (
     "distinct_contexts",
     "near_duplicates",
 )
-VECTORS = ("residual", "residual+encoder", "neuron")
-STORED_VECTORS = ("residual", "residual+encoder")  # those that a finished job can be grouped by anew
+VECTORS = ("residual", "residual+encoder", "window", "neuron")
+STORED_VECTORS = ("residual", "residual+encoder", "window")  # those that a finished job can be grouped by anew
 COLUMNS = tuple(f.name for f in SCALARS if f.name != "peak_token_ids")  # of a list of neurons
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cancelled")
 

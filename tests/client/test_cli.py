@@ -262,17 +262,30 @@ def test_a_refused_export_leaves_no_file(tmp_path: Path, wire: Wire) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_base_installation_is_enough_to_talk_to_a_service(wire: Wire) -> None:
+def run_in_base_installation(*arguments: str) -> subprocess.CompletedProcess[str]:
     """It has no torch, Flask, Redis or pyarrow."""
-    wire.on("GET /v1/models", Answer({"data": [{"id": "m", "layers": None}]}))
     blocked = ("torch", "transformers", "numpy", "flask", "redis", "celery", "kombu", "pyarrow", "fsspec")
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({blocked}))
-sys.argv = ["polyseme", "models", "--url", {wire.url!r}]
+sys.argv = ["polyseme", *{arguments}]
 from client.cli import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def test_the_base_installation_is_enough_to_talk_to_a_service(wire: Wire) -> None:
+    wire.on("GET /v1/models", Answer({"data": [{"id": "m", "layers": None}]}))
+    done = run_in_base_installation("models", "--url", wire.url)
     assert done.returncode == 0, done.stderr
     assert "not described yet" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "keys list", "webhooks secret"])
+def test_what_the_base_installation_cannot_do_is_told_with_what_it_takes(command: str) -> None:
+    done = run_in_base_installation(*command.split())
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("This needs redis")
+    assert "polyseme[embedded]" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,30 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from client import AsyncPolyseme, Invalid, NotFound, Polyseme
-from client.cli import app
 from client.models_cli import write_entry
-from client.records import Job
+from client.records import Batch, Job
 from tests.client.standins import REPOSITORY
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Api, Site, await_that, running_site
 from tests.nursery import Nursery
-from tests.test_docs import blocks, read
-from tests.tiny_models import save_model
 
-EXAMPLE_MODEL = "smollm2-135m-instruct"
 REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Nursery.running() as nursery, running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
-        # What the examples of the documents name.
-        example = save_model("llama", found.data / "example", num_hidden_layers=2, max_position_embeddings=128)
-        write_entry(Path(found.settings.catalogue), EXAMPLE_MODEL, ("path", example.location), None, None)
         yield found
 
 
@@ -118,6 +109,56 @@ def test_a_submit_that_is_repeated_makes_one_job(polyseme: Polyseme, ended: Job)
     assert polyseme.wait(first.id).succeeded
 
 
+def test_a_batch_is_submitted_waited_for_listed_and_deleted(polyseme: Polyseme, ended: Job) -> None:
+    requests = [REQUEST | {"neurons": {"layers": layers}} for layers in ("0", "31", "1")]
+    with pytest.raises(Invalid) as refused:
+        polyseme.submit_batch(requests)
+    fractions: list[float | None] = []
+
+    batch = polyseme.submit_batch(requests, atomic=False, metadata={"run": "7"})
+    done = polyseme.wait_batch(batch, lambda b: fractions.append(b.fraction))
+
+    assert (refused.value.code, refused.value.pointers) == ("batch_refused", ["/jobs/1/neurons/layers"])
+    assert (done.counts.jobs, done.counts.succeeded, done.counts.refused) == (2, 2, 1)
+    assert [entry.status for entry in done.entries] == ["succeeded", None, "succeeded"]
+    assert done.entries[1].problem is not None
+    assert done.entries[1].problem.code == "unknown_layer"
+    assert fractions[-1] == 1.0
+    assert polyseme.batches().first(1)[0].metadata == {"run": "7"}
+    assert {job.id for job in polyseme.jobs(batch=batch.id)} == {e.job for e in done.entries if e.job}
+    assert polyseme.cancel_batch(batch.id).counts.succeeded == 2
+    polyseme.delete_batch(batch.id, with_jobs=True)
+    for gone in (lambda: polyseme.batch(batch.id), lambda: polyseme.job(done.entries[0].job or "")):
+        with pytest.raises(NotFound):
+            gone()
+
+
+def test_asyncio_has_batches_and_events_too(api: Api, key: str, ended: Job) -> None:
+    async def run() -> tuple[Batch, list[list[Job]]]:
+        async with AsyncPolyseme(api.url, api_key=key) as other:
+            batch = await other.submit_batch([REQUEST | {"metadata": {"line": "a\u2028b"}}] * 2)
+            events = [[job async for job in other.events(entry.job or "")] for entry in batch.entries]
+            return await other.wait_batch(batch), events
+
+    batch, events = asyncio.run(run())
+
+    assert batch.counts.succeeded == 2
+    for states in events:
+        assert states[-1].succeeded
+        assert [job.has_ended for job in states[:-1]] == [False] * (len(states) - 1)
+        assert states[0].metadata == {"line": "a\u2028b"}
+
+
+def test_events_tell_of_a_job_from_its_submit_to_its_end(polyseme: Polyseme, ended: Job) -> None:
+    states = list(polyseme.events(polyseme.submit(REQUEST)))
+
+    revisions = [job.revision for job in states]
+    assert revisions == sorted(set(revisions))
+    assert states[-1].succeeded
+    assert states[-1] == polyseme.job(states[-1].id)
+    assert list(polyseme.events(ended)) == [ended]
+
+
 def test_senses_are_made_anew_and_a_text_is_tried(polyseme: Polyseme, ended: Job) -> None:
     regrouped = polyseme.wait(polyseme.regroup(ended.id, alpha=0.2).id)
     found = polyseme.activations(ended.id, "the river and the bank", [(0, 3), (1, 7)])
@@ -139,6 +180,19 @@ def test_an_export_is_the_whole_result(polyseme: Polyseme, ended: Job) -> None:
     assert json.loads(lines[5])["neuron"] == 5
 
 
+def test_one_text_is_analysed_once_it_may_give_several_contexts(polyseme: Polyseme, ended: Job) -> None:
+    polyseme.add_texts([" ".join(make_texts(20, seed=9))], name="one-text")
+    request = REQUEST | {"corpus": {"id": "one-text"}}
+    with pytest.raises(Invalid, match=r'Send "contexts": \{"per_document": null\}') as refused:
+        polyseme.submit(request)
+
+    job = polyseme.wait(polyseme.submit(request | {"contexts": CONTEXTS | {"per_document": None}}))
+
+    contexts = [c for c in polyseme.neuron(job.id, 1, 7).contexts if (c.tail, c.sample) == ("positive", "top")]
+    assert (refused.value.code, refused.value.pointers) == ("too_few_documents", ["/contexts/top_k"])
+    assert len({c.window for c in contexts}) == len(contexts) == CONTEXTS["top_k"]
+
+
 def test_a_refusal_says_what_and_where(polyseme: Polyseme) -> None:
     with pytest.raises(Invalid) as refused:
         polyseme.submit(REQUEST | {"neurons": {"layers": "31"}})
@@ -146,50 +200,6 @@ def test_a_refusal_says_what_and_where(polyseme: Polyseme) -> None:
         polyseme.job("job_0199c2d3a1b24f6c8e1d5a7b9c3d")
 
     assert (refused.value.code, refused.value.pointers) == ("unknown_layer", ["/neurons/layers"])
-
-
-@pytest.fixture
-def place(site: Site, api: Api, key: str, ended: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to try examples in, with the service's address in the environment."""
-    monkeypatch.chdir(tmp_path)
-    environ = {"URL": api.url, "API_KEY": key, "CATALOGUE": site.settings.catalogue, "REDIS_URL": site.server.url}
-    for name, value in environ.items():
-        monkeypatch.setenv(f"POLYSEME_{name}", value)
-    (tmp_path / "texts.txt").write_text("\n".join(make_texts(40, seed=7)))
-    (tmp_path / "my-model").symlink_to(site.data / "example")
-    return tmp_path
-
-
-def test_the_examples_of_the_clients_page_run(place: Path) -> None:
-    pytest.importorskip("pandas")
-    examples = blocks(read("docs/client.md"), "python")
-    names: dict[str, object] = {}
-
-    for example in examples:
-        exec(compile(example, "docs/client.md", "exec"), names)
-
-    assert len(examples) >= 8
-    assert (place / "result.zip").stat().st_size > 1000
-
-
-def test_the_examples_of_the_commands_page_run(site: Site, place: Path) -> None:
-    lines = [line for block in blocks(read("docs/cli.md"), "sh") for line in block.splitlines()]
-
-    for line in lines:
-        words = shlex.split(line.partition(" | ")[0])
-        done = CliRunner().invoke(app, words[1:])
-        assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
-        if words[1:3] == ["models", "add"]:
-            restart_workers(site)
-
-    assert len(lines) >= 20
-    assert (place / "result.zip").stat().st_size > 1000
-
-
-def restart_workers(site: Site) -> None:
-    stop_workers(site)
-    site.start_worker()
-    await_that(lambda: site.board.get_card("mine") is not None, 60, site.logs)
 
 
 def stop_workers(site: Site) -> None:
@@ -200,7 +210,7 @@ def stop_workers(site: Site) -> None:
 
 
 def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, polyseme: Polyseme) -> None:
-    """The client, that of asyncio and the command, each in the middle of a wait when the API dies."""
+    """The client, a stream of events, the client of asyncio and the command, all waiting when the API dies."""
     polyseme.add_texts(make_texts(400, seed=5), name="long")
     stop_workers(site)
     site.start_worker(slow=0.1)
@@ -215,9 +225,10 @@ def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, po
         subprocess.Popen(
             polyseme_watch, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as command,
-        ThreadPoolExecutor(2) as threads,
+        ThreadPoolExecutor(3) as threads,
     ):
         blocking, looping = threads.submit(polyseme.wait, job), threads.submit(asyncio.run, wait())
+        events = threads.submit(lambda: [state.revision for state in polyseme.events(job)])
         assert command.stderr is not None
         seen = command.stderr.readline()
         await_that(lambda: site.job(job).progress.shards_done > 0, 60, site.logs)
@@ -230,6 +241,8 @@ def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, po
         output, errors = command.communicate(timeout=120)
         assert blocking.result(120).succeeded
         assert looping.result(120).succeeded
+        assert events.result(120) == sorted(set(events.result()))
+        assert events.result()[-1] == polyseme.job(job).revision
     assert command.returncode == 0, errors
     assert json.loads(output)["status"] == "succeeded"
     assert "trying again for up to 120 s" in seen + errors

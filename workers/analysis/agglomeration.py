@@ -17,8 +17,11 @@ SMALL_PAIR, OTHER_PAIR = -1.7, -1.4
 # Of two big groups: BASE + LOOSENESS * top - VARIETY * variety, less ONE_TOKEN when either has a single peak token.
 BASE, LOOSENESS, VARIETY, ONE_TOKEN = 2.18, 0.54, 8.62, 2.08
 
-ONE_WORD = 0.9  # share of a sense's contexts with one peak token, from which it is looked into for two uses of it
-SPLIT = 0.36  # share of the variance between two uses of one word, from which they are two senses
+# Share of a sense's contexts on its two commonest peak tokens, a word with and without a capital, from which it is
+# looked into for two uses.
+ONE_WORD = 0.8
+SPLIT = 0.028  # variance between two uses of one word, in that of random tokens, from which they are two senses
+DOUBT = 0.5  # of SPLIT: from there to it, the score takes the two uses for ever more apart
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -183,12 +186,15 @@ def _join(z, size, count, top, holds, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, **_options)
-def cut(offsets, left, right, excess, shift, least, place, uses, token, mass, sense):  # type: ignore[no-untyped-def]
+def cut(offsets, left, right, excess, shift, least, place, uses, token, mass, sense, doubt):  # type: ignore[no-untyped-def]
     """The groups that are left when merging stops above a shift, large ones as senses by mass.
 
     A sense of one word is split in two where its uses differ enough. shift, least: (N,) as in `agglomerate`;
-    uses: (U, Q) float32, vectors that tell uses of one word apart, or (0, 0); mass: (C,) float64.
-    Set: sense (C,) int32, 0 the one with the largest mass (of equal ones that with the first context), or NONE.
+    uses: (U, Q) float32, vectors that tell uses of one word apart, of random tokens 1 long on average (root mean
+    square), or (0, 0); mass: (C,) float64.
+    Set: sense (C,) int32, 0 the one with the largest mass (of equal ones that with the first context), or NONE;
+    doubt (C,) float64, at the contexts of the second use of a word that was not split: how far the two are apart, up to
+    1 where they would be split; else 0.
     """
     for j in numba.prange(len(offsets) - 1):
         first, end = offsets[j], offsets[j + 1]
@@ -197,7 +203,7 @@ def cut(offsets, left, right, excess, shift, least, place, uses, token, mass, se
         group = _groups(left[first:end], right[first:end], excess[first:end], shift[j])
         _drop_small(group, least[j])
         if len(uses):
-            _split_words(group, _kinds(token[first:end]), uses, place[first:end], least[j])
+            _split_words(group, _kinds(token[first:end]), uses, place[first:end], least[j], doubt[first:end])
         _name_senses(group, mass[first:end], sense[first:end])
 
 
@@ -230,37 +236,44 @@ def _drop_small(group, least):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_options)
-def _split_words(group, kind, uses, place, least):  # type: ignore[no-untyped-def]
+def _split_words(group, kind, uses, place, least, doubt):  # type: ignore[no-untyped-def]
     for name in range(len(group)):
         held = np.flatnonzero(group == name)
-        if len(held) < 4 * least or np.bincount(kind[held]).max() < ONE_WORD * len(held):
+        if len(held) < 4 * least or np.sort(np.bincount(kind[held]))[-2:].sum() < ONE_WORD * len(held):
             continue
-        second, share = two_uses(uses[place[held]])
-        if share >= SPLIT and least <= second.sum() <= len(held) - least:
+        second, apart = two_uses(uses[place[held]], kind[held])
+        if not least <= second.sum() <= len(held) - least:
+            continue
+        if apart >= SPLIT:
             # Named after the first of its contexts that does not carry the name already.
             moved = held[second]
             group[moved] = moved[0] if moved[0] != name else moved[1]
+        else:
+            doubt[held[second]] = max(apart / SPLIT - DOUBT, 0.0) / (1.0 - DOUBT)
 
 
 @numba.njit(**_options)
-def two_uses(vectors):  # type: ignore[no-untyped-def]
-    """Which vectors are of the second of two uses, and the share of the variance that lies between the two.
+def two_uses(vectors, kind):  # type: ignore[no-untyped-def]
+    """Which vectors are of the second of two uses, and the variance that lies between the two.
 
-    Each without what all have in common, to unit length, then 2-means from the sign on the first axis.
+    kind: the token of each. Each vector without what its token's have in common; their directions in two groups by
+    2-means, from the sign on the first axis.
     """
-    unit = vectors.astype(np.float64)
-    _centre(unit)
+    own = vectors.astype(np.float64)
+    for k in np.unique(kind):
+        same = np.flatnonzero(kind == k)
+        rows = own[same]
+        _centre(rows)
+        own[same] = rows
+    unit = own.copy()
     for i in range(len(unit)):
         unit[i] /= max(np.sqrt((unit[i] * unit[i]).sum()), 1e-12)
     _centre(unit)
     second = _along(unit) > 0
-    between = 0.0
     for _ in range(20):
-        ahead = second.sum()
-        if ahead == 0 or ahead == len(second):
+        if not 0 < second.sum() < len(second):
             return second, 0.0
         centres = _two_means(unit, second)
-        between = (len(second) - ahead) * (centres[0] ** 2).sum() + ahead * (centres[1] ** 2).sum()
         changed = False
         for i in range(len(unit)):
             nearer = ((unit[i] - centres[1]) ** 2).sum() < ((unit[i] - centres[0]) ** 2).sum()
@@ -268,7 +281,10 @@ def two_uses(vectors):  # type: ignore[no-untyped-def]
             second[i] = nearer
         if not changed:
             break
-    return second, between / max((unit**2).sum(), 1e-12)
+    if not 0 < second.sum() < len(second):
+        return second, 0.0
+    centres, share = _two_means(own, second), second.mean()
+    return second, share * (1.0 - share) * ((centres[1] - centres[0]) ** 2).sum()
 
 
 @numba.njit(**_options)
@@ -389,44 +405,59 @@ def _mean_between(distances, a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, **_options)
-def score_neurons(offsets, spots, distances, mass, sense, seeds, draws, covered, score, low, high, effective, similar):  # type: ignore[no-untyped-def]
+def score_neurons(  # type: ignore[no-untyped-def]
+    offsets, spots, distances, mass, sense, doubt, seeds, draws, covered, score, low, high, effective, similar
+):
     """What is said of a neuron as a whole.
 
-    seeds: (N,) uint64, of the bootstrap; draws: its resamples.
-    Set, (N,) float64 each: covered, the share of the mass in senses; score, 1 - sum of squared shares; low and high,
-    the 5th and 95th percentile of the score over resampled contexts; effective, exp(entropy of the shares);
-    similar, the mass-weighted mean cosine between different contexts. NaN where there is nothing to say.
+    doubt: (C,) as in `cut`; seeds: (N,) uint64, of the bootstrap; draws: its resamples.
+    Set, (N,) float64 each: covered, the share of the mass in senses; score, the chance that two firings differ in
+    meaning; low and high, the 5th and 95th percentile of the score over resampled contexts; effective, the number of
+    senses of equal size with the same entropy; similar, the mass-weighted mean cosine between different contexts. NaN
+    where there is nothing to say.
     """
     for j in numba.prange(len(offsets) - 1):
         first, end = offsets[j], offsets[j + 1]
         n = end - first
         own = distances[spots[j] : spots[j] + n * n].reshape(n, n)
-        given, weight = sense[first:end], mass[first:end]
+        given, weight, unsure = sense[first:end], mass[first:end], doubt[first:end]
         count = given.max() + 1 if n else 0
         similar[j] = _mean_cosine(own, weight)
         covered[j] = score[j] = low[j] = high[j] = effective[j] = np.nan
         if n:
             covered[j] = weight[given >= 0].sum() / weight.sum()
         if count:
-            shares = _shares(given, weight, np.arange(n), count)
-            score[j] = 1.0 - (shares * shares).sum()
-            effective[j] = np.exp(-(shares * np.log(np.maximum(shares, 1e-300))).sum())
-            low[j], high[j] = _bootstrap(given, weight, count, seeds[j], draws)
+            score[j], entropy = _spread(given, weight, unsure, np.arange(n), count)
+            effective[j] = np.exp(entropy)
+            low[j], high[j] = _bootstrap(given, weight, unsure, count, seeds[j], draws)
 
 
 @numba.njit(**_options)
-def _shares(sense, mass, contexts, count):  # type: ignore[no-untyped-def]
-    """Of the mass of these contexts that is in senses; all 0 when none is."""
-    shares = np.zeros(count)
+def _spread(sense, mass, doubt, contexts, count):  # type: ignore[no-untyped-def]
+    """1 - sum of squared shares, and the entropy of the shares, of the mass of these contexts that is in senses.
+
+    To both, two uses of a word add what splitting it would, times its doubt.
+    """
+    shares, second, weight = np.zeros(count), np.zeros(count), np.zeros(count)
     for i in contexts:
         if sense[i] >= 0:
             shares[sense[i]] += mass[i]
+            second[sense[i]] += mass[i] * (doubt[i] > 0)
+            weight[sense[i]] = max(weight[sense[i]], doubt[i])
     total = shares.sum()
-    return shares / total if total > 0 else shares
+    score, entropy = 1.0, 0.0
+    for s in range(count):
+        if shares[s] > 0:
+            share, part = shares[s] / total, second[s] / shares[s]
+            score -= share * share * (1.0 - weight[s] * 2.0 * part * (1.0 - part))
+            entropy -= share * np.log(share)
+            if 0.0 < part < 1.0:
+                entropy -= weight[s] * share * (part * np.log(part) + (1.0 - part) * np.log(1.0 - part))
+    return score if total > 0 else 0.0, entropy
 
 
 @numba.njit(**_options)
-def _bootstrap(sense, mass, count, seed, draws):  # type: ignore[no-untyped-def]
+def _bootstrap(sense, mass, doubt, count, seed, draws):  # type: ignore[no-untyped-def]
     n = len(sense)
     found = np.empty(draws)
     chosen = np.empty(n, np.int64)
@@ -440,8 +471,7 @@ def _bootstrap(sense, mass, count, seed, draws):  # type: ignore[no-untyped-def]
         for i in range(n):
             state += np.uint64(0x9E3779B97F4A7C15)
             chosen[i] = _mix(state) % np.uint64(n)
-        shares = _shares(sense, mass, chosen, count)
-        found[draw] = min((1.0 - (shares * shares).sum()) * widening, 1.0)
+        found[draw] = min(_spread(sense, mass, doubt, chosen, count)[0] * widening, 1.0)
     found.sort()
     return found[int(0.05 * (draws - 1))], found[int(np.ceil(0.95 * (draws - 1)))]
 

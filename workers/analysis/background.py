@@ -103,7 +103,8 @@ def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 RANK = 160  # of the axes in which senses are told apart
-FINE_RANK = 16  # of those in which uses of one word are
+FINE_RANK = 32  # of those in which uses of one word are
+TOPIC_RANK = 16  # of those in which what stands around a token is
 SHRINKAGE = 0.05  # of the variances towards their mean
 POWER = 0.35  # of each variance that is divided out; 0.5 would make all axes equal
 
@@ -116,10 +117,10 @@ class Axes:
     axes: np.ndarray  # (D, P) float32
 
     @classmethod
-    def of(cls, vectors: np.ndarray, rank: int) -> Axes:
+    def of(cls, vectors: np.ndarray, rank: int, power: float = POWER) -> Axes:
         """vectors: (R, D), of random tokens. P is `rank`, or D or R - 1 when that is less.
 
-        Principal axes, each divided by a power of its variance, which is pulled towards the mean variance before.
+        Principal axes, each divided by its variance to `power`, which is pulled towards the mean variance before.
         """
         wide = vectors.astype(np.float64)
         mean = wide.mean(0)
@@ -127,7 +128,7 @@ class Axes:
         kept = slice(None, -min(rank, len(variance), max(len(wide) - 1, 1)) - 1, -1)
         shrunk = (1 - SHRINKAGE) * variance.clip(0) + SHRINKAGE * variance.mean()
         # Where nothing varies there is nothing to even out.
-        scale = np.where(shrunk > 0, shrunk, 1.0) ** -POWER
+        scale = np.where(shrunk > 0, shrunk, 1.0) ** -power
         return cls(mean.astype(np.float32), (axes * scale)[:, kept].astype(np.float32))
 
     def project(self, vectors: np.ndarray) -> np.ndarray:

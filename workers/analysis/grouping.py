@@ -13,16 +13,16 @@ import numpy as np
 from contract.errors import AnalysisError
 from contract.request import Senses, Tail
 from contract.store import Store
-from workers.analysis.background import FINE_RANK, RANK, Axes, Scale, to_unit
+from workers.analysis.background import FINE_RANK, RANK, TOPIC_RANK, Axes, Scale, to_unit
 from workers.analysis.background import NEAR as REACH
 from workers.analysis.contexts import ContextTable
 from workers.analysis.encoder import WordEncoder
 from workers.analysis.partial import read_arrays, write_arrays
 from workers.analysis.sense_tokens import NEAR, find_sense_tokens
 from workers.analysis.senses import Evidence, TailSenses, find_senses
-from workers.analysis.spaces import Space, add_words, neuron_space
+from workers.analysis.spaces import TOPIC_RAISED, Space, add_words, neuron_space
 from workers.analysis.stopping import Stop, never
-from workers.analysis.vectors import to_half
+from workers.analysis.vectors import around, to_half
 from workers.analysis.words import peak_words
 
 
@@ -30,8 +30,8 @@ from workers.analysis.words import peak_words
 class Background:
     """The random tokens of a corpus, and how often each token stands in it. R tokens, by row and position.
 
-    Its axes turn residual vectors into *projected* ones, (n, P + Q) float16: P numbers that tell senses apart, as a
-    vector of length 1, and Q that tell uses of one word apart.
+    Its axes turn residual vectors into *projected* ones, (n, P + Q + T) float16: P numbers that tell senses apart, as a
+    vector of length 1, Q that tell uses of one word apart, and T that tell apart what stands around.
     """
 
     row: np.ndarray  # (R,) int64
@@ -40,21 +40,24 @@ class Background:
     near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
-    projected: np.ndarray  # (R, P + Q) float16
+    projected: np.ndarray  # (R, P + Q + T) float16
     mean: np.ndarray  # of the residual vectors' sums, see `background.Axes`
     axes: np.ndarray
     fine_mean: np.ndarray  # of the last reference layer alone
     fine_axes: np.ndarray
+    topic_mean: np.ndarray  # of the means around tokens
+    topic_axes: np.ndarray
     distances: np.ndarray  # see `background.Scale`
     centre: np.ndarray  # one number
     spread: np.ndarray  # one number
 
     @classmethod
-    def fit(cls, residual: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
-        """residual: (R, parts * D)."""
+    def fit(cls, residual: np.ndarray, around: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
+        """residual: (R, parts * D); around: (R, D), the means of `add_parts` around the tokens."""
         split = _split(residual, parts)
         senses, uses = Axes.of(split.sum(1), RANK), Axes.of(split[:, -1], FINE_RANK)
-        projected = _project(split, senses, uses)
+        topics = Axes.of(around, TOPIC_RANK, power=0.0)
+        projected = _project(split, around, senses, uses, topics)
         scale = Scale.of(_sense_part(projected, senses))
         return cls(
             projected=projected,
@@ -62,6 +65,8 @@ class Background:
             axes=senses.axes,
             fine_mean=uses.mean,
             fine_axes=uses.axes,
+            topic_mean=topics.mean,
+            topic_axes=topics.axes,
             distances=scale.distances,
             centre=np.array(scale.centre),
             spread=np.array(scale.spread),
@@ -75,20 +80,38 @@ class Background:
     def write(self, store: Store, path: str) -> None:
         write_arrays(store, path, vars(self))
 
-    def project(self, residual: np.ndarray) -> np.ndarray:
-        """Residual vectors, (n, K * D) of K reference layers, to projected ones."""
+    def project(self, residual: np.ndarray, around: np.ndarray) -> np.ndarray:
+        """Residual vectors, (n, K * D) of K reference layers, and the means around them, (n, D), to projected ones."""
         split = _split(residual, residual.shape[1] // len(self.mean))
-        return _project(split, self._senses, Axes(self.fine_mean, self.fine_axes))
+        uses, topics = Axes(self.fine_mean, self.fine_axes), Axes(self.topic_mean, self.topic_axes)
+        return _project(split, around, self._senses, uses, topics)
+
+    def project_windows(self, residual: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """All residual vectors of windows of the given lengths to projected ones."""
+        return self.project(residual, around(self.add_parts(residual), lengths))
+
+    def add_parts(self, residual: np.ndarray) -> np.ndarray:
+        """The sums over the reference layers, (n, D) float32."""
+        return add_parts(residual, residual.shape[1] // len(self.mean))
 
     def space(self, projected: np.ndarray) -> Space:
-        """Of projected vectors, (U, P + Q)."""
+        """Of projected vectors, (U, P + Q + T)."""
         scale = Scale(self.distances, self.centre.item(), self.spread.item())
         senses, random = (_sense_part(v, self._senses) for v in (projected, self.projected))
         return Space(senses, random, (scale,), self.uses(projected))
 
+    def topic_space(self, projected: np.ndarray) -> Space:
+        """Of projected vectors: what stands around the tokens, whatever they are themselves."""
+        first = self.axes.shape[1] + self.fine_axes.shape[1]
+        own, random = (to_unit(v[:, first:].astype(np.float32)) for v in (projected, self.projected))
+        return Space(own, random, (Scale.of(random),), raised=TOPIC_RAISED, of_words=False)
+
     def uses(self, projected: np.ndarray) -> np.ndarray:
-        """The part that tells uses of one word apart, (n, Q) float32."""
-        return projected[:, self.axes.shape[1] :].astype(np.float32)
+        """The part that tells uses of one word apart, (n, Q) float32, random tokens of root mean square length 1."""
+        part = slice(self.axes.shape[1], self.axes.shape[1] + self.fine_axes.shape[1])
+        own, random = (v[:, part].astype(np.float32) for v in (projected, self.projected))
+        length = np.sqrt(np.square(random, dtype=np.float64).sum(1).mean())
+        return own / np.float32(max(length, 1e-12))
 
     @property
     def _senses(self) -> Axes:
@@ -100,9 +123,14 @@ def _split(residual: np.ndarray, parts: int) -> np.ndarray:
     return residual.astype(np.float32).reshape(len(residual), parts, -1)
 
 
-def _project(split: np.ndarray, senses: Axes, uses: Axes) -> np.ndarray:
-    both = to_unit(senses.project(split.sum(1))), uses.project(split[:, -1])
-    return to_half(np.concatenate(both, axis=1))
+def add_parts(residual: np.ndarray, parts: int) -> np.ndarray:
+    summed: np.ndarray = _split(residual, parts).sum(1)
+    return summed
+
+
+def _project(split: np.ndarray, around: np.ndarray, senses: Axes, uses: Axes, topics: Axes) -> np.ndarray:
+    every = to_unit(senses.project(split.sum(1))), uses.project(split[:, -1]), topics.project(around)
+    return to_half(np.concatenate(every, axis=1))
 
 
 def _sense_part(projected: np.ndarray, senses: Axes) -> np.ndarray:
@@ -208,7 +236,7 @@ def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> Tai
 class Sources:
     """Where a layer's spaces come from, asked only for what a space needs."""
 
-    projected: np.ndarray  # at the peaks, (U, P + Q), see `Background`
+    projected: np.ndarray  # at the peaks, (U, P + Q + T), see `Background`
     vocabulary: Callable[[], Sequence[str]]
     encoder: Callable[[], WordEncoder]
     # The MLP's inputs at the peaks, (U, D), and at the random tokens, (R, D), and the selected neurons' `input_energy`,
@@ -222,6 +250,8 @@ def layer_space(options: Senses, background: Background, table: ContextTable, pe
         if sources.inputs is None:
             raise AnalysisError("`neuron` vectors need the model's weights and its inputs: submit a new job")
         return neuron_space(*sources.inputs(), background.uses(sources.projected))
+    if options.vectors == "window":
+        return background.topic_space(sources.projected)
     residual = background.space(sources.projected)
     if options.vectors == "residual":
         return residual

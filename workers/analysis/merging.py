@@ -33,7 +33,15 @@ from workers.analysis.contexts import (
 )
 from workers.analysis.firing import unpack_firings
 from workers.analysis.framing import frame
-from workers.analysis.grouping import Background, LayerSenses, Peaks, Sources, group_contexts, layer_space
+from workers.analysis.grouping import (
+    Background,
+    LayerSenses,
+    Peaks,
+    Sources,
+    add_parts,
+    group_contexts,
+    layer_space,
+)
 from workers.analysis.halving import count_cut
 from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.memory import returning_large_arrays
@@ -58,7 +66,7 @@ from workers.analysis.scan import LayerScan
 from workers.analysis.steps import Analysis, bands_file, new_scan
 from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.summary import summarise
-from workers.analysis.vectors import PROJECTED, RESIDUAL, input_stream, project_vectors, read_vectors
+from workers.analysis.vectors import PROJECTED, RESIDUAL, input_stream, project_vectors, read_around, read_vectors
 from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 
 LENS_TOKENS = 10
@@ -82,7 +90,16 @@ def measure_background(analysis: Analysis, model: LoadedModel, *, should_stop: S
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))
-    background = Background.fit(np.concatenate(list(pieces)), parts, counts=counts, special=special, **tokens)
+    means = read_around(
+        analysis.store,
+        analysis.vectors,
+        plan,
+        tokens["row"],
+        tokens["position"],
+        lambda block: add_parts(block, parts),
+    )
+    residual, around = np.concatenate(list(pieces)), np.concatenate(list(until(means, should_stop)))
+    background = Background.fit(residual, around, parts, counts=counts, special=special, **tokens)
     background.write(analysis.store, _background_file(analysis))
 
 
@@ -90,9 +107,9 @@ def project_shard(analysis: Analysis, shard: int, *, should_stop: Stop = never) 
     """Turns the residual vectors of a shard into those that senses are made of, once for all layers."""
     background = Background.read(analysis.store, _background_file(analysis))
 
-    def project(block: np.ndarray) -> np.ndarray:
+    def project(block: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         check_stop(should_stop)
-        return background.project(block)
+        return background.project_windows(block, lengths)
 
     project_vectors(analysis.store, analysis.vectors, analysis.projected, shard, project)
 

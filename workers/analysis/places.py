@@ -96,9 +96,9 @@ def make_table(rows: Sequence[Row]) -> ContextTable:
 
 
 def _project(result: Result, run: Run, unique: Peaks, background: Background) -> np.ndarray:
-    """The projected vectors at places of the corpus and of the text, (U, P + Q) float16."""
+    """The projected vectors at places of the corpus and of the text, (U, P + Q + T) float16."""
     vectors = read_vectors_at(result.store, result.folder, unique.window, unique.position)
     live = unique.window >= _LIVE
     at = run.windows.offsets[unique.window[live] - _LIVE] + unique.position[live]
-    vectors[live] = background.project(run.residual[at])
+    vectors[live] = background.project_windows(run.residual, run.windows.lengths)[at]
     return vectors

@@ -113,6 +113,7 @@ class _Slots:
         self.tree = Tree(np.zeros(contexts, np.int16), np.zeros(contexts, np.int16), np.zeros(contexts, np.float32))
         self.excess = np.zeros(contexts)
         self.sense = np.full(contexts, NONE, np.int32)
+        self.doubt = np.zeros(contexts)
         self.share = np.zeros(contexts)
         self.size, self.medoid = np.zeros((2, contexts), np.int32)
         self.cohesion, self.separation = np.full((2, contexts), np.nan, np.float32)
@@ -143,17 +144,18 @@ def _group(
     spots = np.concatenate([[0], np.cumsum(sizes * sizes)])
     distances = np.empty(spots[-1], np.float32)
     tree, mass = slots.tree, evidence.mass
+    token = evidence.token if space.of_words else np.zeros_like(evidence.token)
     weights = space.weights[part] if len(space.weights) else space.weights
     least = np.maximum(options.min_contexts, np.ceil(SMALLEST_SENSE * sizes)).astype(np.int64)
     centre, spread = (space.of_neurons(value, part) for value in (lambda s: s.centre, lambda s: s.spread))
-    shift = space.of_neurons(lambda s: s.z(options.alpha) - s.z(DEFAULT_ALPHA), part)
+    shift = space.of_neurons(lambda s: s.z(options.alpha) - s.z(DEFAULT_ALPHA) + space.raised, part)
     agglomeration.agglomerate(
-        space.vectors, evidence.place, offsets, weights, evidence.token, centre, spread, least, shift,
+        space.vectors, evidence.place, offsets, weights, token, centre, spread, least, shift,
         tree.left, tree.right, slots.excess, distances, spots,
     )  # fmt: skip
     agglomeration.cut(
         offsets, tree.left, tree.right, slots.excess, shift, least,
-        evidence.place, space.uses, evidence.token, mass, slots.sense,
+        evidence.place, space.uses, token, mass, slots.sense, slots.doubt,
     )  # fmt: skip
     slots.sense[offsets[0] : offsets[-1]][np.repeat(sizes < EVIDENCE_CONTEXTS, sizes)] = NONE
     agglomeration.describe(
@@ -162,7 +164,15 @@ def _group(
     )  # fmt: skip
     names = ("covered", "score", "low", "high", "effective", "similar")
     agglomeration.score_neurons(
-        offsets, spots, distances, mass, slots.sense, seeds[part], DRAWS, *(scores[name][part] for name in names)
+        offsets,
+        spots,
+        distances,
+        mass,
+        slots.sense,
+        slots.doubt,
+        seeds[part],
+        DRAWS,
+        *(scores[name][part] for name in names),
     )
 
 
@@ -171,7 +181,7 @@ def _scale_heights(evidence: Evidence, space: Space, slots: _Slots) -> None:
     everyone = slice(0, len(evidence.sizes))
     centre, spread, base = (
         np.repeat(space.of_neurons(value, everyone), evidence.sizes)
-        for value in (lambda s: s.centre, lambda s: s.spread, lambda s: s.z(DEFAULT_ALPHA))
+        for value in (lambda s: s.centre, lambda s: s.spread, lambda s: s.z(DEFAULT_ALPHA) - space.raised)
     )
     slots.tree.height[:] = space.read(centre + spread * (base + slots.excess), evidence.neuron)
     for values in (slots.cohesion, slots.separation):

@@ -26,6 +26,8 @@ class Space:
     scales: tuple[Scale, ...]  # one, or one a neuron
     uses: np.ndarray = field(default_factory=lambda: _NONE)  # (U, Q) float32: tells uses of one word apart; or (0, 0)
     weights: np.ndarray = field(default_factory=lambda: _NONE)  # (N, P): of each dimension for a neuron; or (0, 0)
+    raised: float = 0.0  # by how much all limits are higher than for peaks' vectors, in z
+    of_words: bool = True  # False: the vectors say nothing of the peak tokens, which are taken for one and the same
 
     def of_neurons(self, value: Callable[[Scale], float], neurons: slice) -> np.ndarray:
         """A number of each neuron's scale, (N,) float64 for a run of neurons."""
@@ -54,6 +56,7 @@ class Space:
         return found / lengths[neuron]
 
 
+TOPIC_RAISED = 1.3  # for what stands around tokens: a topic is broad, a third of a corpus or so
 WORD_WEIGHT = 0.5  # of the peak word's vector beside the residual one of length 1
 
 

@@ -17,6 +17,7 @@ from workers.analysis.plan import Plan
 
 RESIDUAL = "residual"
 PROJECTED = "projected"
+REACH = 128  # tokens on each side of one that are around it
 
 
 def vectors_file(folder: str, shard: int) -> str:
@@ -31,6 +32,25 @@ def input_stream(layer: int) -> str:
 def to_half(vectors: np.ndarray) -> np.ndarray:
     """float16: cosines need no more. What is too large becomes the largest there is."""
     return vectors.clip(-65504, 65504).astype(np.float16)
+
+
+def around(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The mean of what stands around each token, itself included: (T, D) float32.
+
+    vectors: (T, D), of all tokens of some windows; lengths: tokens of each. The first of a window is left out, since
+    nothing stands before it and models make something odd of that, unless it is alone.
+    """
+    found = np.empty(vectors.shape, np.float32)
+    end = 0
+    for length in lengths.tolist():
+        first, end = end, end + length
+        sums = np.zeros((length + 1, vectors.shape[1]))
+        np.cumsum(vectors[first:end], axis=0, dtype=np.float64, out=sums[1:])
+        places = np.arange(length)
+        low = (places - REACH).clip(min(1, length - 1))
+        high = (places + REACH + 1).clip(max=length)
+        found[first:end] = (sums[high] - sums[low]) / (high - low)[:, None]
+    return found
 
 
 class VectorWriter:
@@ -62,16 +82,20 @@ def writing_vectors(store: Store, path: str) -> Iterator[VectorWriter]:
 
 
 def project_vectors(
-    store: Store, source: str, target: str, shard: int, project: Callable[[np.ndarray], np.ndarray]
+    store: Store, source: str, target: str, shard: int, project: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> None:
-    """Writes what `project` makes of a shard's residual vectors, block by block. source, target: folders."""
+    """Writes what `project` makes of a shard's residual vectors, block by block. source, target: folders.
+
+    project: of a block's vectors and the lengths of its windows.
+    """
     with (
         reading_arrays(store, vectors_file(source, shard)) as read,
         writing_vectors(store, vectors_file(target, shard)) as writer,
     ):
-        for block in _blocks_of(read, RESIDUAL):
-            writer.add(PROJECTED, project(block))
-        writer.put("offsets", read("offsets"))
+        offsets = read("offsets")
+        for block, first, end in _whole_windows(read, RESIDUAL, offsets):
+            writer.add(PROJECTED, project(block, np.diff(offsets[first : end + 1])))
+        writer.put("offsets", offsets)
 
 
 def read_vectors(
@@ -84,6 +108,36 @@ def read_vectors(
             with reading_arrays(store, vectors_file(folder, number)) as read:
                 at = read("offsets")[rows[low:high] - shard.first_row] + positions[low:high]
                 yield from _take(read, stream, at)
+
+
+def read_around(
+    store: Store,
+    folder: str,
+    plan: Plan,
+    rows: np.ndarray,
+    positions: np.ndarray,
+    reduce: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[np.ndarray]:
+    """What `reduce` makes of the residual vectors, its mean around some tokens, as `read_vectors` gives vectors."""
+    for number, shard in enumerate(plan.shards):
+        low, high = np.searchsorted(rows, [shard.first_row, shard.first_row + shard.rows])
+        if low < high:
+            with reading_arrays(store, vectors_file(folder, number)) as read:
+                row, position, offsets = rows[low:high] - shard.first_row, positions[low:high], read("offsets")
+                for block, first, end in _whole_windows(read, RESIDUAL, offsets):
+                    a, b = np.searchsorted(row, [first, end])
+                    if a < b:
+                        means = around(reduce(block), np.diff(offsets[first : end + 1]))
+                        yield means[offsets[row[a:b]] - offsets[first] + position[a:b]]
+
+
+def _whole_windows(read: ArrayFile, stream: str, offsets: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """The blocks, with which windows of the shard each holds."""
+    token = 0
+    for block in _blocks_of(read, stream):
+        first, end = np.searchsorted(offsets, [token, token + len(block)])
+        token += len(block)
+        yield block, int(first), int(end)
 
 
 def _take(read: ArrayFile, stream: str, at: np.ndarray) -> Iterator[np.ndarray]:

@@ -17,7 +17,8 @@ def background():
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1_000, (RANDOM, 8)).astype(np.int32)
     places = np.arange(RANDOM), np.full(RANDOM, 4)
-    return fit_background(rng.normal(size=(RANDOM, 2 * WIDTH)).astype(np.float16), 2, ids, *places)
+    residual = rng.normal(size=(RANDOM, 2 * WIDTH)).astype(np.float16)
+    return fit_background(residual, rng.normal(size=(RANDOM, WIDTH)), 2, ids, *places)
 
 
 def make_unit(name, sizes, noise, seed=0):
@@ -33,7 +34,9 @@ def make_unit(name, sizes, noise, seed=0):
 
 def judged(background, made):
     units, vectors, tokens = zip(*made, strict=True)
-    return judge(units, background.space(background.project(np.concatenate(vectors))), np.concatenate(tokens))
+    residual = np.concatenate(vectors)
+    projected = background.project(residual, np.zeros((len(residual), WIDTH)))
+    return judge(units, background.space(projected), np.concatenate(tokens))
 
 
 def test_groups_far_from_each_other_are_counted_and_told_apart(background):

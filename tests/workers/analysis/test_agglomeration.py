@@ -10,11 +10,13 @@ import pytest
 from workers.analysis import agglomeration
 from workers.analysis.agglomeration import (
     BASE,
+    DOUBT,
     LOOSENESS,
     NONE,
     ONE_TOKEN,
     OTHER_PAIR,
     SMALL_PAIR,
+    SPLIT,
     VARIETY,
 )
 
@@ -45,14 +47,20 @@ class Grouped:
 
     def cut(self, mass: np.ndarray, shift: float = 0.0, uses: np.ndarray | None = None) -> np.ndarray:
         """The sense of every context."""
-        sense, neurons = np.zeros(len(mass), np.int32), len(self.offsets) - 1
+        return self.cut_in_doubt(mass, shift, uses)[0]
+
+    def cut_in_doubt(
+        self, mass: np.ndarray, shift: float = 0.0, uses: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sense and the doubt of every context."""
+        sense, doubt, neurons = np.zeros(len(mass), np.int32), np.zeros(len(mass)), len(self.offsets) - 1
         place = np.arange(len(mass))
         given = np.zeros((0, 0), np.float32) if uses is None else uses
         tree = self.left, self.right, self.excess
         agglomeration.cut(
-            self.offsets, *tree, np.full(neurons, shift), self.least, place, given, self.token, mass, sense
+            self.offsets, *tree, np.full(neurons, shift), self.least, place, given, self.token, mass, sense, doubt
         )
-        return sense
+        return sense, doubt
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -233,10 +241,15 @@ def test_a_group_of_one_word_must_be_nearer_than_one_of_two_words() -> None:
     assert set(two_words.cut(np.ones(12))) == {0}
 
 
+def two_clear_uses(contexts: int, gap: float) -> np.ndarray:
+    """Vectors of contexts that are of two uses in turn."""
+    uses = np.random.default_rng(6).normal(size=(contexts, 8)).astype(np.float32) * 0.02
+    uses[::2, 0] += gap
+    return uses
+
+
 def test_one_word_with_two_clear_uses_is_two_senses() -> None:
-    rng = np.random.default_rng(6)
-    vectors, uses = unit(np.ones((20, 3))), rng.normal(size=(20, 8)).astype(np.float32) * 0.2
-    uses[::2, 0] += 5
+    vectors, uses = unit(np.ones((20, 3))), two_clear_uses(20, 0.5)
 
     same = group(vectors, (20,), token=np.zeros(20))
 
@@ -247,11 +260,41 @@ def test_one_word_with_two_clear_uses_is_two_senses() -> None:
     assert set(group(vectors, (20,)).cut(np.ones(20), uses=uses)) == {0}  # twenty words are no homograph
 
 
+def test_a_word_with_and_without_a_capital_is_looked_into_as_one() -> None:
+    token = np.repeat([0, 1], 12)
+    uses = two_clear_uses(24, 0.5)
+    capitals = uses + token[:, None].astype(np.float32)
+
+    both = group(unit(np.ones((24, 3))), (24,), token=token)
+
+    split = both.cut(np.ones(24), uses=capitals)
+    assert len(set(split[::2])) == len(set(split[1::2])) == 1
+    assert split[0] != split[1]
+    assert set(both.cut(np.ones(24), uses=capitals - uses)) == {0}  # the tokens differ, and nothing else
+
+
 def test_one_word_with_one_use_stays_one_sense() -> None:
-    uses = np.random.default_rng(7).normal(size=(40, 16)).astype(np.float32)
+    uses = np.random.default_rng(7).normal(size=(40, 16)).astype(np.float32) * 0.05
     same = group(unit(np.ones((40, 3))), (40,), token=np.zeros(40))
 
-    assert set(same.cut(np.ones(40), uses=uses)) == {0}
+    sense, doubt = same.cut_in_doubt(np.ones(40), uses=uses)
+
+    assert set(sense) == {0}
+    assert not doubt.any()
+
+
+def test_uses_that_are_nearly_far_enough_apart_leave_a_doubt() -> None:
+    same = group(unit(np.ones((20, 3))), (20,), token=np.zeros(20))
+    between = DOUBT * SPLIT + 0.4 * (1 - DOUBT) * SPLIT  # a quarter of the squared gap, for two equal halves
+    uses = np.zeros((20, 2), np.float32)
+    uses[1::2, 0] = 2 * np.sqrt(between)
+
+    sense, doubt = same.cut_in_doubt(np.ones(20), uses=uses)
+
+    assert set(sense) == {0}
+    assert sorted(set(doubt.round(3))) == [0.0, 0.4]
+    assert (doubt > 0).sum() == 10
+    assert len(set(doubt[::2])) == 1
 
 
 def senses_of(grouped: Grouped, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -291,7 +334,7 @@ def test_scores_follow_from_the_shares(grouped: Grouped) -> None:
     covered, score, low, high, effective, similar = np.zeros((6, len(SIZES)))
 
     agglomeration.score_neurons(
-        grouped.offsets, grouped.spots, grouped.distances, mass, sense, seeds, 500,
+        grouped.offsets, grouped.spots, grouped.distances, mass, sense, np.zeros(len(sense)), seeds, 500,
         covered, score, low, high, effective, similar,
     )  # fmt: skip
 
@@ -307,13 +350,32 @@ def test_scores_follow_from_the_shares(grouped: Grouped) -> None:
     assert np.isnan([score[0], covered[0]]).all()
 
 
+def test_the_score_grows_with_doubt_to_that_of_two_senses() -> None:
+    one, mass = group(unit(np.ones((24, 3))), (24,)), np.random.default_rng(8).random(24) + 0.1
+    second = np.arange(24) % 3 == 0
+
+    def scored(sense: np.ndarray, doubt: float) -> np.ndarray:
+        found = np.zeros((6, 1))
+        arguments = mass, sense.astype(np.int32), doubt * second, np.zeros(1, np.uint64), 100
+        agglomeration.score_neurons(one.offsets, one.spots, one.distances, *arguments, *found)
+        return found[1:5, 0]  # score, low, high, effective
+
+    together, split = scored(np.zeros(24), 0.0), scored(second, 0.0)
+    half, whole = scored(np.zeros(24), 0.5), scored(np.zeros(24), 1.0)
+    assert together.tolist() == [0, 0, 0, 1]
+    assert whole == pytest.approx(split)
+    assert half[:3] == pytest.approx(split[:3] / 2)
+    assert half[3] == pytest.approx(np.sqrt(split[3]))
+
+
 def test_the_bootstrap_is_the_same_for_the_same_seed_and_other_for_another(grouped: Grouped) -> None:
     sense, mass = senses_of(grouped)
 
     def interval(seed: int) -> tuple[float, float]:
         found = np.zeros((6, len(SIZES)))
         seeds = np.full(len(SIZES), seed, np.uint64)
-        agglomeration.score_neurons(grouped.offsets, grouped.spots, grouped.distances, mass, sense, seeds, 50, *found)
+        arguments = mass, sense, np.zeros(len(sense)), seeds, 50
+        agglomeration.score_neurons(grouped.offsets, grouped.spots, grouped.distances, *arguments, *found)
         return found[2][4], found[3][4]
 
     assert interval(1) == interval(1)

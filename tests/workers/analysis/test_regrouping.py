@@ -57,7 +57,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("senses", [Senses(), Senses(alpha=0.3, min_contexts=3)])
+@pytest.mark.parametrize("senses", [Senses(), Senses(alpha=0.3, min_contexts=3), Senses(vectors="window")])
 def test_the_result_is_that_of_a_whole_new_analysis(model: LoadedModel, tmp_path: Path, senses: Senses) -> None:
     analyse(model, tmp_path / "old", Senses(alpha=0.1))
     wanted = files_of(analyse(model, tmp_path / "wanted", senses))

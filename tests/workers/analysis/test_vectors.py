@@ -8,7 +8,15 @@ import pytest
 from contract.errors import DamagedFile
 from contract.store import Store
 from workers.analysis.plan import Plan, Shard
-from workers.analysis.vectors import project_vectors, read_vectors, vectors_file, writing_vectors
+from workers.analysis.vectors import (
+    REACH,
+    around,
+    project_vectors,
+    read_around,
+    read_vectors,
+    vectors_file,
+    writing_vectors,
+)
 
 LENGTHS = (np.array([5, 4, 4]), np.array([3, 2]))  # of the windows of two shards
 PLAN = Plan(1, 5, 18, 18, 0, (Shard(0, 3, 13), Shard(3, 2, 5)))
@@ -48,12 +56,36 @@ def test_only_the_blocks_that_are_needed_are_given(store: Store) -> None:
 def test_projected_vectors_are_found_at_the_same_places(store: Store) -> None:
     rows, positions = np.array([0, 2, 3, 4]), np.array([4, 3, 0, 1])
     for shard in range(len(LENGTHS)):
-        project_vectors(store, "work", "projected", shard, lambda v: v[:, 1:] + 1)
+        project_vectors(store, "work", "projected", shard, lambda v, lengths: v[:, 1:] + len(lengths))
 
     found = np.concatenate(list(read_vectors(store, "projected", PLAN, "projected", rows, positions)))
 
     before = np.concatenate(list(read_vectors(store, "work", PLAN, "residual", rows, positions)))
-    assert np.array_equal(found, before[:, 1:] + 1)
+    blocks = np.array([2, 1, 2, 2])  # windows in each token's block
+    assert np.array_equal(found, before[:, 1:] + blocks[:, None])
+
+
+def test_around_a_token_is_the_mean_of_its_window_within_reach_but_for_the_first_token() -> None:
+    lengths = np.array([3, 1, 2 * REACH + 50])
+    vectors = np.random.default_rng(0).normal(size=(lengths.sum(), 2)).astype(np.float16)
+
+    found = around(vectors, lengths)
+
+    wide, last = vectors.astype(np.float64), 4
+    assert np.allclose(found[:3], wide[1:3].mean(0), atol=1e-6)
+    assert np.allclose(found[3], wide[3])  # alone in its window
+    assert np.allclose(found[last], wide[last + 1 : last + REACH + 1].mean(0), atol=1e-6)
+    middle = last + REACH + 20
+    assert np.allclose(found[middle], wide[middle - REACH : middle + REACH + 1].mean(0), atol=1e-6)
+    assert np.allclose(found[-1], wide[-1 - REACH :].mean(0), atol=1e-6)
+
+
+def test_what_is_around_tokens_is_found_by_row_and_position(store: Store) -> None:
+    rows, positions = np.array([0, 2, 2, 4]), np.array([4, 0, 3, 1])
+
+    found = np.concatenate(list(read_around(store, "work", PLAN, rows, positions, lambda v: v[:, :1])))
+
+    assert found.ravel().tolist() == [2.5, 11.0, 11.0, 17.0]
 
 
 def test_what_float16_cannot_hold_is_kept_at_its_end(tmp_path: Path) -> None:
