@@ -71,7 +71,11 @@ class Kept(Generic[T]):
 @dataclass(frozen=True)
 class Vocabulary:
     texts: pa.Array
-    trimmed: pa.Array  # the same without the space around
+
+    @cached_property
+    def trimmed(self) -> pa.Array:
+        """The same without the space around."""
+        return pc.utf8_trim_whitespace(self.texts)
 
     def ids_of(self, token: str) -> pa.Array:
         """The ids of all tokens with this text, space around it aside."""
@@ -158,7 +162,7 @@ class Results:
         self._store = store
         self._cache = Path(cache)
         self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes)
-        self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: v.texts.nbytes + v.trimmed.nbytes)
+        self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: 2 * v.texts.nbytes)
         self._reports: Kept[Report] = Kept(OPEN_FILES)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -259,8 +263,7 @@ def _read_scalars(path: Callable[[], str]) -> Scalars:
 
 
 def _read_vocabulary(path: str) -> Vocabulary:
-    texts = _read_columns(path, ["text"])["text"].combine_chunks()
-    return Vocabulary(texts, pc.utf8_trim_whitespace(texts))
+    return Vocabulary(_read_columns(path, ["text"])["text"].combine_chunks())
 
 
 def _read_columns(path: str, names: Sequence[str]) -> pa.Table:

@@ -6,6 +6,8 @@ import gc
 import os
 from pathlib import Path
 
+import pyarrow as pa
+
 from contract.settings import Settings
 from contract.traces import connect_tracer
 
@@ -18,6 +20,9 @@ _counters.mkdir(parents=True, exist_ok=True)
 from service.app import create_app  # noqa: E402
 
 app = create_app(settings, connect_tracer("polyseme-api", os.environ))
+
+# With its first array of Python values pyarrow imports pandas, where that is installed: now, not while a client waits.
+pa.array([0])
 
 # What has been loaded stays: else a full collection walks through it, in the middle of some request.
 gc.collect()

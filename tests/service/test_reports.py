@@ -11,7 +11,7 @@ from service.reports import build_report, build_tree
 from service.results import Vocabulary
 
 TEXTS = ["a", " b", "c"]
-VOCABULARY = Vocabulary(pa.array(TEXTS), pa.array(["a", "b", "c"]))
+VOCABULARY = Vocabulary(pa.array(TEXTS))
 
 
 def make_row(**changes: Any) -> dict[str, Any]:
