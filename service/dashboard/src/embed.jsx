@@ -1,7 +1,8 @@
 // One neuron in a frame of another page. The page may give an API key by a message; only allowed pages can frame this.
 
 import { render } from "preact";
-import { readOnce, setKey } from "./api.js";
+import { useEffect, useState } from "preact/hooks";
+import { onKey, readOnce, setKey } from "./api.js";
 import { fixed, percent, unbroken } from "./format.js";
 import { Failure, Status, Waiting, useAsync } from "./parts.jsx";
 import { Context, SenseCards, ShareBar } from "./senses.jsx";
@@ -26,7 +27,9 @@ const greeted = new Promise((resolve) => {
 
 function Embed() {
   const path = `/v1/jobs/${job}/neurons/${layer}/${neuron}`;
-  const { data, error } = useAsync(() => greeted.then(() => (job ? readOnce(path) : null)), [path]);
+  const [turn, setTurn] = useState(0); // a page that is slow may give the key late
+  useEffect(() => onKey(() => setTurn((t) => t + 1)), []);
+  const { data, error } = useAsync(() => greeted.then(() => (job ? readOnce(path) : null)), [path, turn]);
   if (!job) return <p class="notice">The address names no neuron.</p>;
   if (error) return <Failure error={error} />;
   return data ? <Card report={data} /> : <Waiting />;

@@ -1,4 +1,4 @@
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { makeKey, post, query, readOnce } from "./api.js";
 import { previewSenses } from "./alpha.js";
 import { Histogram } from "./charts.jsx";
@@ -41,6 +41,9 @@ function Report({ report, path }) {
   const contexts = report.contexts.filter((c) => c.tail === tail);
   const most = Math.max(...contexts.map((c) => Math.abs(c.activation ?? 0)), 0);
   const senses = report.senses.filter((s) => s.tail === tail);
+  // The sentence and the senses come first; what stands below them waits until they are on the screen.
+  const [isPainted, setPainted] = useState(false);
+  useEffect(() => setPainted(true), []);
   return (
     <>
       <div class="title">
@@ -53,6 +56,14 @@ function Report({ report, path }) {
       {senses.length > 0 && scores.polysemanticity
         ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} alpha={asked.alpha} path={path} />
         : <Strongest contexts={contexts} most={most} />}
+      {isPainted && <Rest report={report} tail={tail} most={most} path={path} />}
+    </>
+  );
+}
+
+function Rest({ report, tail, most, path }) {
+  return (
+    <>
       <TryText report={report} tail={tail} most={most} />
       <section>
         <h2>Activations</h2>
@@ -185,10 +196,11 @@ function Preview({ point, report }) {
 
 function Loose({ contexts, most }) {
   const [all, set] = useState(false);
+  const [isOpen, setOpen] = useState(false);
   return (
-    <details class="loose">
+    <details class="loose" onToggle={(e) => setOpen(e.currentTarget.open)}>
       <summary>In no sense: {contexts.length} contexts</summary>
-      <ol class="contexts">{(all ? contexts : contexts.slice(0, LOOSE)).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>
+      {isOpen && <ol class="contexts">{(all ? contexts : contexts.slice(0, LOOSE)).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}
       {contexts.length > LOOSE && !all && <button type="button" class="plain" onClick={() => set(true)}>All {contexts.length}</button>}
     </details>
   );
