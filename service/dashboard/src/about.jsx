@@ -13,6 +13,7 @@ const EXAMPLES = [
     text: "Of an incoherent neuron most firing belongs to no recognisable sense. It may take part in many things a little, or the text was too short to tell." },
 ];
 
+const SHOWN = 4; // senses of an example
 const WORD = /^\s?\p{L}{4,}$/u;
 
 async function findExamples(asked) {
@@ -75,14 +76,15 @@ function Example({ example, report }) {
   const senses = report.senses.filter((s) => s.tail === "positive");
   const several = senses.length > 1;
   const strongest = (senses[0]?.contexts ?? [...report.contexts.keys()]).slice(0, 3);
-  const firsts = several ? senses.slice(0, 4).map((s) => [s, report.contexts[s.medoid]]) : strongest.map((i) => [null, report.contexts[i]]);
+  const neuron = `/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`;
+  const firsts = several ? senses.slice(0, SHOWN).map((s) => [s, report.contexts[s.medoid]]) : strongest.map((i) => [null, report.contexts[i]]);
   return (
     <section class="example">
       <h2>{example.title}</h2>
       <p>{example.text}</p>
       <div class="card">
         <h3>
-          <Link to={`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`}>Layer {report.layer}, neuron {report.neuron}</Link>{" "}
+          <Link to={neuron}>Layer {report.layer}, neuron {report.neuron}</Link>{" "}
           <Status status={report.status} />
         </h3>
         <p class="meaning">{unbroken(report.meaning)}</p>
@@ -95,6 +97,7 @@ function Example({ example, report }) {
             </li>
           ))}
         </ol>
+        {senses.length > SHOWN && <p><Link to={neuron}>All {senses.length} senses</Link></p>}
       </div>
     </section>
   );
