@@ -47,6 +47,7 @@ class JobState(TypedDict):
     status: str
     phase: str
     revision: int
+    warning: str | None  # while no worker serves its queue
     created_at: str
     started_at: str | None
     finished_at: str | None

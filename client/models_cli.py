@@ -56,7 +56,7 @@ def add_model(
         show({"id": entry.id, "source": entry.source, "queue": entry.queue, "catalogue": str(file)})
     else:
         say(f"{entry.id} is in {file}: {entry.source}")
-    note("Start the service again (Ctrl-C, then `polyseme up`): workers read the catalogue when they start.")
+    note("Workers read the catalogue when they start: `polyseme up`; if it runs already, Ctrl-C first.")
 
 
 def find_source(source: str) -> tuple[str, str]:

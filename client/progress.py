@@ -77,9 +77,9 @@ def _plain_lines(console: Console, silence_s: float) -> Iterator[Callable[[JobSt
 
 
 def describe(state: JobState) -> str:
-    """Tokens done, speed, and time or layers left, as far as they are known."""
+    """Tokens done, speed, and time or layers left, as far as they are known; and what holds it up."""
     progress = state["progress"]
-    parts = []
+    parts = [warning] if (warning := state.get("warning")) else []
     if progress["tokens_total"]:
         parts.append(f"{progress['tokens_done']:,} of {progress['tokens_total']:,} tokens")
     if speed := progress["tokens_per_second"]:

@@ -52,6 +52,11 @@ def test_the_note_tells_tokens_speed_and_time_left() -> None:
     assert describe(job_state()) == "250 of 1,000 tokens, 500 tokens/s, 2 s left"  # type: ignore[arg-type]
 
 
+def test_what_holds_a_job_up_is_told() -> None:
+    state = job_state(phase="queued", warning="no live worker serves the queue default")
+    assert "no live worker serves the queue default" in shown(state, terminal=False)
+
+
 def test_what_is_not_known_is_left_out() -> None:
     unknown = {"tokens_total": None, "tokens_per_second": None, "eta_seconds": None, "fraction": None}
     assert describe(job_state(progress=unknown)) == ""  # type: ignore[arg-type]
