@@ -18,7 +18,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from contract.errors import TooSlow, Unavailable
-from service.context import KEY
+from service.context import KEY, Services
 from service.places import Places
 
 HEADER_S = 10.0  # from the connection, or the first byte of a later request, to the end of the header
@@ -108,10 +108,12 @@ class PatientSocket:
 
 
 class PatientWorker(ThreadWorker):
-    """Of gunicorn 27. With TLS of its own it is gunicorn's worker as it is: a socket's bytes are no header then."""
+    """Of gunicorn 27. With TLS of its own it is gunicorn's worker as it is: a socket's bytes are no header then.
+    So it is for another application than this service's."""
 
     def accept(self, listener: socket.socket) -> None:
-        if self.cfg.is_ssl:
+        here = self._services()
+        if self.cfg.is_ssl or here is None:
             super().accept(listener)
             return
         try:
@@ -121,7 +123,7 @@ class PatientWorker(ThreadWorker):
                 return
             raise
         self.nr_conns += 1
-        sock = PatientSocket(client, self.wsgi.extensions[KEY].bodies)
+        sock = PatientSocket(client, here.bodies)
         self._await_header(TConn(self.cfg, sock, address, listener.getsockname()))
 
     def _await_header(self, conn: TConn) -> None:
@@ -145,11 +147,14 @@ class PatientWorker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Clients that wait for jobs are answered now: the service is to end, or to start again."""
-        # A process that is told to end while it starts has no application yet.
-        app = getattr(self, "wsgi", None)
-        if (here := getattr(app, "extensions", {}).get(KEY)) is not None:
+        if (here := self._services()) is not None:
             here.waits.watch.close()
         super().handle_exit(sig, frame)
+
+    def _services(self) -> Services | None:
+        """None while the process starts, and for an application that is not this service's."""
+        extensions: dict[str, Any] = getattr(getattr(self, "wsgi", None), "extensions", {})
+        return extensions.get(KEY)
 
     def handle(self, conn: TConn) -> Any:
         if isinstance(conn.sock, PatientSocket):
