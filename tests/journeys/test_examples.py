@@ -31,12 +31,15 @@ from tests.tiny_models import save_model
 MODEL = "smollm2-135m-instruct"  # as the documents name it; here it has 12 layers of 48 neurons
 LAYERS = 12
 PAGES = {  # and how many examples they have at least
+    "README.md": 4,
+    "docs/tutorial.md": 8,
     "docs/install.md": 1,
     "docs/own-model.md": 2,
     "docs/own-texts.md": 8,
     "docs/notebook.md": 5,
     "docs/client.md": 10,
     "docs/cli.md": 22,
+    "docs/api.md": 15,
 }
 LONG = "A model to try this with"  # a part of the tutorial that takes long
 # Done once by hand: they install, or stay until they are stopped.
@@ -113,8 +116,11 @@ class Reader:
     def curl(self, line: str) -> None:
         if "Authorization" in line:  # then without that of the .curlrc
             line = line.replace("curl ", "curl --disable --silent --show-error --fail-with-body ", 1)
-        done = subprocess.run(["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}\n{self.site.logs()}"
+        while True:
+            done = subprocess.run(["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}\n{self.site.logs()}"
+            if "wait=30" not in line or '"phase":"ended"' in done.stdout:  # they are told to ask until it has
+                break
         _, _, body = done.stdout.rpartition("\r\n\r\n")
         self.answers.append(json.loads(body) if body.startswith("{") and "\n" not in body.strip() else None)
         self._note_job(done.stdout)
@@ -159,7 +165,7 @@ def write_files(folder: Path, site: Site) -> None:
     (folder / "texts.txt").write_text("\n".join(texts))
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (folder / "texts.jsonl").write_text(lines)
-    (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines[:-1].encode()))
+    (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (folder / "one.txt").write_text(" ".join(make_texts(3, seed=8)))
     request = {"model": MODEL, "corpus": {"id": "sample"}}
     (folder / "jobs.jsonl").write_text("".join(json.dumps(request | {"neurons": {"layers": n}}) + "\n" for n in "01"))
@@ -173,7 +179,7 @@ def restart_workers(site: Site, model: str) -> None:
             os.kill(pid, signal.SIGKILL)
             await_that(lambda pid=pid: site.nursery.poll(pid) is not None, 10)  # type: ignore[misc]
     site.start_worker()
-    await_that(lambda: site.board.get_card(model) is not None, 60, site.logs)
+    await_that(lambda: site.board.get_card(model) is not None, 120, site.logs)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -183,3 +189,25 @@ def test_the_examples_of_a_page_run(page: str, reader: Reader) -> None:
     text, _, _ = read(page).partition(f"\n## {LONG}\n")
 
     assert reader.follow(page, text) >= PAGES[page]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_answers_in_the_readme_are_of_the_services_shape(reader: Reader) -> None:
+    reader.follow("README.md", read("README.md"))
+
+    shown = [json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```", read("README.md"))]
+    assert len(shown) == len(reader.answers) == 4
+    for example, answer in zip(shown, reader.answers, strict=True):
+        assert strangers(example, answer) == []
+
+
+def strangers(example: Any, answer: Any, place: str = "") -> list[str]:
+    """What the example has and the answer has not. Of a list the first entries are compared."""
+    if isinstance(example, dict) and isinstance(answer, dict):
+        known = [(k, v) for k, v in example.items() if k in answer]
+        missing = [f"{place}/{k}" for k in example if k not in answer]
+        return missing + [s for k, v in known for s in strangers(v, answer[k], f"{place}/{k}")]
+    if isinstance(example, list) and isinstance(answer, list):
+        return strangers(example[0], answer[0], f"{place}/0") if example and answer else []
+    alike = type(example) is type(answer) or None in (example, answer)
+    return [] if alike or {type(example), type(answer)} == {int, float} else [f"{place}: {answer!r}"]
