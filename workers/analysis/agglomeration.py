@@ -20,7 +20,7 @@ BASE, LOOSENESS, VARIETY, ONE_TOKEN = 2.18, 0.54, 8.62, 2.08
 # Share of a sense's contexts on its two commonest peak tokens, a word with and without a capital, from which it is
 # looked into for two uses.
 ONE_WORD = 0.8
-SPLIT = 0.028  # variance between two uses of one word, in that of random tokens, from which they are two senses
+SPLIT = 0.034  # variance between two uses of one word, in that of random tokens, from which they are two senses
 DOUBT = 0.5  # of SPLIT: from there to it, the score takes the two uses for ever more apart
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
