@@ -1,0 +1,24 @@
+"""Tests of `workers.analysis.compiling`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_CHECK = """
+from numba.core.dispatcher import Dispatcher
+from workers.analysis import agglomeration, compiling, kernels
+code = compiling.main()
+found = [f for m in (agglomeration, kernels) for f in vars(m).values() if isinstance(f, Dispatcher)]
+called = [f for f in found if f.targetoptions.get("parallel")]
+print(code, len(called), [f.__name__ for f in called if not f.signatures])
+"""
+
+
+def test_every_kernel_is_compiled() -> None:
+    done = subprocess.run([sys.executable, "-c", _CHECK], capture_output=True, text=True, timeout=600)
+
+    assert done.returncode == 0, done.stderr
+    code, count, missing = done.stdout.split(maxsplit=2)
+    assert (code, missing.strip()) == ("0", "[]")
+    assert int(count) >= 8

@@ -1,0 +1,58 @@
+"""Compiles the CPU kernels for this machine, so that no job waits for it: `python -m workers.analysis.compiling`.
+
+It runs a whole analysis of a tiny model, since a kernel is compiled for the kinds of arrays that it is called with.
+What is compiled is kept beside the code, or in NUMBA_CACHE_DIR.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from contract.catalogue import Entry
+from contract.request import AnalysisRequest
+from workers.analysis.model import load_model
+from workers.analysis.run import run_analysis
+
+_WORDS = 64
+_DOCUMENTS = 200  # enough contexts for senses
+
+
+def main() -> int:
+    with TemporaryDirectory(prefix="polyseme-compiling-") as name:
+        folder = Path(name)
+        _save_model(folder / "model")
+        entry = Entry("tiny", "path", str(folder / "model"))
+        model = load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
+        request = AnalysisRequest.from_dict({"model": "tiny", "corpus": {"id": "tiny"}, "contexts": {"tails": "both"}})
+        texts = (" ".join(f"w{(i * j) % _WORDS}" for j in range(1, 20)) for i in range(1, _DOCUMENTS))
+        run_analysis(model, request, texts, folder / "result")
+    return 0
+
+
+def _save_model(folder: Path) -> None:
+    words = {f"w{i}": i for i in range(_WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w0", pad_token="w0").save_pretrained(
+        str(folder)
+    )
+    config = transformers.LlamaConfig(
+        vocab_size=_WORDS,
+        hidden_size=32,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(str(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
