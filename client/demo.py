@@ -17,7 +17,7 @@ from client.api import Client, ClientError, JobState, Json, Unreachable
 from client.child import tethered
 from client.errors import CommandError
 from client.progress import job_progress
-from client.show import neuron_block
+from client.show import count_statuses, neuron_block
 from client.stack import Options
 
 _PROBE_S = 3.0  # for an answer from what may be no service of ours
@@ -141,8 +141,7 @@ def _show_result(client: Client, console: Console, job: JobState) -> None:
     summary = client.summary(job["id"])
     done = f"{summary['neurons']:,} neurons on {summary['tokens']:,} tokens in {_duration_s(job):.1f} s"
     _say(console, f"{done} from submission to result.")
-    counts = [f"{count:,} {name.replace('_', ' ')}" for name, count in summary["statuses"].items() if count]
-    _say(console, f"{', '.join(counts)}. The most polysemantic ones, and a monosemantic one:\n")
+    _say(console, f"{count_statuses(summary)}. The most polysemantic ones, and a monosemantic one:\n")
     neuron = "0/0"
     for report in _choose_neurons(client, job["id"]):
         console.print(neuron_block(report), highlight=False)

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from client.core import Query
 from client.errors import CommandError
-from client.show import checked_block, neuron_block, visible
-from client.terminal import DEFAULT_URL, REFUSED, ApiKey, AsJson, JobId, Url, connect, find_job, output, say, show
+from client.show import checked_block, count_statuses, neuron_block, visible
+from client.terminal import DEFAULT_URL, REFUSED, ApiKey, AsJson, JobId, Url, connect, find_job, note, output, say, show
 
 _COLUMNS = ("layer", "neuron", "status", "polysemanticity", "sense_count", "coverage", "peak_token", "density", "max")
 _PAGE = 1000
@@ -39,7 +39,10 @@ def neurons(
     query: dict[str, Query] = {"sort": sort, "layer": layer, "neuron": neuron, "status": status, "token": token}
     query |= {"fields": columns, "limit": min(top, _PAGE)} | _read_filters(where or [])
     with connect(url, api_key) as client:
-        rows = list(islice(client.neurons(find_job(client, job), **query), top))
+        found = find_job(client, job)
+        rows = list(islice(client.neurons(found, **query), top))
+        if not rows:
+            note(f"No such neuron. The job has {count_statuses(client.summary(found))}.")
     if as_json:
         for row in rows:
             show(row)

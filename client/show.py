@@ -41,6 +41,12 @@ def neuron_block(report: Json, *, contexts: int = 3) -> RenderableType:
     return Group(*lines, Text())
 
 
+def count_statuses(summary: Json) -> str:
+    """A job's neurons by status."""
+    counts = [f"{count:,} {name.replace('_', ' ')}" for name, count in summary["statuses"].items() if count]
+    return ", ".join(counts)
+
+
 def checked_block(answer: Json) -> RenderableType:
     """What neurons do in a text: its tokens shaded, then each peak with its sense."""
     lines: list[Text] = []

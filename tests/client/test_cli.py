@@ -118,6 +118,15 @@ def test_neurons_is_a_table_of_what_was_asked_for(tmp_path: Path, wire: Wire) ->
     assert json.loads(run_polyseme([*arguments, "--json"], tmp_path).stdout) == row
 
 
+def test_an_empty_table_says_what_neurons_there_are(tmp_path: Path, wire: Wire) -> None:
+    wire.on("GET /v1/jobs/job_1/neurons?sort=-polysemanticity&status=polysemantic&limit=20", Answer({"data": []}))
+    wire.on("GET /v1/jobs/job_1/summary", Answer({"statuses": {"polysemantic": 0, "insufficient_evidence": 1536}}))
+
+    done = run_polyseme(["neurons", "job_1", "--status", "polysemantic", "--url", wire.url], tmp_path)
+
+    assert "The job has 1,536 insufficient evidence.\n" in done.stderr
+
+
 def test_a_neuron_is_shown_in_a_text_of_ones_own(tmp_path: Path, wire: Wire) -> None:
     peak = {"token": 1, "activation": 3.5, "sense": 0, "name": "laugh"}
     answer = {

@@ -88,7 +88,7 @@ REFUSALS = [
     job("SQL for layers", "/neurons/layers", code="invalid_selection", neurons={"layers": "0; DROP TABLE x"}),
     job("no layers", "/neurons/layers", neurons={"layers": []}),
     job("k of zero", "/contexts/top_k", contexts={"top_k": 0}),
-    job("k beyond the corpus", "/contexts/top_k", contexts={"top_k": 31}),
+    job("k beyond the corpus", "/contexts/top_k", code="too_few_documents", contexts={"top_k": 31}),
     job("k beyond the limit", "/contexts/top_k", contexts={"top_k": 10**6}),
     job("a window beyond the model", "/contexts/window", contexts={"window": 513}),
     job("a tiny window", "/contexts/window", contexts={"window": 7}),
