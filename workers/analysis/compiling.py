@@ -23,6 +23,7 @@ _DOCUMENTS = 200  # enough contexts for senses
 
 
 def main() -> int:
+    transformers.utils.logging.disable_progress_bar()
     with TemporaryDirectory(prefix="polyseme-compiling-") as name:
         folder = Path(name)
         _save_model(folder / "model")
