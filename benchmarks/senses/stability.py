@@ -1,6 +1,6 @@
 """Does a neuron get the same score from another half of the corpus? Two halves share no document.
 
-python -m benchmarks.senses.stability --out DIR --brown FOLDER --model FOLDER [--top-k N --sampled N]
+python -m benchmarks.senses.stability --out DIR --brown FOLDER --model FOLDER [--words N --top-k N --sampled N]
 python -m benchmarks.senses.stability --score FIRST SECOND
 """
 
@@ -20,7 +20,7 @@ from benchmarks.senses.scans import Scores, scan_passages
 from contract.request import Contexts
 
 LAYERS = (12,)
-WORDS = 38_500  # of each half, about 50,000 tokens
+WORDS = 38_500  # about 50,000 tokens
 TOLD = ("monosemantic", "polysemantic")
 
 
@@ -47,11 +47,11 @@ def _row(name: str, first: Scores, second: Scores, here: np.ndarray) -> list[str
     return [name, str(here.sum()), str(both.sum()), *(f"{f:.3f}" for f in figures)]
 
 
-def analyse(folder: Path, model: Path, brown: Path, seed: int, contexts: Contexts) -> tuple[Path, Path]:
-    """Scans both halves and gives the folders of the results."""
+def analyse(folder: Path, model: Path, brown: Path, words: int, seed: int, contexts: Contexts) -> tuple[Path, Path]:
+    """Scans both halves, so many words of each, and gives the folders of the results."""
     halves = split_documents(list(read_documents(brown)), seed)
-    passages = [draw_passages(half, WORDS, seed) for half in halves]
-    name = f"{contexts.top_k}-{contexts.sampled}-{seed}"
+    passages = [draw_passages(half, words, seed) for half in halves]
+    name = f"{words}-{contexts.top_k}-{contexts.sampled}-{seed}"
     found = [scan_passages(model, p, LAYERS, folder / f"{name}-{i}", contexts) for i, p in enumerate(passages)]
     return found[0], found[1]
 
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out,
         options.model,
         options.brown,
+        options.words,
         options.seed,
         Contexts(top_k=options.top_k, sampled=options.sampled),
     )
@@ -73,6 +74,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="for the results")
     parser.add_argument("--brown", type=Path, help="the corpus' folder")
     parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
+    parser.add_argument("--words", type=int, default=WORDS, help="of each half")
     parser.add_argument("--seed", type=int, default=0, help="of the halves")
     parser.add_argument("--top-k", type=int, default=Contexts.top_k)
     parser.add_argument("--sampled", type=int, default=Contexts.sampled)

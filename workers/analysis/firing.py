@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from contract.request import Tail
+from workers.analysis.background import RANDOM_TOKENS
 
 FIRES = 0.2  # of the largest peak in the calibration windows: a neuron fires above it
 
@@ -25,18 +26,43 @@ class FiringSample:
     def __init__(self, thresholds: Mapping[Tail, np.ndarray], device: torch.device | str) -> None:
         """thresholds: (N,) of each tail."""
         self._thresholds = {tail: torch.from_numpy(t).to(device) for tail, t in thresholds.items()}
-        self._bits: dict[Tail, list[np.ndarray]] = {tail: [] for tail in thresholds}
+        self._rows = {tail: _Rows((len(t) + 7) // 8) for tail, t in thresholds.items()}
 
     def update(self, index: Tensor, activations: Tensor) -> None:
         """index: (r,) of the block's random tokens among its B * S; activations: (B, S, N)."""
         chosen = activations.flatten(0, 1).index_select(0, index)  # (r, N)
         for tail, threshold in self._thresholds.items():
             fires = (chosen if tail == "positive" else -chosen) > threshold
-            self._bits[tail].append(np.packbits(fires.cpu().numpy(), axis=1))
+            self._rows[tail].add(np.packbits(fires.cpu().numpy(), axis=1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """ "fires/<tail>": (r, N / 8) uint8, the tokens in the order of rows and positions."""
-        return {f"fires/{tail}": np.concatenate(bits) for tail, bits in self._bits.items()}
+        return {f"fires/{tail}": rows.array for tail, rows in self._rows.items()}
+
+
+class _Rows:
+    """Rows of bytes that come a few at a time, in one array.
+
+    Left in arrays of their own they would lie between the large arrays of a forward pass, and the C heap, which then
+    finds no room for the next ones, grew by half over a shard.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._held = np.empty((RANDOM_TOKENS * 5 // 4, width), np.uint8)  # seldom more, and no memory until it is used
+        self._count = 0
+
+    @property
+    def array(self) -> np.ndarray:
+        return self._held[: self._count]
+
+    def add(self, rows: np.ndarray) -> None:
+        end = self._count + len(rows)
+        if end > len(self._held):
+            grown = np.empty((max(end, 2 * len(self._held)), self._held.shape[1]), np.uint8)
+            grown[: self._count] = self.array
+            self._held = grown
+        self._held[self._count : end] = rows
+        self._count = end
 
 
 def unpack_firings(bits: np.ndarray, neurons: int) -> np.ndarray:

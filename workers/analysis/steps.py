@@ -6,7 +6,7 @@ nothing. Progress and the wish to stop come in as plain callables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -128,33 +128,40 @@ def _calibration_peaks(
     analysis: Analysis,
     model: LoadedModel,
     framing: Framing,
-    blocks: Iterable[Windows],
+    blocks: Sequence[Windows],
     halving: Halving,
     should_stop: Stop,
-) -> dict[str, list[np.ndarray]]:
-    """The peaks of every calibration window by "layer/tail", (B, N) a block."""
-    peaks: dict[str, list[np.ndarray]] = {}
+) -> dict[str, np.ndarray]:
+    """The peaks of the calibration windows, (W, N) by "layer/tail"."""
+    # Made beforehand: arrays for each block would lie between the large ones of the forward pass and break the heap up.
+    shape = sum(map(len, blocks)), len(analysis.neurons)
+    peaks = {
+        f"{layer:03d}/{tail}": np.empty(shape, np.float32)
+        for layer in analysis.layers
+        for tail in analysis.request.tails
+    }
+    first = 0
     for windows in halving.cut(blocks):
         check_stop(should_stop)
-        block = Block(windows, 0, framing.pad, model.device)
+        block, rows = Block(windows, 0, framing.pad, model.device), slice(first, first + len(windows))
 
-        def receive(layer: int, activations: Tensor, block: Block = block) -> None:
+        def receive(layer: int, activations: Tensor, block: Block = block, rows: slice = rows) -> None:
             found = find_extremes(block, activations)
             for tail in analysis.request.tails:
                 peak = found.high if tail == "positive" else -found.low
-                peaks.setdefault(f"{layer:03d}/{tail}", []).append(peak.cpu().numpy())
+                peaks[f"{layer:03d}/{tail}"][rows] = peak.cpu().numpy()
 
         _run(analysis, model, block, receive, should_stop=should_stop)
+        first += len(windows)
     return peaks
 
 
-def _edges(analysis: Analysis, peaks: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+def _edges(analysis: Analysis, peaks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     contexts = analysis.request.contexts
     edges: dict[str, np.ndarray] = {}
     for name, found in peaks.items():
-        joined = np.concatenate(found)
-        edges[name] = inner_edges(joined, contexts.bands, contexts.sampling)
-        edges[f"{name}/fires"] = firing_threshold(joined)
+        edges[name] = inner_edges(found, contexts.bands, contexts.sampling)
+        edges[f"{name}/fires"] = firing_threshold(found)
     return edges
 
 

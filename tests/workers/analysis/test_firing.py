@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from workers.analysis.background import RANDOM_TOKENS
 from workers.analysis.firing import FIRES, FiringSample, firing_threshold, unpack_firings
 
 
@@ -29,3 +30,16 @@ def test_firings_of_both_tails_are_collected_over_blocks_and_shards() -> None:
     for tail, sign in (("positive", 1), ("negative", -1)):
         found = unpack_firings(np.concatenate([part[f"fires/{tail}"] for part in parts]), 11)
         assert np.array_equal(found, sign * chosen > thresholds[tail])
+
+
+def test_more_random_tokens_than_expected_are_kept_too() -> None:
+    activations = torch.linspace(-1, 1, 100 * 3).view(1, 100, 3)
+    sample = FiringSample({"positive": np.zeros(3, np.float32)}, "cpu")
+
+    for _ in range(RANDOM_TOKENS // 50):
+        sample.update(torch.arange(100), activations)
+
+    found = unpack_firings(sample.arrays()["fires/positive"], 3)
+    expected = np.tile(activations[0].numpy() > 0, (RANDOM_TOKENS // 50, 1))
+    assert len(found) > 1.25 * RANDOM_TOKENS
+    assert np.array_equal(found, expected)
