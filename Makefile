@@ -73,7 +73,7 @@ check: $(READY)
 
 # Files of tests side by side: most of their time is spent in waiting for processes.
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not gpu"
