@@ -51,11 +51,7 @@ class Child:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Runs the command in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
-
-        What an earlier run of it left behind, such as a process that holds its port, is killed.
-        """
-        self._kill_rest()
+        """Runs the command in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone."""
         _rotate(self.spec.log)
         with open(self.spec.log, "ab") as log:
             self._began_at = self._followed = log.tell()
@@ -72,7 +68,13 @@ class Child:
             os.setpriority(os.PRIO_PROCESS, self._process.pid, self.spec.nice)
 
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        """Once it has ended by itself, what it left behind, such as a process that holds its port, is killed."""
+        if self._process is None:
+            return False
+        if self._process.returncode is None and _has_ended(self._process.pid):
+            # Not waited for yet, so its number and its group's are still its own.
+            self._kill_group()
+        return self._process.poll() is None
 
     def cause_of_death(self) -> str:
         """Its end in words: "exited with code 3", "was killed by SIGKILL"."""
@@ -98,13 +100,13 @@ class Child:
 
     def kill(self) -> None:
         if self._process and self.is_running():
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill_group()
             self._process.wait()
 
-    def _kill_rest(self) -> None:
-        if self._process:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def _kill_group(self) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError, PermissionError):  # macOS does not permit it where only the dead are left
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_lines(self, count: int = 12) -> list[str]:
         """The end of this run's log."""
@@ -122,6 +124,11 @@ class Child:
         with open(self.spec.log, "rb") as log:
             log.seek(start)
             return log.read()
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child process has ended, which still has to be waited for. Not known on macOS before Python 3.13."""
+    return hasattr(os, "waitid") and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _decode(content: bytes) -> str:

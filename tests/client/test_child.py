@@ -75,6 +75,20 @@ def test_one_that_ignores_sigterm_is_killed_with_what_it_started(tmp_path: Path)
     wait_until(lambda: not is_alive(grandchild))
 
 
+def test_what_one_leaves_behind_when_it_dies_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys;"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print(p.pid, flush=True); os._exit(3)"
+    )
+    child = python(tmp_path, code)
+    child.start()
+    wait_until(lambda: not child.is_running())
+    left_behind = int((tmp_path / "thing.log").read_text())
+    wait_until(lambda: not is_alive(left_behind))
+    assert child.cause_of_death() == "exited with code 3"
+
+
 def test_a_large_log_is_set_aside_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "thing.log").write_bytes(b"x" * ((16 << 20) + 1))
     child = python(tmp_path, "print('new')")
