@@ -26,10 +26,12 @@ from client import samples
 from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest
+from contract.results import SUMMARY
 from contract.store import Store
 from workers.analysis import merging
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.plan import Plan
+from workers.analysis.result import read_json
 from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
 from workers.analysis.scan import Block
 from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
@@ -54,6 +56,7 @@ class Times:
 class Whole:
     """Seconds of a whole analysis."""
 
+    tokens: int
     total_s: float
     lens_s: float  # of them in the logit lens, which a model's first analysis makes and the store keeps
     phases: dict[str, float]  # the rest of them, by the progress it reported
@@ -61,6 +64,7 @@ class Whole:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=20_000, help="tokens to run")
+    parser.add_argument("--whole-tokens", type=int, help="of the whole analysis, whose body is then reckoned by tokens")
     parser.add_argument("--layers", default="all", help="of the scan, which runs no further than the last of them")
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
     parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
@@ -73,24 +77,26 @@ def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
     entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
     model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
-    request, texts = make_request(options), take_texts(options.tokens)
+    whole_tokens = options.whole_tokens or options.tokens
+    request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
         analysis, plan = _plan(model, request, texts, Path(folder) / "paired")
         with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
             times = _time_ways(analysis, model, plan, vectors)
+        request, texts = make_request(options, whole_tokens), take_texts(whole_tokens)
         whole = _time_whole(model, request, texts, Path(folder) / "whole")
         body_after_s = sum(_time_body(analysis, model, plan))
     return _report(analysis, model, plan, times, whole, body_after_s)
 
 
-def make_request(options: argparse.Namespace) -> AnalysisRequest:
+def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
     """Defaults but for what the options say."""
     data = {
         "model": samples.MODEL_ID,
         "corpus": {"id": "benchmark"},
         "neurons": {"layers": options.layers},
         "contexts": {"tails": options.tails},
-        "tokens": {"max_tokens": options.tokens},
+        "tokens": {"max_tokens": tokens},
     }
     return AnalysisRequest.from_dict(data)
 
@@ -167,13 +173,14 @@ def _time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], 
     clock = _PhaseClock()
     with _timed_lens() as lens:
         began = time.perf_counter()
-        run_analysis(model, request, texts, folder, on_progress=clock)
+        analysis = run_analysis(model, request, texts, folder, on_progress=clock)
         total_s = time.perf_counter() - began
     if not lens:
         raise RuntimeError("the analysis made no logit lens through workers.analysis.merging.logit_lens")
     phases = clock.end()
     phases["merging"] -= sum(lens)
-    return Whole(total_s, sum(lens), phases)
+    tokens = read_json(analysis.store, f"{analysis.result}/{SUMMARY}")["tokens"]
+    return Whole(tokens, total_s, sum(lens), phases)
 
 
 @contextmanager
@@ -226,17 +233,17 @@ class _PhaseClock:
 def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, whole: Whole, body_after_s: float) -> str:
     body, scan, causal = sum(times.body), sum(times.scan), sum(times.causal)
     steady = whole.total_s - whole.lens_s
-    reference = (body + body_after_s) / 2
+    reference = (body + body_after_s) / 2 * whole.tokens / plan.tokens
     rows = [
-        _row("the body alone", body, body, plan),
-        _row("the scan: the body, and all that is kept", scan, body, plan),
-        _row("the body and the language-model head", causal, body, plan),
-        _row("the body alone, after the whole analysis", body_after_s, body, plan),
-        _row("a whole analysis, logit lens in the store", steady, reference, plan),
-        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, reference, plan),
+        _row("the body alone", body, body, plan.tokens),
+        _row("the scan: the body, and all that is kept", scan, body, plan.tokens),
+        _row("the body and the language-model head", causal, body, plan.tokens),
+        _row("the body alone, after the whole analysis", body_after_s, body, plan.tokens),
+        _row("a whole analysis, logit lens in the store", steady, reference, whole.tokens),
+        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, reference, whole.tokens),
     ]
     parts = [f"{name} {seconds:.1f} s" for name, seconds in whole.phases.items()]
-    neurons = len(analysis.layers) * len(analysis.neurons)
+    neurons, after = len(analysis.layers) * len(analysis.neurons), whole.phases["merging"] / whole.phases["scanning"]
     return "\n\n".join(
         [
             "## Speed",
@@ -248,14 +255,16 @@ def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, wh
             f"Of each block: {_spread(times.scan, times.body, 'scan/body')}; "
             f"{_spread(times.scan, times.causal, 'scan/(body and head)')}; "
             f"{_spread(times.causal, times.body, '(body and head)/body')}.",
-            f"The whole analysis: {', '.join(parts)}, and {whole.lens_s:.1f} s of logit lens, once a model. It is set "
-            f"against the mean of the body's times before and after it, {reference:.1f} s.",
+            f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and {whole.lens_s:.1f} s of logit "
+            f"lens, once a model. Merging, all senses included, is {after:.3f} of the scanning. The analysis is set "
+            "against the body's time for as many tokens, from the mean of the times before and after it, "
+            f"{reference:.1f} s.",
         ]
     )
 
 
-def _row(name: str, seconds: float, body_s: float, plan: Plan) -> list[str]:
-    return [name, f"{seconds:.2f}", f"{plan.tokens / seconds:,.0f}", f"{seconds / body_s:.3f}"]
+def _row(name: str, seconds: float, body_s: float, tokens: int) -> list[str]:
+    return [name, f"{seconds:.2f}", f"{tokens / seconds:,.0f}", f"{seconds / body_s:.3f}"]
 
 
 def _spread(these: list[float], those: list[float], name: str) -> str:
