@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from contract.results import COHERENT_COVERAGE, EVIDENCE_CONTEXTS, SMALLEST_SENSE
@@ -30,6 +31,11 @@ class Grouping:
         """Contexts of the smallest sense."""
         return max(self.min_contexts, math.ceil(SMALLEST_SENSE * len(self.mass)))
 
+    @cached_property
+    def groups(self) -> set[tuple[int, ...]]:
+        """What the job found, before it split words by their uses."""
+        return {tuple(group) for group in cut_tree(self.merges, len(self.mass), self.alpha)}
+
 
 def draw_curve(given: Grouping) -> list[dict[str, Any]]:
     """What each alpha would give, the job's own among them: the job's scores where the senses are the job's."""
@@ -47,10 +53,8 @@ def find_senses(given: Grouping, alpha: float) -> list[list[int]]:
     One that the job found too is split into uses of its word as it was there. Others are not looked into for them,
     which would take their contexts' vectors.
     """
-    count = len(given.mass)
-    known = {tuple(group) for group in cut_tree(given.merges, count, given.alpha)}
-    groups = [group for group in cut_tree(given.merges, count, alpha) if len(group) >= given.least]
-    return [part for g in groups for part in (_split(g, given.sense) if tuple(g) in known else [g])]
+    big = [group for group in cut_tree(given.merges, len(given.mass), alpha) if len(group) >= given.least]
+    return [part for g in big for part in (_split(g, given.sense) if tuple(g) in given.groups else [g])]
 
 
 def cut_tree(merges: Sequence[Row], contexts: int, alpha: float) -> list[list[int]]:

@@ -280,7 +280,7 @@ def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) ->
         slider.press("End" if point is curve[-1] else "ArrowLeft")
         if point["alpha"] != report["polysemanticity"]["alpha"]:
             expect(page).to_have_url(f"{site.url}{path}?alpha={point['alpha']}")
-            expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} senses")
+            expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} sense")
         expect(cards).to_have_count(len(report["senses"]) if point["exact"] else point["sense_count"])
 
     page.get_by_role("button", name="Back to the result").click()

@@ -137,13 +137,15 @@ function Senses({ report, senses, tail, scores, most, alpha, path, isPainted }) 
   );
 }
 
+const countSenses = ({ sense_count: n }) => (n === 1 ? "1 sense" : `${n ?? "no"} senses`);
+
 function AlphaSlider({ curve, own, chosen, report }) {
   const alphas = curve.map((c) => c.alpha);
   const place = alphas.indexOf(chosen?.alpha ?? own);
   const point = curve[place];
   const isOwn = !chosen || chosen.alpha === own;
   const put = (e) => setQuery({ alpha: alphas[e.target.value] === own ? "" : alphas[e.target.value] }, { replace: true });
-  const words = `alpha ${point.alpha}: ${point.sense_count ?? "no"} senses`;
+  const words = `alpha ${point.alpha}: ${countSenses(point)}`;
   return (
     <div class="alpha">
       <Field label="Alpha: how near contexts must be to be one sense">
@@ -176,7 +178,7 @@ function Preview({ point, report }) {
   return (
     <div class="preview" role="status">
       <p>
-        <strong>Preview at alpha {point.alpha}:</strong> {point.sense_count ?? "no"} senses, coverage {percent(point.coverage)},
+        <strong>Preview at alpha {point.alpha}:</strong> {countSenses(point)}, coverage {percent(point.coverage)},
         score {fixed(point.score)}. {point.exact
           ? "These are the senses of the result."
           : "It is cut from the stored tree, where a new group is not looked into for two uses of a word; making the senses anew gives the exact answer."}
