@@ -55,6 +55,7 @@ def up(
     redis_url: RedisUrl = None,
     api_key: ApiKey = None,
     sample: Annotated[bool, typer.Option("--sample", help="Register the sample model and corpus.")] = False,
+    sample_model: Annotated[bool, typer.Option("--sample-model", hidden=True)] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C: Redis, the API and workers."""
@@ -70,7 +71,7 @@ def up(
 
     def prepare() -> None:
         if catalogue is None:
-            samples.prepare_catalogue(options.catalogue_path, required=sample)
+            samples.prepare_catalogue(options.catalogue_path, required=sample or sample_model)
 
     run_stack(options, os.environ, _say, prepare=prepare, on_ready=ready)
 

@@ -71,7 +71,9 @@ def _running_stack(client: Client, options: Options, console: Console) -> Iterat
 
 
 def _up_command(options: Options) -> list[str]:
-    command = [sys.executable, "-m", "client.cli", "up", "--data", str(options.data), "--host", options.host]
+    # The corpus is registered by the demo itself, which does so with a service that runs already, too.
+    command = [sys.executable, "-m", "client.cli", "up", "--sample-model", "--data", str(options.data)]
+    command += ["--host", options.host]
     command += ["--port", str(options.port), "--workers", str(options.workers)]
     if options.redis_url:
         command += ["--redis-url", options.redis_url]

@@ -77,7 +77,7 @@ def _plain_lines(console: Console, silence_s: float) -> Iterator[Callable[[JobSt
 
 
 def describe(state: JobState) -> str:
-    """Tokens done, speed, and time or layers left, as far as they are known; and what holds it up."""
+    """Tokens done, speed, layers merged and what is left of the phase, as far as known; and what holds it up."""
     progress = state["progress"]
     parts = [warning] if (warning := state.get("warning")) else []
     if progress["tokens_total"]:
@@ -86,8 +86,8 @@ def describe(state: JobState) -> str:
         parts.append(f"{speed:,.0f} tokens/s")
     if state["phase"] == "merging" and progress["layers"]["total"]:
         parts.append(f"{progress['layers']['done']} of {progress['layers']['total']} layers")
-    elif (left := progress["eta_seconds"]) is not None:
-        parts.append(f"{left:.0f} s left")
+    if (left := progress["eta_seconds"]) is not None:
+        parts.append(f"{max(left, 1):.0f} s of {state['phase']} left")
     return ", ".join(parts)
 
 

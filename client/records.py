@@ -39,7 +39,7 @@ class Progress:
     tokens_total: int | None = None
     tokens_per_second: float | None = None
     fraction: float | None = None  # 0..1, of the tokens
-    eta_seconds: float | None = None  # of the scan
+    eta_seconds: float | None = None  # of the phase; None when it cannot be told
 
 
 @dataclass(frozen=True)

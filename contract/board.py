@@ -221,12 +221,13 @@ if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'last_fai
 
 # KEYS: job; ARGV: phase
 _PHASE = (
-    _TERMINAL
+    NOW
+    + _TERMINAL
     + GROW
     + """
 local status, phase = unpack(redis.call('HMGET', KEYS[1], 'status', 'phase'))
 if not status or terminal(status) or phase == ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'phase', ARGV[1]); grow(KEYS[1])
+redis.call('HSET', KEYS[1], 'phase', ARGV[1], 'phase_began_at', string.format('%.6f', now)); grow(KEYS[1])
 return 1
 """
 )
@@ -774,6 +775,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
     began = number("scan_began_at")
     ended = now if record["phase"] == "scanning" else number("scan_ended_at")
     elapsed = ended - began if began and ended else 0.0
+    phase_began = number("phase_began_at")
     request = json.loads(record["request"])
     return Job(
         id=record["id"],
@@ -792,6 +794,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
             tokens_done=done,
             tokens_total=count("tokens_total"),
             tokens_per_second=done / elapsed if done and elapsed > 0 else None,
+            phase_s=now - phase_began if phase_began else None,
         ),
         error=json.loads(record["error"]) if "error" in record else None,
         queue=queue_of(record["lane"]) if "lane" in record else DEFAULT_QUEUE,

@@ -213,8 +213,6 @@ def catalogue(settings: Settings) -> dict[str, str]:
 
 def _progress(job: Job) -> dict[str, Any]:
     p = job.progress
-    left = None if p.tokens_total is None else max(p.tokens_total - p.tokens_done, 0)
-    known = left is not None and p.tokens_per_second and not job.is_terminal
     return {
         "unit": "tokens",
         "total": p.tokens_total,
@@ -225,8 +223,20 @@ def _progress(job: Job) -> dict[str, Any]:
         "tokens_total": p.tokens_total,
         "tokens_per_second": p.tokens_per_second,
         "fraction": min(p.tokens_done / p.tokens_total, 1.0) if p.tokens_total else None,
-        "eta_seconds": round((left or 0) / p.tokens_per_second, 1) if known and p.tokens_per_second else None,
+        "eta_seconds": _seconds_left(job),
     }
+
+
+def _seconds_left(job: Job) -> float | None:
+    """Of the phase, as fast as it went so far."""
+    p = job.progress
+    todo, speed = 0, 0.0  # of other phases nothing is counted
+    if job.phase == "scanning":
+        todo, speed = (p.tokens_total or 0) - p.tokens_done, p.tokens_per_second or 0.0
+    elif job.phase == "merging" and p.phase_s:
+        todo, speed = (p.layers_total or 0) - p.layers_done, p.layers_done / p.phase_s
+    known = job.status == "running" and todo > 0 and speed > 0
+    return round(todo / speed, 1) if known else None
 
 
 def show_delivery(delivery: Delivery | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from contract.results import QUANTILES, SCORES, histogram_edges, negative
-from service.alpha import ALPHAS, score_at
+from service.alpha import Grouping, draw_curve
 from service.plain_words import describe_tail
 from service.results import Vocabulary
 
@@ -87,23 +87,36 @@ def _sense(sense: Row, row: Row, text: Texts) -> dict[str, Any]:
 
 def build_tree(row: Row, job: str, tail: str, min_contexts: int) -> dict[str, Any]:
     """The agglomeration of one tail, and what the senses would be at other alphas."""
+    name_of = str if tail == "positive" else negative
     sign = 1 if tail == "positive" else -1
-    contexts = [
-        (i, sign * c["activation"])
-        for i, c in enumerate(row["contexts"] or ())
-        if c["tail"] == tail and sign * c["activation"] > 0
-    ]
-    merges = row["merges" if tail == "positive" else negative("merges")]
-    mass = [m for _, m in contexts]
+    leaves = [(i, c) for i, c in enumerate(row["contexts"] or ()) if c["tail"] == tail and sign * c["activation"] > 0]
+    given = _grouping(row, [c for _, c in leaves], name_of, min_contexts)
     return {
         "object": "tree",
         "job": job,
         **{name: row[name] for name in ("layer", "neuron", "alpha")},
         "tail": tail,
-        "contexts": [i for i, _ in contexts],
-        "merges": merges or [],
-        "curve": [] if merges is None else [score_at(merges, mass, alpha, min_contexts) for alpha in ALPHAS],
+        "contexts": [i for i, _ in leaves],
+        "merges": given.merges if given else [],
+        "curve": draw_curve(given) if given else [],
     }
+
+
+def _grouping(row: Row, contexts: list[Row], name_of: Callable[[str], str], min_contexts: int) -> Grouping | None:
+    """None when senses were not asked for, or the tail was not."""
+    if row[name_of("merges")] is None:
+        return None
+    return Grouping(
+        merges=row[name_of("merges")],
+        mass=[abs(c["activation"]) for c in contexts],
+        sense=[c["sense"] for c in contexts],
+        alpha=row["alpha"],
+        scores={
+            "score": row[name_of("polysemanticity")],
+            **{name: row[name_of(name)] for name in ("sense_count", "coverage", "effective_senses")},
+        },
+        min_contexts=min_contexts,
+    )
 
 
 def _stats(row: Row) -> dict[str, Any]:

@@ -31,7 +31,11 @@ class ProgressSchema(Schema):
     tokens_per_second = fields.Float(required=True, allow_none=True)
     fraction = fields.Float(required=True, allow_none=True, metadata={"minimum": 0, "maximum": 1})
     eta_seconds = fields.Float(
-        required=True, allow_none=True, metadata={"description": "Of the scan; null when it cannot be told."}
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Until the phase ends, for scanning and merging; null when it cannot be told, and in others."
+        },
     )
 
 

@@ -208,6 +208,13 @@ class CurvePointSchema(Schema):
     coverage = fields.Float(required=True, allow_none=True)
     score = fields.Float(required=True, allow_none=True)
     effective_senses = fields.Float(required=True, allow_none=True)
+    exact = fields.Boolean(
+        required=True,
+        metadata={
+            "description": "True where the senses are those of the report, and so are the numbers. Elsewhere a group "
+            "that the job did not find is not looked into for two uses of a word: count and score may be too low."
+        },
+    )
 
 
 class TreeSchema(Schema):
@@ -226,7 +233,9 @@ class TreeSchema(Schema):
         fields.Nested(MergeSchema), required=True, metadata={"description": "Merge i of n leaves makes piece n + i."}
     )
     curve = fields.List(
-        fields.Nested(CurvePointSchema), required=True, metadata={"description": "What other alphas would give."}
+        fields.Nested(CurvePointSchema),
+        required=True,
+        metadata={"description": "What alphas give, the job's own among them."},
     )
 
 

@@ -49,7 +49,7 @@ def test_on_a_terminal_there_is_a_bar() -> None:
 
 
 def test_the_note_tells_tokens_speed_and_time_left() -> None:
-    assert describe(job_state()) == "250 of 1,000 tokens, 500 tokens/s, 2 s left"  # type: ignore[arg-type]
+    assert describe(job_state()) == "250 of 1,000 tokens, 500 tokens/s, 2 s of scanning left"  # type: ignore[arg-type]
 
 
 def test_what_holds_a_job_up_is_told() -> None:
@@ -65,4 +65,9 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_merging_counts_layers() -> None:
     state = job_state(phase="merging", progress={"layers": {"done": 3, "total": 30}})
-    assert describe(state).endswith("3 of 30 layers")  # type: ignore[arg-type]
+    assert describe(state).endswith("3 of 30 layers, 2 s of merging left")  # type: ignore[arg-type]
+
+
+def test_no_time_left_is_never_told() -> None:
+    state = job_state(progress={"eta_seconds": 0.1})
+    assert describe(state).endswith(", 1 s of scanning left")  # type: ignore[arg-type]

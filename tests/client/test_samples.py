@@ -91,6 +91,30 @@ def test_a_catalogue_of_the_user_keeps_what_it_has(tmp_path: Path) -> None:
     assert set(load_catalogue(catalogue)) == {"other", samples.MODEL_ID}
 
 
+def test_a_catalogue_with_another_model_alone_stays_so_unless_the_sample_is_asked_for(tmp_path: Path) -> None:
+    catalogue = tmp_path / "models.toml"
+    own = '[[models]]\nid = "other"\npath = "/models/other"\n'
+    catalogue.write_text(own)
+    samples.prepare_catalogue(catalogue, required=False)
+    assert catalogue.read_text() == own
+    samples.prepare_catalogue(catalogue, required=True)
+    assert set(load_catalogue(catalogue)) == {"other", samples.MODEL_ID}
+
+
+def test_an_empty_catalogue_gets_the_model(tmp_path: Path) -> None:
+    catalogue = tmp_path / "models.toml"
+    samples.prepare_catalogue(catalogue, required=False)
+    assert set(load_catalogue(catalogue)) == {samples.MODEL_ID}
+
+
+def test_a_sample_model_that_is_listed_stays_listed(tmp_path: Path) -> None:
+    catalogue = tmp_path / "models.toml"
+    samples.prepare_catalogue(catalogue, required=True)
+    catalogue.write_text(f'{catalogue.read_text()}\n[[models]]\nid = "other"\npath = "/models/other"\n')
+    samples.prepare_catalogue(catalogue, required=False)
+    assert set(load_catalogue(catalogue)) == {"other", samples.MODEL_ID}
+
+
 def test_a_path_that_is_gone_is_corrected(tmp_path: Path) -> None:
     catalogue = tmp_path / "models.toml"
     catalogue.write_text(f'[[models]]\nid = "{samples.MODEL_ID}"\ngguf = "{tmp_path}/old/model.gguf"\n')

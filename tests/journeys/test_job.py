@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from client.api import Client, Problem
+from service.alpha import cut_tree
 from tests.client.standins import wait_until
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL, Stack, prepare_data, running_stack
@@ -70,6 +72,29 @@ def test_every_context_points_at_its_peak_token_in_its_document(client: Client) 
             token = context["tokens"][context["peak"]]
             if "�" not in token:
                 assert texts[context["document"]][start:end] == token
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.07])
+def test_at_the_jobs_own_alpha_the_tree_gives_the_reports_senses(client: Client, alpha: float) -> None:
+    register(client, "tree", make_texts(200, seed=1))
+    job = client.wait(submit(client, "tree", contexts={"window": 32, "tails": "both"}, senses={"alpha": alpha}))["id"]
+
+    for row in client.neurons(job):
+        report = client.report(job, row["layer"], row["neuron"])
+        for tail, scores in (("positive", report), ("negative", report["negative"])):
+            tree = client.tree(job, row["layer"], row["neuron"], tail=tail)
+            least = max(4, math.ceil(0.05 * len(tree["contexts"])))
+            groups = [g for g in cut_tree(tree["merges"], len(tree["contexts"]), alpha) if len(g) >= least]
+            senses = [s["contexts"] for s in report["senses"] if s["tail"] == tail]
+            point = next(p for p in tree["curve"] if p["alpha"] == alpha)
+
+            named = ("sense_count", "coverage", "score", "effective_senses")
+            assert point["exact"]
+            assert [point[n] for n in named] == [scores["polysemanticity"][n] for n in named]
+            if scores["status"] != "insufficient_evidence":
+                together = sorted(tree["contexts"][i] for g in groups for i in g)
+                assert sorted(i for s in senses for i in s) == together
+                assert all(any(set(s) <= {tree["contexts"][i] for i in g} for g in groups) for s in senses)
 
 
 def test_exports_hold_what_the_pages_show(client: Client) -> None:

@@ -271,20 +271,39 @@ def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(page:
 def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) -> None:
     report = site.polysemantic
     path = f"/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
-    curve = {c["alpha"]: c for c in site.http.get(report["links"]["tree"]).json()["curve"]}
+    curve = site.http.get(report["links"]["tree"]).json()["curve"]
     page.goto(site.url + path)
-
-    slider = page.get_by_role("slider", name="Alpha")
+    slider, cards = page.get_by_role("slider", name="Alpha"), page.locator(".senses .card")
     slider.focus()
-    slider.press("End")
 
-    expect(page).to_have_url(f"{site.url}{path}?alpha=0.5")
-    expect(page.locator(".preview")).to_contain_text(f"{curve[0.5]['sense_count']} senses")
-    expect(page.locator(".senses .card")).to_have_count(curve[0.5]["sense_count"])
-    slider.press("ArrowLeft")
-    expect(page.locator(".senses .card")).to_have_count(curve[0.4]["sense_count"])
+    for point in reversed(curve):
+        slider.press("End" if point is curve[-1] else "ArrowLeft")
+        if point["alpha"] != report["polysemanticity"]["alpha"]:
+            expect(page).to_have_url(f"{site.url}{path}?alpha={point['alpha']}")
+            expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} sense")
+        expect(cards).to_have_count(len(report["senses"]) if point["exact"] else point["sense_count"])
+
     page.get_by_role("button", name="Back to the result").click()
-    expect(page.locator(".senses .card")).to_have_count(len(report["senses"]))
+    expect(cards).to_have_count(len(report["senses"]))
+
+
+def test_chosen_colours_are_there_after_a_reload(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/about")
+    page.get_by_label("Colours").select_option("dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_label("Colours")).to_have_value("dark")
+
+
+def test_a_slow_report_does_not_keep_the_page_blank(page: Any, site: Site) -> None:
+    link = site.url + site.polysemantic["links"]["self"]
+    held: list[Any] = []
+    page.route(link, lambda route: held.append(route))
+    page.goto(link.replace("/v1/", "/ui/"), wait_until="commit")
+    expect(page.get_by_text("Reading …")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(page.locator(".senses .card")).to_have_count(len(site.polysemantic["senses"]))
 
 
 def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:

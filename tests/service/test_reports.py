@@ -182,7 +182,7 @@ def test_without_senses_there_are_no_scores() -> None:
 
 
 def test_a_tree_lists_the_contexts_at_its_leaves() -> None:
-    row = make_grouped_row(merges=[{"left": 0, "right": 1, "height": 0.2}])
+    row = make_grouped_row(merges=[{"left": 0, "right": 1, "height": 0.2}], polysemanticity=None)
     first = row["contexts"][0]
     row["contexts"] = [first, first | {"activation": -1.0}, first | {"tail": "negative"}, first | {"activation": 1.0}]
 

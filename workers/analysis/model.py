@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +26,7 @@ from contract.catalogue import Entry
 from contract.errors import ModelLoadError, PolysemeError
 from contract.records import ModelCard
 from workers.analysis import families, framing
+from workers.analysis.cached_folder import make_once
 from workers.analysis.families import Family
 
 OnLoad = Callable[[str, float], None]
@@ -237,8 +236,7 @@ def _converted(entry: Entry, cache: Path) -> Path:
         raise ModelLoadError(f"{entry.id}: there is no file {file}")
     with _reading(entry, "GGUF file"), file.open("rb") as f:
         folder = cache / "models" / hashlib.file_digest(f, "sha256").hexdigest()
-        if not folder.is_dir():
-            _publish(folder, lambda target: _convert(file, target))
+        make_once(folder, lambda target: _convert(file, target))
     return folder
 
 
@@ -259,21 +257,6 @@ def _forget_quantisation(model: Any) -> None:
     for name in ("is_quantized", "hf_quantizer", "quantization_method"):
         if name in vars(model):
             delattr(model, name)
-
-
-def _publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a temporary folder and renames it, so that `folder` is whole or not there."""
-    temporary = folder.with_name(f"{folder.name}.{secrets.token_hex(6)}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        write(temporary)
-        os.rename(temporary, folder)
-    except OSError:
-        # Another worker may have been faster; its folder has the same content.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 # What the files say

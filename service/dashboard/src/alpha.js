@@ -5,7 +5,8 @@ export const SMALLEST_SENSE = 0.05; // share of a neuron's contexts
 export function cutTree(merges, contexts, alpha) {
   const pieces = new Map(Array.from({ length: contexts }, (_, i) => [i, [i]]));
   for (const [step, { left, right, height }] of merges.entries()) {
-    if (height > alpha) break;
+    // Not in the order of their heights; but none is lower than those within it.
+    if (height > alpha) continue;
     pieces.set(contexts + step, [...pieces.get(left), ...pieces.get(right)].sort((a, b) => a - b));
     pieces.delete(left);
     pieces.delete(right);
@@ -15,15 +16,30 @@ export function cutTree(merges, contexts, alpha) {
 
 // Groups that are big enough to be senses, in the form of a report's senses, the largest first.
 export function previewSenses(tree, report, alpha, minContexts) {
-  const least = Math.max(minContexts, Math.ceil(SMALLEST_SENSE * tree.contexts.length));
+  const count = tree.contexts.length;
+  const least = Math.max(minContexts, Math.ceil(SMALLEST_SENSE * count));
+  const known = new Set(cutTree(tree.merges, count, tree.alpha).map(String));
   const sizeOf = (i) => Math.abs(report.contexts[i].activation);
   const sum = (group) => group.reduce((total, i) => total + sizeOf(i), 0);
-  const groups = cutTree(tree.merges, tree.contexts.length, alpha)
+  const groups = cutTree(tree.merges, count, alpha)
     .filter((g) => g.length >= least)
-    .map((g) => g.map((i) => tree.contexts[i]))
+    .flatMap((g) => {
+      const contexts = g.map((i) => tree.contexts[i]);
+      return known.has(String(g)) ? splitAsFound(contexts, report) : [contexts];
+    })
     .sort((a, b) => sum(b) - sum(a));
   const covered = groups.reduce((total, g) => total + sum(g), 0);
   return groups.map((group, sense) => describeGroup(group, sense, sum(group) / covered, tree.tail, report));
+}
+
+// What the job found as one group it may have split into two uses of a word.
+function splitAsFound(contexts, report) {
+  const parts = new Map();
+  for (const i of contexts) {
+    const { sense } = report.contexts[i];
+    parts.set(sense, [...(parts.get(sense) ?? []), i]);
+  }
+  return [...parts.values()];
 }
 
 function describeGroup(contexts, sense, share, tail, report) {

@@ -95,7 +95,8 @@ export function readOnce(path) {
   if (!cache.has(path)) {
     if (cache.size >= MOST_KEPT) cache.delete(cache.keys().next().value);
     const found = read(path);
-    found.catch(() => cache.delete(path));
+    // Once it is there, a view need not wait for it, not even a moment.
+    found.then((data) => (found.data = data), () => cache.delete(path));
     cache.set(path, found);
   }
   return cache.get(path);

@@ -181,7 +181,7 @@ function Progress({ job, way }) {
       <dl class="facts">
         <Fact name="tokens">{count(p.tokens_done)}{p.tokens_total !== null && ` of ${count(p.tokens_total)}`}</Fact>
         <Fact name="tokens a second">{number(p.tokens_per_second)}</Fact>
-        <Fact name="time left" help="Of reading; telling the senses apart comes after it">{p.eta_seconds === null ? "–" : duration(p.eta_seconds)}</Fact>
+        <Fact name="time left" help="Of what it does now; what comes after is not in it">{p.eta_seconds === null ? "–" : duration(p.eta_seconds)}</Fact>
         <Fact name="layers done">{p.layers.total === null ? "–" : `${p.layers.done} of ${p.layers.total}`}</Fact>
       </dl>
       <button type="button" class="second" disabled={job.status === "cancelling"} onClick={cancel}>Cancel the job</button>

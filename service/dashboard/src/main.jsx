@@ -2,7 +2,7 @@ import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import "./style.css";
 import { About } from "./about.jsx";
-import { hasKey, onKey, setKey } from "./api.js";
+import { hasKey, onKey, readOnce, setKey } from "./api.js";
 import { JobPage, JobsPage } from "./jobs.jsx";
 import { NeuronPage } from "./neuron.jsx";
 import { NeuronsPage } from "./neurons.jsx";
@@ -44,16 +44,19 @@ function NotThere() {
 
 const THEMES = { system: "As the system", light: "Light", dark: "Dark" };
 
+const THEME = "polyseme-theme";
+const wear = (theme) => (document.documentElement.dataset.theme = theme);
+
 function Theme() {
-  const [theme, set] = useState(() => localStorage.getItem("polyseme-theme") ?? "system");
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-    localStorage.setItem("polyseme-theme", theme);
-  }, [theme]);
+  const [theme, set] = useState(document.documentElement.dataset.theme);
+  const choose = (chosen) => {
+    set(wear(chosen));
+    localStorage.setItem(THEME, chosen);
+  };
   return (
     <label class="theme">
       Colours{" "}
-      <select value={theme} onChange={(e) => set(e.target.value)}>
+      <select value={theme} onChange={(e) => choose(e.target.value)}>
         {Object.entries(THEMES).map(([value, text]) => <option key={value} value={value}>{text}</option>)}
       </select>
     </label>
@@ -102,5 +105,12 @@ function App() {
     </Address.Provider>
   );
 }
+
+// The browser has asked for a neuron's report before this script was there. Waited for a moment, it is in the first frame.
+const PATIENCE_MS = 200;
+const neuron = /^\/ui(\/jobs\/job_[0-9a-f]{28}\/neurons\/\d+\/\d+)\/?$/.exec(location.pathname);
+const report = neuron && readOnce(`/v1${neuron[1]}`).catch(() => {});
+wear(localStorage.getItem(THEME) ?? "system");
+if (report) await Promise.race([report, new Promise((go) => setTimeout(go, PATIENCE_MS))]);
 
 render(<App />, document.getElementById("app"));

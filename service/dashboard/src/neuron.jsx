@@ -1,26 +1,21 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { makeKey, post, query, readOnce } from "./api.js";
 import { previewSenses } from "./alpha.js";
 import { Histogram } from "./charts.jsx";
 import { count, fixed, number, percent, unbroken } from "./format.js";
-import { Fact, Failure, Field, Status, Token, Waiting, useAsync, useTitle } from "./parts.jsx";
+import { Fact, Failure, Field, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 import { Context, SenseCards, ShareBar } from "./senses.jsx";
 import { TryText } from "./trytext.jsx";
 
 const TAILS = { positive: "Positive tail", negative: "Negative tail" };
 const LOOSE = 5; // contexts in no sense shown at first
+const NEVER = new Promise(() => {});
 
 export function NeuronPage({ job, layer, neuron }) {
   useTitle(`Layer ${layer}, neuron ${neuron}`);
   const path = `/v1/jobs/${job}/neurons/${layer}/${neuron}`;
-  const { data, error } = useAsync(() => {
-    const report = readOnce(path);
-    // What its parts will ask for, so that they need not wait for each other.
-    readOnce(`${path}/tree?tail=positive`);
-    readOnce(`/v1/jobs/${job}/manifest`);
-    return report;
-  }, [path]);
+  const { data, error } = useAsync(() => readOnce(path), [path]);
   return (
     <>
       <p class="crumbs">
@@ -41,20 +36,19 @@ function Report({ report, path }) {
   const contexts = report.contexts.filter((c) => c.tail === tail);
   const most = Math.max(...contexts.map((c) => Math.abs(c.activation ?? 0)), 0);
   const senses = report.senses.filter((s) => s.tail === tail);
-  // The sentence and the senses come first; what stands below them waits until they are on the screen.
-  const [isPainted, setPainted] = useState(false);
-  useEffect(() => setPainted(true), []);
+  // The sentence and the senses come first; the rest, and what it asks for, waits until they are on the screen.
+  const isPainted = useIsPainted();
   return (
     <>
       <div class="title">
         <h1>Layer {report.layer}, neuron {report.neuron}</h1>
-        <Neighbours report={report} />
+        {isPainted && <Neighbours report={report} />}
       </div>
       <p class="meaning">{unbroken(scores.meaning)}</p>
       {report.negative && <Tails tail={tail} />}
       <Scores scores={scores} />
       {senses.length > 0 && scores.polysemanticity
-        ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} alpha={asked.alpha} path={path} />
+        ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} alpha={asked.alpha} path={path} isPainted={isPainted} />
         : <Strongest contexts={contexts} most={most} />}
       {isPainted && <Rest report={report} tail={tail} most={most} path={path} />}
     </>
@@ -116,15 +110,16 @@ function Scores({ scores }) {
   );
 }
 
-function Senses({ report, senses, tail, scores, most, alpha, path }) {
+function Senses({ report, senses, tail, scores, most, alpha, path, isPainted }) {
   const own = scores.alpha;
-  const tree = useAsync(() => readOnce(`${path}/tree?tail=${tail}`), [path, tail]);
-  const manifest = useAsync(() => readOnce(report.links.manifest), [report.links.manifest]);
+  const readLater = (path) => () => (isPainted ? readOnce(path) : NEVER);
+  const tree = useAsync(readLater(`${path}/tree?tail=${tail}`), [path, tail, isPainted]);
+  const manifest = useAsync(readLater(report.links.manifest), [report.links.manifest, isPainted]);
   const least = manifest.data?.request?.senses.min_contexts ?? 4;
   const curve = tree.data?.curve ?? [];
   const chosen = curve.find((c) => String(c.alpha) === alpha) ?? null;
   const preview = useMemo(
-    () => (chosen && chosen.alpha !== own ? previewSenses(tree.data, report, chosen.alpha, least) : null),
+    () => (chosen && !chosen.exact ? previewSenses(tree.data, report, chosen.alpha, least) : null),
     [chosen, tree.data, report, least],
   );
   const shown = preview ?? senses;
@@ -142,14 +137,15 @@ function Senses({ report, senses, tail, scores, most, alpha, path }) {
   );
 }
 
+const countSenses = ({ sense_count: n }) => (n === 1 ? "1 sense" : `${n ?? "no"} senses`);
+
 function AlphaSlider({ curve, own, chosen, report }) {
   const alphas = curve.map((c) => c.alpha);
-  const nearest = alphas.reduce((best, a, i) => (Math.abs(a - own) < Math.abs(alphas[best] - own) ? i : best), 0);
-  const place = chosen ? alphas.indexOf(chosen.alpha) : nearest;
+  const place = alphas.indexOf(chosen?.alpha ?? own);
   const point = curve[place];
   const isOwn = !chosen || chosen.alpha === own;
   const put = (e) => setQuery({ alpha: alphas[e.target.value] === own ? "" : alphas[e.target.value] }, { replace: true });
-  const words = `alpha ${point.alpha}: ${point.sense_count ?? "no"} senses`;
+  const words = `alpha ${point.alpha}: ${countSenses(point)}`;
   return (
     <div class="alpha">
       <Field label="Alpha: how near contexts must be to be one sense">
@@ -158,7 +154,7 @@ function AlphaSlider({ curve, own, chosen, report }) {
             <span aria-hidden="true">stricter</span>
             <input {...a} type="range" min={0} max={alphas.length - 1} step={1} value={place} aria-valuetext={words} onInput={put} />
             <span aria-hidden="true">more lenient</span>
-            <output>{isOwn ? own : point.alpha}</output>
+            <output>{point.alpha}</output>
           </span>
         )}
       </Field>
@@ -182,8 +178,10 @@ function Preview({ point, report }) {
   return (
     <div class="preview" role="status">
       <p>
-        <strong>Preview at alpha {point.alpha}:</strong> {point.sense_count ?? "no"} senses, coverage {percent(point.coverage)},
-        score {fixed(point.score)}. It is cut from the stored tree; making the senses anew gives the exact answer.
+        <strong>Preview at alpha {point.alpha}:</strong> {countSenses(point)}, coverage {percent(point.coverage)},
+        score {fixed(point.score)}. {point.exact
+          ? "These are the senses of the result."
+          : "It is cut from the stored tree, where a new group is not looked into for two uses of a word; making the senses anew gives the exact answer."}
       </p>
       <p>
         <button type="button" class="second" onClick={() => setQuery({ alpha: "" }, { replace: true })}>Back to the result</button>{" "}

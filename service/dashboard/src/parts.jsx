@@ -7,9 +7,10 @@ import { Link } from "./router.jsx";
 
 // Reads again when `keys` change; an answer that comes too late is thrown away. It begins before the first paint.
 export function useAsync(read, keys) {
-  const [state, set] = useState({ data: null, error: null, busy: true });
   const reading = useMemo(read, keys);
+  const [state, set] = useState({ data: reading.data ?? null, error: null, busy: !reading.data });
   useLayoutEffect(() => {
+    if (reading.data && reading.data === state.data) return undefined;
     let wanted = true;
     set((before) => (before.busy ? before : { ...before, busy: true }));
     reading.then(
@@ -19,6 +20,17 @@ export function useAsync(read, keys) {
     return () => (wanted = false);
   }, keys);
   return state;
+}
+
+// False until the first frame is on the screen: what need not be in it waits for that.
+export function useIsPainted() {
+  const [isPainted, set] = useState(false);
+  useEffect(() => {
+    let later;
+    const frame = requestAnimationFrame(() => (later = setTimeout(set, 0, true)));
+    return () => (cancelAnimationFrame(frame), clearTimeout(later));
+  }, []);
+  return isPainted;
 }
 
 export function useTitle(text) {

@@ -197,6 +197,32 @@ def test_a_job_shows_its_progress(http: FlaskClient, board: Board) -> None:
     assert progress["eta_seconds"] == pytest.approx(750 / progress["tokens_per_second"], abs=0.1)
 
 
+def test_after_the_last_token_no_time_left_is_told_until_a_layer_is_merged(http: FlaskClient, board: Board) -> None:
+    job = open_job(board)
+    board.begin_unit(job.id, "plan", lease_s=30)
+    fields = {"tokens_total": 100, "shards_total": 1, "layers_total": 4, "scan_began_at": "@now"}
+    board.finish_unit(job.id, "plan", fields=fields)
+    board.set_phase(job.id, "scanning")
+    board.finish_unit(job.id, "scan:0", counter="shards_done", tokens=100, fields={"scan_ended_at": "@now"})
+
+    def left() -> float | None:
+        found: float | None = http.get(f"/v1/jobs/{job.id}").get_json()["progress"]["eta_seconds"]
+        return found
+
+    untold = [left()]
+    board.set_phase(job.id, "calibrating")
+    untold.append(left())
+    board.set_phase(job.id, "merging")
+    untold.append(left())
+    time.sleep(0.2)
+    board.finish_unit(job.id, "merge:0", counter="layers_done")
+    told = left()
+    board.set_phase(job.id, "closing")
+    assert [*untold, left()] == [None, None, None, None]
+    assert told is not None
+    assert told >= 0.6
+
+
 def test_times_are_rfc_3339(http: FlaskClient, done: Job) -> None:
     found = http.get(f"/v1/jobs/{done.id}").get_json()
 
