@@ -1,6 +1,6 @@
-"""`python -m benchmarks [speed|memory|api|load|scale|gallery|neuronpedia|page|senses] [options]`: prints Markdown.
+"""`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-No name: the first three.
+NAME: speed, memory, api, load, merge, scale, gallery, neuronpedia, page or senses.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import api, gallery, load, memory, neuronpedia, page, scale, speed
+from benchmarks import api, gallery, load, memory, merge, neuronpedia, page, scale, speed
 from benchmarks.machine import describe_machine
 from benchmarks.senses import benchmark as senses
 
@@ -17,6 +17,7 @@ _BENCHMARKS = {
     "memory": memory,
     "api": api,
     "load": load,
+    "merge": merge,
     "scale": scale,
     "gallery": gallery,
     "neuronpedia": neuronpedia,

@@ -91,4 +91,4 @@ def _bytes_per_neuron(request: AnalysisRequest) -> int:
     contexts = request.contexts
     kept = round((contexts.top_k + contexts.sampled) * (_SPARE if contexts.near_duplicates == "drop" else 1))
     entry = _ENTRY_BYTES + 2 * contexts.display_tokens
-    return BINS * 8 + _MOMENTS_BYTES + len(request.tails) * kept * entry
+    return BINS * 4 + _MOMENTS_BYTES + len(request.tails) * kept * entry

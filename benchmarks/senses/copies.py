@@ -51,7 +51,7 @@ def choose(material: Material, unit: Unit, contexts: np.ndarray) -> np.ndarray:
         start=whole,
         display=np.zeros((1, len(order), 1), np.float16),
     )
-    near = material.near(places, NEAR).T[:, None]  # (2 * NEAR + 1, 1, M)
+    near = material.near(places, NEAR)[None]  # (1, M, 2 * NEAR + 1)
     kept = choose_contexts(candidates, near, Contexts(top_k=len(order), sampled=0)).kept[0]
     return np.asarray(order[kept])
 

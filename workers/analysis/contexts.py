@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.request import Contexts, Sampling, Tail
+from workers.analysis import choosing
 from workers.analysis.scan import ContextLists, TailScan
 from workers.analysis.topk import EMPTY, decode_windows
 from workers.analysis.windows import Windows
@@ -61,22 +62,12 @@ def _ranked(lists: ContextLists, each: int) -> dict[str, np.ndarray]:
     return found
 
 
-def peak_index(candidates: Candidates, windows: Windows, rows: np.ndarray) -> np.ndarray:
-    """Where each peak token lies in the windows' flat columns, (N, M). `rows`: of the windows, ascending."""
-    place = np.searchsorted(rows, candidates.row).clip(max=len(rows) - 1)
-    return windows.offsets[place] + candidates.position.clip(min=0)
-
-
 def near_tokens(candidates: Candidates, windows: Windows, rows: np.ndarray) -> np.ndarray:
-    """The tokens around each peak, (2 * NEAR + 1, N, M) int32; -1 outside of the window."""
+    """The tokens around each peak, (N, M, 2 * NEAR + 1) int32; -1 outside of the window."""
     place = np.searchsorted(rows, candidates.row).clip(max=len(rows) - 1)
     first, end = windows.offsets[place], windows.offsets[place + 1]
-    peak = first + candidates.position
-    found = np.empty((2 * NEAR + 1, *peak.shape), np.int32)
-    for i, offset in enumerate(range(-NEAR, NEAR + 1)):
-        at = peak + offset
-        inside = (at >= first) & (at < end)
-        found[i] = np.where(inside, windows.ids[at.clip(0, len(windows.ids) - 1)], -1)
+    found = np.empty((*place.shape, 2 * NEAR + 1), np.int32)
+    choosing.fill_near(first, end, first + candidates.position, windows.ids, found)
     return found
 
 
@@ -93,27 +84,12 @@ def choose_contexts(candidates: Candidates, near: np.ndarray, contexts: Contexts
     """
     kept = np.zeros_like(candidates.held)
     duplicates = np.zeros(len(kept), np.int32)
-    for m, band in enumerate(candidates.band):
-        limit = contexts.top_k if band == TOP else contexts.sampled // contexts.bands
-        wanted = candidates.held[:, m] & (kept[:, candidates.band == band].sum(1) < limit)
-        wanted &= ~(kept[:, :m] & (candidates.window[:, :m] == candidates.window[:, m, None])).any(1)
-        if contexts.near_duplicates == "drop" and m:
-            copy = wanted & (kept[:, :m] & _are_near(near[:, :, :m], near[:, :, m, None])).any(1)
-            duplicates += copy
-            wanted &= ~copy
-        kept[:, m] = wanted
+    top = candidates.band == TOP
+    limits = np.where(top, contexts.top_k, contexts.sampled // contexts.bands)
+    drop = contexts.near_duplicates == "drop"
+    group = np.where(top, contexts.bands, candidates.band)
+    choosing.choose(candidates.held, candidates.window, group, limits, near, drop, NEAR_SHARE, kept, duplicates)
     return Choice(kept, duplicates)
-
-
-def _are_near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a: (places, N, m), b: (places, N, 1) tokens, -1 outside; returns (N, m) bool."""
-    same = np.zeros(a.shape[1:], np.int8)
-    either = np.zeros(a.shape[1:], np.int8)
-    for x, y in zip(a, b, strict=True):
-        inside = (x >= 0) | (y >= 0)
-        either += inside
-        same += inside & (x == y)
-    return same >= NEAR_SHARE * either
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +148,8 @@ def build_table(
 
 def join_tables(tables: list[ContextTable], neurons: int) -> tuple[ContextTable, np.ndarray]:
     """The tables' contexts by neuron, each neuron's in the order of the tables, and the (neurons + 1,) offsets."""
+    if len(tables) == 1:
+        return tables[0], np.searchsorted(tables[0].neuron, np.arange(neurons + 1))
     columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in _CONTEXT_COLUMNS}
     order = np.argsort(columns["neuron"], kind="stable")
     sizes = np.concatenate([np.diff(t.display_offsets) for t in tables])

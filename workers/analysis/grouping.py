@@ -54,10 +54,10 @@ class Background:
     @classmethod
     def fit(cls, residual: np.ndarray, around: np.ndarray, parts: int, **tokens: np.ndarray) -> Background:
         """residual: (R, parts * D); around: (R, D), the means of `add_parts` around the tokens."""
-        split = _split(residual, parts)
-        senses, uses = Axes.of(split.sum(1), RANK), Axes.of(split[:, -1], FINE_RANK)
+        summed, last = _split(residual, parts)
+        senses, uses = Axes.of(summed, RANK), Axes.of(last, FINE_RANK)
         topics = Axes.of(around, TOPIC_RANK, power=0.0)
-        projected = _project(split, around, senses, uses, topics)
+        projected = _project(summed, last, around, senses, uses, topics)
         scale = Scale.of(_sense_part(projected, senses))
         return cls(
             projected=projected,
@@ -82,17 +82,16 @@ class Background:
 
     def project(self, residual: np.ndarray, around: np.ndarray) -> np.ndarray:
         """Residual vectors, (n, K * D) of K reference layers, and the means around them, (n, D), to projected ones."""
-        split = _split(residual, residual.shape[1] // len(self.mean))
-        uses, topics = Axes(self.fine_mean, self.fine_axes), Axes(self.topic_mean, self.topic_axes)
-        return _project(split, around, self._senses, uses, topics)
+        return self._project(*_split(residual, residual.shape[1] // len(self.mean)), around)
 
     def project_windows(self, residual: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """All residual vectors of windows of the given lengths to projected ones."""
-        return self.project(residual, around(self.add_parts(residual), lengths))
+        summed, last = _split(residual, residual.shape[1] // len(self.mean))
+        return self._project(summed, last, around(summed, lengths))
 
-    def add_parts(self, residual: np.ndarray) -> np.ndarray:
-        """The sums over the reference layers, (n, D) float32."""
-        return add_parts(residual, residual.shape[1] // len(self.mean))
+    def _project(self, summed: np.ndarray, last: np.ndarray, around: np.ndarray) -> np.ndarray:
+        uses, topics = Axes(self.fine_mean, self.fine_axes), Axes(self.topic_mean, self.topic_axes)
+        return _project(summed, last, around, self._senses, uses, topics)
 
     def space(self, projected: np.ndarray) -> Space:
         """Of projected vectors, (U, P + Q + T)."""
@@ -118,18 +117,21 @@ class Background:
         return Axes(self.mean, self.axes)
 
 
-def _split(residual: np.ndarray, parts: int) -> np.ndarray:
-    """(n, K, D) float32."""
-    return residual.astype(np.float32).reshape(len(residual), parts, -1)
+def _split(residual: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sums over the reference layers, and the last of them alone, (n, D) float32 each."""
+    split = residual.astype(np.float32).reshape(len(residual), parts, -1)
+    return split.sum(1), split[:, -1]
 
 
 def add_parts(residual: np.ndarray, parts: int) -> np.ndarray:
-    summed: np.ndarray = _split(residual, parts).sum(1)
-    return summed
+    """The sums over the reference layers, (n, D) float32."""
+    return _split(residual, parts)[0]
 
 
-def _project(split: np.ndarray, around: np.ndarray, senses: Axes, uses: Axes, topics: Axes) -> np.ndarray:
-    every = to_unit(senses.project(split.sum(1))), uses.project(split[:, -1]), topics.project(around)
+def _project(
+    summed: np.ndarray, last: np.ndarray, around: np.ndarray, senses: Axes, uses: Axes, topics: Axes
+) -> np.ndarray:
+    every = to_unit(senses.project(summed)), uses.project(last), topics.project(around)
     return to_half(np.concatenate(every, axis=1))
 
 

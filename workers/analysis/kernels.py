@@ -26,12 +26,12 @@ def reduce_block(  # type: ignore[no-untyped-def]
 ):
     """Everything that needs each activation once.
 
-    values: (B, S, N) float32 activations; bits: the same as int32; counted: (B, S) bool; bin_table: (2048,) uint64, by
+    values: (B, S, N) float32 activations; bits: the same as int32; counted: (B, S) bool; bin_table: (2048,) uint16, by
     a float32's upper 11 bits.
     Set: sums (4, N) float64, of the powers, not finite where an activation is not;
     high, low (B, N) float32 and where they are first reached, (B, N) int64.
     Added to: digits (DIGITS, 4, N) int64, the sums' as in `moments.Moments`, of no meaning where a sum is not finite;
-    histogram (N, BINS) int64.
+    histogram (N, BINS) int32.
     """
     windows, length, neurons = values.shape
     for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
@@ -157,6 +157,24 @@ def offer_samples(  # type: ignore[no-untyped-def]
                 floor[at] = keys[at].min()
 
 
+@numba.njit(parallel=True, **_options)
+def offer_entries(  # type: ignore[no-untyped-def]
+    offered, offered_documents, distinct, keys, held_documents, floor, changed
+):
+    """Offers the entries of other lists, each to the list of the same number.
+
+    offered: (L, J) int64 keys; offered_documents: (L, J) int32. Set: changed (L, K) int32, which of the J is new there,
+    or -1.
+    """
+    for at in numba.prange(len(keys)):
+        changed[at, :] = -1
+        for j in range(offered.shape[1]):
+            if offered[at, j] > floor[at]:
+                document = offered_documents[at, j]
+                _insert(offered[at, j], document, j, distinct, keys[at], held_documents[at], changed[at])
+                floor[at] = keys[at].min()
+
+
 @numba.njit(inline="always", **_options)
 def _insert(key, document, window, distinct, keys, documents, changed):  # type: ignore[no-untyped-def]
     """Puts the entry in place of one of the same document if that is worse, else, if there is none, of the worst."""
@@ -197,6 +215,20 @@ def keep_contexts(  # type: ignore[no-untyped-def]
             for d in range(display.shape[2]):
                 shown = min(first + d, last)
                 display[at, k, d] = _to_half(values[window, shown, n], bits[window, shown, n])
+
+
+@numba.njit(parallel=True, **_options)
+def take_entries(  # type: ignore[no-untyped-def]
+    changed, from_row, from_position, from_peak, from_start, from_display, row, position, peak, start, display
+):
+    """Copies what hangs on the entries that `offer_entries` took: both kinds of columns as in `keep_contexts`."""
+    for at in numba.prange(len(changed)):
+        for k in range(changed.shape[1]):
+            j = changed[at, k]
+            if j >= 0:
+                row[at, k], position[at, k] = from_row[at, j], from_position[at, j]
+                peak[at, k], start[at, k] = from_peak[at, j], from_start[at, j]
+                display[at, k] = from_display[at, j]
 
 
 @numba.njit(inline="always", **_options)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ from workers.analysis.scan import LayerScan
 from workers.analysis.steps import Analysis, bands_file, new_scan
 from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.summary import summarise
-from workers.analysis.vectors import PROJECTED, RESIDUAL, input_stream, project_vectors, read_around, read_vectors
+from workers.analysis.vectors import PROJECTED, input_stream, project_vectors, read_around, read_vectors
 from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 
 LENS_TOKENS = 10
@@ -84,21 +84,12 @@ def measure_background(analysis: Analysis, model: LoadedModel, *, should_stop: S
         counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
         found.append(find_random_tokens(windows, row, plan.counted_tokens))
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    pieces = until(
-        read_vectors(analysis.store, analysis.vectors, plan, RESIDUAL, tokens["row"], tokens["position"]), should_stop
-    )
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))
-    means = read_around(
-        analysis.store,
-        analysis.vectors,
-        plan,
-        tokens["row"],
-        tokens["position"],
-        lambda block: add_parts(block, parts),
-    )
-    residual, around = np.concatenate(list(pieces)), np.concatenate(list(until(means, should_stop)))
+    places = tokens["row"], tokens["position"]
+    pieces = read_around(analysis.store, analysis.vectors, plan, *places, lambda block: add_parts(block, parts))
+    residual, around = map(np.concatenate, zip(*until(pieces, should_stop), strict=True))
     background = Background.fit(residual, around, parts, counts=counts, special=special, **tokens)
     background.write(analysis.store, _background_file(analysis))
 
@@ -156,6 +147,17 @@ def _peaks_file(analysis: Analysis, layer: int) -> str:
     return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
 
 
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """A layer's contexts, and the windows that hold them. C contexts, W windows."""
+
+    table: ContextTable
+    offsets: np.ndarray  # (N + 1,) each neuron's in the table
+    near_duplicates: np.ndarray  # (N,) of the positive tail
+    rows: np.ndarray  # (W,) ascending
+    numbers: np.ndarray  # (W,)
+
+
 def _layer_result(
     analysis: Analysis,
     model: LoadedModel,
@@ -165,30 +167,35 @@ def _layer_result(
     firings: dict[Tail, list[np.ndarray]],
     should_stop: Stop,
 ) -> LayerResult:
-    contexts, neurons = analysis.request.contexts, np.array(analysis.neurons)
+    chosen = _choose_contexts(analysis, plan, scan, should_stop)
+    senses = None
+    if analysis.request.senses.enabled:
+        senses = find_layer_senses(analysis, model, plan, layer, chosen, firings, should_stop)
+    check_stop(should_stop)
+    return LayerResult(
+        layer=layer,
+        neurons=np.array(analysis.neurons),
+        hook=analysis.card.hooks.format(layer=layer),
+        scan=scan,
+        contexts=chosen.table,
+        context_offsets=chosen.offsets,
+        near_duplicates=chosen.near_duplicates,
+        peak_tokens=count_peak_tokens(chosen.table, len(analysis.neurons)),
+        senses=senses,
+        lens=_lens(analysis, model, layer),
+        vocabulary=model.vocabulary,
+    )
+
+
+def _choose_contexts(analysis: Analysis, plan: Plan, scan: LayerScan, should_stop: Stop) -> _Chosen:
+    contexts = analysis.request.contexts
     candidates = {tail: rank_candidates(tail_scan) for tail, tail_scan in scan.tails.items()}
     rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
     windows = _take_windows(analysis, plan, rows, should_stop)
     choices = {t: choose_contexts(c, near_tokens(c, windows, rows), contexts) for t, c in candidates.items()}
     tables = [build_table(t, contexts.sampling, c, choices[t], windows, rows) for t, c in candidates.items()]
-    table, offsets = join_tables(tables, len(neurons))
-    senses = None
-    if analysis.request.senses.enabled:
-        senses = _find_senses(analysis, model, plan, layer, table, firings, windows.number, rows, should_stop)
-    check_stop(should_stop)
-    return LayerResult(
-        layer=layer,
-        neurons=neurons,
-        hook=analysis.card.hooks.format(layer=layer),
-        scan=scan,
-        contexts=table,
-        context_offsets=offsets,
-        near_duplicates=choices["positive"].near_duplicates,
-        peak_tokens=count_peak_tokens(table, len(neurons)),
-        senses=senses,
-        lens=_lens(analysis, model, layer),
-        vocabulary=model.vocabulary,
-    )
+    table, offsets = join_tables(tables, len(analysis.neurons))
+    return _Chosen(table, offsets, choices["positive"].near_duplicates, rows, windows.number)
 
 
 def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop: Stop) -> Windows:
@@ -203,22 +210,19 @@ def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop:
     return unpack(pa.concat_tables(found).combine_chunks().to_batches()[0])
 
 
-def _find_senses(
+def find_layer_senses(
     analysis: Analysis,
     model: LoadedModel,
     plan: Plan,
     layer: int,
-    table: ContextTable,
+    chosen: _Chosen,
     firings: dict[Tail, list[np.ndarray]],
-    numbers: np.ndarray,
-    rows: np.ndarray,
     should_stop: Stop,
 ) -> LayerSenses:
-    """numbers, rows: of the windows that hold the contexts."""
-    options, neurons = analysis.request.senses, np.array(analysis.neurons)
+    options, neurons, table = analysis.request.senses, np.array(analysis.neurons), chosen.table
     background = Background.read(analysis.store, _background_file(analysis))
     peaks = Peaks.of(table)
-    row = _rows_of(peaks.window, numbers, rows)
+    row = _rows_of(peaks.window, chosen.numbers, chosen.rows)
     order = np.lexsort((peaks.position, row))
 
     def at_peaks(folder: str, stream: str) -> np.ndarray:
@@ -262,9 +266,13 @@ def _read_all(
     return np.concatenate(list(until(pieces, should_stop)))
 
 
+def lens_file(analysis: Analysis, model: LoadedModel, layer: int) -> str:
+    return f"{analysis.lens}/{model.weights_sha256}/layer-{layer:03d}-{LENS_TOKENS}.npz"
+
+
 def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     """What the selected neurons promote and suppress, from the store if it is there; None for encoders."""
-    path = f"{analysis.lens}/{model.weights_sha256}/layer-{layer:03d}-{LENS_TOKENS}.npz"
+    path = lens_file(analysis, model, layer)
     try:
         found = Lens(**read_arrays(analysis.store, path))
     except DamagedFile:
@@ -304,13 +312,13 @@ def _keep_vectors(analysis: Analysis, plan: Plan, should_stop: Stop) -> None:
     # Read first: a damaged one must not get into the result.
     background = Background.read(store, _background_file(analysis))
     background.write(store, f"{analysis.result}/{BACKGROUND}")
-    kept = [read_arrays(store, _peaks_file(analysis, layer)) for layer in analysis.layers]
-    # The row comes first, as vectors lie by row; the window says the same to whoever reads the result.
-    keys = np.unique(np.concatenate([k["row"] << 32 | k["position"] for k in kept]))
-    window = np.zeros(plan.windows, np.int32)
-    for k in kept:
-        window[k["row"]] = k["window"]
-    rows, positions = keys >> 32, keys & 0xFFFF_FFFF
+    # By row, as vectors lie; the window says the same to whoever reads the result.
+    is_peak, window = np.zeros((plan.windows, analysis.request.contexts.window), bool), np.zeros(plan.windows, np.int32)
+    for layer in analysis.layers:
+        kept = read_arrays(store, _peaks_file(analysis, layer))
+        is_peak[kept["row"], kept["position"]] = True
+        window[kept["row"]] = kept["window"]
+    rows, positions = is_peak.nonzero()
     pieces = read_vectors(store, analysis.projected, plan, PROJECTED, rows, positions)
     write_vectors(
         store, analysis.result, background.projected.shape[1], window[rows], positions, until(pieces, should_stop)

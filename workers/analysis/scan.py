@@ -102,12 +102,23 @@ class ContextLists:
         found = {name: getattr(self, name).cpu().numpy() for name in names}
         return found | {"keys": self.top.keys.cpu().numpy(), "documents": self.top.documents.cpu().numpy()}
 
-    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def merge(self, arrays: Mapping[str, np.ndarray], *, fused: bool) -> None:
         """Offers the entries of another scan's lists."""
+        if fused:
+            self._merge_fused(arrays)
+            return
         other = {name: torch.from_numpy(array) for name, array in arrays.items()}
         accepted = self.top.offer(other["keys"], other["documents"])
         for name in ("row", "position", "peak", "start", "display"):
             getattr(self, name)[accepted.lists, accepted.slots] = other[name][accepted.lists, accepted.columns]
+
+    def _merge_fused(self, arrays: Mapping[str, np.ndarray]) -> None:
+        from workers.analysis import kernels
+
+        changed = np.empty(self.top.keys.shape, np.int32)
+        kernels.offer_entries(arrays["keys"], arrays["documents"], self.top.distinct, *self.top.columns(), changed)
+        other = (arrays[name] for name in ("row", "position", "peak", "start"))
+        kernels.take_entries(changed, *other, arrays["display"].view(np.int16), *self.columns())
 
 
 class TailScan:
@@ -208,10 +219,10 @@ class TailScan:
             found["band_windows"] = self.band_windows.cpu().numpy()
         return found
 
-    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.top.merge(_under("top/", arrays))
+    def merge(self, arrays: Mapping[str, np.ndarray], *, fused: bool) -> None:
+        self.top.merge(_under("top/", arrays), fused=fused)
         if self.edges is not None:
-            self.sample.merge(_under("sample/", arrays))
+            self.sample.merge(_under("sample/", arrays), fused=fused)
             self.band_windows += torch.from_numpy(arrays["band_windows"])
 
 
@@ -286,7 +297,7 @@ class LayerScan:
         found = {
             "count": np.array([self.moments.count]),
             "digits": self.moments.digits.cpu().numpy(),
-            "histogram": self.histogram.counts.to(torch.int32).cpu().numpy(),  # a shard has far fewer tokens
+            "histogram": self.histogram.counts.cpu().numpy(),
             "low": self.low.cpu().numpy(),
             "high": self.high.cpu().numpy(),
         }
@@ -300,7 +311,7 @@ class LayerScan:
         self.low = self.low.minimum(torch.from_numpy(arrays["low"]))
         self.high = self.high.maximum(torch.from_numpy(arrays["high"]))
         for tail, scan in self.tails.items():
-            scan.merge(_under(f"{tail}/", arrays))
+            scan.merge(_under(f"{tail}/", arrays), fused=self.fused)
 
 
 def _require_finite(*found: Tensor) -> None:

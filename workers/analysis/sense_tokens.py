@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 NEAR = 4  # tokens on each side of the peak
@@ -33,7 +34,7 @@ def find_sense_tokens(owner: np.ndarray, near: np.ndarray, senses: int, corpus: 
     owner: (C,) the sense of each context, or negative; near: (C, 2 * NEAR + 1) tokens around its peak, -1 for none;
     corpus: (V,) how often each token stands in the corpus.
     """
-    peak = _compare(owner, near[:, NEAR : NEAR + 1], senses, corpus, fewest=1)
+    peak = _compare(owner, np.ascontiguousarray(near[:, NEAR : NEAR + 1]), senses, corpus, fewest=1)
     beside = _compare(owner, np.delete(near, NEAR, axis=1), senses, corpus, fewest=_FEWEST_NEAR)
     sense, token, count, z = (np.concatenate(columns) for columns in zip(peak, beside, strict=True))
     at = np.repeat(["peak", "near"], [len(peak[0]), len(beside[0])])
@@ -52,13 +53,44 @@ def _compare(
     owner: np.ndarray, near: np.ndarray, senses: int, corpus: np.ndarray, *, fewest: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Sense, token, contexts and z of every token that at least `fewest` contexts of a sense hold."""
-    context, column = ((owner >= 0)[:, None] & (near >= 0)).nonzero()
-    seen = np.unique(context << 32 | near[context, column].astype(np.int64))
-    pairs, count = np.unique(owner[seen >> 32] << 32 | seen & 0xFFFF_FFFF, return_counts=True)
-    sense, token = pairs >> 32, pairs & 0xFFFF_FFFF
-    z = _log_odds(count, np.bincount(sense, count, senses)[sense], corpus[token], corpus.sum())
-    kept = (count >= fewest) & (z > 0)
-    return sense[kept], token[kept], count[kept], z[kept]
+    order = np.argsort(owner, kind="stable")
+    first = np.searchsorted(owner[order], np.arange(senses + 1))
+    places = first * near.shape[1]
+    token, count = np.zeros((2, places[-1] if senses else 0), np.int32)
+    total = np.zeros(senses)
+    _count_tokens(order, first, near, places, token, count, total)
+    kept = np.flatnonzero(count >= fewest)
+    sense, token, count = np.searchsorted(places, kept, "right") - 1, token[kept], count[kept].astype(np.int64)
+    z = _log_odds(count, total[sense], corpus[token], corpus.sum())
+    apart = z > 0
+    return sense[apart], token[apart], count[apart], z[apart]
+
+
+@numba.njit(parallel=True, nogil=True, cache=True)
+def _count_tokens(order, first, near, places, token, count, total):  # type: ignore[no-untyped-def]
+    """In how many of its contexts each token of a sense stands.
+
+    order: (C,) the contexts by sense; first: (M + 1,) where each sense's are in it; near: (C, W), -1 for none.
+    Set: token, count (K,) int32, those of sense m from places[m] on, ascending, 0 behind the last; total (M,) float64,
+    the sum of a sense's counts.
+    """
+    for m in numba.prange(len(total)):
+        found, size = np.empty(places[m + 1] - places[m], near.dtype), 0
+        for context in order[first[m] : first[m + 1]]:
+            begin = size
+            for t in near[context]:
+                found[size] = t
+                at = begin
+                while found[at] != t:
+                    at += 1
+                size += t >= 0 and at == size
+        total[m] = size
+        at = places[m] - 1
+        for i, t in enumerate(np.sort(found[:size])):
+            if i == 0 or t != token[at]:
+                at += 1
+                token[at] = t
+            count[at] += 1
 
 
 def _log_odds(count: np.ndarray, total: np.ndarray, in_corpus: np.ndarray, corpus: float) -> np.ndarray:

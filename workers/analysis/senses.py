@@ -23,6 +23,7 @@ DRAWS = 200  # resamples of the bootstrap
 FEWEST_FIRINGS = 5  # random tokens a neuron must fire on before a prediction of it means anything
 
 _FLOATS = 1 << 24  # of distances in memory at once
+_SENSES = 1 << 13  # whose similarities with all random tokens are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,8 +270,11 @@ def _predictions(
     found, chance = np.full((2, len(neuron)), np.nan)
     if fires is None or not len(neuron):
         return found, chance
-    similarity = space.similarity(evidence, owner, neuron)
-    agglomeration.average_precision(similarity, np.ascontiguousarray(fires.T), neuron, found)
+    fires_of, centres = np.ascontiguousarray(fires.T), space.centres(evidence, owner, len(neuron))
+    for first in range(0, len(neuron), _SENSES):
+        part = slice(first, first + _SENSES)
+        similarity = space.similarity(centres[part], neuron[part])
+        agglomeration.average_precision(similarity, fires_of, neuron[part], found[part])
     firing, known = (fires == 1).sum(0), (fires >= 0).sum(0)
     chance[:] = (firing / np.maximum(known, 1))[neuron]
     few = firing[neuron] < FEWEST_FIRINGS

@@ -31,8 +31,9 @@ class Space:
 
     def of_neurons(self, value: Callable[[Scale], float], neurons: slice) -> np.ndarray:
         """A number of each neuron's scale, (N,) float64 for a run of neurons."""
-        scales = self.scales[neurons] if len(self.scales) > 1 else self.scales * (neurons.stop - neurons.start)
-        return np.array([value(s) for s in scales], np.float64)
+        if len(self.scales) == 1:
+            return np.full(neurons.stop - neurons.start, value(self.scales[0]), np.float64)
+        return np.array([value(s) for s in self.scales[neurons]], np.float64)
 
     def read(self, distances: np.ndarray, neuron: np.ndarray) -> np.ndarray:
         """Quantiles of distances of the given neurons' contexts."""
@@ -42,18 +43,24 @@ class Space:
         parts = [s.read(distances[a:b]) for s, a, b in zip(self.scales, edges[:-1], edges[1:], strict=True)]
         return np.concatenate(parts)
 
-    def similarity(self, evidence: Evidence, owner: np.ndarray, neuron: np.ndarray) -> np.ndarray:
-        """Of each sense's mean vector with each random token, (M, R), up to a factor a sense.
+    def centres(self, evidence: Evidence, owner: np.ndarray, senses: int) -> np.ndarray:
+        """The sum of each sense's vectors, (M, P). owner: (C,) the sense of each context, or negative."""
+        found = np.zeros((senses, self.vectors.shape[1]), np.float32)
+        agglomeration.add_centres(self.vectors, evidence.place, evidence.offsets, self.weights, owner, found)
+        return found
 
-        owner: (C,) the sense of each context, or negative; neuron: (M,).
+    def similarity(self, centres: np.ndarray, neuron: np.ndarray) -> np.ndarray:
+        """Of some senses with each random token, (m, R), up to a factor a sense.
+
+        centres: (m, P); neuron: (m,) whose senses they are, ascending.
         """
-        centres = np.zeros((len(neuron), self.vectors.shape[1]), np.float32)
-        agglomeration.add_centres(self.vectors, evidence.place, evidence.offsets, self.weights, owner, centres)
         if not len(self.weights):
             return centres @ self.random.T
-        lengths = np.sqrt(np.maximum(self.weights @ (self.random * self.random).T, 1e-20))  # (N, R)
+        first, end = neuron[0], neuron[-1] + 1
+        weights = self.weights[first:end]
+        lengths = np.sqrt(np.maximum(weights @ (self.random * self.random).T, 1e-20))  # (n, R)
         found: np.ndarray = (centres * np.sqrt(self.weights[neuron])) @ self.random.T
-        return found / lengths[neuron]
+        return found / lengths[neuron - first]
 
 
 TOPIC_RAISED = 1.3  # for what stands around tokens: a topic is broad, a third of a corpus or so

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numba
 import numpy as np
 
 from contract.store import Store
@@ -41,16 +42,28 @@ def around(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     nothing stands before it and models make something odd of that, unless it is alone.
     """
     found = np.empty(vectors.shape, np.float32)
-    end = 0
-    for length in lengths.tolist():
-        first, end = end, end + length
-        sums = np.zeros((length + 1, vectors.shape[1]))
-        np.cumsum(vectors[first:end], axis=0, dtype=np.float64, out=sums[1:])
-        places = np.arange(length)
-        low = (places - REACH).clip(min(1, length - 1))
-        high = (places + REACH + 1).clip(max=length)
-        found[first:end] = (sums[high] - sums[low]) / (high - low)[:, None]
+    _fill_around(vectors, np.concatenate([[0], np.cumsum(lengths)]), found)
     return found
+
+
+@numba.njit(parallel=True, nogil=True, cache=True, error_model="numpy")
+def _fill_around(vectors, offsets, found):  # type: ignore[no-untyped-def]
+    """offsets: (W + 1,), window i has the tokens offsets[i]:offsets[i + 1]."""
+    for i in numba.prange(len(offsets) - 1):
+        first, length = offsets[i], offsets[i + 1] - offsets[i]
+        sums = np.zeros((length + 1, vectors.shape[1]))  # of the tokens before each
+        for t in range(length):
+            for d in range(vectors.shape[1]):
+                sums[t + 1, d] = sums[t, d] + vectors[first + t, d]
+        before = (-1, -1)
+        for t in range(length):
+            low, high = max(t - REACH, min(1, length - 1)), min(t + REACH + 1, length)
+            if (low, high) == before:
+                found[first + t] = found[first + t - 1]
+                continue
+            for d in range(vectors.shape[1]):
+                found[first + t, d] = (sums[high, d] - sums[low, d]) / (high - low)
+            before = (low, high)
 
 
 class VectorWriter:
@@ -117,8 +130,11 @@ def read_around(
     rows: np.ndarray,
     positions: np.ndarray,
     reduce: Callable[[np.ndarray], np.ndarray],
-) -> Iterator[np.ndarray]:
-    """What `reduce` makes of the residual vectors, its mean around some tokens, as `read_vectors` gives vectors."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The residual vectors of some tokens, and what `reduce` makes of them, its mean around the tokens.
+
+    In pieces as `read_vectors` gives them.
+    """
     for number, shard in enumerate(plan.shards):
         low, high = np.searchsorted(rows, [shard.first_row, shard.first_row + shard.rows])
         if low < high:
@@ -127,8 +143,9 @@ def read_around(
                 for block, first, end in _whole_windows(read, RESIDUAL, offsets):
                     a, b = np.searchsorted(row, [first, end])
                     if a < b:
+                        at = offsets[row[a:b]] - offsets[first] + position[a:b]
                         means = around(reduce(block), np.diff(offsets[first : end + 1]))
-                        yield means[offsets[row[a:b]] - offsets[first] + position[a:b]]
+                        yield block[at], means[at]
 
 
 def _whole_windows(read: ArrayFile, stream: str, offsets: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:

@@ -273,6 +273,27 @@ def test_a_word_with_and_without_a_capital_is_looked_into_as_one() -> None:
     assert set(both.cut(np.ones(24), uses=capitals - uses)) == {0}  # the tokens differ, and nothing else
 
 
+def test_two_uses_are_those_of_plain_two_means_from_the_first_axis() -> None:
+    rng = np.random.default_rng(10)
+    vectors, kind = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 2, 30)
+    vectors[::3, 2] += 3
+
+    second, apart = agglomeration.two_uses(vectors, kind)
+
+    own = vectors.astype(np.float64)
+    for k in (0, 1):
+        own[kind == k] -= own[kind == k].mean(0)
+    directions = own / np.linalg.norm(own, axis=1, keepdims=True)
+    directions -= directions.mean(0)
+    expected = directions @ np.linalg.svd(directions)[2][0] > 0
+    for _ in range(20):
+        centres = [directions[expected == use].mean(0) for use in (False, True)]
+        expected = np.argmin([np.linalg.norm(directions - c, axis=1) for c in centres], axis=0) == 1
+    gap = own[expected].mean(0) - own[~expected].mean(0)
+    assert second.tolist() in (expected.tolist(), (~expected).tolist())  # an axis has no direction
+    assert apart == pytest.approx(expected.mean() * (1 - expected.mean()) * (gap @ gap))
+
+
 def test_one_word_with_one_use_stays_one_sense() -> None:
     uses = np.random.default_rng(7).normal(size=(40, 16)).astype(np.float32) * 0.05
     same = group(unit(np.ones((40, 3))), (40,), token=np.zeros(40))
@@ -390,6 +411,21 @@ def test_average_precision_is_the_mean_precision_at_each_firing_token() -> None:
     agglomeration.average_precision(similarity, fires, np.array([0, 1]), found)
 
     assert found.tolist() == pytest.approx([(1 / 1 + 2 / 3) / 2, 1 / 2])
+
+
+def test_average_precision_counts_ties_together() -> None:
+    rng = np.random.default_rng(9)
+    similarity = rng.integers(0, 30, (20, 400)).astype(np.float32) / 30
+    fires = rng.choice([-1, 0, 1], (5, 400), p=[0.1, 0.6, 0.3]).astype(np.int8)
+    neuron, found = np.arange(20) % 5, np.zeros(20)
+
+    agglomeration.average_precision(similarity, fires, neuron, found)
+
+    for s, values in enumerate(similarity):
+        own = fires[neuron[s]]
+        hits = values[own == 1]
+        shares = [(hits >= hit).sum() / (values[own >= 0] >= hit).sum() for hit in hits]
+        assert found[s] == pytest.approx(np.mean(shares))
 
 
 def test_average_precision_of_a_neuron_that_never_fires_is_unknown() -> None:

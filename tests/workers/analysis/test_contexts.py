@@ -17,6 +17,7 @@ from tests.tiny_models import load_tiny
 from tests.workers.analysis.builders import make_window, make_windows, random_activations, random_blocks
 from workers.analysis.contexts import (
     NEAR,
+    NEAR_SHARE,
     TOP,
     Candidates,
     Choice,
@@ -125,12 +126,67 @@ def test_a_list_that_is_full_counts_no_more_copies() -> None:
     assert choice.near_duplicates.tolist() == [0]
 
 
+def choose_by_hand(candidates: Candidates, near: np.ndarray, contexts: Contexts) -> tuple[list[list[int]], list[int]]:
+    """The kept candidates and the copies of each neuron, as the docstrings say."""
+    kept: list[list[int]] = []
+    copies = []
+    for n in range(len(candidates.held)):
+        mine: list[int] = []
+        left_out = 0
+        for m, band in enumerate(candidates.band.tolist()):
+            wanted = contexts.top_k if band == TOP else contexts.sampled // contexts.bands
+            full = sum(candidates.band[k] == band for k in mine) >= wanted
+            if full or not candidates.held[n, m] or candidates.window[n, m] in candidates.window[n, mine]:
+                continue
+            if any(is_copy(near[n, k].tolist(), near[n, m].tolist()) for k in mine):
+                left_out += 1
+            else:
+                mine.append(m)
+        kept.append(mine)
+        copies.append(left_out)
+    return kept, copies
+
+
+def is_copy(a: list[int], b: list[int]) -> bool:
+    inside = [(x, y) for x, y in zip(a, b, strict=True) if x >= 0 or y >= 0]
+    return sum(x == y for x, y in inside) >= NEAR_SHARE * len(inside)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_choice_is_that_of_a_plain_walk(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    windows = make_windows([make_window(i, rng.integers(0, 2, rng.integers(3, 30)).tolist()) for i in range(40)])
+    bands = [TOP] * 8 + [1] * 6 + [0] * 6
+    row = rng.integers(0, 40, (30, len(bands)))
+    candidates = Candidates(
+        band=np.array(bands, np.int32),
+        held=rng.random(row.shape) < 0.9,
+        window=row,
+        document=row.astype(np.int32),
+        row=row.astype(np.int32),
+        position=rng.integers(0, windows.lengths[row]).astype(np.int32),
+        peak=np.ones(row.shape, np.float32),
+        start=np.zeros(row.shape, np.int32),
+        display=np.zeros((*row.shape, DISPLAY), np.float16),
+    )
+    near = near_tokens(candidates, windows, np.arange(40))
+    near[:, 1::3] = near[:, ::3][:, : near[:, 1::3].shape[1]]
+    near[rng.random(near.shape) < 0.1] = 7
+
+    choice = choose_contexts(candidates, near, Contexts(top_k=6, sampled=8, bands=2))
+
+    kept, copies = choose_by_hand(candidates, near, Contexts(top_k=6, sampled=8, bands=2))
+    assert [np.flatnonzero(k).tolist() for k in choice.kept] == kept
+    assert choice.near_duplicates.tolist() == copies
+    assert sum(copies) > 20
+
+
 def test_the_tokens_near_a_peak_end_with_its_window() -> None:
     windows = make_windows([make_window(0, [5, 6]), make_window(1, [7, 8, 9]), make_window(2, [3])])
 
     near = near_tokens(make_candidates([TOP], [1], [2]), windows, np.arange(3))
 
-    assert near[:, 0, 0].tolist() == [-1] * (NEAR - 2) + [7, 8, 9] + [-1] * NEAR
+    assert near[0, 0].tolist() == [-1] * (NEAR - 2) + [7, 8, 9] + [-1] * NEAR
 
 
 def test_candidates_are_the_top_list_and_then_the_sample_from_the_strongest_band() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -54,6 +55,22 @@ def test_each_sense_has_its_own_tokens_and_contexts_in_none_do_not_matter() -> N
 
     assert found.offsets.tolist() == [0, 1, 2]
     assert found.token.tolist() == [1, 2]
+
+
+def test_counts_are_those_of_plain_sets() -> None:
+    rng = np.random.default_rng(3)
+    owner, near = rng.integers(-1, 7, 200), rng.integers(-1, 12, (200, WIDTH))
+
+    found = find_sense_tokens(owner, near, 7, np.full(12, 10_000))
+
+    counts: Counter[tuple[int, int, str]] = Counter()
+    for sense, row in zip(owner.tolist(), near.tolist(), strict=True):
+        counts.update((sense, t, "peak") for t in {row[NEAR]} - {-1})
+        counts.update((sense, t, "near") for t in {*row[:NEAR], *row[NEAR + 1 :]} - {-1})
+    sense = np.repeat(np.arange(7), np.diff(found.offsets))
+    rows = zip(sense.tolist(), found.token.tolist(), found.at.tolist(), found.count.tolist(), strict=True)
+    assert len(found.token) > 50
+    assert all(counts[s, token, at] == count for s, token, at, count in rows)
 
 
 def test_no_more_tokens_than_the_limit_are_kept() -> None:

@@ -35,7 +35,7 @@ def test_a_neuron_sees_inputs_by_its_own_weights() -> None:
     space = neuron_space(inputs, random, energy, np.zeros((0, 0), np.float32))
     owner, neuron = np.zeros(6, np.int64), np.array([0])
 
-    found = space.similarity(evidence_of(6), owner, neuron)
+    found = space.similarity(space.centres(evidence_of(6), owner, 1), neuron)
 
     mean = random.astype(np.float32).mean(0)
     seen = to_unit((inputs - mean) * np.sqrt(energy[0])).sum(0)

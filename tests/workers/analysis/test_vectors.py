@@ -67,7 +67,7 @@ def test_projected_vectors_are_found_at_the_same_places(store: Store) -> None:
 
 def test_around_a_token_is_the_mean_of_its_window_within_reach_but_for_the_first_token() -> None:
     lengths = np.array([3, 1, 2 * REACH + 50])
-    vectors = np.random.default_rng(0).normal(size=(lengths.sum(), 2)).astype(np.float16)
+    vectors = np.random.default_rng(0).normal(size=(lengths.sum(), 2)).astype(np.float32)
 
     found = around(vectors, lengths)
 
@@ -83,9 +83,12 @@ def test_around_a_token_is_the_mean_of_its_window_within_reach_but_for_the_first
 def test_what_is_around_tokens_is_found_by_row_and_position(store: Store) -> None:
     rows, positions = np.array([0, 2, 2, 4]), np.array([4, 0, 3, 1])
 
-    found = np.concatenate(list(read_around(store, "work", PLAN, rows, positions, lambda v: v[:, :1])))
+    pieces = read_around(store, "work", PLAN, rows, positions, lambda v: v[:, :1].astype(np.float32))
 
-    assert found.ravel().tolist() == [2.5, 11.0, 11.0, 17.0]
+    vectors, means = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    expected = np.concatenate(list(read_vectors(store, "work", PLAN, "residual", rows, positions)))
+    assert np.array_equal(vectors, expected)
+    assert means.ravel().tolist() == [2.5, 11.0, 11.0, 17.0]
 
 
 def test_what_float16_cannot_hold_is_kept_at_its_end(tmp_path: Path) -> None:

@@ -1,0 +1,235 @@
+"""A job that has just been scanned, without a scan: its text, its vectors and its activations are made up.
+
+Words follow Zipf's law. A word's vector is made of its family's, its own, its window's and noise; a neuron fires on one
+to three families. From there on everything is the analysis' own: windows, lists, statistics, firings, files. All layers
+hold the same, each under its own number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+
+from contract.catalogue import Entry
+from contract.documents import write_documents
+from contract.request import AnalysisRequest
+from contract.store import Store
+from workers.analysis.background import is_random_token
+from workers.analysis.bands import inner_edges
+from workers.analysis.capture import reference_layers
+from workers.analysis.firing import FiringSample, firing_threshold
+from workers.analysis.framing import frame, tokenize
+from workers.analysis.merging import lens_file
+from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.partial import partial_file, write_arrays
+from workers.analysis.plan import Plan, cut_windows, write_plan
+from workers.analysis.run import MAX_DOCUMENTS, Limits
+from workers.analysis.scan import Block, LayerScan, find_extremes
+from workers.analysis.steps import Analysis, bands_file, shard_blocks
+from workers.analysis.vectors import RESIDUAL, VectorWriter, vectors_file, writing_vectors
+
+WORDS, FAMILIES, WIDTH = 20_000, 500, 192
+LENS_TOKENS = 10
+_DOCUMENT = 100  # words
+_CALIBRATION = 4  # blocks that fix bands and thresholds
+
+
+@dataclass(frozen=True)
+class Sizes:
+    layers: int
+    neurons: int  # a layer
+    contexts: int  # a neuron, half of them a sample
+    tokens: int
+
+
+def make_job(folder: Path, sizes: Sizes) -> None:
+    """Leaves the work folder of a job all of whose shards have been scanned."""
+    model = make_model(folder, sizes)
+    analysis = make_analysis(folder, model, sizes)
+    framing = frame(model.tokenizer, model.card, "model")
+    texts = _texts(sizes.tokens)
+    windows = cut_windows(
+        texts,
+        lambda batch: tokenize(model.tokenizer, batch),
+        framing,
+        analysis.request.contexts,
+        analysis.request.tokens,
+    )
+    plan, _ = write_plan(
+        analysis.store,
+        analysis.work,
+        windows,
+        block_tokens=analysis.block_tokens,
+        shard_tokens=analysis.shard_tokens,
+        on_tokens=lambda _: None,
+    )
+    _write_lens(analysis, model, sizes)
+    language, layer = _Language(), _Layer(sizes.neurons)
+    edges = _write_bands(analysis, model, plan, language, layer)
+    for shard in range(len(plan.shards)):
+        _write_shard(analysis, model, plan, shard, language, layer, edges)
+
+
+def make_model(folder: Path, sizes: Sizes) -> LoadedModel:
+    """A tiny model whose card says that it is a large one. The first call makes it, later ones read it."""
+    saved = folder / "model"
+    if not saved.exists():
+        words = {f"w{i}": i for i in range(WORDS)}
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w0", pad_token="w0")
+        made.save_pretrained(str(saved))
+        config = transformers.LlamaConfig(
+            vocab_size=WORDS,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+        )
+        transformers.LlamaForCausalLM(config).save_pretrained(str(saved))
+    model = load_model(Entry("made-up", "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache")
+    return replace(model, card=replace(model.card, layers=sizes.layers, neurons=sizes.neurons))
+
+
+def make_analysis(folder: Path, model: LoadedModel, sizes: Sizes) -> Analysis:
+    half = sizes.contexts // 2
+    request = AnalysisRequest.from_dict(
+        {"model": "made-up", "corpus": {"id": "made-up"}, "contexts": {"top_k": half, "sampled": half}}
+    )
+    store, limits = Store(str(folder)), Limits()
+    with store.writing("documents.parquet") as f:
+        corpus = write_documents(["made up"], f, name=request.corpus, max_documents=MAX_DOCUMENTS)
+    cut = limits.block_tokens, limits.shard_tokens
+    return Analysis(request, corpus, model.card, store, "work", "result", "lens", *cut)
+
+
+def _texts(tokens: int) -> Iterator[str]:
+    rng = np.random.default_rng(0)
+    frequency = 1 / (np.arange(1, WORDS) + 2.7)
+    ends = np.cumsum(frequency / frequency.sum())
+    for _ in range(tokens // _DOCUMENT):
+        drawn = np.searchsorted(ends, rng.random(_DOCUMENT)).clip(max=WORDS - 2) + 1
+        yield " ".join(f"w{i}" for i in drawn)
+
+
+class _Language:
+    """Vectors of words in their windows."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.families = _unit(torch.randn(FAMILIES, WIDTH, generator=generator))
+        self._words = _unit(torch.randn(WORDS, WIDTH, generator=generator))
+        self._family = torch.randint(FAMILIES, (WORDS,), generator=generator)
+
+    def vectors(self, block: Block) -> Tensor:
+        """(B, S, WIDTH), unit length; the same for the same block."""
+        windows, length = block.ids.shape
+        generator = torch.Generator().manual_seed(int(block.rows[0]))
+        around = _unit(torch.randn(windows, 1, WIDTH, generator=generator))
+        noise = _unit(torch.randn(windows, length, WIDTH, generator=generator))
+        own = self._words[block.ids]
+        return _unit(0.6 * self.families[self._family[block.ids]] + 0.5 * own + 0.3 * around + 0.4 * noise)
+
+
+class _Layer:
+    """What the neurons of a layer make of vectors."""
+
+    def __init__(self, neurons: int) -> None:
+        generator = torch.Generator().manual_seed(2)
+        self._senses = torch.randint(FAMILIES, (3, neurons), generator=generator)
+        strength = torch.rand(3, neurons, generator=generator)
+        # A third of the neurons have one sense, a third two, a third three.
+        self._strength = torch.where(torch.arange(3)[:, None] <= torch.arange(neurons) % 3, 0.5 + strength, 0.0)
+
+    def activations(self, vectors: Tensor, families: Tensor) -> Tensor:
+        """(B, S, neurons) float32: on each of its families above a threshold, and a little of both signs otherwise."""
+        near = vectors @ families.T  # (B, S, FAMILIES)
+        found = 0.1 * near[..., self._senses[0]]
+        for senses, strength in zip(self._senses, self._strength, strict=True):
+            found += (near - 0.4).relu()[..., senses] * strength
+        return found
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _write_lens(analysis: Analysis, model: LoadedModel, sizes: Sizes) -> None:
+    rng = np.random.default_rng(3)
+    shape = sizes.neurons, LENS_TOKENS
+    tokens = {
+        name: rng.integers(WORDS, size=shape).astype(np.int32) for name in ("promoted_tokens", "suppressed_tokens")
+    }
+    logits = -np.sort(-rng.random(shape), axis=1).astype(np.float32)
+    for layer in range(sizes.layers):
+        arrays = tokens | {"promoted_logits": logits, "suppressed_logits": -logits}
+        write_arrays(analysis.store, lens_file(analysis, model, layer), arrays)
+
+
+def _write_bands(
+    analysis: Analysis, model: LoadedModel, plan: Plan, language: _Language, layer: _Layer
+) -> dict[str, np.ndarray]:
+    """Also returns them, of one layer."""
+    peaks = []
+    for block, _ in zip(shard_blocks(analysis, model, plan, 0), range(_CALIBRATION), strict=False):
+        peaks.append(find_extremes(block, layer.activations(language.vectors(block), language.families)).high.numpy())
+    joined, contexts = np.concatenate(peaks), analysis.request.contexts
+    edges = {
+        "positive": inner_edges(joined, contexts.bands, contexts.sampling),
+        "positive/fires": firing_threshold(joined),
+    }
+    write_arrays(analysis.store, bands_file(analysis), _in_every_layer(analysis, edges))
+    return edges
+
+
+def _in_every_layer(analysis: Analysis, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{layer:03d}/{name}": array for layer in analysis.layers for name, array in arrays.items()}
+
+
+def _write_shard(
+    analysis: Analysis,
+    model: LoadedModel,
+    plan: Plan,
+    shard: int,
+    language: _Language,
+    layer: _Layer,
+    edges: dict[str, np.ndarray],
+) -> None:
+    scan = LayerScan(len(analysis.neurons), {"positive": edges["positive"]}, analysis.sizes)
+    firings = FiringSample({"positive": edges["positive/fires"]}, "cpu")
+    with writing_vectors(analysis.store, vectors_file(analysis.vectors, shard)) as writer:
+        lengths = []
+        for block in shard_blocks(analysis, model, plan, shard):
+            vectors = language.vectors(block)
+            activations = layer.activations(vectors, language.families)
+            scan.update(block, activations)
+            firings.update(_random_tokens(block, plan), activations)
+            _keep_vectors(writer, vectors[block.inside], len(reference_layers(analysis.card.layers)))
+            lengths.append(block.lengths.numpy())
+        writer.end(np.concatenate(lengths))
+    write_arrays(
+        analysis.store,
+        partial_file(analysis.work, shard),
+        _in_every_layer(analysis, scan.arrays() | firings.arrays()),
+    )
+
+
+def _random_tokens(block: Block, plan: Plan) -> Tensor:
+    positions = np.arange(block.ids.shape[1])
+    drawn = is_random_token(block.numbers.numpy()[:, None], positions, plan.counted_tokens)
+    return (torch.from_numpy(drawn) & block.counted).flatten().nonzero().squeeze(1)
+
+
+def _keep_vectors(writer: VectorWriter, vectors: Tensor, parts: int) -> None:
+    """vectors: (T, WIDTH), of a block's tokens. Every reference layer has the same."""
+    writer.add(RESIDUAL, (vectors * WIDTH**0.5).repeat(1, parts).numpy())
