@@ -1,6 +1,6 @@
-"""`python -m benchmarks [speed|memory|api|load|scale|gallery|neuronpedia|page|senses] [options]`: prints Markdown.
+"""`python -m benchmarks [speed|memory|api|load|scale|gallery|neuronpedia|page|peers|senses] [options]`.
 
-No name: the first three.
+Prints Markdown. No name: the first three.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 
 from benchmarks import api, gallery, load, memory, neuronpedia, page, scale, speed
 from benchmarks.machine import describe_machine
+from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
 
 _BENCHMARKS = {
@@ -22,6 +23,7 @@ _BENCHMARKS = {
     "neuronpedia": neuronpedia,
     "page": page,
     "senses": senses,
+    "peers": peers,
 }
 _ALWAYS = ("speed", "memory", "api")
 
