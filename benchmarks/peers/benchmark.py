@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.corpora import write_texts
 from benchmarks.peers.environments import prepare_environment
-from benchmarks.peers.protocol import Contender, Round, Task, running
+from benchmarks.peers.protocol import FEW_LAYERS, Contender, Round, Task, running
 from benchmarks.peers.report import Result, comparisons, costs
 from client import samples
 from client.errors import CommandError
@@ -29,12 +29,12 @@ from contract.catalogue import Entry
 from contract.records import ModelCard
 from workers.analysis.model import describe_model, locate_model
 
-PEERS = ("transformer-lens", "delphi")
+PEERS = ("transformer-lens", "delphi", "sae-dashboard")
 _WINDOW, _BATCH, _TOP_K = 128, 8, 20
 _BLOCK = _WINDOW * _BATCH  # tokens of a forward pass; delphi drops a last one that is smaller
-_FEW_LAYERS = (0, 1, 2, 3)
 # Of what delphi holds at its end: a place of three int64 and a float32, as batches and joined. A seventh more to spare.
 _DELPHI_BYTES = 70
+_DASHBOARDS = 64  # of the first layer, whose neurons cost the least
 
 _NAMES = {
     "body": "the body alone",
@@ -45,8 +45,10 @@ _NAMES = {
     "few, senses": "Polyseme: scan of layers 0-3",
     "transformer-lens": "TransformerLens: `run_with_cache`, topk",
     "delphi": "delphi: `LatentCache`",
+    "sae-dashboard": "SAEDashboard: `SaeVisRunner`",
 }
-# Of each, the way of ours that keeps at least as much.
+_OURS = ("scan", "shard", "few", "few, senses")
+# Of each that runs all neurons, the way of ours that leaves at least as much.
 _BESIDE = {"model": "scan", "transformer-lens": "scan", "delphi": "shard"}
 
 
@@ -113,11 +115,13 @@ def _start(stack: ExitStack, task: Task, pythons: Mapping[str, Path], threads: i
     return entrants
 
 
-def fit(module: str, task: Task, free: int, few: tuple[int, ...] = _FEW_LAYERS) -> Task:
+def fit(module: str, task: Task, free: int) -> Task:
     """The task; delphi's with a few layers only, if `free` bytes of memory are too little for all."""
-    if module != "delphi" or task.tokens * len(task.layers) * task.neurons * _DELPHI_BYTES <= free:
-        return task
-    return replace(task, layers=few)
+    if module == "delphi" and task.tokens * len(task.layers) * task.neurons * _DELPHI_BYTES > free:
+        return replace(task, layers=FEW_LAYERS)
+    if module == "sae_dashboard":
+        return replace(task, layers=task.layers[:1], neurons=min(_DASHBOARDS, task.neurons))
+    return task
 
 
 def _free_memory() -> int:
@@ -169,7 +173,7 @@ def _say(what: str, done: Round) -> None:
 def _report(entrants: Sequence[Entrant], rounds: Mapping[str, list[Round]], maxima: Mapping[str, np.ndarray]) -> str:
     task = entrants[0].task
     results = {way: Result(_NAMES[way], maxima[way].size if way in maxima else 0, rounds[way]) for way in rounds}
-    pairs = [(way, _BESIDE[way]) for way in results if way in _BESIDE]
+    pairs = [(way, _beside(way, results)) for way in results if way in _BESIDE]
     sections = [
         "## Beside other tools",
         f"{samples.MODEL_ID}, float32 on the CPU, {len(task.layers)} layers of {task.neurons:,} neurons; "
@@ -184,12 +188,16 @@ def _report(entrants: Sequence[Entrant], rounds: Mapping[str, list[Round]], maxi
     return "\n\n".join(sections)
 
 
+def _beside(way: str, results: Mapping[str, Result]) -> str:
+    return "few" if results[way].neurons == results["few"].neurons else _BESIDE[way]
+
+
 def _agreement(maxima: Mapping[str, np.ndarray]) -> str:
     """How far each one's largest activation of each neuron is from the scan's, which shows that all ran the same."""
     differences = {
         _NAMES[way]: np.abs(found - maxima["scan"][: found.shape[0], : found.shape[1]]).max()
         for way, found in maxima.items()
-        if way in _BESIDE
+        if way not in _OURS
     }
     parts = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
     return f"Largest difference of a neuron's largest activation from the scan's: {parts}."

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.peers.protocol import Maxima, Task, Way, serve
+from benchmarks.peers.protocol import FEW_LAYERS, Maxima, Task, Way, serve
 from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
@@ -21,8 +21,6 @@ from workers.analysis.run import MAX_DOCUMENTS, Limits
 from workers.analysis.scan import Block
 from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
 from workers.analysis.vectors import writing_vectors
-
-FEW_LAYERS = (0, 1, 2, 3)
 
 
 def load(task: Task) -> Mapping[str, Way]:
