@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.corpora import write_texts
-from benchmarks.peers.environments import prepare_environment
+from benchmarks.peers.environments import PACKAGES, prepare_environment, versions
 from benchmarks.peers.protocol import FEW_LAYERS, Contender, Round, Task, running
 from benchmarks.peers.report import Result, comparisons, costs
 from client import samples
@@ -29,7 +29,7 @@ from contract.catalogue import Entry
 from contract.records import ModelCard
 from workers.analysis.model import describe_model, locate_model
 
-PEERS = ("transformer-lens", "delphi", "sae-dashboard")
+PEERS = tuple(PACKAGES)
 _WINDOW, _BATCH, _TOP_K = 128, 8, 20
 _BLOCK = _WINDOW * _BATCH  # tokens of a forward pass; delphi drops a last one that is smaller
 # Of what delphi holds at its end: a place of three int64 and a float32, as batches and joined. A seventh more to spare.
@@ -178,7 +178,7 @@ def _report(entrants: Sequence[Entrant], rounds: Mapping[str, list[Round]], maxi
         "## Beside other tools",
         f"{samples.MODEL_ID}, float32 on the CPU, {len(task.layers)} layers of {task.neurons:,} neurons; "
         f"{task.tokens:,} tokens in windows of {task.window}, {task.batch} at a time; top {task.top_k}; "
-        f"{len(rounds['body'])} rounds.",
+        f"{len(rounds['body'])} rounds. {' '.join(f'{peer}: {versions(peer)}.' for peer in PEERS if peer in rounds)}",
         costs(results, task.tokens),
         comparisons(results, pairs),
         _agreement(maxima),

@@ -8,6 +8,14 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
+PACKAGES = {"transformer-lens": "transformer-lens", "delphi": "eai-delphi", "sae-dashboard": "sae-dashboard"}
+
+
+def versions(peer: str) -> str:
+    """What the peer's figures come from: its own package, torch and transformers."""
+    lines = (REQUIREMENTS / f"{peer}.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines)
+    return ", ".join(f"{package} {pins[package]}" for package in (PACKAGES[peer], "torch", "transformers"))
 
 
 def prepare_environment(peer: str, folder: Path) -> Path:

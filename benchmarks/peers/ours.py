@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,13 @@ from workers.analysis.vectors import writing_vectors
 def load(task: Task) -> Mapping[str, Way]:
     model = load_model(Entry("sample", "path", task.model), device="cpu", dtype="float32", cache=Path("cache"))
     runner = _Runner(task, model)
-    few = Neurons(layers=FEW_LAYERS)
+    few = replace(runner.request, neurons=Neurons(layers=FEW_LAYERS))
     return {
         "body": runner.run_body,
-        "scan": lambda folder: runner.scan(folder, runner.request, keep=False),
-        "shard": lambda folder: runner.scan(folder, runner.request, keep=True),
-        "few": lambda folder: runner.scan(
-            folder, replace(runner.request, neurons=few, senses=Senses(enabled=False)), keep=False
-        ),
-        "few, senses": lambda folder: runner.scan(folder, replace(runner.request, neurons=few), keep=False),
+        "scan": partial(runner.scan, request=runner.request),
+        "shard": partial(runner.scan, request=runner.request, keep=True),
+        "few": partial(runner.scan, request=replace(few, senses=Senses(enabled=False))),
+        "few, senses": partial(runner.scan, request=few),
     }
 
 
@@ -69,8 +68,8 @@ class _Runner:
                 self.model.body(input_ids=block.ids, use_cache=False)
         return None
 
-    def scan(self, folder: Path, request: AnalysisRequest, *, keep: bool) -> Maxima:
-        """All that a worker does with a shard; `keep`: to the partial's end, which a job's merge reads."""
+    def scan(self, folder: Path, *, request: AnalysisRequest, keep: bool = False) -> Maxima:
+        """What a worker does with a shard; `keep`: and writes its partial, which a job's merge reads."""
         analysis, store = replace(self.analysis, request=request), Store(str(folder))
         if not request.senses.enabled:
             scan = ShardScan(analysis, self.model, self.plan, None)
