@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-NAME: speed, memory, api, load, merge, scale, gallery, neuronpedia, page or senses.
+NAME: speed, memory, api, load, merge, scale, gallery, neuronpedia, page, peers or senses.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 
 from benchmarks import api, gallery, load, memory, merge, neuronpedia, page, scale, speed
 from benchmarks.machine import describe_machine
+from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
 
 _BENCHMARKS = {
@@ -23,6 +24,7 @@ _BENCHMARKS = {
     "neuronpedia": neuronpedia,
     "page": page,
     "senses": senses,
+    "peers": peers,
 }
 _ALWAYS = ("speed", "memory", "api")
 

@@ -184,7 +184,7 @@ class ModelShelf:
 
 
 def _open(entry: Entry, cache: Path) -> _Opened:
-    location = _locate(entry, cache)
+    location = locate_model(entry, cache)
     where = {"revision": entry.revision} if entry.kind == "hub" else {"local_files_only": True}
     options = {"trust_remote_code": False, **where}
     # The raw file first: transformers wants to run a model's own code when it does not know the model_type.
@@ -195,8 +195,11 @@ def _open(entry: Entry, cache: Path) -> _Opened:
         return _Opened(entry, location, options, config, families.find_family(config))
 
 
-def _locate(entry: Entry, cache: Path) -> str:
-    """What from_pretrained takes. Raises ModelLoadError when there is nothing that may be loaded."""
+def locate_model(entry: Entry, cache: Path) -> str:
+    """What from_pretrained takes: a hub id, or a folder; a GGUF file is converted into the cache first, once.
+
+    Raises ModelLoadError when there is nothing that may be loaded.
+    """
     if entry.kind == "hub":
         return entry.location
     if entry.kind == "gguf":

@@ -1,0 +1,97 @@
+"""Contender: this project's scan, and the model's body alone, in one process. Its plan says which tokens all run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.peers.protocol import FEW_LAYERS, Maxima, Task, Way, serve
+from contract.catalogue import Entry
+from contract.documents import write_documents
+from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
+from contract.store import Store
+from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.partial import write_arrays
+from workers.analysis.run import MAX_DOCUMENTS, Limits
+from workers.analysis.scan import Block
+from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
+from workers.analysis.vectors import writing_vectors
+
+
+def load(task: Task) -> Mapping[str, Way]:
+    model = load_model(Entry("sample", "path", task.model), device="cpu", dtype="float32", cache=Path("cache"))
+    runner = _Runner(task, model)
+    few = replace(runner.request, neurons=Neurons(layers=FEW_LAYERS))
+    return {
+        "body": runner.run_body,
+        "scan": partial(runner.scan, request=runner.request),
+        "shard": partial(runner.scan, request=runner.request, keep=True),
+        "few": partial(runner.scan, request=replace(few, senses=Senses(enabled=False))),
+        "few, senses": partial(runner.scan, request=few),
+    }
+
+
+class _Runner:
+    def __init__(self, task: Task, model: LoadedModel) -> None:
+        """Plans the analysis of all layers, and writes the ids of its windows for the other contenders."""
+        self.model = model
+        # Windows of one length without uncounted tokens, as the other contenders want them.
+        self.request = AnalysisRequest(
+            model=model.card.id,
+            corpus="benchmark",
+            contexts=Contexts(top_k=task.top_k, window=task.window, packing="concat"),
+            tokens=Tokens(exclude_special=False, max_tokens=task.tokens),
+        )
+        texts = [json.loads(line)["text"] for line in Path(task.texts).read_text(encoding="utf-8").splitlines()]
+        store = Store(str(Path("plan").absolute()))
+        with store.writing("documents.parquet") as f:
+            corpus = write_documents(texts, f, name="benchmark", max_documents=MAX_DOCUMENTS)
+        sizes = task.batch * task.window, Limits().shard_tokens
+        self.analysis = Analysis(self.request, corpus, model.card, store, "work", "result", "lens", *sizes)
+        self.plan = plan_analysis(self.analysis, model, texts)
+        self.blocks = self._read_blocks()
+        np.save(task.ids, np.concatenate([block.ids.numpy() for block in self.blocks]))
+
+    def _read_blocks(self) -> Sequence[Block]:
+        shards = range(len(self.plan.shards))
+        return [block for s in shards for block in shard_blocks(self.analysis, self.model, self.plan, s)]
+
+    def run_body(self, folder: Path) -> Maxima:
+        with torch.inference_mode():
+            for block in self.blocks:
+                self.model.body(input_ids=block.ids, use_cache=False)
+        return None
+
+    def scan(self, folder: Path, *, request: AnalysisRequest, keep: bool = False) -> Maxima:
+        """What a worker does with a shard; `keep`: and writes its partial, which a job's merge reads."""
+        analysis, store = replace(self.analysis, request=request), Store(str(folder))
+        if not request.senses.enabled:
+            scan = ShardScan(analysis, self.model, self.plan, None)
+            self._run_blocks(scan)
+        else:
+            with writing_vectors(store, "vectors.npz") as vectors:
+                scan = ShardScan(analysis, self.model, self.plan, vectors)
+                self._run_blocks(scan)
+                vectors.end(np.concatenate([block.lengths.numpy() for block in self.blocks]))
+        if keep:
+            write_arrays(store, "partial.npz", scan.arrays())
+
+        def maxima() -> np.ndarray:
+            arrays = scan.arrays()
+            return np.stack([arrays[f"{layer:03d}/high"] for layer in analysis.layers])
+
+        return maxima
+
+    def _run_blocks(self, scan: ShardScan) -> None:
+        for block in self.blocks:
+            scan.run(block)
+
+
+if __name__ == "__main__":
+    serve(load)
