@@ -10,11 +10,12 @@ export function useAsync(read, keys) {
   const reading = useMemo(read, keys);
   const [state, set] = useState({ data: reading.data ?? null, error: null, busy: !reading.data });
   useLayoutEffect(() => {
-    if (reading.data && reading.data === state.data) return undefined;
+    const show = (data) => set((before) => (before.data === data && !before.busy && !before.error ? before : { data, error: null, busy: false }));
+    if (reading.data) return show(reading.data);
     let wanted = true;
     set((before) => (before.busy ? before : { ...before, busy: true }));
     reading.then(
-      (data) => wanted && set({ data, error: null, busy: false }),
+      (data) => wanted && show(data),
       (error) => wanted && error.name !== "AbortError" && set({ data: null, error, busy: false }),
     );
     return () => (wanted = false);
