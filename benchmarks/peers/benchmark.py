@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,6 @@ _OURS = ("scan", "shard", "few", "few, senses")
 _BESIDE = {"model": "scan", "transformer-lens": "scan", "delphi": "shard"}
 
 
-@dataclass(frozen=True)
-class Entrant:
-    """A contender that is running, and what it was told to do."""
-
-    contender: Contender
-    task: Task
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=4096, help=f"tokens to run, a multiple of {_BLOCK:,}")
     parser.add_argument("--rounds", type=int, default=5, help="that count; one more comes first, to warm up")
@@ -79,10 +71,11 @@ def run(options: argparse.Namespace) -> str:
         folder = Path(name)
         write_texts(folder / "texts.jsonl", options.tokens)
         task = _make_task(model, card, folder, options)
-        entrants = _start(stack, task, pythons, options.threads)
-        maxima = _warm_up(entrants, folder)
-        rounds = _run_rounds(entrants, options.rounds)
-        return _report(entrants, rounds, maxima)
+        contenders = _start(stack, task, pythons, options.threads)
+        maxima = _warm_up(contenders, folder)
+        rounds = _run_rounds(contenders, options.rounds)
+        resettable = all(contender.resettable for contender in contenders)
+        return report(task, rounds, maxima, resettable=resettable)
 
 
 def _make_task(model: Path, card: ModelCard, folder: Path, options: argparse.Namespace) -> Task:
@@ -103,16 +96,15 @@ def _make_task(model: Path, card: ModelCard, folder: Path, options: argparse.Nam
 # The contenders
 
 
-def _start(stack: ExitStack, task: Task, pythons: Mapping[str, Path], threads: int) -> list[Entrant]:
+def _start(stack: ExitStack, task: Task, pythons: Mapping[str, Path], threads: int) -> list[Contender]:
     """One after another: ours writes the token ids that the others read."""
     here = Path(sys.executable)
     programs = [("ours", here), ("plain_model", here), *((p.replace("-", "_"), pythons[p]) for p in pythons)]
-    entrants = []
+    contenders = []
     for module, python in programs:
         given = fit(module, task, _free_memory())
-        contender = stack.enter_context(running(python, f"benchmarks.peers.{module}", given, threads))
-        entrants.append(Entrant(contender, given))
-    return entrants
+        contenders.append(stack.enter_context(running(python, f"benchmarks.peers.{module}", given, threads)))
+    return contenders
 
 
 def fit(module: str, task: Task, free: int) -> Task:
@@ -134,21 +126,21 @@ def _free_memory() -> int:
 # The rounds
 
 
-def _warm_up(entrants: Sequence[Entrant], folder: Path) -> dict[str, np.ndarray]:
+def _warm_up(contenders: Sequence[Contender], folder: Path) -> dict[str, np.ndarray]:
     """Runs each way once, and returns the largest activations that it found, (layers, neurons), where it finds any."""
     found = {}
-    for entrant in entrants:
-        for way in entrant.contender.ways:
+    for contender in contenders:
+        for way in contender.ways:
             file = folder / f"maxima-{way}.npy"
-            _say(f"{way}, to warm up", entrant.contender.run(way, file))
+            _say(f"{way}, to warm up", contender.run(way, file))
             if file.exists():
                 found[way] = np.load(file)
     return found
 
 
-def _run_rounds(entrants: Sequence[Entrant], rounds: int) -> dict[str, list[Round]]:
+def _run_rounds(contenders: Sequence[Contender], rounds: int) -> dict[str, list[Round]]:
     """The rounds of each way. They take turns, and each round begins with another, so that noise falls on all."""
-    ways = [(way, entrant.contender) for entrant in entrants for way in entrant.contender.ways]
+    ways = [(way, contender) for contender in contenders for way in contender.ways]
     found: dict[str, list[Round]] = {way: [] for way, _ in ways}
     for number in range(rounds):
         for way, contender in in_turn(ways, number):
@@ -170,8 +162,7 @@ def _say(what: str, done: Round) -> None:
 # The report
 
 
-def _report(entrants: Sequence[Entrant], rounds: Mapping[str, list[Round]], maxima: Mapping[str, np.ndarray]) -> str:
-    task = entrants[0].task
+def report(task: Task, rounds: Mapping[str, list[Round]], maxima: Mapping[str, np.ndarray], *, resettable: bool) -> str:
     results = {way: Result(_NAMES[way], maxima[way].size if way in maxima else 0, rounds[way]) for way in rounds}
     pairs = [(way, _beside(way, results)) for way in results if way in _BESIDE]
     sections = [
@@ -183,7 +174,7 @@ def _report(entrants: Sequence[Entrant], rounds: Mapping[str, list[Round]], maxi
         comparisons(results, pairs),
         _agreement(maxima),
     ]
-    if not all(entrant.contender.resettable for entrant in entrants):
+    if not resettable:
         sections.append("Peaks are those since each one's start: they cannot be reset here.")
     return "\n\n".join(sections)
 
