@@ -31,6 +31,7 @@ from contract.logs import add_log_ids
 from contract.queue import send_ticket
 from contract.records import CORPUS_ID, TERMINAL, Corpus, Delivery, Job, ModelCard
 from contract.request import AnalysisRequest
+from contract.selection import format_ranges
 from contract.settings import Settings
 from contract.store import Layout
 from service.answers import timestamp
@@ -167,6 +168,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "expires_at": timestamp(job.expires_at),
         "request": job.request,
         "progress": _progress(job),
+        "reused": _reused(job),
         "error": job.error,
         "metadata": job.request["metadata"],
         "webhook": show_delivery(job.webhook),
@@ -227,6 +229,13 @@ def _progress(job: Job) -> dict[str, Any]:
         "fraction": min(p.tokens_done / p.tokens_total, 1.0) if p.tokens_total else None,
         "eta_seconds": round((left or 0) / p.tokens_per_second, 1) if known and p.tokens_per_second else None,
     }
+
+
+def _reused(job: Job) -> dict[str, Any] | None:
+    if not job.reused:
+        return None
+    layers = sorted(layer for taken in job.reused.values() for layer in taken)
+    return {"layers": format_ranges(layers), "jobs": list(job.reused)}
 
 
 def show_delivery(delivery: Delivery | None) -> dict[str, Any] | None:
