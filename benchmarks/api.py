@@ -88,9 +88,8 @@ def _lines(tokens: int) -> Iterator[bytes]:
 
 
 def _submit(client: Client, tokens: int) -> JobState:
-    return client.submit(
-        {"model": samples.MODEL_ID, "corpus": {"id": CORPUS}, "tokens": {"max_tokens": tokens}},
-    )
+    tokens_of = {"tokens": {"max_tokens": tokens}, "reuse": False}
+    return client.submit({"model": samples.MODEL_ID, "corpus": {"id": CORPUS}} | tokens_of)
 
 
 def _start_busy(client: Client, tokens: int) -> JobState:

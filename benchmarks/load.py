@@ -134,7 +134,7 @@ def _await_ends(client: Client) -> Counter[str]:
 
 
 def _submits(port: int, jobs: int) -> Load:
-    body = {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}}
+    body = {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}, "reuse": False}
     return Load(HOST, port, ["/v1/jobs"], jobs, _CONNECTIONS, body=json.dumps(body))
 
 

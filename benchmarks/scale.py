@@ -94,7 +94,7 @@ def _time_job(workers: int, options: argparse.Namespace) -> tuple[float, int]:
 
 
 def _run_job(client: Client, tokens: int, layers: str) -> tuple[float, int]:
-    request: dict[str, Any] = {"model": samples.MODEL_ID, "corpus": {"id": "texts"}}
+    request: dict[str, Any] = {"model": samples.MODEL_ID, "corpus": {"id": "texts"}, "reuse": False}
     began = time.perf_counter()
     job = client.submit(request | {"neurons": {"layers": layers}, "tokens": {"max_tokens": tokens}})["id"]
     ended = client.wait(job)

@@ -53,6 +53,7 @@ class JobState(TypedDict):
     finished_at: str | None
     request: Json
     progress: ProgressState
+    reused: Json | None  # {"layers", "jobs"} taken over from results of other jobs
     error: Json | None
     links: Json
 

@@ -60,6 +60,7 @@ def analyse(
     alpha: Annotated[float | None, typer.Option(help="How near contexts of one sense are. [0.05]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Only the first so many tokens of the corpus.")] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal or high. [normal]")] = None,
+    reuse: Annotated[bool, typer.Option(help="Take over layers that an earlier job scanned alike.")] = True,
     name: CorpusName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Show the progress until the job ends.")] = True,
@@ -80,6 +81,7 @@ def analyse(
     with connect(url, api_key) as client:
         request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(parts)
         request |= {} if priority is None else {"priority": priority}
+        request |= {} if reuse else {"reuse": False}
         if one_per_document is not None:
             request = _with_contexts(request, per_document=1 if one_per_document else None)
         if dry_run:

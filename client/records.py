@@ -48,6 +48,12 @@ class JobError:
     detail: str
 
 
+@dataclass(frozen=True)
+class Reused:
+    layers: str  # as "0-3,14"
+    jobs: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job(Record):
     id: str
@@ -63,6 +69,7 @@ class Job(Record):
     expires_at: str | None = None
     request: Raw = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    reused: Reused | None = None  # what was taken over from results of other jobs, and not scanned
     error: JobError | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     batch: str | None = None  # that it was submitted with

@@ -24,6 +24,7 @@ Keys, under the prefix:
   workers             zset: worker -> when it counts as gone
   queues              hash: worker -> the queues it serves
   round               the worker that looks after all jobs now, or did so lately
+  scans:<tenant>:<address>  zset by end of the jobs of one tenant that succeeded with a scan of this address
   corpus:<id>, corpora, model:<id>, models, secret
   webhooks, signing:<tenant>  see contract/webhooks.py
   batches, batch:<id>, ...  see contract/batches.py
@@ -232,8 +233,8 @@ return 1
 """
 )
 
-# KEYS: job, active, flight, leases, attempts, done, running, waiting, ended, expiring; ARGV: id, status, error, seconds
-# it is kept (0: always)
+# KEYS: job, active, flight, leases, attempts, done, running, waiting, ended, expiring, scans; ARGV: id, status, error,
+# seconds it is kept (0: always)
 _END = (
     NOW
     + _TERMINAL
@@ -248,7 +249,12 @@ grow(KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('HINCRBY', KEYS[9], ARGV[2], 1)
-redis.call('ZREM', KEYS[2] .. ':' .. (redis.call('HGET', KEYS[1], 'tenant') or 'default'), ARGV[1])
+local tenant = redis.call('HGET', KEYS[1], 'tenant') or 'default'
+redis.call('ZREM', KEYS[2] .. ':' .. tenant, ARGV[1])
+local address = redis.call('HGET', KEYS[1], 'scan_address')
+if address and address ~= '' and ARGV[2] == 'succeeded' then
+  redis.call('ZADD', KEYS[11] .. ':' .. tenant .. ':' .. address, string.format('%.6f', now), ARGV[1])
+end
 if tonumber(ARGV[4]) > 0 then
   local over = string.format('%.6f', now + tonumber(ARGV[4]))
   redis.call('HSET', KEYS[1], 'expires_at', over); redis.call('ZADD', KEYS[10], over, ARGV[1])
@@ -313,7 +319,8 @@ _REST = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 """
 
-# KEYS: job, jobs, expiring, doomed, expired; ARGV: id, tenant, seconds that its expiry is remembered (0: not at all)
+# KEYS: job, jobs, expiring, doomed, expired, scans; ARGV: id, tenant, seconds that its expiry is remembered (0: not at
+# all)
 _FORGET = (
     NOW
     + _TERMINAL
@@ -321,6 +328,8 @@ _FORGET = (
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'gone' end
 if not terminal(status) then return status end
+local address = redis.call('HGET', KEYS[1], 'scan_address')
+if address then redis.call('ZREM', KEYS[6] .. ':' .. ARGV[2] .. ':' .. address, ARGV[1]) end
 redis.call('DEL', KEYS[1]); redis.call('ZREM', KEYS[2], ARGV[1]); redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[4], string.format('%.6f', now), ARGV[2] .. ' ' .. ARGV[1])
 if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[5], ARGV[2], 'EX', ARGV[3]) end
@@ -531,7 +540,8 @@ class Board:
         """
         keys = [*self._of(job, ""), self._list_of(job, tenant), self._key("expiring"), self._key("doomed")]
         remembered_s = REMEMBERED_S if has_expired else 0
-        return cast(str, self._run("forget", [*keys, self._key("expired", job)], job, tenant, remembered_s))
+        keys += [self._key("expired", job), self._key("scans")]
+        return cast(str, self._run("forget", keys, job, tenant, remembered_s))
 
     def bury(self, job: str, tenant: str = DEFAULT_TENANT) -> None:
         """Notes that the files of a forgotten job are deleted."""
@@ -675,8 +685,16 @@ class Board:
         keep_s: until it expires; 0 keeps it.
         """
         names = self._of(job, "", "flight", "leases", "attempts", "done", "running", "waiting")
-        keys = [names[0], self._key("active"), *names[1:], self._key("ended"), self._key("expiring")]
+        keys = [names[0], self._key("active"), *names[1:]]
+        keys += [self._key("ended"), self._key("expiring"), self._key("scans")]
         return bool(self._run("end", keys, job, status, json.dumps(error) if error else "", keep_s))
+
+    def list_scans(self, address: str, tenant: str = DEFAULT_TENANT, *, count: int = 200) -> list[str]:
+        """The tenant's jobs that succeeded with a scan of this address, the newest of them, last ended first.
+
+        A job has its address from the field `scan_address` of its record.
+        """
+        return cast(list[str], self._redis.zrevrange(self._key("scans", tenant, address), 0, count - 1))
 
     # Corpora, models, workers
 
@@ -805,4 +823,6 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         has_expired=expires_at is not None and expires_at <= now,
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
+        scan_address=record.get("scan_address", ""),
+        reused={job: tuple(layers) for job, layers in json.loads(record.get("reused", "{}")).items()},
     )

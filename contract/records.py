@@ -20,7 +20,9 @@ Kind = Literal["analysis", "activations"]  # activations: a live check, which ru
 
 REMEMBERED_S = 30 * 24 * 3600  # that a job, or a batch, has expired
 
-JOB_VERSION = 2  # of a job's record and request; grows with any change that an older worker would get wrong
+JOB_VERSION = 3  # of a job's record and request; grows with any change that an older worker would get wrong
+
+REUSE_VERSION = 3  # of the first jobs that may take layers over from other results
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
@@ -98,6 +100,9 @@ class Job:
     has_expired: bool = False  # by Redis' clock, when it was read
     version: int = 1  # JOB_VERSION of the API that took it in
     batch: str | None = None  # that it was submitted in, until that is deleted
+    # Layers taken over from the results of other jobs, by job. None from none; empty before the plan is made, too.
+    reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    scan_address: str = ""  # by which others find its scan; "" when they are not to, and before the plan is made
 
     @property
     def is_terminal(self) -> bool:

@@ -66,6 +66,7 @@ class AnalysisRequest:
     tokens: Tokens = field(default_factory=Tokens)
     senses: Senses = field(default_factory=Senses)
     source_job: str | None = None  # the job whose scan is grouped anew; None for a job with a scan of its own
+    reuse: bool = True  # whether layers that an earlier job scanned alike are taken over from its result
     priority: Priority = "normal"
     webhook: str | None = None  # the URL told of the job's end
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class AnalysisRequest:
             tokens=Tokens(**data.get("tokens", {})),
             senses=Senses(**data.get("senses", {})),
             source_job=data.get("source_job"),
+            reuse=data.get("reuse", True),
             priority=data.get("priority", "normal"),
             webhook=(data.get("webhook") or {}).get("url"),
             metadata=dict(data.get("metadata", {})),

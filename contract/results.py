@@ -206,6 +206,6 @@ VOCABULARY: Final = pa.schema([("text", pa.string())])
 
 
 def vectors_schema(width: int) -> pa.Schema:
-    """Rows are in the order in which windows ran. The vectors are as `background.npz` projects them."""
+    """By `row`: where a window came when they ran. The vectors are as `background.npz` projects them."""
     vector = pa.list_(pa.float16(), width)
-    return pa.schema([("window", pa.int32()), ("position", pa.int32()), ("vector", vector)])
+    return pa.schema([("row", pa.int32()), ("window", pa.int32()), ("position", pa.int32()), ("vector", vector)])

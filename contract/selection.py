@@ -39,6 +39,17 @@ def parse_ranges(text: str) -> tuple[int, ...] | None:
     return tuple(ends)
 
 
+def format_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as clients write them: "0-3,14"."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
 def _resolve(selection: Selection, count: int, pointer: str) -> tuple[int, ...]:
     if selection == "all":
         return tuple(range(count))

@@ -31,6 +31,7 @@ from contract.logs import add_log_ids
 from contract.queue import send_ticket
 from contract.records import CORPUS_ID, TERMINAL, Corpus, Delivery, Job, ModelCard
 from contract.request import AnalysisRequest
+from contract.selection import format_ranges
 from contract.settings import Settings
 from contract.store import Layout
 from service.answers import timestamp
@@ -167,6 +168,7 @@ def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
         "expires_at": timestamp(job.expires_at),
         "request": job.request,
         "progress": _progress(job),
+        "reused": _reused(job),
         "error": job.error,
         "metadata": job.request["metadata"],
         "webhook": show_delivery(job.webhook),
@@ -237,6 +239,13 @@ def _seconds_left(job: Job) -> float | None:
         todo, speed = (p.layers_total or 0) - p.layers_done, p.layers_done / p.phase_s
     known = job.status == "running" and todo > 0 and speed > 0
     return round(todo / speed, 1) if known else None
+
+
+def _reused(job: Job) -> dict[str, Any] | None:
+    if not job.reused:
+        return None
+    layers = sorted(layer for taken in job.reused.values() for layer in taken)
+    return {"layers": format_ranges(layers), "jobs": list(job.reused)}
 
 
 def show_delivery(delivery: Delivery | None) -> dict[str, Any] | None:

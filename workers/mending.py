@@ -10,7 +10,8 @@ from contract.store import Store
 from workers.analysis.plan import PLAN
 from workers.scheduler import PROJECTED_TOGETHER
 
-_PLANNED = re.compile(rf"{re.escape(PLAN)}|bands\.npz|windows/\d+\.arrow")
+_DECISION = re.compile(r"reuse-[0-9a-f]+/")  # see `reuse.work_folder`
+_PLANNED = re.compile(rf"{re.escape(PLAN)}|bands\.npz|windows/\d+\.arrow|reused/.+")
 _SCANNED = re.compile(r"(?:partials|vectors)/(\d+)\.npz")
 _PROJECTED = re.compile(r"projected/(\d+)\.npz")
 _MERGED = re.compile(r"(?:peaks|scalars)/layer-(\d+)\.npz")
@@ -19,10 +20,13 @@ COUNTERS = {"scan": "shards_done", "merge": "layers_done"}  # fields of the job 
 
 
 def find_writer(path: str | None, work: str, layers: Sequence[int]) -> str | None:
-    """The unit that wrote a file; None for one outside of the job's work folder, which nothing here can make again."""
+    """The unit that wrote a file; None for one outside of the job's work folder, which nothing here can make again.
+
+    work: the whole folder, whatever layers were taken over.
+    """
     if path is None or not path.startswith(f"{work}/"):
         return None
-    name = path.removeprefix(f"{work}/")
+    name = _DECISION.sub("", path.removeprefix(f"{work}/"), count=1)
     if _PLANNED.fullmatch(name):
         return "plan"
     if found := _SCANNED.fullmatch(name):

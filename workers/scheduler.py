@@ -45,8 +45,8 @@ def next_step(job: Job, done: set[str]) -> Step:
         return Step("planning", ("plan",))
     if scans := _left((f"scan:{i}" for i in range(shards)), done):
         return Step("scanning", scans)
-    # A job that groups a finished scan anew finds the background in it.
-    if _groups(job) and job.request.get("source_job") is None:
+    # A job that scans nothing finds the background in the result that it takes its layers from.
+    if shards and _groups(job):
         if "background" not in done:
             return Step("calibrating", ("background",))
         groups = -(-shards // PROJECTED_TOGETHER)

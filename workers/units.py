@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -19,7 +20,7 @@ from contract.catalogue import Entry
 from contract.connection import call_patiently
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, DamagedFile, InvalidRequest, ModelLoadError
-from contract.records import JOB_VERSION, ActivationsRequest, Corpus, Job, ModelCard
+from contract.records import JOB_VERSION, REUSE_VERSION, ActivationsRequest, Corpus, Job, ModelCard
 from contract.request import AnalysisRequest
 from contract.selection import resolve_layers
 from contract.settings import Settings
@@ -27,22 +28,26 @@ from contract.store import Layout, Store
 from contract.traces import NoTracer, Tracer
 from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
+from workers.analysis.manifest import scan_address
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, ModelShelf
-from workers.analysis.plan import read_plan
+from workers.analysis.plan import Plan, read_plan
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
+from workers.analysis.reusing import reuse_layer
 from workers.analysis.steps import Analysis, plan_analysis, scan_shard
 from workers.device import DeviceLost, is_device_lost
 from workers.lease import HeldLease
 from workers.mending import COUNTERS, find_lost_scans, find_writer
 from workers.metrics import Outcome, WorkerMetrics
 from workers.observation import Observation, observe_unit
+from workers.reuse import may_reuse, plan_reuse, work_folder
 from workers.scheduler import PROJECTED_TOGETHER, Scheduler
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_PAUSE_S = 5.0  # so that a full store has a chance to be emptied before all attempts are used up
 
 Found = TypeVar("Found")
+Fields = dict[str, str | int | float]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ class Done:
 
     counter: str = ""
     tokens: int = 0
-    fields: dict[str, str | int | float] | None = None
+    fields: Fields | None = None
 
 
 @dataclass(frozen=True)
@@ -168,33 +173,36 @@ class Runner:
 
     def _mend(self, lease: Lease, error: DamagedFile) -> bool:
         """Throws a damaged file away and has the unit that wrote it run again. False when there is none such."""
-        job, work = self._insist(lambda: self.board.get_job(lease.job)), Layout.work(lease.job)
+        job = self._insist(lambda: self.board.get_job(lease.job))
         card = None if job is None else self._insist(lambda: self.board.get_card(job.request["model"]))
         if job is None or card is None or job.kind != "analysis" or error.path is None:
             return False
         request = AnalysisRequest.from_dict(job.request)
-        layers = resolve_layers(request.neurons.layers, card.layers, card.id)
-        writer = find_writer(error.path, work, layers)
+        layers, work = resolve_layers(request.neurons.layers, card.layers, card.id), work_folder(job.id, job.reused)
+        writer = find_writer(error.path, Layout.work(job.id), layers)
         if writer is None:
             return False
         self.store.delete(error.path)
-        lost: list[str] = []
+        lost: Iterable[str] = []
         if writer != "plan":
             lost = find_lost_scans(self.store, work, job.progress.shards_total or 0, vectors=request.senses.enabled)
+        elif job.reused:
+            # A new plan may take over other layers, and then no file of theirs is of use.
+            lost = self._insist(lambda: self.board.done_units(job.id))
         self._insist(lambda: self.board.note_failure(lease.job, writer, error.message))
         for unit in {writer, *lost}:
-            self._reopen(lease.job, unit)
+            self._reopen(job, unit)
         self._give_back(lease, forget_attempt=True)
         return True
 
-    def _reopen(self, job: str, unit: str) -> None:
+    def _reopen(self, job: Job, unit: str) -> None:
         kind, _, number = unit.partition(":")
         tokens = 0
         if kind == "scan":
             # Without a plan only the progress shown is wrong.
             with suppress(DamagedFile):
-                tokens = read_plan(self.store, Layout.work(job)).shards[int(number)].tokens
-        self._insist(lambda: self.board.reopen_unit(job, unit, counter=COUNTERS.get(kind, ""), tokens=tokens))
+                tokens = read_plan(self.store, work_folder(job.id, job.reused)).shards[int(number)].tokens
+        self._insist(lambda: self.board.reopen_unit(job.id, unit, counter=COUNTERS.get(kind, ""), tokens=tokens))
 
     def _look_after(self, job: str) -> None:
         """Sends what is due now; a failure is made up for by the next who looks."""
@@ -225,7 +233,10 @@ class Runner:
             "merge": lambda: self._merge(analysis, model, int(number), held),
             "close": lambda: self._close(analysis, model, job, held),
         }
-        return work[kind]()
+        done = work[kind]()
+        # Only a job that ran on workers alike, with the same versions and devices, is a source for others.
+        is_alike = kind == "plan" or job.scan_address in ("", scan_address(analysis, model))
+        return done if is_alike else replace(done, fields=(done.fields or {}) | {"scan_address": ""})
 
     def _activate(self, job: Job, held: HeldLease) -> Done:
         request = ActivationsRequest.from_dict(job.request)
@@ -271,29 +282,35 @@ class Runner:
             corpus=corpus,
             card=card,
             store=self.store,
-            work=Layout.work(job.id),
+            work=work_folder(job.id, job.reused),
             result=Layout.result(job.id),
             lens=Layout.LENS,
             block_tokens=self.settings.block_tokens,
             shard_tokens=self.settings.shard_tokens,
             encoder=self.encoder,
+            reused=job.reused,
         )
 
     def _plan(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Done:
+        fresh, address = replace(analysis, reused={}, work=Layout.work(job.id)), scan_address(analysis, model)
+        if may_reuse(job):
+            fresh = plan_reuse(self.board, fresh, job, address, should_stop=held.should_stop)
+        fields: Fields = {"layers_total": len(fresh.layers), "reused": json.dumps(fresh.reused)}
+        if job.version >= REUSE_VERSION:
+            fields["scan_address"] = address
+        if not fresh.scanned:
+            return Done(fields=fields | {"shards_total": 0, "tokens_total": 0})
+        plan = self._plan_scan(fresh, model, job, held)
+        fields |= {"shards_total": len(plan.shards), "tokens_total": plan.tokens, "scan_began_at": "@now"}
+        return Done(fields=fields)
+
+    def _plan_scan(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Plan:
         try:
             file = self.store.open(Layout.documents(analysis.corpus.id, job.tenant))
         except FileNotFoundError as e:
             raise AnalysisError(f"the documents of corpus {analysis.corpus.id!r} are not in the store") from e
         with file:
-            plan = plan_analysis(analysis, model, read_documents(file), should_stop=held.should_stop)
-        return Done(
-            fields={
-                "shards_total": len(plan.shards),
-                "layers_total": len(analysis.layers),
-                "tokens_total": plan.tokens,
-                "scan_began_at": "@now",
-            }
-        )
+            return plan_analysis(analysis, model, read_documents(file), should_stop=held.should_stop)
 
     def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)
@@ -310,18 +327,23 @@ class Runner:
         return Done()
 
     def _merge(self, analysis: Analysis, model: LoadedModel, ordinal: int, held: HeldLease) -> Done:
-        merge_layer(analysis, model, analysis.layers[ordinal], should_stop=held.should_stop)
+        layer = analysis.layers[ordinal]
+        if layer in analysis.scanned:
+            merge_layer(analysis, model, layer, should_stop=held.should_stop)
+        else:
+            reuse_layer(analysis, layer, should_stop=held.should_stop)
         return Done(COUNTERS["merge"])
 
     def _close(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Done:
-        close_analysis(analysis, model, should_stop=held.should_stop)
+        manifest = close_analysis(analysis, model, should_stop=held.should_stop)
         self._update_card(analysis, job)
-        return Done()
+        # Of blocks that were cut the last bits are not those that another scan would find.
+        return Done(fields={"scan_address": ""} if manifest["blocks_in_parts"] else None)
 
     def _update_card(self, analysis: Analysis, job: Job) -> None:
         """Notes on the model's card how fast it went, for estimates."""
         card, total = analysis.card, job.progress.tokens_total
-        speed = job.progress.tokens_per_second if len(analysis.layers) == card.layers else card.tokens_per_second
+        speed = job.progress.tokens_per_second if len(analysis.scanned) == card.layers else card.tokens_per_second
         whole = analysis.request.tokens.max_tokens is None and total
         length = analysis.corpus.characters / total if whole and total else card.characters_per_token
         self.board.put_card(replace(card, tokens_per_second=speed, characters_per_token=length))

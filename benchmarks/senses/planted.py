@@ -197,7 +197,8 @@ def make_request(truth: Truth) -> dict[str, Any]:
     """The planted neurons; everything else at its default."""
     layers = sorted({p.layer for p in truth.planted})
     neurons = sorted({p.neuron for p in truth.planted})
-    return {"model": MODEL, "corpus": {"id": CORPUS}, "neurons": {"layers": layers, "indices": neurons}}
+    chosen = {"neurons": {"layers": layers, "indices": neurons}}
+    return {"model": MODEL, "corpus": {"id": CORPUS}, "reuse": False} | chosen
 
 
 def _add_corpus(client: Client, passages: Sequence[Document]) -> None:

@@ -66,6 +66,13 @@ class JobLinksSchema(Schema):
     cancel = fields.String(required=True)
 
 
+class ReusedSchema(Schema):
+    """What was taken over from results of other jobs, and not scanned."""
+
+    layers = fields.String(required=True, metadata={"example": "0-3,14"})
+    jobs = fields.List(fields.String(), required=True, metadata={"description": "They may be deleted by now."})
+
+
 class JobSchema(Schema):
     id = fields.String(required=True, metadata={"example": EXAMPLE_JOB})
     object = fields.String(required=True, validate=validate.OneOf(["job"]))
@@ -89,6 +96,9 @@ class JobSchema(Schema):
     expires_at = fields.DateTime(required=True, allow_none=True)
     request = AnyObject(required=True, metadata={"description": "As sent, with every default filled in."})
     progress = fields.Nested(ProgressSchema, required=True)
+    reused = fields.Nested(
+        ReusedSchema, required=True, allow_none=True, metadata={"description": "null: nothing, or not planned yet"}
+    )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
     webhook = fields.Nested(DeliverySchema, required=True, allow_none=True)

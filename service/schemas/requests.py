@@ -161,6 +161,10 @@ class AnalysisSchema(StrictSchema):
     contexts = fields.Nested(ContextsSchema)
     tokens = fields.Nested(TokensSchema)
     senses = fields.Nested(SensesSchema)
+    reuse = Flag(
+        metadata=_default(True)
+        | {"description": "Layers that an earlier job scanned alike are taken over from its result. false: scan them."}
+    )
     priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
     metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})

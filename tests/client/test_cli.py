@@ -173,6 +173,12 @@ def test_analyse_posts_the_job_and_watches_it(tmp_path: Path, wire: Wire) -> Non
     }
 
 
+def test_analyse_can_ask_for_a_scan_of_everything(tmp_path: Path, wire: Wire) -> None:
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    run_polyseme(["analyse", "m", "c", "--no-reuse", "--no-watch", "--url", wire.url], tmp_path)
+    assert wire.asked[0].json()["reuse"] is False
+
+
 FEW = Answer({"code": "too_few_documents", "detail": 'send "contexts": {"per_document": null}'}, 422)
 
 

@@ -37,6 +37,14 @@ def test_what_an_older_service_leaves_out_has_its_default() -> None:
     assert (job.progress.fraction, job.priority, job.has_ended) == (None, "normal", False)
 
 
+def test_a_job_says_what_was_not_computed_anew() -> None:
+    job = read(Job, job_state(reused={"layers": "0-3", "jobs": ["job_a", "job_b"]}))
+
+    assert job.reused is not None
+    assert (job.reused.layers, job.reused.jobs) == ("0-3", ("job_a", "job_b"))
+    assert read(Job, job_state()).reused is None
+
+
 def test_what_cannot_be_left_out_is_asked_for() -> None:
     with pytest.raises(ValueError, match="this Job has no id"):
         read(Job, {"status": "running", "phase": "queued"})

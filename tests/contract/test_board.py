@@ -401,3 +401,48 @@ def test_a_note_about_a_job_that_was_deleted_does_not_bring_it_back(board: Board
     board.note_failure(job, "scan:0", "too late")
 
     assert board.get_job(job) is None
+
+
+ADDRESS = "a" * 64
+
+
+def end_with_scan(board: Board, job: str, status: str = "succeeded", address: str = ADDRESS) -> None:
+    board.finish_unit(job, "plan", fields={"scan_address": address, "reused": '{"job_a": [0, 2]}'})
+    board.end_job(job, status)
+
+
+def test_jobs_that_succeeded_are_found_by_their_scan_last_first(board: Board) -> None:
+    jobs = [open_job(board).id for _ in range(3)]
+    for job in jobs:
+        assert job not in board.list_scans(ADDRESS)
+        end_with_scan(board, job)
+    end_with_scan(board, open_job(board).id, "failed")
+    end_with_scan(board, open_job(board).id, address="")
+    end_with_scan(board, board.open_job(REQUEST, tenant="acme").job)
+
+    assert board.list_scans(ADDRESS) == jobs[::-1]
+    assert board.list_scans(ADDRESS, count=1) == jobs[2:]
+    assert len(board.list_scans(ADDRESS, "acme")) == 1
+    assert board.list_scans("b" * 64) == board.list_scans("") == []
+
+
+def test_a_forgotten_job_is_not_found_by_its_scan(board: Board, job: str) -> None:
+    theirs = board.open_job(REQUEST, tenant="acme").job
+    for ended in (job, theirs):
+        end_with_scan(board, ended)
+
+    board.forget(job)
+    board.forget(theirs, "acme", has_expired=True)
+
+    assert board.list_scans(ADDRESS) == board.list_scans(ADDRESS, "acme") == []
+
+
+def test_a_job_says_what_it_took_over(board: Board, job: str) -> None:
+    before = board.get_job(job)
+    end_with_scan(board, job)
+    after = board.get_job(job)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reused, before.scan_address) == ({}, "")
+    assert (after.reused, after.scan_address) == ({"job_a": (0, 2)}, ADDRESS)

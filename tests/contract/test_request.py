@@ -15,3 +15,10 @@ def test_a_request_comes_back_from_its_json() -> None:
     assert request.neurons.layers == (1, 2)
     assert request.tails == ("positive", "negative")
     assert make_request().tails == ("positive",)
+
+
+def test_a_request_of_before_there_was_reuse_reads_as_one_that_allows_it() -> None:
+    old = {name: value for name, value in make_request().to_dict().items() if name != "reuse"}
+
+    assert AnalysisRequest.from_dict(old) == make_request()
+    assert not AnalysisRequest.from_dict(old | {"reuse": False}).reuse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contract.errors import InvalidSelection, UnknownLayer, UnknownNeuron
-from contract.selection import Selection, parse_ranges, resolve_layers, resolve_neurons
+from contract.selection import Selection, format_ranges, parse_ranges, resolve_layers, resolve_neurons
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_what_the_model_does_not_have_is_named(selection: Selection) -> None:
 def test_ranges_are_given_by_their_ends() -> None:
     assert parse_ranges("0-3,14") == (0, 3, 14, 14)
     assert parse_ranges("x") is None
+
+
+@pytest.mark.parametrize("text", ["0", "0-2", "1,3", "0-3,5,7-8"])
+def test_numbers_are_written_as_the_ranges_they_came_from(text: str) -> None:
+    assert format_ranges(resolve_layers(text, 9, "m")) == text

@@ -96,6 +96,35 @@ def test_a_large_file_appears_whole_or_not_at_all_in_object_storage(s3_url: str)
     assert store.read("a/kept") == content
 
 
+def test_a_copy_stays_when_its_source_is_replaced_or_deleted(store: Store) -> None:
+    store.write("a/source", b"content")
+    store.write("b/c/copy", b"older")
+
+    for _ in range(2):  # onto another name of the same file, too
+        store.copy("a/source", "b/c/copy")
+
+    store.write("a/source", b"other")
+    assert (store.read("b/c/copy"), store.names("b/c")) == (b"content", ["copy"])
+    store.delete("a/source")
+    assert store.read("b/c/copy") == b"content"
+    with pytest.raises(FileNotFoundError):
+        store.copy("a/source", "b/none")
+    assert not store.exists("b/none")
+
+
+def test_a_file_is_copied_where_it_cannot_have_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(1, "no hard links here")
+
+    store = Store(str(tmp_path))
+    store.write("a", b"content")
+    monkeypatch.setattr(os, "link", refuse)
+
+    store.copy("a", "b")
+
+    assert (store.read("b"), os.stat(tmp_path / "a").st_nlink) == (b"content", 1)
+
+
 _OTHER = """
 import sys
 from contract.store import Store

@@ -112,7 +112,8 @@ class Chaos:
 
     def _submit(self, number: int) -> str:
         """Until it is accepted, as a client does: 503 and a lost answer are no refusal."""
-        body = {"model": MODEL, "corpus": {"id": f"chaos-{number % CORPORA}"}, "contexts": CONTEXTS}
+        corpus = {"id": f"chaos-{number % CORPORA}"}
+        body = {"model": MODEL, "corpus": corpus, "contexts": CONTEXTS, "reuse": False}
         headers = {"Idempotency-Key": f"{time.time_ns()}-{number}"}
         for attempt in range(100):
             try:

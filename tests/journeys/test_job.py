@@ -132,7 +132,7 @@ def test_a_killed_worker_costs_time_but_no_byte(client: Client, stack: Stack) ->
     register(client, "kill", make_texts(1500, seed=5))
     quiet = client.wait(submit(client, "kill"))["id"]
 
-    job = submit(client, "kill")
+    job = submit(client, "kill", reuse=False)
     while client.job(job)["status"] == "queued":
         time.sleep(0.02)
     time.sleep(0.3)

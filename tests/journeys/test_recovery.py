@@ -91,4 +91,4 @@ def _add_sample(site: Site) -> None:
 
 def _submit(site: Site, max_tokens: int, layers: str) -> str:
     changes = {"corpus": {"id": "sample"}, "tokens": {"max_tokens": max_tokens}, "neurons": {"layers": layers}}
-    return open_job(site.board, model=samples.MODEL_ID, **changes).id
+    return open_job(site.board, model=samples.MODEL_ID, reuse=False, **changes).id

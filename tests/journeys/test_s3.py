@@ -6,7 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from client.api import Client
+from client.api import Client, JobState
+from contract.results import MANIFEST
 from contract.store import Layout, Store
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL, prepare_data, running_stack
@@ -19,10 +20,16 @@ def run_job(url: str) -> tuple[str, int]:
     lines = (json.dumps({"text": t}).encode() + b"\n" for t in make_texts(150, seed=1))
     with Client(url) as client:
         client.add_corpus(lines, name="bucket")
-        contexts = {"window": 32, "top_k": 8}
-        job = client.wait(str(client.submit({"model": MODEL, "corpus": {"id": "bucket"}, "contexts": contexts})["id"]))
-    assert job["status"] == "succeeded", job["error"]
+        job = submit(client)
     return job["id"], job["progress"]["shards"]["total"]
+
+
+def submit(client: Client) -> JobState:
+    """A job that has succeeded."""
+    request = {"model": MODEL, "corpus": {"id": "bucket"}, "contexts": {"window": 32, "top_k": 8}}
+    job = client.wait(str(client.submit(request)["id"]))
+    assert job["status"] == "succeeded", job["error"]
+    return job
 
 
 def digests(store: Store, folder: str) -> dict[str, str]:
@@ -44,7 +51,9 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(s
             shown, listed = client.report(job, 2, 47), list(client.neurons(job, limit=50))
             found = digests(bucket, Layout.result(job))
             left = bucket.names(Layout.work(job)), list((data / "store").rglob("*"))
+            again = submit(client)
             client.delete(job)
+            copied = digests(bucket, Layout.result(again["id"]))
         gone = bucket.names(Layout.result(job))
     with running_stack(prepare_data(tmp_path / "folder/data"), workers=1, **_SETTINGS) as stack:
         other, _ = run_job(stack.url)
@@ -56,3 +65,5 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(s
     assert found == digests(folder, Layout.result(other))
     assert (shown["contexts"], len(listed)) == (wanted["contexts"], 144)
     assert (left, gone) == (([], []), [])
+    assert again["reused"] == {"layers": "0-2", "jobs": [job]}
+    assert {n for n in found if found[n] != copied[n]} == {MANIFEST}

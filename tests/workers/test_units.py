@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,31 +12,18 @@ import torch
 from contract.board import Board
 from contract.errors import AnalysisError, DamagedFile
 from contract.records import ACTIVATIONS, JOB_VERSION, ActivationsRequest
-from contract.settings import Settings
 from contract.store import Layout, Store
 from tests.factories import add_corpus, open_job
-from tests.tiny_models import LAYERS, save_model
-from workers.analysis.encoder import LazyEncoder
-from workers.analysis.model import ModelShelf, describe_model
+from tests.tiny_models import LAYERS
 from workers.device import DeviceLost
 from workers.scheduler import Scheduler, next_step
 from workers.units import Runner
 
 
-@pytest.fixture
-def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
-    """A worker that is sent nothing: the tests say what runs."""
-    entry = save_model("llama", tmp_path / "model")
-    board.put_card(describe_model(entry, tmp_path / "cache"))
-    settings = Settings(shard_tokens=400)
-    scheduler = Scheduler(board, store, lambda queue: None, settings)
-    shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
-    return Runner(board, store, shelf, LazyEncoder(), {entry.id: entry}, scheduler, settings, threading.Event())
-
-
 def open_tiny_job(board: Board, store: Store) -> str:
+    """One that scans, whatever was scanned before."""
     add_corpus(board, store)
-    return open_job(board, model="tiny-llama", contexts={"window": 32, "top_k": 4}).id
+    return open_job(board, model="tiny-llama", contexts={"window": 32, "top_k": 4}, reuse=False).id
 
 
 def finish_job(board: Board, runner: Runner, job: str) -> int:

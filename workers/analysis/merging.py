@@ -5,22 +5,17 @@ Each writes files, whole or not, and depends on nothing but the files of the ste
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tokenizers
 import torch
-import transformers
 
-from contract import __version__
 from contract.errors import DamagedFile
 from contract.request import Tail
-from contract.results import BACKGROUND, FORMAT, MANIFEST, fires_file
+from contract.results import BACKGROUND, MANIFEST, VECTORS, fires_file
 from workers.analysis.background import find_random_tokens
 from workers.analysis.capture import reference_layers
 from workers.analysis.contexts import (
@@ -31,6 +26,7 @@ from workers.analysis.contexts import (
     near_tokens,
     rank_candidates,
 )
+from workers.analysis.copies import first_copy, only_copy, read_copied_plan, read_copied_vectors
 from workers.analysis.firing import unpack_firings
 from workers.analysis.framing import frame
 from workers.analysis.grouping import (
@@ -42,8 +38,8 @@ from workers.analysis.grouping import (
     group_contexts,
     layer_space,
 )
-from workers.analysis.halving import count_cut
 from workers.analysis.lens import Lens, logit_lens
+from workers.analysis.manifest import describe_analysis
 from workers.analysis.memory import returning_large_arrays
 from workers.analysis.model import LoadedModel, input_energy
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
@@ -63,15 +59,13 @@ from workers.analysis.result import (
     write_vocabulary,
 )
 from workers.analysis.scan import LayerScan
-from workers.analysis.steps import Analysis, bands_file, new_scan
+from workers.analysis.steps import Analysis, new_scan, peaks_file, scalars_file
 from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.summary import summarise
 from workers.analysis.vectors import PROJECTED, input_stream, project_vectors, read_around, read_vectors
 from workers.analysis.windows import Windows, read_blocks, take_rows, unpack
 
 LENS_TOKENS = 10
-
-_UNRELATED = ("metadata", "priority", "webhook")  # fields of a request that do not decide the result
 
 
 def measure_background(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
@@ -106,7 +100,8 @@ def project_shard(analysis: Analysis, shard: int, *, should_stop: Stop = never) 
 
 
 def _background_file(analysis: Analysis) -> str:
-    return f"{analysis.work}/{BACKGROUND}"
+    folder = analysis.work if analysis.scanned else first_copy(analysis)
+    return f"{folder}/{BACKGROUND}"
 
 
 def _all_windows(analysis: Analysis, plan: Plan) -> Iterator[tuple[int, Windows]]:
@@ -137,14 +132,6 @@ def merge_layer(analysis: Analysis, model: LoadedModel, layer: int, *, should_st
     scalars = layer_scalars(result)
     write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
     keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
-
-
-def scalars_file(analysis: Analysis, layer: int) -> str:
-    return f"{analysis.work}/scalars/layer-{layer:03d}.npz"
-
-
-def _peaks_file(analysis: Analysis, layer: int) -> str:
-    return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +229,7 @@ def find_layer_senses(
     packed = {tail: np.concatenate(bits) for tail, bits in firings.items()}
     write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", {str(t): bits for t, bits in packed.items()})
     kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
-    write_arrays(analysis.store, _peaks_file(analysis, layer), kept)
+    write_arrays(analysis.store, peaks_file(analysis, layer), kept)
     fires = {tail: unpack_firings(bits, len(neurons)) for tail, bits in packed.items()}
     return group_contexts(table, neurons, layer, peaks, space, background, fires, options, should_stop)
 
@@ -285,18 +272,20 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})
 
 
-def close_analysis(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
+def close_analysis(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> dict[str, Any]:
     """Joins the layers and writes what describes the whole. Afterwards the work folder is of no use.
 
-    Raises Cancelled.
+    Returns the manifest. Raises Cancelled.
     """
-    plan = read_plan(analysis.store, analysis.work)
+    plan = asdict(read_plan(analysis.store, analysis.work)) if analysis.scanned else read_copied_plan(analysis)
     if analysis.request.senses.enabled:
-        _keep_vectors(analysis, plan, should_stop)
+        _keep_vectors(analysis, should_stop)
     check_stop(should_stop)
     write_vocabulary(analysis.store, analysis.result, model.vocabulary)
-    join_layers(analysis, asdict(plan))
-    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", describe_analysis(analysis, model, plan))
+    join_layers(analysis, plan)
+    manifest = describe_analysis(analysis, model, plan)
+    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)
+    return manifest
 
 
 def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
@@ -306,82 +295,29 @@ def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
     write_summary(analysis.store, analysis.result, summarise(neurons, plan))
 
 
-def _keep_vectors(analysis: Analysis, plan: Plan, should_stop: Stop) -> None:
+def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:
     """Puts what senses were made of into the result, so that they can be made anew without the model."""
     store = analysis.store
     # Read first: a damaged one must not get into the result.
     background = Background.read(store, _background_file(analysis))
     background.write(store, f"{analysis.result}/{BACKGROUND}")
-    # By row, as vectors lie; the window says the same to whoever reads the result.
-    is_peak, window = np.zeros((plan.windows, analysis.request.contexts.window), bool), np.zeros(plan.windows, np.int32)
+    # By row first, as vectors lie; the window says the same to whoever reads the result.
+    keys, window = np.zeros(0, np.int64), np.zeros(0, np.int32)
     for layer in analysis.layers:
-        kept = read_arrays(store, _peaks_file(analysis, layer))
-        is_peak[kept["row"], kept["position"]] = True
-        window[kept["row"]] = kept["window"]
-    rows, positions = is_peak.nonzero()
-    pieces = read_vectors(store, analysis.projected, plan, PROJECTED, rows, positions)
-    write_vectors(
-        store, analysis.result, background.projected.shape[1], window[rows], positions, until(pieces, should_stop)
-    )
+        kept = read_arrays(store, peaks_file(analysis, layer))
+        keys, first = np.unique(np.concatenate([keys, kept["row"] << 32 | kept["position"]]), return_index=True)
+        window = np.concatenate([window, kept["window"]])[first]
+    if copy := only_copy(analysis, len(keys)):
+        store.copy(f"{copy}/{VECTORS}", f"{analysis.result}/{VECTORS}")
+        return
+    places = {"row": keys >> 32, "window": window, "position": keys & 0xFFFF_FFFF}
+    pieces = until(_vectors_at(analysis, keys), should_stop)
+    write_vectors(store, analysis.result, background.projected.shape[1], places, pieces)
 
 
-def describe_analysis(analysis: Analysis, model: LoadedModel, plan: Plan) -> dict[str, Any]:
-    """The manifest: all that decides the result, and nothing that does not, such as times or the number of shards."""
-    return {
-        "format": FORMAT,
-        "model": {
-            "id": analysis.card.id,
-            "source": _portable(analysis.card.source),
-            "family": analysis.card.family,
-            "weights_sha256": model.weights_sha256,
-            "tokenizer_sha256": model.tokenizer_sha256,
-        },
-        "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
-        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in _UNRELATED},
-        "layers": list(analysis.layers),
-        "neurons_per_layer": len(analysis.neurons),
-        "plan": {k: v for k, v in asdict(plan).items() if k != "shards"},
-        "block_tokens": analysis.block_tokens,
-        # Of blocks that did not fit into the device's memory. 0, or the last bits depend on how much of it was free.
-        "blocks_in_parts": _count_cut(analysis, plan),
-        "senses": describe_senses(analysis),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
-        "device_name": _device_name(model.device),
-        "versions": {
-            "polyseme": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "pyarrow": pa.__version__,
-        },
-    }
-
-
-def _count_cut(analysis: Analysis, plan: Plan) -> int:
-    partials = [partial_file(analysis.work, shard) for shard in range(len(plan.shards))]
-    return count_cut(analysis.store, [bands_file(analysis), *partials] if analysis.is_calibrated else partials)
-
-
-def describe_senses(analysis: Analysis) -> dict[str, Any] | None:
-    """What went into the senses beyond the request."""
-    if not analysis.request.senses.enabled:
-        return None
-    layers = reference_layers(analysis.card.layers)
-    found: dict[str, Any] = {"reference_hooks": [f"blocks.{layer}.hook_resid_pre" for layer in layers]}
-    if analysis.request.senses.vectors == "residual+encoder":
-        found["encoder_sha256"] = analysis.encoder.get().model.weights_sha256
-    return found
-
-
-def _portable(source: str) -> str:
-    """Without the folder, which says nothing about the model and differs between machines."""
-    kind, _, location = source.partition(":")
-    return source if kind == "hub" else f"{kind}:{Path(location).name}"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return torch.backends.cpu.get_cpu_capability()
+def _vectors_at(analysis: Analysis, keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Of a job with a scan they are all in its own files, those of the layers that it takes over too."""
+    if not analysis.scanned:
+        return read_copied_vectors(analysis, keys)
+    plan = read_plan(analysis.store, analysis.work)
+    return read_vectors(analysis.store, analysis.projected, plan, PROJECTED, keys >> 32, keys & 0xFFFF_FFFF)

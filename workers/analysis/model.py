@@ -31,6 +31,8 @@ from workers.analysis.families import Family
 
 OnLoad = Callable[[str, float], None]
 
+_NAMES = ("dtype", "torch_dtype", "transformers_version")  # in a config, of what does not decide how a model runs
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -51,6 +53,7 @@ class LoadedModel:
     vocabulary: list[str]  # the text of each token id
     device: torch.device
     dtype: torch.dtype
+    config_sha256: str  # over its settings, without its name and the versions that wrote them
     weights_sha256: str  # over every parameter as loaded: name, dtype, shape, bytes
     tokenizer_sha256: str  # over the tokenizer's definition and its special tokens
     size_bytes: int  # of parameters and buffers
@@ -125,6 +128,12 @@ def hash_parameters(model: nn.Module) -> str:
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
         digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def hash_config(config: Any) -> str:
+    """SHA-256 over a config's settings: two models of the same weights may run differently."""
+    settings = {k: v for k, v in config.to_dict().items() if not k.startswith("_") and k not in _NAMES}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def hash_tokenizer(tokenizer: Any) -> str:
@@ -297,6 +306,7 @@ def _load(opened: _Opened, device: torch.device, dtype: torch.dtype) -> LoadedMo
         vocabulary=framing.vocabulary(tokenizer, card.vocabulary),
         device=device,
         dtype=dtype,
+        config_sha256=hash_config(opened.config),
         weights_sha256=weights_sha256,
         tokenizer_sha256=hash_tokenizer(tokenizer),
         size_bytes=sum(t.numel() * t.itemsize for t in (*model.parameters(), *model.buffers())),

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from contract.errors import AnalysisError
 from contract.records import Corpus
@@ -18,7 +17,6 @@ from contract.request import Tail
 from contract.results import (
     BACKGROUND,
     MANIFEST,
-    NEURONS,
     REPORTS,
     SCALARS,
     SUMMARY,
@@ -31,11 +29,14 @@ from contract.store import Store
 from workers.analysis.contexts import TOP, ContextTable
 from workers.analysis.firing import unpack_firings
 from workers.analysis.grouping import Background, Peaks, Sources, group_contexts, layer_space
-from workers.analysis.merging import describe_senses, join_layers, scalars_file
+from workers.analysis.manifest import describe_senses
+from workers.analysis.merging import join_layers
 from workers.analysis.partial import read_arrays
 from workers.analysis.result import (
     keep_scalars,
+    opened_table,
     read_json,
+    read_layer_scalars,
     read_manifest,
     read_vectors_at,
     score_columns,
@@ -44,7 +45,7 @@ from workers.analysis.result import (
     write_json,
     write_reports,
 )
-from workers.analysis.steps import Analysis
+from workers.analysis.steps import Analysis, scalars_file
 from workers.analysis.stopping import Stop, check_stop, never
 
 
@@ -59,8 +60,8 @@ def read_corpus(store: Store, source: str) -> Corpus:
 def regroup_layer(analysis: Analysis, source: str, layer: int, *, should_stop: Stop = never) -> None:
     """Writes one layer's reports with new senses. Raises Cancelled."""
     store, options = analysis.store, analysis.request.senses
-    with store.open(f"{source}/{report_file(layer)}") as f:
-        reports = pq.read_table(f).combine_chunks()
+    with opened_table(store, f"{source}/{report_file(layer)}") as file:
+        reports = file.read().combine_chunks()
     table, offsets = _context_table(reports)
     background = Background.read(store, f"{source}/{BACKGROUND}")
     peaks = Peaks.of(table)
@@ -78,20 +79,19 @@ def regroup_layer(analysis: Analysis, source: str, layer: int, *, should_stop: S
 
 
 def _read_vocabulary(store: Store, source: str) -> list[str]:
-    with store.open(f"{source}/{TOKENS}") as f:
-        texts: list[str] = pq.read_table(f).column("text").to_pylist()
+    with opened_table(store, f"{source}/{TOKENS}") as file:
+        texts: list[str] = file.read().column("text").to_pylist()
     return texts
 
 
 def _write_layer(analysis: Analysis, source: str, layer: int, reports: pa.Table, columns: dict[str, Any]) -> None:
     store = analysis.store
-    with store.open(f"{source}/{NEURONS}") as f:
-        old = pq.read_table(f, filters=pc.field("layer") == layer)
+    old = read_layer_scalars(store, source, layer)
     scalars = pa.table([columns.get(f.name, old.column(f.name)) for f in SCALARS], schema=SCALARS)
     renewed = pa.table([columns.get(f.name, reports.column(f.name)) for f in REPORTS], schema=REPORTS)
     write_reports(store, analysis.result, layer, renewed)
     keep_scalars(store, scalars_file(analysis, layer), scalars)
-    store.write(f"{analysis.result}/{fires_file(layer)}", store.read(f"{source}/{fires_file(layer)}"))
+    store.copy(f"{source}/{fires_file(layer)}", f"{analysis.result}/{fires_file(layer)}")
 
 
 def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
@@ -131,9 +131,7 @@ def close_regrouping(analysis: Analysis, source: str) -> None:
     """Joins the layers and takes the rest over."""
     store = analysis.store
     for name in (TOKENS, VECTORS, BACKGROUND):
-        with store.open(f"{source}/{name}") as old, store.writing(f"{analysis.result}/{name}") as new:
-            while piece := old.read(1 << 22):
-                new.write(piece)
+        store.copy(f"{source}/{name}", f"{analysis.result}/{name}")
     join_layers(analysis, read_json(store, f"{source}/{SUMMARY}"))
     manifest = read_manifest(store, source)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contract.errors import AnalysisError
+from contract.errors import AnalysisError, DamagedFile
 from contract.request import Tail
 from contract.results import (
     BAND,
@@ -42,13 +44,13 @@ from workers.analysis.contexts import ContextTable
 from workers.analysis.grouping import LayerSenses
 from workers.analysis.histogram import density, quantiles
 from workers.analysis.lens import Lens
-from workers.analysis.partial import read_arrays, write_arrays
+from workers.analysis.partial import missing, read_arrays, write_arrays
 from workers.analysis.peak_tokens import PeakTokens
 from workers.analysis.scan import LayerScan
 from workers.analysis.senses import TailSenses
 
 _SCALAR_ROWS = 65_536
-_VECTOR_ROWS = 8192
+VECTOR_ROWS = 8192  # of a row group of the vectors' file
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,14 +296,16 @@ def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
 def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> None:
     with store.writing(f"{folder}/{report_file(layer)}") as f:
         # Groups this small gain nothing from dictionaries and statistics, and open more slowly with them.
-        options = {"use_dictionary": False, "write_statistics": False}
-        pq.write_table(reports, f, compression="zstd", row_group_size=REPORT_ROWS, version="2.6", **options)
+        options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
+        options |= {"row_group_size": REPORT_ROWS, "version": "2.6", "write_page_checksum": True}
+        pq.write_table(reports, f, compression="zstd", **options)
 
 
 def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
     with store.writing(path) as f:
         # Read whole by every API process: lz4 unpacks in half the time of zstd, for a tenth more bytes.
-        pq.write_table(scalars, f, compression="lz4", row_group_size=_SCALAR_ROWS, version="2.6")
+        options: dict[str, Any] = {"row_group_size": _SCALAR_ROWS, "version": "2.6", "write_page_checksum": True}
+        pq.write_table(scalars, f, compression="lz4", **options)
 
 
 def keep_scalars(store: Store, path: str, scalars: pa.Table) -> None:
@@ -319,17 +323,54 @@ def read_scalars(store: Store, path: str) -> pa.Table:
 
 
 def write_vectors(
-    store: Store, folder: str, width: int, window: np.ndarray, position: np.ndarray, pieces: Iterable[np.ndarray]
+    store: Store, folder: str, width: int, places: Mapping[str, np.ndarray], pieces: Iterable[np.ndarray]
 ) -> None:
-    """window, position: of each vector; pieces: the vectors in the same order, (u, width) float16 each."""
+    """places: row, window and position of each vector; pieces: the vectors in the same order, (u, width) float16."""
     schema, first = vectors_schema(width), 0
-    with store.writing(f"{folder}/{VECTORS}") as f, pq.ParquetWriter(f, schema, compression="none") as writer:
-        for vectors in _in_pieces_of(_VECTOR_ROWS, pieces):
+    options = {"compression": "none", "write_page_checksum": True}
+    with store.writing(f"{folder}/{VECTORS}") as f, pq.ParquetWriter(f, schema, **options) as writer:
+        for vectors in _in_pieces_of(VECTOR_ROWS, pieces):
             end = first + len(vectors)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
-            columns = [pa.array(c[first:end], pa.int32()) for c in (window, position)]
+            columns = [pa.array(places[f.name][first:end], f.type) for f in schema if f.name in places]
             writer.write_table(pa.table([*columns, flat], schema=schema))
             first = end
+
+
+@contextmanager
+def opened_table(store: Store, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a result to read. Raises DamagedFile, also when it is not there."""
+    with _reading_table(store, path) as f:
+        yield pq.ParquetFile(f, page_checksum_verification=True)
+
+
+@contextmanager
+def _reading_table(store: Store, path: str) -> Iterator[IO[bytes]]:
+    try:
+        with store.open(path) as f:
+            yield f
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    except (OSError, pa.ArrowException) as e:
+        # What Arrow finds wrong in a file has no number, unlike trouble with the disk.
+        if isinstance(e, OSError) and e.errno is not None:
+            raise
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
+
+
+def check_table(store: Store, path: str, rows: int | None) -> None:
+    """Reads a whole Parquet file, a part in memory. rows: that it must have. Raises DamagedFile."""
+    with opened_table(store, path) as file:
+        found = sum(len(batch) for batch in file.iter_batches(VECTOR_ROWS))
+    if rows not in (None, found):
+        raise DamagedFile(f"{path} is damaged: it has {found} rows, not {rows}", path=path)
+
+
+def read_layer_scalars(store: Store, folder: str, layer: int) -> pa.Table:
+    """Of a finished result, as they were written: a file calls the items of lists otherwise. Raises DamagedFile."""
+    with _reading_table(store, f"{folder}/{NEURONS}") as f:
+        found = pq.read_table(f, filters=pc.field("layer") == layer, page_checksum_verification=True)
+        return found.cast(SCALARS)
 
 
 def read_vectors_at(store: Store, folder: str, window: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -338,11 +379,10 @@ def read_vectors_at(store: Store, folder: str, window: np.ndarray, position: np.
     window, position: (U,) int64, ascending, each place once.
     """
     keys = window << 32 | position
-    with store.open(f"{folder}/{VECTORS}") as f:
-        file = pq.ParquetFile(f)
+    with opened_table(store, f"{folder}/{VECTORS}") as file:
         width = file.schema_arrow.field("vector").type.list_size
         found = np.zeros((len(keys), width), np.float16)
-        for batch in file.iter_batches(_VECTOR_ROWS):
+        for batch in file.iter_batches(VECTOR_ROWS, columns=["window", "position", "vector"]):
             own = batch.column("window").to_numpy().astype(np.int64) << 32 | batch.column("position").to_numpy()
             place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
             wanted = keys[place] == own

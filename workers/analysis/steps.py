@@ -6,7 +6,7 @@ nothing. Progress and the wish to stop come in as plain callables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -51,10 +51,17 @@ class Analysis:
     block_tokens: int
     shard_tokens: int
     encoder: LazyEncoder = field(default_factory=LazyEncoder, compare=False)
+    reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # layers taken over from results, by job
 
     @property
     def layers(self) -> tuple[int, ...]:
         return resolve_layers(self.request.neurons.layers, self.card.layers, self.card.id)
+
+    @property
+    def scanned(self) -> tuple[int, ...]:
+        """The layers that the model is run for: all but those taken over."""
+        taken = {layer for layers in self.reused.values() for layer in layers}
+        return tuple(layer for layer in self.layers if layer not in taken)
 
     @property
     def neurons(self) -> tuple[int, ...]:
@@ -124,6 +131,14 @@ def bands_file(analysis: Analysis) -> str:
     return f"{analysis.work}/bands.npz"
 
 
+def scalars_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/scalars/layer-{layer:03d}.npz"
+
+
+def peaks_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
+
+
 def _calibration_peaks(
     analysis: Analysis,
     model: LoadedModel,
@@ -189,7 +204,7 @@ def _run(
 
     mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
     with measuring(block):
-        run_block(model, block.ids, mask, analysis.layers, select, taps)
+        run_block(model, block.ids, mask, analysis.scanned, select, taps)
 
 
 def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
@@ -215,8 +230,8 @@ class ShardScan:
         self._should_stop = should_stop
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
-        self._scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.layers}
-        self._firings = {} if vectors is None else {layer: self._new_firing(layer) for layer in analysis.layers}
+        self._scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.scanned}
+        self._firings = {} if vectors is None else {layer: self._new_firing(layer) for layer in analysis.scanned}
 
     def run(self, block: Block) -> None:
         sample = None if self._vectors is None else _random_tokens(block, self._counted_tokens)

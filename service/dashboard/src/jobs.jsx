@@ -110,6 +110,11 @@ function describeNeurons({ layers, indices }) {
   return `layers ${part(layers)}${indices === "all" ? "" : `, neurons ${part(indices)}`}`;
 }
 
+function describeReused({ layers, jobs }) {
+  const named = jobs.map((id) => `…${id.slice(-8)}`).join(", ");
+  return `Layers ${layers} were not computed anew: they come from ${jobs.length === 1 ? "job" : "jobs"} ${named}.`;
+}
+
 function JobStatus({ job }) {
   const done = job.phase === "scanning" && job.progress.fraction !== null ? ` ${percent(job.progress.fraction)}` : "";
   return <span class={`state ${job.status}`}>{job.status}{done}</span>;
@@ -145,6 +150,7 @@ export function JobPage({ id }) {
       {job.error && <JobFailure error={job.error} />}
       {job.status === "failed" && <p><Link class="button" to={again(job)}>Submit it again</Link></p>}
       {job.status === "cancelled" && <p>It was cancelled, so there is no result. <Link to={again(job)}>Submit it again</Link></p>}
+      {job.reused && <p class="quiet">{describeReused(job.reused)}</p>}
       {job.status === "succeeded" && <Result job={job} />}
       <Details job={job} />
       {isOver(job) && <p class="last"><button type="button" class="second" onClick={() => setLeaving(true)}>Delete the job</button></p>}

@@ -223,6 +223,17 @@ def test_after_the_last_token_no_time_left_is_told_until_a_layer_is_merged(http:
     assert told >= 0.6
 
 
+def test_a_job_says_what_it_took_over_from_others(http: FlaskClient, board: Board) -> None:
+    whole = http.post("/v1/jobs", json=make_body()).get_json()
+    asked = http.post("/v1/jobs", json=make_body(reuse=False)).get_json()
+    board.finish_unit(whole["id"], "plan", fields={"reused": '{"job_b": [0, 1, 2], "job_a": [5]}'})
+
+    found = http.get(f"/v1/jobs/{whole['id']}").get_json()
+
+    assert (whole["reused"], whole["request"]["reuse"], asked["request"]["reuse"]) == (None, True, False)
+    assert found["reused"] == {"layers": "0-2,5", "jobs": ["job_b", "job_a"]}
+
+
 def test_times_are_rfc_3339(http: FlaskClient, done: Job) -> None:
     found = http.get(f"/v1/jobs/{done.id}").get_json()
 

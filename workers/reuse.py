@@ -1,0 +1,114 @@
+"""Which layers a job takes over from finished results of its tenant's, and from which.
+
+The plan decides it. The board keeps what was decided with the plan's end, once, and every later unit goes by that. A
+plan may be made twice, at the same time, or again later, and not come out the same, as results come and go. So what
+belongs to one decision lies in a folder of its own, and no unit finds files of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from contract.board import Board
+from contract.errors import PolysemeError
+from contract.records import REUSE_VERSION, Job
+from contract.request import AnalysisRequest
+from contract.selection import resolve_layers
+from contract.store import Layout
+from workers.analysis.copies import UselessResult, copy_result
+from workers.analysis.steps import Analysis
+from workers.analysis.stopping import Stop, never
+
+log = logging.getLogger(__name__)
+
+Reused = Mapping[str, tuple[int, ...]]  # layers by the job from whose result they are taken
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished job with the scan that is looked for."""
+
+    job: str
+    layers: frozenset[int]
+    same_senses: bool  # asked for with the same options
+
+
+def may_reuse(job: Job) -> bool:
+    """Jobs of earlier versions may be shared with workers that know nothing of this.
+
+    A job that was planned before and scans everything has done some of it by now.
+    """
+    asked: bool = job.request.get("reuse", True)
+    scans_all = job.progress.layers_total is not None and not job.reused
+    return asked and not scans_all and job.version >= REUSE_VERSION
+
+
+def work_folder(job: str, reused: Reused) -> str:
+    """Where the files of a job's units lie, by what it takes over."""
+    folder = Layout.work(job)
+    if not reused:
+        return folder
+    return f"{folder}/reuse-{hashlib.sha256(json.dumps(reused, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def plan_reuse(board: Board, analysis: Analysis, job: Job, address: str, *, should_stop: Stop = never) -> Analysis:
+    """The analysis with the layers that it takes over, whose files are in its work folder. Raises Cancelled."""
+    sources = find_sources(board, analysis, job, address)
+    while chosen := choose_sources(analysis.layers, sources):
+        planned = replace(analysis, reused=chosen, work=work_folder(job.id, chosen))
+        useless = _copy_all(planned, address, should_stop)
+        if useless is None:
+            return planned
+        sources = [source for source in sources if source.job != useless]
+    return analysis
+
+
+def _copy_all(analysis: Analysis, address: str, should_stop: Stop) -> str | None:
+    """Copies what is taken over. Returns the first job whose result cannot be used, if there is one."""
+    for job in analysis.reused:
+        try:
+            copy_result(analysis, job, Layout.result(job), address, should_stop=should_stop)
+        except UselessResult as e:
+            log.warning("not reused: %s", e)
+            return job
+    return None
+
+
+def find_sources(board: Board, analysis: Analysis, job: Job, address: str) -> list[Source]:
+    """The tenant's finished jobs with this scan, last ended first. Their results may be gone all the same."""
+    found = board.get_jobs(board.list_scans(address, job.tenant))
+    usable = (j for j in found if j.status == "succeeded" and j.tenant == job.tenant and not j.has_expired)
+    return [source for source in (_read_source(j, analysis) for j in usable) if source]
+
+
+def _read_source(job: Job, analysis: Analysis) -> Source | None:
+    request = AnalysisRequest.from_dict(job.request)
+    try:
+        layers = resolve_layers(request.neurons.layers, analysis.card.layers, analysis.card.id)
+    except PolysemeError:
+        return None
+    return Source(job.id, frozenset(layers), request.senses == analysis.request.senses)
+
+
+def choose_sources(wanted: Iterable[int], sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:
+    """Which of the wanted layers are taken from which job; the first of equal sources.
+
+    Layers with the same senses first, since they need no work; then from as few results as possible, or nearly.
+    """
+    missing, chosen = set(wanted), dict[str, tuple[int, ...]]()
+
+    def gain(source: Source) -> tuple[bool, int]:
+        new = len(missing & source.layers)
+        return (source.same_senses and new > 0, new)
+
+    while missing and sources:
+        best = max(sources, key=gain)
+        if not (new := missing & best.layers):
+            break
+        chosen[best.job] = tuple(sorted(new))
+        missing -= new
+    return chosen
