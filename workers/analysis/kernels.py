@@ -48,28 +48,29 @@ def reduce_block(  # type: ignore[no-untyped-def]
             for s in range(length):
                 if not counted[b, s]:
                     continue
-                _count_bins(bits[b, s, first:end], bin_table, counts)
                 t[held] = s
                 held += 1
                 if held == _TOGETHER:
-                    # Rows of their own, not places in a matrix: only of these is it known that they are contiguous.
-                    four = (
-                        values[b, t[0], first:end],
-                        values[b, t[1], first:end],
-                        values[b, t[2], first:end],
-                        values[b, t[3], first:end],
-                    )
+                    four = _four_rows(values[b], t, first, end)
                     _note_extremes(four, (t[0], t[1], t[2], t[3]), most, most_at, least, least_at)
                     _add_powers(four, powers)
+                    _count_bins(_four_rows(bits[b], t, first, end), bin_table, counts)
                     held = 0
             for i in range(held):
                 one = (values[b, t[i], first:end],)
                 _note_extremes(one, (t[i],), most, most_at, least, least_at)
                 _add_powers(one, powers)
+                _count_bins((bits[b, t[i], first:end],), bin_table, counts)
             high[b, first:end], high_at[b, first:end] = most, most_at
             low[b, first:end], low_at[b, first:end] = least, least_at
         sums[:, first:end] = powers
         _add_digits(powers, digits[:, :, first:end])
+
+
+@numba.njit(inline="always", **_options)
+def _four_rows(matrix, t, first, end):  # type: ignore[no-untyped-def]
+    # Not places in the matrix: only of rows of their own is it known that they are contiguous.
+    return matrix[t[0], first:end], matrix[t[1], first:end], matrix[t[2], first:end], matrix[t[3], first:end]
 
 
 @numba.njit(inline="always", **_options)
@@ -101,9 +102,10 @@ def _add_powers(rows, powers):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always", **_options)
-def _count_bins(bits, bin_table, counts):  # type: ignore[no-untyped-def]
-    for n in range(len(bits)):
-        counts[n, bin_table[(bits[n] >> 21) & 2047]] += 1
+def _count_bins(rows, bin_table, counts):  # type: ignore[no-untyped-def]
+    for n in range(len(counts)):
+        for i in range(len(rows)):
+            counts[n, bin_table[(rows[i][n] >> 21) & 2047]] += 1
 
 
 @numba.njit(inline="always", **_options)
