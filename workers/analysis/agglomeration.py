@@ -499,9 +499,8 @@ def _bootstrap(sense, mass, doubt, count, seed, draws):  # type: ignore[no-untyp
     if count == 1 and not doubtful:
         return 0.0, 0.0  # as every resample gives
     n, found = len(sense), np.empty(draws)
-    slot = np.where(
-        sense >= 0, sense, count
-    )  # what is in no sense has the last one: no branch that is hard to foretell
+    # What is in no sense has the last slot, so that no branch has to be foretold.
+    slot = np.where(sense >= 0, sense, count)
     unsure = np.where(doubt > 0, mass, 0.0)
     shares, second, weight = np.zeros(count + 1), np.zeros(count + 1), np.zeros(count + 1)
     # Shares of a resample are more unequal than those it was drawn from, by what n equal contexts of this much mass

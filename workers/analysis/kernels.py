@@ -40,26 +40,27 @@ def reduce_block(  # type: ignore[no-untyped-def]
         most, least = np.empty(end - first, np.float32), np.empty(end - first, np.float32)
         most_at, least_at = np.empty(end - first, np.int32), np.empty(end - first, np.int32)
         counts = histogram[first:end]
-        tokens = np.empty(_TOGETHER, np.int64)
+        t = np.empty(_TOGETHER, np.int64)
         for b in range(windows):
             most[:], least[:] = -np.inf, np.inf
             most_at[:], least_at[:] = 0, 0
-            mine, held = values[b, :, first:end], 0
+            held = 0
             for s in range(length):
                 if not counted[b, s]:
                     continue
-                _count_bins(bits[b, s, first:end], bin_table, counts)
-                tokens[held] = s
+                t[held] = s
                 held += 1
                 if held == _TOGETHER:
-                    four = tokens[0], tokens[1], tokens[2], tokens[3]
-                    _note_extremes(mine, four, most, most_at, least, least_at)
-                    _add_powers(mine, four, powers)
+                    four = _four_rows(values[b], t, first, end)
+                    _note_extremes(four, (t[0], t[1], t[2], t[3]), most, most_at, least, least_at)
+                    _add_powers(four, powers)
+                    _count_bins(_four_rows(bits[b], t, first, end), bin_table, counts)
                     held = 0
             for i in range(held):
-                one = (tokens[i],)
-                _note_extremes(mine, one, most, most_at, least, least_at)
-                _add_powers(mine, one, powers)
+                one = (values[b, t[i], first:end],)
+                _note_extremes(one, (t[i],), most, most_at, least, least_at)
+                _add_powers(one, powers)
+                _count_bins((bits[b, t[i], first:end],), bin_table, counts)
             high[b, first:end], high_at[b, first:end] = most, most_at
             low[b, first:end], low_at[b, first:end] = least, least_at
         sums[:, first:end] = powers
@@ -67,11 +68,17 @@ def reduce_block(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always", **_options)
-def _note_extremes(values, tokens, most, most_at, least, least_at):  # type: ignore[no-untyped-def]
+def _four_rows(matrix, t, first, end):  # type: ignore[no-untyped-def]
+    # Not places in the matrix: only of rows of their own is it known that they are contiguous.
+    return matrix[t[0], first:end], matrix[t[1], first:end], matrix[t[2], first:end], matrix[t[3], first:end]
+
+
+@numba.njit(inline="always", **_options)
+def _note_extremes(rows, tokens, most, most_at, least, least_at):  # type: ignore[no-untyped-def]
     for n in range(len(most)):
         high, high_at, low, low_at = most[n], most_at[n], least[n], least_at[n]
-        for i in range(len(tokens)):
-            value, token = values[tokens[i], n], np.int32(tokens[i])
+        for i in range(len(rows)):
+            value, token = rows[i][n], np.int32(tokens[i])
             above, below = value > high, value < low
             high = value if above else high
             high_at = token if above else high_at
@@ -81,11 +88,11 @@ def _note_extremes(values, tokens, most, most_at, least, least_at):  # type: ign
 
 
 @numba.njit(inline="always", **_options)
-def _add_powers(values, tokens, powers):  # type: ignore[no-untyped-def]
+def _add_powers(rows, powers):  # type: ignore[no-untyped-def]
     for n in range(powers.shape[1]):
         first, second, third, fourth = powers[0, n], powers[1, n], powers[2, n], powers[3, n]
-        for i in range(len(tokens)):
-            value = np.float64(values[tokens[i], n])
+        for i in range(len(rows)):
+            value = np.float64(rows[i][n])
             square = value * value
             first += value
             second += square
@@ -95,9 +102,10 @@ def _add_powers(values, tokens, powers):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always", **_options)
-def _count_bins(bits, bin_table, counts):  # type: ignore[no-untyped-def]
-    for n in range(len(bits)):
-        counts[n, bin_table[(bits[n] >> 21) & 2047]] += 1
+def _count_bins(rows, bin_table, counts):  # type: ignore[no-untyped-def]
+    for n in range(len(counts)):
+        for i in range(len(rows)):
+            counts[n, bin_table[(rows[i][n] >> 21) & 2047]] += 1
 
 
 @numba.njit(inline="always", **_options)
