@@ -45,7 +45,7 @@ class RedisServer:
         """Returns once it has read its file and answers."""
         command = [find_redis_server(), *(part for k, v in self._options.items() for part in (f"--{k}", v))]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 redis.Redis(unix_socket_path=self._socket).ping()
@@ -79,5 +79,5 @@ class RedisServer:
         """A Python process that is to use this server, and ends by itself."""
         variables = {**os.environ, "REDIS_URL": self.url, "POLYSEME_REDIS_URL": self.url, **environ}
         return subprocess.run(
-            [sys.executable, *arguments], env=variables, cwd=self.folder, capture_output=True, text=True, timeout=120
+            [sys.executable, *arguments], env=variables, cwd=self.folder, capture_output=True, text=True, timeout=360
         )

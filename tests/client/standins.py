@@ -84,7 +84,7 @@ def run_polyseme(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedPro
         env=_environ(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -119,7 +119,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 3 * seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not come to be in time"
         time.sleep(0.02)

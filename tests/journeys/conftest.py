@@ -54,11 +54,11 @@ def running_stack(data: Path, *, workers: int, **settings: object) -> Iterator[S
             yield Stack(f"http://127.0.0.1:{port}", data)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(180)
 
 
 def _await_ready(log: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 360
     while time.monotonic() < deadline:
         if re.search(r"(?m)^Ready:", log.read_text()):
             return

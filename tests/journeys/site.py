@@ -29,6 +29,7 @@ from tests.nursery import Nursery
 from tests.servers import RedisServer
 from workers.worker import publish_cards
 
+PATIENCE = 3  # machines that others use too may be a third as fast
 CONTEXTS = {"window": 32, "top_k": 8, "tails": "both"}
 
 
@@ -153,14 +154,14 @@ class Api:
 
 
 def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE * timeout_s
     while True:
         try:
             if is_so():
                 return
         except redis.RedisError:
             pass
-        assert time.monotonic() < deadline, f"not within {timeout_s} s:\n{why()}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE * timeout_s} s:\n{why()}"
         time.sleep(0.05)
 
 

@@ -238,7 +238,7 @@ def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, po
         assert not site.job(job).is_terminal
         api.start()
 
-        output, errors = command.communicate(timeout=120)
+        output, errors = command.communicate(timeout=360)
         assert blocking.result(120).succeeded
         assert looping.result(120).succeeded
         assert events.result(120) == sorted(set(events.result()))

@@ -117,7 +117,7 @@ class Reader:
         if "Authorization" in line:  # then without that of the .curlrc
             line = line.replace("curl ", "curl --disable --silent --show-error --fail-with-body ", 1)
         while True:
-            done = subprocess.run(["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=120)
+            done = subprocess.run(["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=360)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}\n{self.site.logs()}"
             if "wait=30" not in line or '"phase":"ended"' in done.stdout:  # they are told to ask until it has
                 break

@@ -16,7 +16,7 @@ from tests.journeys.conftest import MODEL, prepare_data, running_stack
 
 def make_key(data: Path, tenant: str) -> str:
     command = [sys.executable, "-m", "client.cli", "keys", "create", "--tenant", tenant, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=360).stdout.strip()
 
 
 def refusal(client: Client, job: str) -> int:
