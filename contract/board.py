@@ -53,6 +53,7 @@ from contract.opening import RECORD, REMEMBER, ROOM
 from contract.records import (
     JOB_VERSION,
     REMEMBERED_S,
+    TERMINAL,
     Corpus,
     Job,
     Kind,
@@ -793,7 +794,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
     began = number("scan_began_at")
     ended = now if record["phase"] == "scanning" else number("scan_ended_at")
     elapsed = ended - began if began and ended else 0.0
-    phase_began = number("phase_began_at")
+    phase_began = None if record["status"] in TERMINAL else number("phase_began_at")
     request = json.loads(record["request"])
     return Job(
         id=record["id"],

@@ -65,7 +65,7 @@ class Progress:
     tokens_done: int
     tokens_total: int | None
     tokens_per_second: float | None  # since the first shard began
-    phase_s: float | None = None  # since the phase began
+    phase_s: float | None = None  # since the phase began; None once the job has ended
 
 
 @dataclass(frozen=True)

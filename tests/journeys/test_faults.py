@@ -209,7 +209,7 @@ def test_connections_that_are_cut_all_the_time_cost_nothing(site: Site, quiet: d
 
 
 def test_an_api_killed_in_the_middle_of_submits_takes_each_once(site: Site, quiet: dict[str, str]) -> None:
-    body = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": CONTEXTS}
+    body = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": CONTEXTS, "reuse": False}
     keys = [f"key-{time.time_ns()}-{i}" for i in range(6)]
     answered: dict[str, str] = {}
 

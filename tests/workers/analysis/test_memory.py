@@ -19,7 +19,7 @@ np.ones(3 << 20); before = resident()
 large, small = [], []
 with {within}():
     for _ in range(50):
-        large.append(np.ones(1 << 19)); small.append(np.ones(1 << 12))
+        large.append(np.ones(1 << 19)); small.append(np.ones(1 << 14))
     del large
 print(resident() - before)
 """
