@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from contract.catalogue import Entry
@@ -24,9 +22,10 @@ from contract.store import Store
 from workers.analysis.background import is_random_token
 from workers.analysis.bands import inner_edges
 from workers.analysis.capture import reference_layers
+from workers.analysis.compiling import save_tiny_model
 from workers.analysis.firing import FiringSample, firing_threshold
 from workers.analysis.framing import frame, tokenize
-from workers.analysis.merging import lens_file
+from workers.analysis.merging import LENS_TOKENS, lens_file
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import partial_file, write_arrays
 from workers.analysis.plan import Plan, cut_windows, write_plan
@@ -36,7 +35,6 @@ from workers.analysis.steps import Analysis, bands_file, shard_blocks
 from workers.analysis.vectors import RESIDUAL, VectorWriter, vectors_file, writing_vectors
 
 WORDS, FAMILIES, WIDTH = 20_000, 500, 192
-LENS_TOKENS = 10
 _DOCUMENT = 100  # words
 _CALIBRATION = 4  # blocks that fix bands and thresholds
 
@@ -81,22 +79,7 @@ def make_model(folder: Path, sizes: Sizes) -> LoadedModel:
     """A tiny model whose card says that it is a large one. The first call makes it, later ones read it."""
     saved = folder / "model"
     if not saved.exists():
-        words = {f"w{i}": i for i in range(WORDS)}
-        tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w0", pad_token="w0")
-        made.save_pretrained(str(saved))
-        config = transformers.LlamaConfig(
-            vocab_size=WORDS,
-            hidden_size=8,
-            intermediate_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=1,
-            bos_token_id=0,
-            eos_token_id=0,
-            pad_token_id=0,
-        )
-        transformers.LlamaForCausalLM(config).save_pretrained(str(saved))
+        save_tiny_model(saved, words=WORDS, hidden=8, neurons=8, layers=1, heads=1)
     model = load_model(Entry("made-up", "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache")
     return replace(model, card=replace(model.card, layers=sizes.layers, neurons=sizes.neurons))
 

@@ -22,14 +22,13 @@ from contract.board import Board
 from contract.records import Job
 from contract.settings import Settings
 from contract.store import Layout, Store
-from tests.client.standins import free_port
+from tests.client.standins import PATIENCE, free_port
 from tests.factories import add_corpus, make_texts, open_job
 from tests.journeys.conftest import MODEL, prepare_data
 from tests.nursery import Nursery
 from tests.servers import RedisServer
 from workers.worker import publish_cards
 
-PATIENCE = 3  # machines that others use too may be a third as fast
 CONTEXTS = {"window": 32, "top_k": 8, "tails": "both"}
 
 

@@ -26,7 +26,7 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
     with TemporaryDirectory(prefix="polyseme-compiling-") as name:
         folder = Path(name)
-        _save_model(folder / "model")
+        save_tiny_model(folder / "model", words=_WORDS, hidden=32, neurons=96, layers=2, heads=2)
         entry = Entry("tiny", "path", str(folder / "model"))
         model = load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
         request = AnalysisRequest.from_dict({"model": "tiny", "corpus": {"id": "tiny"}, "contexts": {"tails": "both"}})
@@ -35,19 +35,19 @@ def main() -> int:
     return 0
 
 
-def _save_model(folder: Path) -> None:
-    words = {f"w{i}": i for i in range(_WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+def save_tiny_model(folder: Path, *, words: int, hidden: int, neurons: int, layers: int, heads: int) -> None:
+    """A random Llama as a folder; its tokens are the words "w0" to "w<words - 1>". neurons: a layer."""
+    tokenizer = Tokenizer(models.WordLevel({f"w{i}": i for i in range(words)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="w0", pad_token="w0").save_pretrained(
         str(folder)
     )
     config = transformers.LlamaConfig(
-        vocab_size=_WORDS,
-        hidden_size=32,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        vocab_size=words,
+        hidden_size=hidden,
+        intermediate_size=neurons,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=0,

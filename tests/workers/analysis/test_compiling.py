@@ -7,9 +7,10 @@ import sys
 
 _CHECK = """
 from numba.core.dispatcher import Dispatcher
-from workers.analysis import agglomeration, compiling, kernels
+from workers.analysis import agglomeration, choosing, compiling, kernels, sense_tokens, vectors
 code = compiling.main()
-found = [f for m in (agglomeration, kernels) for f in vars(m).values() if isinstance(f, Dispatcher)]
+modules = agglomeration, choosing, kernels, sense_tokens, vectors
+found = [f for m in modules for f in vars(m).values() if isinstance(f, Dispatcher)]
 called = [f for f in found if f.targetoptions.get("parallel")]
 print(code, len(called), [f.__name__ for f in called if not f.signatures])
 """
