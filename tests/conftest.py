@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ import redis
 
 from contract.board import Board
 from contract.store import Store
+
+
+def pytest_collection_finish() -> None:
+    """The kernels take as many threads as torch; without torch there are none."""
+    if "torch" in sys.modules:
+        from workers.analysis.threads import set_threads
+
+        set_threads(0)
 
 
 def find_redis_server() -> str:
