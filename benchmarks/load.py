@@ -2,8 +2,9 @@
 
 The whole service runs under `polyseme up` in a folder of its own, with several API processes and one worker of one
 thread, on a tiny random model, so that the worker takes little of the machine. Another process submits all jobs at
-once, then polls them all at a rate, each time with the tag of its last answer; then it goes on more slowly, while the
-memory of the API's processes is read.
+once, then polls them all at a rate, each time with the tag of its last answer. Once the jobs have ended it polls them
+more slowly for long. The memory of the API's processes is read all the time: until then it grows by what a process
+keeps of each result, and after that it should not grow at all.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MODEL = "tiny"
 CORPUS = "benchmark"
 _CONNECTIONS = 32
 _SAMPLE_S = 5.0
-_WARM_S = 30.0  # of a process' life in which it may still grow: code that is loaded, threads that start
+_WARM_S = 30.0  # of the slow polls, in which each process still reads some results for the first time
 _END_S = 600.0  # for the jobs to end once the polling has
 _ALLOWED = ("429", "503")  # with Retry-After; the generator names one without it otherwise
 
@@ -42,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=2, help="of the API")
     parser.add_argument("--rate", type=float, default=1000.0, help="polls a second, in total")
     parser.add_argument("--seconds", type=float, default=60.0, help="of them")
-    parser.add_argument("--soak-rate", type=float, default=200.0, help="polls a second after that")
-    parser.add_argument("--soak-seconds", type=float, default=540.0, help="of these")
+    parser.add_argument("--soak-rate", type=float, default=200.0, help="polls a second once the jobs have ended")
+    parser.add_argument("--soak-seconds", type=float, default=600.0, help="of these")
     parser.add_argument("--documents", type=int, default=60, help="of the corpus, about 30 tokens each")
 
 
@@ -53,6 +54,7 @@ class Memory:
 
     seconds: list[float] = field(default_factory=list)
     resident: dict[int, list[int]] = field(default_factory=dict)  # by process id, one for each of `seconds`
+    ended_s: float = 0.0  # when the jobs had ended
 
 
 def run(options: argparse.Namespace) -> str:
@@ -66,8 +68,9 @@ def run(options: argparse.Namespace) -> str:
                 submits = put_load(_submits(port, options.jobs))
                 jobs = [job["id"] for job in client.jobs()]
                 fast = put_load(_polls(port, jobs, options.rate, options.seconds))
+                ended = _await_ends(client)
+                memory.ended_s = memory.seconds[-1]
                 slow = put_load(_polls(port, jobs, options.soak_rate, options.soak_seconds))
-            ended = _await_ends(client)
     loads = {
         f"{options.jobs} submits at once": submits,
         f"polls, {options.rate:g}/s asked for": fast,
@@ -195,9 +198,10 @@ def _report(loads: dict[str, Answers], memory: Memory, ended: Counter[str], opti
             f"comes over {_CONNECTIONS} connections. Polls count from when they were due. Answers that a client may "
             f"not expect (neither good, nor 429 or 503 with Retry-After): {bad}. The jobs at the end: {states}.",
             table(header, [_row(name, answers) for name, answers in loads.items()]),
-            f"Resident memory of the API's processes, every {_SAMPLE_S:g} s over {memory.seconds[-1]:.0f} s; the "
-            f"growth is the slope after the first {_WARM_S:g} s.",
-            table(["process", "first, MiB", "least after", "most after", "last, MiB", "growth, MiB/h"], _sizes(memory)),
+            f"Resident memory of the API's processes, every {_SAMPLE_S:g} s. All jobs had ended after "
+            f"{memory.ended_s:.0f} s, and each process kept what it had read of their results; the rest is of "
+            f"{memory.seconds[-1] - memory.ended_s - _WARM_S:.0f} s of polls from {_WARM_S:g} s later, with the slope.",
+            table(["process", "first, MiB", "then", "least", "most", "last", "growth, MiB/h"], _sizes(memory)),
         ]
     )
 
@@ -220,8 +224,8 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _sizes(memory: Memory) -> Iterator[list[str]]:
-    warm = sum(s < _WARM_S for s in memory.seconds)
+    warm = sum(s < memory.ended_s + _WARM_S for s in memory.seconds)
     for number, sizes in enumerate(memory.resident.values(), 1):
         after = sizes[warm:] or sizes[-1:]
-        shown = [f"{size / 2**20:.1f}" for size in (sizes[0], min(after), max(after), sizes[-1])]
+        shown = [f"{size / 2**20:.1f}" for size in (sizes[0], after[0], min(after), max(after), sizes[-1])]
         yield [str(number), *shown, f"{_slope(memory.seconds[warm:], sizes[warm:]) * 3600 / 2**20:.1f}"]

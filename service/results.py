@@ -28,6 +28,7 @@ from contract.store import Layout, Store
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
 OPEN_FILES = 64  # report files a process keeps open
 ORDER_BYTES = 16 << 20  # of sort orders kept a table
+_ENTRY_BYTES = 64 << 10  # what a table of few rows takes beside its values: its columns' and their buffers' own objects
 
 _PEAKS = "peak_token_ids"
 
@@ -161,7 +162,7 @@ class Results:
     def __init__(self, store: Store, cache: str) -> None:
         self._store = store
         self._cache = Path(cache)
-        self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes)
+        self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes + _ENTRY_BYTES)
         self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: 2 * v.texts.nbytes)
         self._reports: Kept[Report] = Kept(OPEN_FILES)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")

@@ -1,4 +1,4 @@
-"""Real worker processes in a tenth of a second: forked from a process that has imported torch and done nothing else.
+"""Real worker processes in a tenth of a second: forked from a process that has imported torch and the compiled kernels.
 
 `python -m tests.nursery` reads a JSON request a line and answers each with a line: {"start": {"environ", "log"}} with
 the process id, {"poll": pid} with its exit code or null. It kills its workers when its input ends.
@@ -31,9 +31,10 @@ class Nursery:
     def running(cls) -> Iterator[Nursery]:
         command = [sys.executable, "-m", "tests.nursery"]
         root = str(Path(__file__).parents[1])
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, start_new_session=True
-        ) as process:
+        # After a fork neither torch's threads nor numba's OpenMP would be there.
+        environ = dict(os.environ) | {"OMP_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, **pipes, text=True, cwd=root, env=environ, start_new_session=True) as process:
             yield cls(process)
 
     def start(self, environ: Mapping[str, str], log: Path) -> int:
@@ -54,9 +55,12 @@ class Nursery:
 
 
 def _serve() -> None:
-    import workers.worker  # what takes long
+    # What takes long. The kernels are loaded when they are first called.
+    import workers.worker
+    from workers.analysis import compiling
 
     assert workers.worker
+    compiling.main()
     codes: dict[int, int | None] = {}
     for line in sys.stdin:
         request = json.loads(line)

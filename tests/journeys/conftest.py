@@ -17,6 +17,7 @@ import pytest
 
 from client.api import Client
 from tests.client.standins import free_port
+from tests.nursery import Nursery
 from tests.tiny_models import save_model
 
 MODEL = "tiny"
@@ -74,6 +75,12 @@ def prepare_data(folder: Path, *, layers: int = 3) -> Path:
     entry = save_model("llama", folder / "model", num_hidden_layers=layers)
     (folder / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery.running() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

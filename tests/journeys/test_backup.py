@@ -24,8 +24,8 @@ def back_up(site: Site, folder: Path) -> None:
     shutil.copytree(site.settings.store, folder / "store")
 
 
-def test_a_backup_of_a_running_service_is_restored_and_its_jobs_end(tmp_path: Path) -> None:
-    with Nursery.running() as nursery, running_site(nursery, tmp_path / "data") as site:
+def test_a_backup_of_a_running_service_is_restored_and_its_jobs_end(nursery: Nursery, tmp_path: Path) -> None:
+    with running_site(nursery, tmp_path / "data") as site:
         site.start_worker(slow=0.1)
         ended = site.submit()
         quiet = site.run_quietly(ended)

@@ -9,9 +9,8 @@ from tests.journeys.chaos import SHORT, run_chaos
 from tests.nursery import Nursery
 
 
-def test_no_job_is_lost_doubled_or_changed_by_kills(tmp_path: Path) -> None:
-    with Nursery.running() as nursery:
-        report = run_chaos(nursery, tmp_path / "data", SHORT, seed=1)
+def test_no_job_is_lost_doubled_or_changed_by_kills(nursery: Nursery, tmp_path: Path) -> None:
+    report = run_chaos(nursery, tmp_path / "data", SHORT, seed=1)
 
     sys.stdout.write(f"\n{report.to_text()}\n")
     assert sum(report.blows.values()) >= SHORT.blows

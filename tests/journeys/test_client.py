@@ -30,8 +30,8 @@ REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Nursery.running() as nursery, running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
+def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
         yield found
 
 

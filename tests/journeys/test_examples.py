@@ -47,8 +47,8 @@ NOT_RUN = re.compile(r"(make|pip|\.) |python -m http\.server |(\w+=\S+ )?polysem
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Nursery.running() as nursery, running_site(nursery, tmp_path_factory.mktemp("examples") / "data") as found:
+def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(nursery, tmp_path_factory.mktemp("examples") / "data") as found:
         example = save_model("llama", found.data / "example", num_hidden_layers=LAYERS, max_position_embeddings=128)
         write_entry(Path(found.settings.catalogue), MODEL, ("path", example.location), None, None)
         yield found

@@ -24,12 +24,6 @@ from workers.device import EXIT_CODE
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery.running() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_site(nursery, tmp_path_factory.mktemp("faults") / "data") as found:
         yield found

@@ -19,8 +19,10 @@ import pytest
 from client.api import Client, Problem
 from service.alpha import cut_tree
 from tests.client.standins import wait_until
-from tests.factories import make_texts
-from tests.journeys.conftest import MODEL, Stack, prepare_data, running_stack
+from tests.factories import add_corpus, make_texts
+from tests.journeys.conftest import MODEL, Stack
+from tests.journeys.site import running_site
+from tests.nursery import Nursery
 from tests.service.receiver import receiving
 from tests.service.test_neuronpedia import ACTIVATION, FEATURE, conforms, unpack
 
@@ -114,28 +116,27 @@ def test_exports_hold_what_the_pages_show(client: Client) -> None:
     assert reports[5]["contexts"] == shown["contexts"]
 
 
-def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, tmp_path: Path) -> None:
-    register(client, "bytes", make_texts(300, seed=4))
+def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, nursery: Nursery, tmp_path: Path) -> None:
+    texts = make_texts(300, seed=4)
+    register(client, "bytes", texts)
     job = client.wait(submit(client, "bytes"))["id"]
 
-    data = prepare_data(tmp_path / "data")
-    with running_stack(data, workers=1, shard_tokens=10**8) as other, Client(other.url) as alone:
-        register(alone, "bytes", make_texts(300, seed=4))
-        single = alone.wait(submit(alone, "bytes"))["id"]
-        wanted = digests(other, single)
+    with running_site(nursery, tmp_path / "data", layers=3, shard_tokens=10**8) as site:
+        add_corpus(site.board, site.store, texts, "bytes")
+        site.start_worker()
+        wanted = site.run_quietly(site.submit("bytes", contexts=REQUEST["contexts"]))
 
     assert len(wanted) == 12
     assert digests(stack, job) == wanted
 
 
 def test_a_killed_worker_costs_time_but_no_byte(client: Client, stack: Stack) -> None:
-    register(client, "kill", make_texts(1500, seed=5))
+    register(client, "kill", make_texts(600, seed=5))
     quiet = client.wait(submit(client, "kill"))["id"]
 
     job = submit(client, "kill", reuse=False)
-    while client.job(job)["status"] == "queued":
+    while client.job(job)["phase"] != "scanning":
         time.sleep(0.02)
-    time.sleep(0.3)
     victims = stack.worker_pids()
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)

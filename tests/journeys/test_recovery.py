@@ -7,7 +7,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -21,12 +20,6 @@ from tests.factories import add_corpus, open_job
 from tests.journeys.site import Site, await_that, running_site
 from tests.nursery import Nursery
 from workers.worker import publish_cards
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery.running() as found:
-        yield found
 
 
 @pytest.mark.slow

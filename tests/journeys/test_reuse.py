@@ -23,9 +23,9 @@ LAYERS = 3
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     data = tmp_path_factory.mktemp("reuse") / "data"
-    with Nursery.running() as nursery, running_site(nursery, data, layers=LAYERS) as found:
+    with running_site(nursery, data, layers=LAYERS) as found:
         found.start_worker()
         yield found
 

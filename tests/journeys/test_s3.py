@@ -9,15 +9,19 @@ from pathlib import Path
 from client.api import Client, JobState
 from contract.results import MANIFEST
 from contract.store import Layout, Store
-from tests.factories import make_texts
+from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL, prepare_data, running_stack
+from tests.journeys.site import running_site
+from tests.nursery import Nursery
 
-_SETTINGS = {"shard_tokens": 1000, "lease_s": 10}
+TEXTS = make_texts(100, seed=1)
+CONTEXTS = {"window": 32, "top_k": 8}
+SHARD_TOKENS = 1000
 
 
 def run_job(url: str) -> tuple[str, int]:
     """A job that has succeeded, and the number of its shards."""
-    lines = (json.dumps({"text": t}).encode() + b"\n" for t in make_texts(150, seed=1))
+    lines = (json.dumps({"text": t}).encode() + b"\n" for t in TEXTS)
     with Client(url) as client:
         client.add_corpus(lines, name="bucket")
         job = submit(client)
@@ -26,7 +30,7 @@ def run_job(url: str) -> tuple[str, int]:
 
 def submit(client: Client) -> JobState:
     """A job that has succeeded."""
-    request = {"model": MODEL, "corpus": {"id": "bucket"}, "contexts": {"window": 32, "top_k": 8}}
+    request = {"model": MODEL, "corpus": {"id": "bucket"}, "contexts": CONTEXTS}
     job = client.wait(str(client.submit(request)["id"]))
     assert job["status"] == "succeeded", job["error"]
     return job
@@ -42,10 +46,12 @@ def digests(store: Store, folder: str) -> dict[str, str]:
     return found
 
 
-def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(s3_url: str, tmp_path: Path) -> None:
-    bucket, folder = Store(s3_url), Store(str(tmp_path / "folder/data/store"))
+def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
+    s3_url: str, nursery: Nursery, tmp_path: Path
+) -> None:
+    bucket = Store(s3_url)
     data = prepare_data(tmp_path / "bucket/data")
-    with running_stack(data, workers=2, store=s3_url, **_SETTINGS) as stack:
+    with running_stack(data, workers=2, store=s3_url, lease_s=10, shard_tokens=SHARD_TOKENS) as stack:
         job, shards = run_job(stack.url)
         with Client(stack.url) as client:
             shown, listed = client.report(job, 2, 47), list(client.neurons(job, limit=50))
@@ -55,15 +61,16 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(s
             client.delete(job)
             copied = digests(bucket, Layout.result(again["id"]))
         gone = bucket.names(Layout.result(job))
-    with running_stack(prepare_data(tmp_path / "folder/data"), workers=1, **_SETTINGS) as stack:
-        other, _ = run_job(stack.url)
-        with Client(stack.url) as client:
-            wanted = client.report(other, 2, 47)
+    with running_site(nursery, tmp_path / "folder", layers=3, shard_tokens=SHARD_TOKENS) as site:
+        add_corpus(site.board, site.store, TEXTS, "bucket")
+        site.start_worker()
+        wanted = site.run_quietly(site.submit("bucket", contexts=CONTEXTS))
 
     assert shards > 2
     assert len(found) == 12
-    assert found == digests(folder, Layout.result(other))
-    assert (shown["contexts"], len(listed)) == (wanted["contexts"], 144)
+    assert found == wanted
+    assert len(listed) == 144
+    assert shown["contexts"][0]["activation"] == shown["stats"]["max"] == listed[-1]["max"]
     assert (left, gone) == (([], []), [])
     assert again["reused"] == {"layers": "0-2", "jobs": [job]}
     assert {n for n in found if found[n] != copied[n]} == {MANIFEST}
