@@ -6,6 +6,7 @@ NAME: speed, memory, api, load, merge, scale, gallery, neuronpedia, page, peers 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from benchmarks import api, gallery, load, memory, merge, neuronpedia, page, scale, speed
@@ -30,6 +31,7 @@ _ALWAYS = ("speed", "memory", "api")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: what a benchmark has started is ended
     parser = _make_parser()
     options = parser.parse_args(arguments)
     chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _ALWAYS]
