@@ -71,9 +71,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Files of tests side by side: most of their time is spent in waiting for processes.
+# Files of tests side by side, one more than there are cores: some always wait for processes.
+SIDE_BY_SIDE = $(shell "$(PYTHON)" -c 'import os; print(min(4, os.cpu_count() + 1))')
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder --durations 15
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not gpu"
