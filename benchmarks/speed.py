@@ -31,10 +31,11 @@ from contract.store import Store
 from workers.analysis import merging
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.plan import Plan
+from workers.analysis.planning import plan_analysis
 from workers.analysis.result import read_json
 from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
 from workers.analysis.scan import Block
-from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
+from workers.analysis.steps import Analysis, ShardScan, shard_blocks
 from workers.analysis.threads import set_threads
 from workers.analysis.vectors import VectorWriter, writing_vectors
 

@@ -1,6 +1,7 @@
 """The board: the state of jobs, corpora and model cards in Redis. Everything here is atomic; nothing here decides.
 
-A job is cut into units of work: "plan", "scan:<shard>", "background", "project:<n>", "merge:<layer>" and "close".
+A job is cut into units of work: "plan", "calibrate:<part>", "bands", "scan:<shard>", "background", "project:<n>",
+"merge:<layer>" and "close".
 A unit is *in flight* from the moment it begins to wait until it is finished or its deadline passes; a worker that runs
 it moves the deadline on (the lease). A live check is a job of the one unit "activate", in a list of its own.
 Deadlines use Redis' own clock, so workers' clocks do not matter.
@@ -824,6 +825,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         has_expired=expires_at is not None and expires_at <= now,
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
+        calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),
         reused={job: tuple(layers) for job, layers in json.loads(record.get("reused", "{}")).items()},
     )

@@ -20,9 +20,10 @@ Kind = Literal["analysis", "activations"]  # activations: a live check, which ru
 
 REMEMBERED_S = 30 * 24 * 3600  # that a job, or a batch, has expired
 
-JOB_VERSION = 3  # of a job's record and request; grows with any change that an older worker would get wrong
+JOB_VERSION = 4  # of a job's record and request; grows with any change that an older worker would get wrong
 
 REUSE_VERSION = 3  # of the first jobs that may take layers over from other results
+CALIBRATION_VERSION = 4  # of the first jobs whose calibration windows run in units of their own
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
@@ -102,6 +103,7 @@ class Job:
     batch: str | None = None  # that it was submitted in, until that is deleted
     # Layers taken over from the results of other jobs, by job. None from none; empty before the plan is made, too.
     reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    calibration_parts: int = 0  # units "calibrate"; 0 before the plan is made, and when that calibrates or nothing does
     scan_address: str = ""  # by which others find its scan; "" when they are not to, and before the plan is made
 
     @property

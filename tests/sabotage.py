@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from workers import units
+from workers.analysis import planning
 from workers.analysis.steps import ShardScan
 
 
@@ -30,13 +31,14 @@ def prepare(environ: Mapping[str, str]) -> None:
         time.time_ns = lambda: true_time_ns() + int(ahead_s * 1e9)
     if pause_s := wanted.get("slow"):
         ShardScan.run = _slowly(ShardScan.run, pause_s)  # type: ignore[method-assign]
+        planning.run_selected = _slowly(planning.run_selected, pause_s)
     units.scan_shard = _endangered(units.scan_shard, wanted.get("once", {}))
 
 
 def _slowly(run: Callable[..., None], pause_s: float) -> Any:
-    def slow(self: ShardScan, block: Any) -> None:
+    def slow(*given: Any, **options: Any) -> None:
         time.sleep(pause_s)
-        run(self, block)
+        run(*given, **options)
 
     return slow
 

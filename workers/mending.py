@@ -11,7 +11,8 @@ from workers.analysis.plan import PLAN
 from workers.scheduler import PROJECTED_TOGETHER
 
 _DECISION = re.compile(r"reuse-[0-9a-f]+/")  # see `reuse.work_folder`
-_PLANNED = re.compile(rf"{re.escape(PLAN)}|bands\.npz|windows/\d+\.arrow|reused/.+")
+_PLANNED = re.compile(rf"{re.escape(PLAN)}|windows/\d+\.arrow|calibration/windows\.npz|reused/.+")
+_CALIBRATED = re.compile(r"bands\.npz|calibration/peaks-(\d+)\.npz")
 _SCANNED = re.compile(r"(?:partials|vectors)/(\d+)\.npz")
 _PROJECTED = re.compile(r"projected/(\d+)\.npz")
 _MERGED = re.compile(r"(?:peaks|scalars)/layer-(\d+)\.npz")
@@ -19,16 +20,19 @@ _MERGED = re.compile(r"(?:peaks|scalars)/layer-(\d+)\.npz")
 COUNTERS = {"scan": "shards_done", "merge": "layers_done"}  # fields of the job that count finished units
 
 
-def find_writer(path: str | None, work: str, layers: Sequence[int]) -> str | None:
+def find_writer(path: str | None, work: str, layers: Sequence[int], *, in_parts: bool) -> str | None:
     """The unit that wrote a file; None for one outside of the job's work folder, which nothing here can make again.
 
-    work: the whole folder, whatever layers were taken over.
+    work: the whole folder, whatever layers were taken over. in_parts: whether it has units that calibrate.
     """
     if path is None or not path.startswith(f"{work}/"):
         return None
     name = _DECISION.sub("", path.removeprefix(f"{work}/"), count=1)
     if _PLANNED.fullmatch(name):
         return "plan"
+    if found := _CALIBRATED.fullmatch(name):
+        own_unit = f"calibrate:{int(found[1])}" if found[1] else "bands"
+        return own_unit if in_parts else "plan"
     if found := _SCANNED.fullmatch(name):
         return f"scan:{int(found[1])}"
     if found := _PROJECTED.fullmatch(name):

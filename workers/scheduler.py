@@ -43,6 +43,9 @@ def next_step(job: Job, done: set[str]) -> Step:
     shards, layers = job.progress.shards_total, job.progress.layers_total
     if "plan" not in done or shards is None or layers is None:
         return Step("planning", ("plan",))
+    if job.calibration_parts and "bands" not in done:
+        calibrations = _left((f"calibrate:{i}" for i in range(job.calibration_parts)), done)
+        return Step("calibrating", calibrations or ("bands",))
     if scans := _left((f"scan:{i}" for i in range(shards)), done):
         return Step("scanning", scans)
     # A job that scans nothing finds the background in the result that it takes its layers from.

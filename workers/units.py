@@ -20,7 +20,15 @@ from contract.catalogue import Entry
 from contract.connection import call_patiently
 from contract.documents import read_documents
 from contract.errors import AnalysisError, Cancelled, DamagedFile, InvalidRequest, ModelLoadError
-from contract.records import JOB_VERSION, REUSE_VERSION, ActivationsRequest, Corpus, Job, ModelCard
+from contract.records import (
+    CALIBRATION_VERSION,
+    JOB_VERSION,
+    REUSE_VERSION,
+    ActivationsRequest,
+    Corpus,
+    Job,
+    ModelCard,
+)
 from contract.request import AnalysisRequest
 from contract.selection import resolve_layers
 from contract.settings import Settings
@@ -32,9 +40,10 @@ from workers.analysis.manifest import scan_address
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, ModelShelf
 from workers.analysis.plan import Plan, read_plan
+from workers.analysis.planning import calibrate, calibrate_part, count_parts, fix_bands, plan_windows
 from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
 from workers.analysis.reusing import reuse_layer
-from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.analysis.steps import Analysis, scan_shard
 from workers.device import DeviceLost, is_device_lost
 from workers.lease import HeldLease
 from workers.mending import COUNTERS, find_lost_scans, find_writer
@@ -179,7 +188,7 @@ class Runner:
             return False
         request = AnalysisRequest.from_dict(job.request)
         layers, work = resolve_layers(request.neurons.layers, card.layers, card.id), work_folder(job.id, job.reused)
-        writer = find_writer(error.path, Layout.work(job.id), layers)
+        writer = find_writer(error.path, Layout.work(job.id), layers, in_parts=job.calibration_parts > 0)
         if writer is None:
             return False
         self.store.delete(error.path)
@@ -192,7 +201,8 @@ class Runner:
         self._insist(lambda: self.board.note_failure(lease.job, writer, error.message))
         for unit in {writer, *lost}:
             self._reopen(job, unit)
-        self._give_back(lease, forget_attempt=True)
+        # A unit that reads its own files may find them damaged each time.
+        self._give_back(lease, forget_attempt=writer != lease.unit)
         return True
 
     def _reopen(self, job: Job, unit: str) -> None:
@@ -227,6 +237,8 @@ class Runner:
         analysis = self._analysis(job, model.card, self._corpus(job))
         work: dict[str, Callable[[], Done]] = {
             "plan": lambda: self._plan(analysis, model, job, held),
+            "calibrate": lambda: self._calibrate(analysis, model, int(number), held),
+            "bands": lambda: self._bands(analysis, job, held),
             "scan": lambda: self._scan(analysis, model, int(number), held),
             "background": lambda: self._background(analysis, model, held),
             "project": lambda: self._project(analysis, job, int(number), held),
@@ -295,14 +307,18 @@ class Runner:
         fresh, address = replace(analysis, reused={}, work=Layout.work(job.id)), scan_address(analysis, model)
         if may_reuse(job):
             fresh = plan_reuse(self.board, fresh, job, address, should_stop=held.should_stop)
-        fields: Fields = {"layers_total": len(fresh.layers), "reused": json.dumps(fresh.reused)}
+        fields: Fields = {"layers_total": len(fresh.layers), "reused": json.dumps(fresh.reused), "calibration_parts": 0}
         if job.version >= REUSE_VERSION:
             fields["scan_address"] = address
         if not fresh.scanned:
             return Done(fields=fields | {"shards_total": 0, "tokens_total": 0})
         plan = self._plan_scan(fresh, model, job, held)
-        fields |= {"shards_total": len(plan.shards), "tokens_total": plan.tokens, "scan_began_at": "@now"}
-        return Done(fields=fields)
+        fields |= {"shards_total": len(plan.shards), "tokens_total": plan.tokens}
+        # Jobs of earlier versions may be shared with workers that know nothing of units for it.
+        if (parts := count_parts(fresh)) > 1 and job.version >= CALIBRATION_VERSION:
+            return Done(fields=fields | {"calibration_parts": parts})
+        calibrate(fresh, model, should_stop=held.should_stop)
+        return Done(fields=fields | {"scan_began_at": "@now"})
 
     def _plan_scan(self, analysis: Analysis, model: LoadedModel, job: Job, held: HeldLease) -> Plan:
         try:
@@ -310,7 +326,16 @@ class Runner:
         except FileNotFoundError as e:
             raise AnalysisError(f"the documents of corpus {analysis.corpus.id!r} are not in the store") from e
         with file:
-            return plan_analysis(analysis, model, read_documents(file), should_stop=held.should_stop)
+            return plan_windows(analysis, model, read_documents(file), should_stop=held.should_stop)
+
+    def _calibrate(self, analysis: Analysis, model: LoadedModel, part: int, held: HeldLease) -> Done:
+        calibrate_part(analysis, model, part, should_stop=held.should_stop)
+        return Done()
+
+    def _bands(self, analysis: Analysis, job: Job, held: HeldLease) -> Done:
+        fix_bands(analysis, should_stop=held.should_stop)
+        # Made again later, they do not make the scan any younger.
+        return Done(fields=None if job.progress.shards_done else {"scan_began_at": "@now"})
 
     def _scan(self, analysis: Analysis, model: LoadedModel, shard: int, held: HeldLease) -> Done:
         tokens = scan_shard(analysis, model, shard, on_tokens=held.note_tokens, should_stop=held.should_stop)

@@ -18,9 +18,10 @@ from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.store import Store
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import write_arrays
+from workers.analysis.planning import plan_analysis
 from workers.analysis.run import MAX_DOCUMENTS, Limits
 from workers.analysis.scan import Block
-from workers.analysis.steps import Analysis, ShardScan, plan_analysis, shard_blocks
+from workers.analysis.steps import Analysis, ShardScan, shard_blocks
 from workers.analysis.vectors import writing_vectors
 
 

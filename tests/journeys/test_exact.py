@@ -25,7 +25,8 @@ from tests.factories import make_texts
 from tests.tiny_models import load_tiny
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.analysis.planning import plan_analysis
+from workers.analysis.steps import Analysis, scan_shard
 from workers.analysis.windows import read_blocks
 
 

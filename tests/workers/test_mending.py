@@ -12,7 +12,10 @@ from workers.mending import find_lost_scans, find_writer
     ("path", "unit"),
     [
         ("work/j/plan.json", "plan"),
-        ("work/j/bands.npz", "plan"),
+        ("work/j/bands.npz", "bands"),
+        ("work/j/calibration/windows.npz", "plan"),
+        ("work/j/calibration/peaks-011.npz", "calibrate:11"),
+        ("work/j/reuse-0123456789abcdef/calibration/peaks-000.npz", "calibrate:0"),
         ("work/j/windows/000003.arrow", "plan"),
         ("work/j/reuse-0123456789abcdef/plan.json", "plan"),
         ("work/j/reuse-0123456789abcdef/partials/000012.npz", "scan:12"),
@@ -32,7 +35,12 @@ from workers.mending import find_lost_scans, find_writer
     ],
 )
 def test_each_file_has_its_writer(path: str | None, unit: str | None) -> None:
-    assert find_writer(path, "work/j", [5, 7]) == unit
+    assert find_writer(path, "work/j", [5, 7], in_parts=True) == unit
+
+
+@pytest.mark.parametrize("name", ["bands.npz", "calibration/peaks-000.npz"])
+def test_a_plan_that_calibrates_wrote_the_files_of_that(name: str) -> None:
+    assert find_writer(f"work/j/{name}", "work/j", [5, 7], in_parts=False) == "plan"
 
 
 def test_scans_without_all_their_files_are_lost(store: Store) -> None:

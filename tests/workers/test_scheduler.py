@@ -62,6 +62,30 @@ def test_the_step_follows_from_what_is_done(
     assert (step.phase, step.units) == (phase, units)
 
 
+@pytest.mark.parametrize(
+    ("done", "phase", "units"),
+    [
+        ((), "calibrating", ("calibrate:0", "calibrate:1")),
+        (("calibrate:1",), "calibrating", ("calibrate:0",)),
+        (("calibrate:0", "calibrate:1"), "calibrating", ("bands",)),
+        (("calibrate:0", "calibrate:1", "bands"), "scanning", ("scan:0", "scan:1", "scan:2")),
+        (("bands", "scan:0"), "scanning", ("scan:1", "scan:2")),
+    ],
+)
+def test_nothing_is_scanned_before_the_bands_are_fixed(
+    board: Board, done: tuple[str, ...], phase: str, units: tuple[str, ...]
+) -> None:
+    job = open_job(board)
+    board.finish_unit(job.id, "plan", fields={"shards_total": 3, "layers_total": 2, "calibration_parts": 2})
+    finish(board, job.id, *done)
+    found = board.get_job(job.id)
+    assert found is not None
+
+    step = next_step(found, board.done_units(job.id))
+
+    assert (step.phase, step.units) == (phase, units)
+
+
 def open_check(board: Board) -> str:
     request = ActivationsRequest("job_" + "0" * 28, "tiny-gated", "a text", ((0, 0),), 50)
     return board.open_job(request.to_dict(), kind="activations").job

@@ -11,7 +11,7 @@ import torch
 
 from contract.board import Board
 from contract.errors import AnalysisError, DamagedFile
-from contract.records import ACTIVATIONS, JOB_VERSION, ActivationsRequest
+from contract.records import ACTIVATIONS, CALIBRATION_VERSION, JOB_VERSION, ActivationsRequest
 from contract.store import Layout, Store
 from tests.factories import add_corpus, open_job
 from tests.tiny_models import LAYERS
@@ -176,15 +176,12 @@ def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) 
 
 
 def scan_all(board: Board, runner: Runner, job: str) -> int:
-    """Plans and scans. Returns the number of shards."""
-    runner.run(job, "plan")
+    """Plans, calibrates and scans. Returns the number of shards."""
+    run_what_is_due(board, runner, job, until="background")
     planned = board.get_job(job)
     assert planned is not None
-    shards = planned.progress.shards_total
-    assert shards is not None
-    for shard in range(shards):
-        runner.run(job, f"scan:{shard}")
-    return shards
+    assert planned.progress.shards_total is not None
+    return planned.progress.shards_total
 
 
 def read_result(store: Store, job: str) -> dict[str, bytes]:
@@ -193,8 +190,8 @@ def read_result(store: Store, job: str) -> dict[str, bytes]:
     return {n: store.read(f"{folder}/{n}") for n in names if "." in n}
 
 
-def run_what_is_due(board: Board, runner: Runner, job: str) -> list[str]:
-    """Runs units until the job ends, in the order of the scheduler, and gives their names."""
+def run_what_is_due(board: Board, runner: Runner, job: str, until: str | None = None) -> list[str]:
+    """Runs units until the job ends or one is due, in the order of the scheduler, and gives their names."""
     ran: list[str] = []
     while True:
         found = board.get_job(job)
@@ -202,6 +199,8 @@ def run_what_is_due(board: Board, runner: Runner, job: str) -> list[str]:
         if found.is_terminal:
             return ran
         unit = next_step(found, board.done_units(job)).units[0]
+        if unit == until:
+            return ran
         assert len(ran) < 60, ran
         ran.append(unit)
         runner.run(job, unit)
@@ -227,19 +226,30 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
+def harm(store: Store, path: str, damage: str) -> None:
+    content = DAMAGES[damage](store.read(path))
+    if content is None:
+        store.delete(path)
+    else:
+        store.write(path, content)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_made_again_and_changes_no_byte(
     board: Board, store: Store, runner: Runner, whole: dict[str, bytes], damage: str
 ) -> None:
     job = open_tiny_job(board, store)
     scan_all(board, runner, job)
-    for name in ("partials/000001.npz", "vectors/000000.npz", "windows/000000.arrow", "plan.json", "bands.npz"):
-        path = f"{Layout.work(job)}/{name}"
-        content = DAMAGES[damage](store.read(path))
-        if content is None:
-            store.delete(path)
-        else:
-            store.write(path, content)
+    for name in (
+        "partials/000001.npz",
+        "vectors/000000.npz",
+        "windows/000000.arrow",
+        "plan.json",
+        "bands.npz",
+        "calibration/peaks-001.npz",
+        "calibration/windows.npz",
+    ):
+        harm(store, f"{Layout.work(job)}/{name}", damage)
 
     ran = run_what_is_due(board, runner, job)
 
@@ -247,11 +257,68 @@ def test_a_damaged_file_is_made_again_and_changes_no_byte(
     assert ended is not None
     assert (ended.status, ended.error) == ("succeeded", None)
     assert read_result(store, job) == whole
-    assert {"plan", "scan:0", "scan:1"} <= set(ran)
+    assert {"plan", "calibrate:1", "bands", "scan:0", "scan:1"} <= set(ran)
     assert (ended.progress.shards_done, ended.progress.tokens_done) == (
         ended.progress.shards_total,
         ended.progress.tokens_total,
     )
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_peaks_of_the_calibration_are_made_again(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes], damage: str
+) -> None:
+    job = open_tiny_job(board, store)
+    run_what_is_due(board, runner, job, until="bands")
+    harm(store, f"{Layout.work(job)}/calibration/peaks-001.npz", damage)
+
+    ran = run_what_is_due(board, runner, job)
+
+    assert ran[:3] == ["bands", "calibrate:1", "bands"]
+    assert read_result(store, job) == whole
+
+
+def test_a_job_of_an_earlier_version_is_calibrated_by_its_plan(
+    board: Board, store: Store, runner: Runner, whole: dict[str, bytes]
+) -> None:
+    job = open_tiny_job(board, store)
+    board._redis.hset(f"polyseme:job:{job}", "version", CALIBRATION_VERSION - 1)
+
+    planned = run_what_is_due(board, runner, job, until="scan:1")
+    harm(store, f"{Layout.work(job)}/bands.npz", "flipped")
+    mended = run_what_is_due(board, runner, job, until="scan:2")
+
+    assert (planned, mended) == (["plan", "scan:0"], ["scan:1", "plan", "scan:1"])
+    run_what_is_due(board, runner, job)
+    assert read_result(store, job) == whole
+
+
+def test_a_job_that_samples_nothing_is_not_calibrated(board: Board, store: Store, runner: Runner) -> None:
+    add_corpus(board, store)
+    body = {"contexts": {"window": 32, "sampled": 0}, "senses": {"enabled": False}}
+    job = open_job(board, model="tiny-llama", reuse=False, **body).id
+
+    ran = run_what_is_due(board, runner, job)
+
+    assert ran[:2] == ["plan", "scan:0"]
+
+
+def test_a_scans_time_begins_when_the_bands_are_fixed(board: Board, store: Store, runner: Runner) -> None:
+    job = open_tiny_job(board, store)
+
+    def began() -> str | None:
+        found: str | None = board._redis.hget(f"polyseme:job:{job}", "scan_began_at")
+        return found
+
+    run_what_is_due(board, runner, job, until="bands")
+    assert began() is None
+    run_what_is_due(board, runner, job, until="scan:1")
+    first = began()
+    harm(store, f"{Layout.work(job)}/bands.npz", "gone")
+    ran = run_what_is_due(board, runner, job, until="scan:2")
+
+    assert ran == ["scan:1", "bands", "scan:1"]
+    assert began() == first is not None
 
 
 @pytest.mark.parametrize("name", ["background.npz", "peaks/layer-001.npz", "scalars/layer-002.npz"])
@@ -260,8 +327,7 @@ def test_a_damaged_file_of_a_merge_is_made_again(
 ) -> None:
     job = open_tiny_job(board, store)
     scan_all(board, runner, job)
-    for unit in ("background", "project:0", *(f"merge:{i}" for i in range(LAYERS))):
-        runner.run(job, unit)
+    run_what_is_due(board, runner, job, until="close")
     path = f"{Layout.work(job)}/{name}"
     store.write(path, flip(store.read(path)))
 
@@ -341,14 +407,10 @@ def test_a_job_of_a_newer_version_is_left_to_newer_workers(board: Board, store: 
     assert board.done_units(job) == set()
 
 
-@pytest.mark.parametrize("unit", ["background", "project:0", "merge:1", "close"])
+@pytest.mark.parametrize("unit", ["calibrate:1", "bands", "scan:1", "background", "project:0", "merge:1", "close"])
 def test_every_unit_stops_when_its_process_drains(board: Board, store: Store, runner: Runner, unit: str) -> None:
     job = open_tiny_job(board, store)
-    scan_all(board, runner, job)
-    ready = ["background", "project:0"]
-    before = {"project:0": ["background"], "merge:1": ready, "close": [*ready, "merge:0", "merge:1", "merge:2"]}
-    for earlier in before.get(unit, []):
-        runner.run(job, earlier)
+    run_what_is_due(board, runner, job, until=unit)
     runner.draining.set()
 
     runner.run(job, unit)

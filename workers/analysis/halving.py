@@ -44,7 +44,7 @@ def measuring(block: Block) -> Iterator[None]:
 
 
 class Halving:
-    """How far the blocks of one shard have to be cut, as its attempts show."""
+    """How far the blocks of one unit have to be cut, as its attempts show."""
 
     def __init__(self) -> None:
         self._largest: int | None = None  # tokens, padding included, that may run at once
@@ -71,12 +71,16 @@ class Halving:
             yield from parts
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """How many blocks were cut, for a file; nothing when none was."""
-        return {_CUT: np.array([self._cut])} if self._cut else {}
+        return note_cut(self._cut)
+
+
+def note_cut(blocks: int) -> dict[str, np.ndarray]:
+    """How many blocks were cut, for a file; nothing when none was."""
+    return {_CUT: np.array([blocks])} if blocks else {}
 
 
 def count_cut(store: Store, paths: Iterable[str]) -> int:
-    """The blocks that were cut, by files that `Halving.arrays` went into."""
+    """The blocks that were cut, by files that have a note of it."""
     total = 0
     for path in paths:
         with reading_arrays(store, path) as read:

@@ -14,7 +14,8 @@ from contract.store import Store
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
-from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.analysis.planning import plan_analysis
+from workers.analysis.steps import Analysis, scan_shard
 
 MAX_DOCUMENTS = 100_000_000
 

@@ -1,4 +1,4 @@
-"""An analysis in steps that can run apart: these two plan it and scan a shard; `merging` has those that follow.
+"""An analysis in steps that can run apart: this one scans a shard. `planning` has those before, `merging` those after.
 
 Each writes files, whole or not. A step's output depends only on its input, so running one twice, anywhere, changes
 nothing. Progress and the wish to stop come in as plain callables.
@@ -6,7 +6,7 @@ nothing. Progress and the wish to stop come in as plain callables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -19,20 +19,19 @@ from contract.request import AnalysisRequest, Tail
 from contract.selection import resolve_layers, resolve_neurons
 from contract.store import Store
 from workers.analysis.background import is_random_token
-from workers.analysis.bands import inner_edges
 from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.encoder import LazyEncoder
-from workers.analysis.firing import FiringSample, firing_threshold
-from workers.analysis.framing import Framing, frame, tokenize
+from workers.analysis.firing import FiringSample
+from workers.analysis.framing import frame
 from workers.analysis.halving import Halving, measuring
 from workers.analysis.memory import release_memory
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
-from workers.analysis.plan import Plan, cut_windows, group_blocks, open_windows, read_plan, write_plan
-from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
-from workers.analysis.stopping import Stop, check_stop, never, until
+from workers.analysis.plan import Plan, open_windows, read_plan
+from workers.analysis.scan import Block, LayerScan, ListSizes
+from workers.analysis.stopping import Stop, check_stop, never
 from workers.analysis.vectors import RESIDUAL, VectorWriter, input_stream, vectors_file, writing_vectors
-from workers.analysis.windows import Windows, pack, read_blocks, unpack
+from workers.analysis.windows import read_blocks
 
 Report = Callable[[int], None]  # tokens done so far in this step
 
@@ -87,44 +86,8 @@ class Analysis:
         return ListSizes.of(self.request)
 
 
-def _ignore(tokens: int) -> None:
+def ignore_tokens(tokens: int) -> None:
     pass
-
-
-def plan_analysis(
-    analysis: Analysis,
-    model: LoadedModel,
-    texts: Iterable[str],
-    *,
-    on_tokens: Report = _ignore,
-    should_stop: Stop = never,
-) -> Plan:
-    """Cuts the corpus into windows, blocks and shards, and fixes the sampling bands."""
-    request = analysis.request
-    if request.senses.vectors == "residual+encoder":
-        analysis.encoder.get()  # a missing one is better found now than after the scan
-    framing = frame(model.tokenizer, analysis.card, request.tokens.bos)
-    windows = cut_windows(
-        until(texts, should_stop),
-        lambda batch: tokenize(model.tokenizer, batch),
-        framing,
-        request.contexts,
-        request.tokens,
-    )
-    plan, sample = write_plan(
-        analysis.store,
-        analysis.work,
-        windows,
-        block_tokens=analysis.block_tokens,
-        shard_tokens=analysis.shard_tokens,
-        on_tokens=on_tokens,
-    )
-    if analysis.is_calibrated:
-        batches = [unpack(pack(block)) for block in group_blocks(sample, analysis.block_tokens)]
-        halving = Halving()
-        peaks = halving.run(lambda: _calibration_peaks(analysis, model, framing, batches, halving, should_stop))
-        write_arrays(analysis.store, bands_file(analysis), _edges(analysis, peaks) | halving.arrays())
-    return plan
 
 
 def bands_file(analysis: Analysis) -> str:
@@ -139,48 +102,7 @@ def peaks_file(analysis: Analysis, layer: int) -> str:
     return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
 
 
-def _calibration_peaks(
-    analysis: Analysis,
-    model: LoadedModel,
-    framing: Framing,
-    blocks: Sequence[Windows],
-    halving: Halving,
-    should_stop: Stop,
-) -> dict[str, np.ndarray]:
-    """The peaks of the calibration windows, (W, N) by "layer/tail"."""
-    # Made beforehand: arrays for each block would lie between the large ones of the forward pass and break the heap up.
-    shape = sum(map(len, blocks)), len(analysis.neurons)
-    peaks = {
-        f"{layer:03d}/{tail}": np.empty(shape, np.float32)
-        for layer in analysis.layers
-        for tail in analysis.request.tails
-    }
-    first = 0
-    for windows in halving.cut(blocks):
-        check_stop(should_stop)
-        block, rows = Block(windows, 0, framing.pad, model.device), slice(first, first + len(windows))
-
-        def receive(layer: int, activations: Tensor, block: Block = block, rows: slice = rows) -> None:
-            found = find_extremes(block, activations)
-            for tail in analysis.request.tails:
-                peak = found.high if tail == "positive" else -found.low
-                peaks[f"{layer:03d}/{tail}"][rows] = peak.cpu().numpy()
-
-        _run(analysis, model, block, receive, should_stop=should_stop)
-        first += len(windows)
-    return peaks
-
-
-def _edges(analysis: Analysis, peaks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    contexts = analysis.request.contexts
-    edges: dict[str, np.ndarray] = {}
-    for name, found in peaks.items():
-        edges[name] = inner_edges(found, contexts.bands, contexts.sampling)
-        edges[f"{name}/fires"] = firing_threshold(found)
-    return edges
-
-
-def _run(
+def run_selected(
     analysis: Analysis,
     model: LoadedModel,
     block: Block,
@@ -243,7 +165,7 @@ class ShardScan:
 
         taps = None if self._vectors is None else _taps(self._analysis, block, self._vectors)
         with torch.inference_mode():
-            _run(self._analysis, self._model, block, receive, taps, should_stop=self._should_stop)
+            run_selected(self._analysis, self._model, block, receive, taps, should_stop=self._should_stop)
 
     def arrays(self) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
@@ -258,7 +180,7 @@ class ShardScan:
 
 
 def scan_shard(
-    analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = _ignore, should_stop: Stop = never
+    analysis: Analysis, model: LoadedModel, shard: int, *, on_tokens: Report = ignore_tokens, should_stop: Stop = never
 ) -> int:
     """Runs the model over a shard's blocks and writes its partial. Returns the tokens run. Raises Cancelled."""
     halving = Halving()

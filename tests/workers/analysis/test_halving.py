@@ -14,10 +14,13 @@ import pytest
 import torch
 
 from contract.store import Store
-from tests.factories import make_request, make_texts
+from tests.factories import make_corpus, make_request, make_texts
 from tests.tiny_models import load_tiny
+from workers.analysis.halving import count_cut
 from workers.analysis.model import LoadedModel
+from workers.analysis.planning import plan_analysis
 from workers.analysis.run import Limits, run_analysis
+from workers.analysis.steps import Analysis, bands_file
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +88,17 @@ def test_blocks_that_do_not_fit_are_cut_and_counted(
     expected = read_columns(whole)
     for name, column in read_columns(cut).items():
         np.testing.assert_allclose(column, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_calibration_blocks_that_are_cut_are_counted_with_the_bands(model: LoadedModel, tmp_path: Path) -> None:
+    request, store = make_request(contexts={"window": 32}), Store(str(tmp_path))
+    analysis = Analysis(request, make_corpus(), model.card, store, "work", "result", "lens", 256, 10**6)
+    with memory_for(model, 200):
+        plan_analysis(analysis, model, make_texts(500))
+
+    parts = [f"work/calibration/{name}" for name in store.names("work/calibration") if name.startswith("peaks")]
+    assert len(parts) > 1
+    assert count_cut(store, [bands_file(analysis)]) == count_cut(store, parts) > 1
 
 
 def test_a_window_that_does_not_fit_alone_is_an_error(model: LoadedModel, tmp_path: Path) -> None:

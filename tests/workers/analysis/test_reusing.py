@@ -22,8 +22,9 @@ from workers.analysis.copies import UselessResult, copy_result
 from workers.analysis.manifest import scan_address
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel
+from workers.analysis.planning import plan_analysis
 from workers.analysis.reusing import reuse_layer
-from workers.analysis.steps import Analysis, plan_analysis, scan_shard
+from workers.analysis.steps import Analysis, scan_shard
 
 CONTEXTS = Contexts(window=16, display_tokens=8, tails="both", near_duplicates="keep")
 TEXTS = make_texts(60, seed=3)
