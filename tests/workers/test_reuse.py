@@ -270,8 +270,7 @@ def test_a_copy_that_is_damaged_is_made_again(
 def test_a_damaged_copy_of_a_source_that_is_gone_is_scanned_instead(bench: Bench) -> None:
     first = bench.make(neurons={"layers": "0-1"})
     job = bench.submit()
-    for unit in ("plan", "scan:0", "scan:1"):
-        bench.runner.run(job, unit)
+    run_what_is_due(bench.board, bench.runner, job, until="scan:2")
     bench.store.delete(f"{work_folder(job, {first.id: (0, 1)})}/reused/{first.id}/reports/layer-001.parquet")
     bench.forget(first.id)
 
@@ -301,7 +300,7 @@ def test_a_model_has_its_speed_from_jobs_that_scan_all_layers(bench: Bench, boar
 
 def test_a_job_that_ran_on_unlike_workers_is_no_source(bench: Bench) -> None:
     job = bench.submit()
-    bench.runner.run(job, "plan")
+    run_what_is_due(bench.board, bench.runner, job, until="scan:0")
     other = replace(bench.runner, settings=replace(bench.runner.settings, block_tokens=512))
     other.run(job, "scan:0")
 
