@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.model import LoadedModel
 
 _ROWS = 8  # windows of a batch
+_KEPT_ROWS = 256  # windows whose vectors are written together
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +48,60 @@ class Vectors:
 
 
 def extract(model: LoadedModel, windows: Windows, keys: np.ndarray, cache: Path | None) -> Vectors:
-    """The vectors at keys, from the cache when it has all of them."""
+    """The vectors at keys, from the cache when it has all of them. A run that is cut off goes on where it was."""
     keys = np.unique(keys)
     if cache and cache.exists() and np.isin(keys, (found := Vectors.read(cache)).keys).all():
         return found
-    made = run_windows(model, windows, keys)
+    rows = np.unique(keys // WINDOW)
+    parts = [_extract_part(model, windows, keys, part, cache) for part in _cut(rows, _KEPT_ROWS)]
+    at, means = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    made = Vectors(keys, at, np.full((len(windows.ids), at.shape[1]), np.nan, np.float16))
+    made.windows[rows] = means
     if cache:
         made.write(cache)
+        for file in cache.parent.glob(f"{cache.stem}.part-*.npz"):
+            file.unlink()
     return made
 
 
-def run_windows(model: LoadedModel, windows: Windows, keys: np.ndarray) -> Vectors:
-    """Runs each window that has a key, no further than the last reference layer. keys: ascending."""
+Part = tuple[np.ndarray, np.ndarray]  # at keys, (u, K * D), and means over windows, (w, K * D)
+
+
+def _extract_part(model: LoadedModel, windows: Windows, keys: np.ndarray, rows: np.ndarray, cache: Path | None) -> Part:
+    """Of the keys in some windows that follow each other. rows: ascending."""
+    own = keys[slice(*np.searchsorted(keys, [rows[0] * WINDOW, (rows[-1] + 1) * WINDOW]))]
+    if cache is None:
+        return _run_windows(model, windows, own, rows)
+    asked = model.weights_sha256.encode() + windows.ids[rows].tobytes() + own.tobytes()
+    file = cache.with_name(f"{cache.stem}.part-{hashlib.sha256(asked).hexdigest()[:16]}.npz")
+    if file.exists():
+        with np.load(file) as found:
+            return found["at"], found["means"]
+    at, means = _run_windows(model, windows, own, rows)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".tmp.npz")
+    np.savez(unfinished, at=at, means=means)
+    unfinished.rename(file)
+    return at, means
+
+
+def _run_windows(model: LoadedModel, windows: Windows, keys: np.ndarray, rows: np.ndarray) -> Part:
+    """Runs windows no further than the last reference layer. keys: of these rows, ascending."""
     width = len(reference_layers(model.card.layers)) * model.card.hidden_size
     at = np.zeros((len(keys), width), np.float16)
-    means = np.full((len(windows.ids), width), np.nan, np.float16)
-    rows = np.unique(keys // WINDOW)
-    for part in np.array_split(rows, -(-len(rows) // _ROWS)):
-        hidden = _run(model, windows.ids[part])  # (B, S, K * D)
-        for row, own in zip(part.tolist(), hidden, strict=True):
+    means = np.zeros((len(rows), width), np.float16)
+    for part in _cut(np.arange(len(rows)), _ROWS):
+        hidden = _run(model, windows.ids[rows[part]])  # (B, S, K * D)
+        for place, own in zip(part.tolist(), hidden, strict=True):
+            row = rows[place]
             low, high = np.searchsorted(keys, [row * WINDOW, (row + 1) * WINDOW])
             at[low:high] = own[keys[low:high] - row * WINDOW]
-            means[row] = own[1 : int((windows.ids[row] >= 0).sum())].mean(0)
-    return Vectors(keys, at, means)
+            means[place] = own[1 : int((windows.ids[row] >= 0).sum())].mean(0)
+    return at, means
+
+
+def _cut(values: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.array_split(values, -(-len(values) // size))
 
 
 def _run(model: LoadedModel, ids: np.ndarray) -> np.ndarray:
