@@ -46,6 +46,19 @@ def test_a_warmed_result_needs_its_files_no_more(results: Results, store: Store)
     assert results.report(JOB, 3, 4)["neuron"] == 4
 
 
+def test_small_tables_count_with_what_they_take_beside_their_values(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.results.TABLE_BYTES", 4 * 65536)
+    jobs = [f"job_{i:028x}" for i in range(4)]
+    results = Results(store, str(tmp_path / "cache"))
+    for job in jobs:
+        write_result(store, job, neurons=(0, 1))
+        results.scalars(job)
+
+    assert [job in results._scalars for job in jobs] == [False, True, True, True]
+
+
 def test_warming_what_is_not_there_harms_nothing(results: Results) -> None:
     results.warm("job_" + "1" * 28)
     results.warm(JOB)
