@@ -24,11 +24,11 @@ from workers.analysis.bands import inner_edges
 from workers.analysis.capture import reference_layers
 from workers.analysis.compiling import save_tiny_model
 from workers.analysis.firing import FiringSample, firing_threshold
-from workers.analysis.framing import frame, tokenize
 from workers.analysis.merging import LENS_TOKENS, lens_file
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import partial_file, write_arrays
-from workers.analysis.plan import Plan, cut_windows, write_plan
+from workers.analysis.plan import Plan
+from workers.analysis.planning import plan_windows
 from workers.analysis.run import MAX_DOCUMENTS, Limits
 from workers.analysis.scan import Block, LayerScan, find_extremes
 from workers.analysis.steps import Analysis, bands_file, shard_blocks
@@ -51,23 +51,7 @@ def make_job(folder: Path, sizes: Sizes) -> None:
     """Leaves the work folder of a job all of whose shards have been scanned."""
     model = make_model(folder, sizes)
     analysis = make_analysis(folder, model, sizes)
-    framing = frame(model.tokenizer, model.card, "model")
-    texts = _texts(sizes.tokens)
-    windows = cut_windows(
-        texts,
-        lambda batch: tokenize(model.tokenizer, batch),
-        framing,
-        analysis.request.contexts,
-        analysis.request.tokens,
-    )
-    plan, _ = write_plan(
-        analysis.store,
-        analysis.work,
-        windows,
-        block_tokens=analysis.block_tokens,
-        shard_tokens=analysis.shard_tokens,
-        on_tokens=lambda _: None,
-    )
+    plan = plan_windows(analysis, model, _texts(sizes.tokens))
     _write_lens(analysis, model, sizes)
     language, layer = _Language(), _Layer(sizes.neurons)
     edges = _write_bands(analysis, model, plan, language, layer)

@@ -36,10 +36,7 @@ class Vectors:
         return found
 
     def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part.npz")
-        np.savez(unfinished, **vars(self))
-        unfinished.rename(path)
+        _save(path, **vars(self))
 
     @classmethod
     def read(cls, path: Path) -> Vectors:
@@ -78,11 +75,16 @@ def _extract_part(model: LoadedModel, windows: Windows, keys: np.ndarray, rows: 
         with np.load(file) as found:
             return found["at"], found["means"]
     at, means = _run_windows(model, windows, own, rows)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".tmp.npz")
-    np.savez(unfinished, at=at, means=means)
-    unfinished.rename(file)
+    _save(file, at=at, means=means)
     return at, means
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    """The whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.rename(path)
 
 
 def _run_windows(model: LoadedModel, windows: Windows, keys: np.ndarray, rows: np.ndarray) -> Part:

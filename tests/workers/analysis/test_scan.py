@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -18,6 +17,7 @@ from tests.workers.analysis.builders import make_window, make_windows, random_ac
 from workers.analysis.histogram import Histogram
 from workers.analysis.plan import window_priority
 from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
+from workers.analysis.threads import set_threads
 from workers.analysis.topk import EMPTY
 
 NEURONS = 70  # more than one chunk of the kernels
@@ -201,15 +201,9 @@ def test_blocks_in_another_order_change_nothing() -> None:
 @pytest.fixture
 def threads() -> Iterator[Any]:
     """Sets the number of threads of both libraries, as far as there are so many; puts it back afterwards."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-
-    def choose(count: int) -> None:
-        torch.set_num_threads(count)
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-
-    yield choose
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+    before = torch.get_num_threads()
+    yield set_threads
+    set_threads(before)
 
 
 @pytest.mark.parametrize("fused", [False, True])
