@@ -23,15 +23,32 @@ import redis
 from contract.board import Board
 from contract.store import Store
 
+_FIRST = ("tests/journeys/", "tests/workers/", "tests/client/", "tests/service/")
+_MANY = 50  # modules
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, else the last one runs alone while the other test processes have nothing to do."""
+    items.sort(key=lambda item: next((n for n, f in enumerate(_FIRST) if item.nodeid.startswith(f)), len(_FIRST)))
+
 
 def pytest_collection_finish() -> None:
-    """The kernels take as many threads as torch; without torch there are none. What has been imported stays, so the
-    full collections of the code under test need not walk through it."""
-    gc.freeze()
+    """The kernels take as many threads as torch; without torch there are none."""
     if "torch" in sys.modules:
         from workers.analysis.threads import set_threads
 
         set_threads(0)
+
+
+_frozen = 0
+
+
+def pytest_runtest_teardown() -> None:
+    """What has been imported stays, so the full collections of the code under test need not walk through it."""
+    global _frozen
+    if len(sys.modules) > _frozen + _MANY:
+        gc.freeze()
+        _frozen = len(sys.modules)
 
 
 def find_redis_server() -> str:
@@ -74,6 +91,13 @@ def redis_server() -> Iterator[str]:
             client.ping()
             yield f"unix://{socket}?db=0"
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def sample_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that models are converted into, the same for all test processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if beside else own) / "sample-cache"
 
 
 @pytest.fixture

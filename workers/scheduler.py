@@ -185,8 +185,12 @@ class Scheduler:
     def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
         """Ends a job and removes what it needed, and the result too unless it succeeded."""
         # Only whoever ends a job as failed may remove its result: another may just have ended it well.
+        if status == "cancelled":
+            self._remove_files(job.id, keep_result=False)
+        if status == "succeeded":
+            # Its work files can be many, and nobody is to wait for them to go.
+            self._store.delete_unfinished(Layout.result(job.id))
         if status != "failed":
-            self._remove_files(job.id, keep_result=status == "succeeded")
             size = self._store.folder_size(Layout.result(job.id))
             self._board.accounts.note_stored(job.tenant, f"job:{job.id}", size)
         if self._board.end_job(job.id, status, error, keep_s=self._settings.retention_s):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -59,6 +60,7 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     name, queues = worker_name(os.getpid()), settings.queue_names
     Ticker(board, runner.scheduler, reaper, runner.draining, name=name, queues=queues).start()
     app.conf.task_queues = taken_queues(queues)
+    gc.freeze()  # What is imported stays, so the full collection that ends a shard need not walk through it.
     app.Worker(
         hostname=f"polyseme@{socket.gethostname()}-{os.getpid()}",
         loglevel="INFO",

@@ -193,9 +193,9 @@ def test_shards_run_again_in_another_order_change_nothing(tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def sample_model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    cache = tmp_path_factory.mktemp("cache")
-    return load_model(Entry("sample", "gguf", str(samples.find_model())), device="cpu", dtype="float32", cache=cache)
+def sample_model(sample_cache: Path) -> LoadedModel:
+    entry = Entry("sample", "gguf", str(samples.find_model()))
+    return load_model(entry, device="cpu", dtype="float32", cache=sample_cache)
 
 
 @pytest.mark.model

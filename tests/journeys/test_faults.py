@@ -285,7 +285,7 @@ def test_a_full_store_fails_the_job_and_an_emptied_one_takes_the_next(
         assert failed.error is not None
         assert failed.error["code"] == "too_many_attempts"
         assert "No space left on device" in failed.error["detail"]
-        assert small.is_clean(job)
+        await_that(lambda: small.is_clean(job), 10)
         assert small.digests(job) == {}
         assert_unharmed(small, small.submit(), quiet)
 

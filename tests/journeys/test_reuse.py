@@ -49,7 +49,7 @@ def assert_as_scanned(site: Site, job: str, **changes: Any) -> None:
     ours, theirs = (json.loads(site.store.read(f"{Layout.result(j)}/{MANIFEST}")) for j in (job, other))
     assert found == wanted
     assert ours | {"reused": None} == theirs
-    assert site.is_clean(job)
+    await_that(lambda: site.is_clean(job), 10)
 
 
 def test_a_job_on_all_layers_scans_those_that_are_missing(site: Site, first: Job) -> None:

@@ -22,7 +22,7 @@ def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
     """A worker that is sent nothing: the tests say what runs."""
     entry = save_model("llama", tmp_path / "model")
     board.put_card(describe_model(entry, tmp_path / "cache"))
-    settings = Settings(shard_tokens=400, block_tokens=128)
+    settings = Settings(shard_tokens=500, block_tokens=128)
     scheduler = Scheduler(board, store, lambda queue: None, settings)
     shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
     return Runner(board, store, shelf, LazyEncoder(), {entry.id: entry}, scheduler, settings, threading.Event())

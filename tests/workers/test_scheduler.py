@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -177,6 +178,25 @@ def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(
     assert found is not None
     assert found.status == "succeeded"
     assert (store.exists(Layout.work(job)), store.exists(Layout.result(job))) == (False, True)
+
+
+def test_nobody_waits_for_work_files_to_be_deleted(
+    board: Board, store: Store, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_job(board).id
+    store.write(f"{Layout.work(job)}/x", b"x")
+    finish(board, job, "close")
+    monkeypatch.setattr(Store, "delete", Mock(side_effect=OSError("the store went away")))
+
+    with pytest.raises(OSError, match="went away"):
+        scheduler.advance(job)
+    found = board.get_job(job)
+    monkeypatch.undo()
+    scheduler.tidy_all()
+
+    assert found is not None
+    assert found.status == "succeeded"
+    assert not store.exists(Layout.work(job))
 
 
 def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(board: Board, scheduler: Scheduler) -> None:
