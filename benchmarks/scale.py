@@ -1,7 +1,8 @@
 """How work is shared out: one worker against two, 64 workers that only sleep, and a small job behind a large one.
 
 The first is the whole service with a real model and workers of one thread, the same job on each; times count from
-submit to success, after a job that made the workers load the model. The others are `stub_workers` on a Redis of their
+submit to success, after a job that made the workers load the model. Beside each stand bare models of one thread, one
+and two at once, which show what the machine has to give. The others are `stub_workers` on a Redis of their
 own that syncs every write to disk.
 """
 
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bare_bodies import time_bodies
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
 from benchmarks.stack import HOST, running_stack
@@ -50,15 +52,22 @@ def run(options: argparse.Namespace) -> str:
 
 
 def _run_real(options: argparse.Namespace) -> str:
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    jobs: dict[int, list[float]] = {1: [], 2: []}
+    bodies: dict[int, list[float]] = {1: [], 2: []}
     shards = 0
     for _ in range(options.rounds):
-        for workers, found in seconds.items():
-            took, shards = _time_job(workers, options)
-            found.append(took)
-    one, two = (statistics.median(found) for found in seconds.values())
+        for count in jobs:
+            took, shards = _time_job(count, options)
+            jobs[count].append(took)
+            bodies[count].append(time_bodies(count, options.cache))
+    one, two = (statistics.median(found) for found in jobs.values())
+    # Two bodies do twice the work of one.
+    ceiling = 2 * statistics.median(bodies[1]) / statistics.median(bodies[2])
+    named = [("worker", "", jobs), ("bare model", ", the same work each", bodies)]
     rows = [
-        [f"{workers} worker{'s' * (workers > 1)}", *(f"{s:.1f}" for s in found)] for workers, found in seconds.items()
+        [f"{count} {name}{'s' * (count > 1)}{what}", *(f"{s:.1f}" for s in found)]
+        for name, what, seconds in named
+        for count, found in seconds.items()
     ]
     rounds = [f"round {i + 1}, s" for i in range(options.rounds)]
     return "\n\n".join(
@@ -66,7 +75,8 @@ def _run_real(options: argparse.Namespace) -> str:
             f"### Two workers\n\n{samples.MODEL_ID}, layers {options.layers}, {options.tokens:,} tokens in {shards} "
             "shards, defaults, one thread a worker; the whole job.",
             table(["", *rounds], rows),
-            f"Speed-up, of medians: **{one / two:.2f}**.",
+            f"Speed-up, of medians: **{one / two:.2f}**. Two bare models side by side do {ceiling:.2f} times what one "
+            f"does, so the workers have {one / two / ceiling:.0%} of what the machine gives.",
         ]
     )
 

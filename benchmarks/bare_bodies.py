@@ -1,0 +1,53 @@
+"""The bare model in processes of one thread side by side: what a machine has for workers that share it.
+
+Two cores that share caches, memory or a clock do less than twice what one does, whatever runs on them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import torch
+
+from client import samples
+from contract.catalogue import Entry
+from workers.analysis.model import load_model
+from workers.analysis.threads import set_threads
+
+_BLOCKS, _ROWS, _WINDOW = 4, 8, 128
+_PATIENCE_S = 900
+
+
+def time_bodies(processes: int, cache: Path) -> float:
+    """Seconds until each of so many processes has run the sample model's body over the same 4,096 tokens.
+
+    Raises threading.BrokenBarrierError when one of them dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(processes + 1)
+    children = [context.Process(target=_run, args=(gate, cache), daemon=True) for _ in range(processes)]
+    for child in children:
+        child.start()
+    gate.wait(_PATIENCE_S)
+    began = time.perf_counter()
+    gate.wait(_PATIENCE_S)
+    seconds = time.perf_counter() - began
+    for child in children:
+        child.join()
+    return seconds
+
+
+def _run(gate: Barrier, cache: Path) -> None:
+    set_threads(1)
+    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
+    model = load_model(entry, device="cpu", dtype="float32", cache=cache)
+    blocks = torch.randint(model.card.vocabulary, (_BLOCKS, _ROWS, _WINDOW))
+    with torch.inference_mode():
+        model.body(input_ids=blocks[0], use_cache=False)
+        gate.wait(_PATIENCE_S)
+        for block in blocks:
+            model.body(input_ids=block, use_cache=False)
+    gate.wait(_PATIENCE_S)
