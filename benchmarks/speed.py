@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> str:
         with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
             times = _time_ways(analysis, model, plan, vectors)
         request, texts = make_request(options, whole_tokens), take_texts(whole_tokens)
-        whole = _time_whole(model, request, texts, Path(folder) / "whole")
+        whole = time_whole(model, request, texts, Path(folder) / "whole")
         body_after_s = sum(_time_body(analysis, model, plan))
     return _report(analysis, model, plan, times, whole, body_after_s)
 
@@ -170,7 +170,8 @@ def _causal(model: LoadedModel) -> Way:
 # The whole analysis
 
 
-def _time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
+def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
+    """Of a whole analysis, whose result is left in the folder."""
     clock = _PhaseClock()
     with _timed_lens() as lens:
         began = time.perf_counter()

@@ -1,0 +1,113 @@
+"""How the time of an analysis grows with the text, the layers, the neurons and the contexts kept.
+
+One of them at a time differs from a base; every row is a whole analysis in this process, and has the time of the
+model's body alone over as many tokens beside it, from before and after all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.corpora import take_texts
+from benchmarks.markdown import table
+from benchmarks.speed import Whole, time_whole
+from client import samples
+from contract.catalogue import Entry
+from contract.request import AnalysisRequest
+from workers.analysis import merging
+from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.threads import set_threads
+
+_BODY_BLOCKS = 4  # of 8 windows of 128 tokens
+
+Request = dict[str, Any]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base-tokens", type=int, default=10_000, help="of all rows but those of the text")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[5_000, 20_000, 40_000], help="lengths of the text")
+    parser.add_argument("--layers", nargs="*", default=["0-3", "0-14"], help='ranges such as "0-3", beside all')
+    parser.add_argument("--neurons", type=int, nargs="*", default=[192, 768], help="of each layer, beside all")
+    parser.add_argument("--top-k", type=int, nargs="*", default=[5, 50, 100], help="contexts kept, beside 20")
+    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+
+
+def run(options: argparse.Namespace) -> str:
+    set_threads(options.threads)
+    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
+    model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+    with patch.object(merging, "logit_lens", cache(merging.logit_lens)):  # half a minute, the same for all rows
+        _time(model, {}, 1_000)  # compiles the kernels
+        before = _body_s_a_token(model)
+        found = [(name, _time(model, request, tokens)) for name, request, tokens in _variants(options)]
+    a_token = (before + _body_s_a_token(model)) / 2
+    base = found[0][1]
+    rows = [_row(name, whole, base, a_token) for name, whole in found]
+    return "\n\n".join(
+        [
+            "## Growth",
+            f"{samples.MODEL_ID}, {model.dtype} on {model.device}, {torch.get_num_threads()} threads; defaults, but a "
+            "document may give any number of contexts to a list. Seconds, without the logit lens that a model's first "
+            "analysis makes.",
+            table(["", "whole", "times the first", "times the body", *base.phases], rows),
+        ]
+    )
+
+
+def _variants(options: argparse.Namespace) -> Iterator[tuple[str, Request, int]]:
+    tokens = options.base_tokens
+    yield f"{tokens:,} tokens, all neurons, top 20", {}, tokens
+    for count in options.tokens:
+        yield f"{count:,} tokens", {}, count
+    for layers in options.layers:
+        yield f"layers {layers}", {"neurons": {"layers": layers}}, tokens
+    for count in options.neurons:
+        yield f"{count} neurons of each layer", {"neurons": {"indices": f"0-{count - 1}"}}, tokens
+    for k in options.top_k:
+        yield f"top {k}", {"contexts": {"top_k": k}}, tokens
+
+
+def _time(model: LoadedModel, changes: Request, tokens: int) -> Whole:
+    body: Request = {"model": samples.MODEL_ID, "corpus": {"id": "benchmark"}, "tokens": {"max_tokens": tokens}}
+    body |= changes | {"contexts": changes.get("contexts", {}) | {"per_document": None}}
+    with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
+        return time_whole(model, AnalysisRequest.from_dict(body), take_texts(tokens), Path(folder))
+
+
+def _row(name: str, whole: Whole, base: Whole, body_s_a_token: float) -> list[str]:
+    seconds, first = (w.total_s - w.lens_s for w in (whole, base))
+    body = body_s_a_token * whole.tokens
+    phases = [f"{s:.1f}" for s in whole.phases.values()]
+    return [name, f"{seconds:.1f}", f"{seconds / first:.3f}", f"{seconds / body:.3f}", *phases]
+
+
+def _body_s_a_token(model: LoadedModel) -> float:
+    """Seconds of the body alone for each token."""
+    blocks = torch.randint(model.card.vocabulary, (_BODY_BLOCKS, 8, 128), device=model.device)
+
+    def forward(block: torch.Tensor) -> None:
+        model.body(input_ids=block, use_cache=False)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    with torch.inference_mode():
+        forward(blocks[0])
+        return _timed(lambda: [forward(block) for block in blocks]) / blocks.numel()
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
