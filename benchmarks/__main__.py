@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-NAME: speed, memory, api, load, merge, scale, growth, precision, gallery, neuronpedia, page, peers or senses.
+NAME: speed, memory, api, load, merge, scale, growth, precision, gallery, neuronpedia, page, pages, peers or senses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 
-from benchmarks import api, gallery, growth, load, memory, merge, neuronpedia, page, precision, scale, speed
+from benchmarks import api, gallery, growth, load, memory, merge, neuronpedia, page, pages, precision, scale, speed
 from benchmarks.machine import describe_machine
 from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
@@ -26,6 +26,7 @@ _BENCHMARKS = {
     "gallery": gallery,
     "neuronpedia": neuronpedia,
     "page": page,
+    "pages": pages,
     "senses": senses,
     "peers": peers,
 }

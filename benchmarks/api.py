@@ -73,11 +73,11 @@ def _prepare_data(data: Path, source: Path) -> Path:
     for name in ("cache/models", "store/lens"):
         (data / name).parent.mkdir(parents=True)
         if (source / name).is_dir():
-            shutil.copytree(source / name, data / name, copy_function=_link)
+            shutil.copytree(source / name, data / name, copy_function=link)
     return data
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
     # Files there are never changed in place, only added and removed.
     os.symlink(os.path.abspath(source), target)
 
@@ -114,16 +114,16 @@ def _measure(client: Client, port: int, done: str, busy: str, options: argparse.
     reports = _report_paths(client, done, options.reads)
     one = replace(base, connections=1)
     return [
-        _row(f"polls, {options.rate:g}/s asked for", put_load(polls)),
-        _row(f"pages of {PAGE}, a sort order's first", put_load(replace(one, paths=pages, requests=len(pages)))),
-        _row(
-            f"pages of {PAGE}, any sort order", put_load(replace(one, paths=_shuffled(pages), requests=options.reads))
+        answers_row(f"polls, {options.rate:g}/s asked for", put_load(polls)),
+        answers_row(f"pages of {PAGE}, a sort order's first", put_load(replace(one, paths=pages, requests=len(pages)))),
+        answers_row(
+            f"pages of {PAGE}, any sort order", put_load(replace(one, paths=shuffled(pages), requests=options.reads))
         ),
-        _row("whole reports", put_load(replace(one, paths=reports, requests=options.reads))),
+        answers_row("whole reports", put_load(replace(one, paths=reports, requests=options.reads))),
     ]
 
 
-def _shuffled(paths: list[str]) -> list[str]:
+def shuffled(paths: list[str]) -> list[str]:
     return random.Random(SEED).sample(paths, len(paths))
 
 
@@ -138,7 +138,7 @@ def _report_paths(client: Client, job: str, count: int) -> list[str]:
 # The report
 
 
-def _row(name: str, answers: Answers) -> list[str]:
+def answers_row(name: str, answers: Answers) -> list[str]:
     count = len(answers.ms)
     times = [f"{quantile(answers.ms, share):.1f}" for share in (0.5, 0.99, 1.0)]
     size = f"{answers.size / max(count, 1) / 1024:.1f}"

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import linear_regression
+from typing import Any
 
 from benchmarks.generator import Answers, Load, put_load
 from benchmarks.markdown import quantile, table
@@ -59,11 +60,11 @@ class Memory:
 
 def run(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
-        data = _prepare_data(Path(name) / "data")
+        data = prepare_data(Path(name) / "data")
         catalogue = ("--catalogue", str(data / "models.toml"))  # named, so that the sample model is not added to it
         variables = {"WEB_CONCURRENCY": str(options.processes)}
         with running_stack(data, MODEL, *catalogue, **variables) as port, Client(f"http://{HOST}:{port}") as client:
-            client.add_corpus(_lines(options.documents), name=CORPUS)
+            client.add_corpus(corpus_lines(options.documents), name=CORPUS)
             with _watching_memory(_api_processes(data)) as memory:
                 submits = put_load(_submits(port, options.jobs))
                 jobs = [job["id"] for job in client.jobs()]
@@ -82,14 +83,14 @@ def run(options: argparse.Namespace) -> str:
 # The service
 
 
-def _prepare_data(data: Path) -> Path:
+def prepare_data(data: Path) -> Path:
     data.mkdir(parents=True)
     entry = save_model("llama", data / "model", num_hidden_layers=1)
     (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
     return data
 
 
-def _lines(documents: int) -> Iterator[bytes]:
+def corpus_lines(documents: int) -> Iterator[bytes]:
     for text in make_texts(documents):
         yield json.dumps({"text": text}).encode() + b"\n"
 
@@ -137,8 +138,11 @@ def _await_ends(client: Client) -> Counter[str]:
 
 
 def _submits(port: int, jobs: int) -> Load:
-    body = {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}, "reuse": False}
-    return Load(HOST, port, ["/v1/jobs"], jobs, _CONNECTIONS, body=json.dumps(body))
+    return Load(HOST, port, ["/v1/jobs"], jobs, _CONNECTIONS, body=json.dumps(submit_body()))
+
+
+def submit_body() -> dict[str, Any]:
+    return {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}, "reuse": False}
 
 
 def _polls(port: int, jobs: list[str], rate: float, seconds: float) -> Load:

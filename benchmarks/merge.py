@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,13 +51,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=60_000, help="of text; a shard has 32,768")
     parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
     parser.add_argument("--folder", type=Path, help="for the job's files, instead of a temporary one")
+    parser.add_argument("--keep", type=Path, help="a folder that is not there yet, for the result")
 
 
 def run(options: argparse.Namespace) -> str:
     sizes = Sizes(options.layers, options.neurons // options.layers, options.contexts, options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-", dir=options.folder) as name:
         make_job(Path(name), sizes)
-        measured = _merge_elsewhere(Path(name), sizes, options.threads)
+        measured = merge_elsewhere(Path(name), sizes, options.threads)
+        if options.keep:
+            shutil.copytree(Path(name) / "result", options.keep)
         size = sum(f.stat().st_size for f in (Path(name) / "result").rglob("*") if f.is_file())
     return _report(sizes, measured, size)
 
@@ -64,7 +68,7 @@ def run(options: argparse.Namespace) -> str:
 # The process that is measured
 
 
-def _merge_elsewhere(folder: Path, sizes: Sizes, threads: int) -> Measured:
+def merge_elsewhere(folder: Path, sizes: Sizes, threads: int) -> Measured:
     given = json.dumps({"folder": str(folder), "threads": threads, "sizes": asdict(sizes)})
     command = [sys.executable, "-m", "benchmarks.merge", given]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -170,15 +170,18 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all it holds; one that is not there is no error."""
-        for left in reversed(range(_DELETE_TRIES)):
+        tries = 0
+        while tries < _DELETE_TRIES:
             try:
                 with self._translated():
                     if self._fs.exists(self._path(path)):
                         self._fs.rm(self._path(path), recursive=True)
                 return
             except OSError as e:
-                # Another process removes the same, or writes into the folder.
-                if e.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not left:
+                # Another process removes the same, of which less is left each time, or writes into the folder.
+                is_shared = e.errno == errno.ENOENT and self.is_local
+                tries += not is_shared
+                if e.errno not in (errno.ENOENT, errno.ENOTEMPTY) or tries == _DELETE_TRIES:
                     raise
 
     def delete_unfinished(self, folder: str) -> None:

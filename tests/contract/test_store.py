@@ -96,6 +96,17 @@ def test_a_large_file_appears_whole_or_not_at_all_in_object_storage(s3_url: str)
     assert store.read("a/kept") == content
 
 
+def test_a_folder_of_many_files_is_deleted_by_several_at_once(store: Store) -> None:
+    for n in range(400):
+        store.write(f"a/{n % 7}/{n}", b"x")
+
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(store.delete, ["a"] * 8))
+
+    assert ended == [None] * 8
+    assert store.names("a") == []
+
+
 def test_a_copy_stays_when_its_source_is_replaced_or_deleted(store: Store) -> None:
     store.write("a/source", b"content")
     store.write("b/c/copy", b"older")
