@@ -56,12 +56,11 @@ def plan_query(args: Mapping[str, Any]) -> NeuronQuery:
 
 def run_query(query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None, offset: int, limit: int) -> Page:
     """One page. `vocabulary` is needed only when the query names a token."""
-    order = scalars.order(query.sort)
-    mask = _mask(query, scalars, vocabulary)
-    rows = order if mask is None else order.filter(mask.take(order))
+    mask, end = _mask(query, scalars, vocabulary), offset + limit
+    rows = scalars.first(query.sort, end, mask)
+    total = len(scalars.table) if mask is None else pc.sum(mask).as_py() or 0
     page = scalars.table.select(query.columns).take(rows.slice(offset, limit))
-    end = offset + limit
-    return Page(page.to_pylist(), len(rows), end if end < len(rows) else None)
+    return Page(page.to_pylist(), total, end if end < total else None)
 
 
 def in_ranges(values: Any, ends: Sequence[int]) -> Any:

@@ -27,7 +27,8 @@ from contract.store import Layout, Store
 
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
 OPEN_FILES = 64  # report files a process keeps open
-ORDER_BYTES = 16 << 20  # of sort orders kept a table
+ORDER_BYTES = 16 << 20  # of whole sort orders kept a table
+HEAD_ROWS = 10_000  # of each sort order kept whichever are kept whole: lists are seldom read further
 _ENTRY_BYTES = 64 << 10  # what a table of few rows takes beside its values: its columns' and their buffers' own objects
 
 _PEAKS = "peak_token_ids"
@@ -98,17 +99,40 @@ class Scalars:
     table: pa.Table
     read_peaks: Callable[[], pa.Array]
     orders: Kept[pa.Array] = field(default_factory=lambda: Kept(ORDER_BYTES, lambda order: order.nbytes))
+    heads: Kept[pa.Array] = field(default_factory=lambda: Kept(ORDER_BYTES, lambda order: order.nbytes))
 
     def order(self, sort: Sequence[tuple[str, str]]) -> pa.Array:
         """Row numbers in the order of (column, "ascending" | "descending"), ties by layer and neuron.
 
         Nulls come last either way, which is pyarrow's default.
         """
-        keys = [*sort, *((name, "ascending") for name in ("layer", "neuron") if name not in dict(sort))]
-        return self.orders.get(
-            tuple(keys),
-            lambda: pc.sort_indices(self.table, sort_keys=keys).cast(pa.uint32()),
-        )
+        return self.orders.get(tuple(sort), lambda: _sort(self._keys(sort), sort).cast(pa.uint32()))
+
+    def first(self, sort: Sequence[tuple[str, str]], rows: int, mask: pa.Array | None = None) -> pa.Array:
+        """The beginning of the order: at least so many row numbers, where there are so many. mask: of the rows wanted,
+        without nulls."""
+        if rows > HEAD_ROWS:
+            order = self.order(sort)
+            return order if mask is None else order.filter(mask.take(order))
+        if mask is None:
+            return self.heads.get(tuple(sort), lambda: self._sort_first(sort, HEAD_ROWS, None))
+        return self._sort_first(sort, rows, mask)
+
+    def _sort_first(self, sort: Sequence[tuple[str, str]], rows: int, mask: pa.Array | None) -> pa.Array:
+        """Without sorting what comes after them: sixty milliseconds for half a million rows."""
+        keys = self._keys(sort)
+        wanted = None if mask is None else pc.indices_nonzero(mask)
+        for name, way in sort[:1]:
+            values = keys[name] if wanted is None else keys[name].take(wanted)
+            near = _reaching(values, way, rows)
+            wanted = near if wanted is None else wanted.take(near)
+        found = _sort(keys if wanted is None else keys.take(wanted), sort).slice(0, rows)
+        return (found if wanted is None else wanted.take(found)).cast(pa.uint32())
+
+    def _keys(self, sort: Sequence[tuple[str, str]]) -> pa.Table:
+        """The columns to sort by; without any, as many rows that are all alike."""
+        columns = {name: _sortable(self.table[name]) for name, _ in sort}
+        return pa.table(columns or {"": pa.nulls(len(self.table))})
 
     @cached_property
     def peak_token_ids(self) -> pa.Array:
@@ -117,7 +141,7 @@ class Scalars:
 
     @cached_property
     def numbers(self) -> pa.Array:
-        return pa.array(range(len(self.table)), pa.int64())
+        return _count(len(self.table)).cast(pa.int64())
 
     @cached_property
     def layers(self) -> list[int]:
@@ -134,6 +158,35 @@ class Scalars:
     def has(self, layer: int, neuron: int) -> bool:
         first, count = self._spans.get(layer, (0, 0))
         return pc.index(self.table["neuron"].slice(first, count), neuron).as_py() >= 0
+
+
+def _sort(keys: pa.Table, sort: Sequence[tuple[str, str]]) -> pa.Array:
+    """Row numbers in order. The sort is stable, so ties stay as they are: by layer and neuron."""
+    return pc.sort_indices(keys, sort_keys=list(sort)) if sort else _count(len(keys))
+
+
+def _reaching(values: pa.ChunkedArray, way: str, rows: int) -> pa.Array:
+    """The numbers of the values that come first, so many and all that tie with the last of them."""
+    known = values.combine_chunks().drop_null()
+    if len(known) <= rows:
+        return _count(len(values))
+    last = rows - 1 if way == "ascending" else len(known) - rows
+    edge = known[pc.partition_nth_indices(known, pivot=last)[last].as_py()]
+    reaches = pc.less_equal if way == "ascending" else pc.greater_equal
+    return pc.indices_nonzero(pc.fill_null(reaches(values, edge), False))
+
+
+def _count(rows: int) -> pa.Array:
+    """0, 1, 2 and so on, so many of them."""
+    return pc.indices_nonzero(pa.nulls(rows).is_null())
+
+
+def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """What sorts as the column does, and sooner where that has texts: numbers of them."""
+    if not pa.types.is_string(column.type):
+        return column
+    texts = column.combine_chunks().dictionary_encode()
+    return pc.rank(texts.dictionary, tiebreaker="first").take(texts.indices)
 
 
 class Report:
