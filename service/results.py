@@ -27,7 +27,7 @@ from contract.store import Layout, Store
 
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
 OPEN_FILES = 64  # report files a process keeps open
-ORDER_BYTES = 16 << 20  # of whole sort orders kept a table
+ORDER_BYTES = 16 << 20  # of sort orders kept a table, and as much of the beginnings of orders
 HEAD_ROWS = 10_000  # of each sort order kept whichever are kept whole: lists are seldom read further
 _ENTRY_BYTES = 64 << 10  # what a table of few rows takes beside its values: its columns' and their buffers' own objects
 
