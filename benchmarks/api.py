@@ -138,6 +138,11 @@ def _report_paths(client: Client, job: str, count: int) -> list[str]:
 # The report
 
 
+def answers_table(rows: list[list[str]]) -> str:
+    """rows: of `answers_row`."""
+    return table(["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "KiB each", "other answers"], rows)
+
+
 def answers_row(name: str, answers: Answers) -> list[str]:
     count = len(answers.ms)
     times = [f"{quantile(answers.ms, share):.1f}" for share in (0.5, 0.99, 1.0)]
@@ -156,6 +161,6 @@ def _report(rows: list[list[str]], neurons: int, busy: JobState, after: JobState
             f"{options.connections} connections and count from when they were due; pages and reports come one after "
             f"another. Meanwhile the worker told of {done:,} more tokens; its job was {after['status']} in phase "
             f"{after['phase']} at the end.",
-            table(["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "KiB each", "other answers"], rows),
+            answers_table(rows),
         ]
     )

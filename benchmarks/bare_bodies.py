@@ -12,12 +12,9 @@ from pathlib import Path
 
 import torch
 
-from client import samples
-from contract.catalogue import Entry
-from workers.analysis.model import load_model
+from benchmarks.sample_model import load_sample_model, random_blocks
 from workers.analysis.threads import set_threads
 
-_BLOCKS, _ROWS, _WINDOW = 4, 8, 128
 _PATIENCE_S = 900
 
 
@@ -42,9 +39,8 @@ def time_bodies(processes: int, cache: Path) -> float:
 
 def _run(gate: Barrier, cache: Path) -> None:
     set_threads(1)
-    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
-    model = load_model(entry, device="cpu", dtype="float32", cache=cache)
-    blocks = torch.randint(model.card.vocabulary, (_BLOCKS, _ROWS, _WINDOW))
+    model = load_sample_model(cache)
+    blocks = random_blocks(model)
     with torch.inference_mode():
         model.body(input_ids=blocks[0], use_cache=False)
         gate.wait(_PATIENCE_S)

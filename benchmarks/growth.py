@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,15 +18,13 @@ import torch
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
-from benchmarks.speed import Whole, time_whole
+from benchmarks.sample_model import add_model_options, load_sample_model, random_blocks
+from benchmarks.speed import Whole, time_whole, timed
 from client import samples
-from contract.catalogue import Entry
 from contract.request import AnalysisRequest
 from workers.analysis import merging
-from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.model import LoadedModel
 from workers.analysis.threads import set_threads
-
-_BODY_BLOCKS = 4  # of 8 windows of 128 tokens
 
 Request = dict[str, Any]
 
@@ -38,16 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", nargs="*", default=["0-3", "0-14"], help='ranges such as "0-3", beside all')
     parser.add_argument("--neurons", type=int, nargs="*", default=[192, 768], help="of each layer, beside all")
     parser.add_argument("--top-k", type=int, nargs="*", default=[5, 50, 100], help="contexts kept, beside 20")
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+    add_model_options(parser)
 
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
-    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
-    model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
     with patch.object(merging, "logit_lens", cache(merging.logit_lens)):  # half a minute, the same for all rows
         _time(model, {}, 1_000)  # compiles the kernels
         before = _body_s_a_token(model)
@@ -95,19 +88,6 @@ def _row(name: str, whole: Whole, base: Whole, body_s_a_token: float) -> list[st
 
 def _body_s_a_token(model: LoadedModel) -> float:
     """Seconds of the body alone for each token."""
-    blocks = torch.randint(model.card.vocabulary, (_BODY_BLOCKS, 8, 128), device=model.device)
-
-    def forward(block: torch.Tensor) -> None:
-        model.body(input_ids=block, use_cache=False)
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
-
-    with torch.inference_mode():
-        forward(blocks[0])
-        return _timed(lambda: [forward(block) for block in blocks]) / blocks.numel()
-
-
-def _timed(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    blocks = random_blocks(model)
+    _, *seconds = (timed(model, partial(model.body, use_cache=False), block) for block in [blocks[0], *blocks])
+    return sum(seconds) / blocks.numel()

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.api import PAGE, answers_row, link, shuffled
+from benchmarks.api import PAGE, answers_row, answers_table, link, shuffled
 from benchmarks.generator import Load, put_load
 from benchmarks.load import CORPUS, MODEL, corpus_lines, prepare_data, submit_body
 from benchmarks.made_up import Sizes, make_job
-from benchmarks.markdown import table
 from benchmarks.merge import merge_elsewhere
 from benchmarks.stack import HOST, running_stack
 from client.api import Client
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> str:
             f"One gunicorn process as `polyseme up` starts it, all on this machine with the load; a result of "
             f"{neurons:,} neurons. Pages have {PAGE} neurons and come one after another, but for the last two rows, "
             "which are at once; these count from when they were due.",
-            table(["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "KiB each", "other answers"], rows),
+            answers_table(rows),
         ]
     )
 

@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
+from benchmarks.sample_model import add_model_options, load_sample_model
 from benchmarks.senses.metrics import rank_correlation
 from client import samples
-from contract.catalogue import Entry
 from contract.request import AnalysisRequest
 from contract.results import NEURONS, report_file
-from workers.analysis.model import load_model
 from workers.analysis.run import run_analysis
 from workers.analysis.threads import set_threads
 
@@ -102,9 +101,7 @@ def _correlate(ours: TopLists, theirs: TopLists, at_ours: np.ndarray, at_theirs:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=20_000, help="tokens to run")
     parser.add_argument("--layers", default="all", help='"all", or ranges such as "0-3,14"')
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+    add_model_options(parser, dtype=False)
 
 
 def run(options: argparse.Namespace) -> str:
@@ -135,8 +132,7 @@ def run(options: argparse.Namespace) -> str:
 
 def _analyse(folder: Path, dtype: str, options: argparse.Namespace) -> float:
     """Seconds of the analysis, whose result is left in the folder."""
-    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
-    model = load_model(entry, device=options.device, dtype=dtype, cache=options.cache)
+    model = load_sample_model(options.cache, device=options.device, dtype=dtype)
     request: dict[str, Any] = {"model": samples.MODEL_ID, "corpus": {"id": "benchmark"}}
     request |= {"neurons": {"layers": options.layers}, "tokens": {"max_tokens": options.tokens}}
     began = time.perf_counter()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 from unittest.mock import patch
 
 import numba
@@ -22,14 +23,14 @@ import torch
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import quantile, table
+from benchmarks.sample_model import add_model_options, load_sample_model
 from client import samples
-from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest
 from contract.results import SUMMARY
 from contract.store import Store
 from workers.analysis import merging
-from workers.analysis.model import LoadedModel, load_model
+from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_analysis
 from workers.analysis.result import read_json
@@ -42,6 +43,7 @@ from workers.analysis.vectors import VectorWriter, writing_vectors
 WARM_BLOCKS = 2  # run before anything is timed: the kernels compile at their first call
 
 Way = Callable[[Block], None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -68,16 +70,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whole-tokens", type=int, help="of the whole analysis, whose body is then reckoned by tokens")
     parser.add_argument("--layers", default="all", help="of the scan, which runs no further than the last of them")
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+    add_model_options(parser)
 
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
-    entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
-    model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
     whole_tokens = options.whole_tokens or options.tokens
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
@@ -121,7 +119,7 @@ def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: Vect
     times, order = Times(), list(ways)
     for block in _blocks(analysis, model, plan):
         for name in order:
-            getattr(times, name).append(_timed(model, ways[name], block))
+            getattr(times, name).append(timed(model, ways[name], block))
         order = order[1:] + order[:1]
     return times
 
@@ -130,14 +128,15 @@ def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: Vector
     """Runs some blocks every way."""
     for way in (_body(model), ShardScan(analysis, model, plan, vectors).run, _causal(model)):
         for block in islice(_blocks(analysis, model, plan), WARM_BLOCKS):
-            _timed(model, way, block)
+            timed(model, way, block)
 
 
 def _time_body(analysis: Analysis, model: LoadedModel, plan: Plan) -> list[float]:
-    return [_timed(model, _body(model), block) for block in _blocks(analysis, model, plan)]
+    return [timed(model, _body(model), block) for block in _blocks(analysis, model, plan)]
 
 
-def _timed(model: LoadedModel, way: Way, block: Block) -> float:
+def timed(model: LoadedModel, way: Callable[[T], object], block: T) -> float:
+    """Seconds of one run."""
     began = time.perf_counter()
     with torch.inference_mode():
         way(block)
