@@ -30,7 +30,7 @@ from workers.analysis.partial import partial_file, write_arrays
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_windows
 from workers.analysis.run import MAX_DOCUMENTS, Limits
-from workers.analysis.scan import Block, LayerScan, find_extremes
+from workers.analysis.scan import Block, LayerScan, find_peaks
 from workers.analysis.steps import Analysis, bands_file, shard_blocks
 from workers.analysis.vectors import RESIDUAL, VectorWriter, vectors_file, writing_vectors
 
@@ -149,7 +149,8 @@ def _write_bands(
     """Also returns them, of one layer."""
     peaks = []
     for block, _ in zip(shard_blocks(analysis, model, plan, 0), range(_CALIBRATION), strict=False):
-        peaks.append(find_extremes(block, layer.activations(language.vectors(block), language.families)).high.numpy())
+        activations = layer.activations(language.vectors(block), language.families)
+        peaks.append(find_peaks(block, activations, "positive").numpy())
     joined, contexts = np.concatenate(peaks), analysis.request.contexts
     edges = {
         "positive": inner_edges(joined, contexts.bands, contexts.sampling),

@@ -21,18 +21,23 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @numba.njit(parallel=True, **_options)
-def reduce_block(  # type: ignore[no-untyped-def]
-    values, bits, counted, bin_table, sums, digits, histogram, high, high_at, low, low_at
+def scan_block(  # type: ignore[no-untyped-def]
+    activations, block, distinct, bin_table, sums, digits, histogram, high, low, positive, negative
 ):
-    """Everything that needs each activation once.
+    """All that is kept of a block. A window's lists take its contexts while its activations are at hand.
 
-    values: (B, S, N) float32 activations; bits: the same as int32; counted: (B, S) bool; bin_table: (2048,) uint16, by
-    a float32's upper 11 bits.
-    Set: sums (4, N) float64, of the powers, not finite where an activation is not;
-    high, low (B, N) float32 and where they are first reached, (B, N) int64.
+    activations: (B, S, N) float32, and the same as int32; block: numbers, priorities, lengths (B,) int64, rows (B,)
+    int32, documents (B, S) int32, counted (B, S) bool; bin_table: (2048,) uint16, by a float32's upper 11 bits.
+    Set: sums (4, N) float64, of the powers, not finite where an activation is not.
     Added to: digits (DIGITS, 4, N) int64, the sums' as in `moments.Moments`, of no meaning where a sum is not finite;
-    histogram (N, BINS) int32.
+    histogram (N, BINS) int32; high, low (N,) float32.
+    Changed: positive, negative, a tail each, or one of no neurons that nothing is offered to: edges (N, bands - 1)
+    float32, band_windows (N, bands) int64, the top lists and those of the sample, N * bands, a neuron's together;
+    without bands nothing is sampled. Lists are keys (L, K) int64, documents (L, K) int32, floor (L,) as in
+    `topk.TopLists`, then row, position, peak, start (L, K) and display (L, K, D) int16, the bits of float16.
     """
+    values, bits = activations
+    counted = block[5]
     windows, length, neurons = values.shape
     for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
         first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
@@ -61,10 +66,41 @@ def reduce_block(  # type: ignore[no-untyped-def]
                 _note_extremes(one, (t[i],), most, most_at, least, least_at)
                 _add_powers(one, powers)
                 _count_bins((bits[b, t[i], first:end],), bin_table, counts)
-            high[b, first:end], high_at[b, first:end] = most, most_at
-            low[b, first:end], low_at[b, first:end] = least, least_at
+            for n in range(end - first):
+                high[first + n] = max(high[first + n], most[n])
+                low[first + n] = min(low[first + n], least[n])
+            if len(positive[0]):
+                _offer_window(b, first, 1, most, most_at, activations, block, distinct, positive)
+            if len(negative[0]):
+                _offer_window(b, first, -1, least, least_at, activations, block, distinct, negative)
         sums[:, first:end] = powers
         _add_digits(powers, digits[:, :, first:end])
+
+
+@numba.njit(**_options)
+def _offer_window(b, first, sign, extremes, places, activations, block, distinct, tail):  # type: ignore[no-untyped-def]
+    """Offers window b to the lists of the neurons from the first on, and to the samples of the bands it lies in."""
+    numbers, priorities, _, _, documents, _ = block
+    edges, band_windows, top, sample = tail[0], tail[1], tail[2:10], tail[10:]
+    bands = band_windows.shape[1]
+    drawn = (priorities[b] << 32) + (_LOW - numbers[b])
+    peaks = np.float32(sign) * extremes
+    bits = peaks.view(np.int32)
+    for i in range(len(peaks)):
+        n, peak, place = first + i, peaks[i], places[i]
+        document = documents[b, place]
+        slot = _offer(_key_of(bits[i], numbers[b]), document, distinct, top, n)
+        if slot >= 0:
+            _keep_context(b, n, place, extremes[i], activations, block, top, n, slot)
+        if bands and peak > 0:
+            band = 0
+            while band < bands - 1 and peak > edges[n, band]:
+                band += 1
+            band_windows[n, band] += 1
+            at = n * bands + band
+            slot = _offer(drawn, document, distinct, sample, at)
+            if slot >= 0:
+                _keep_context(b, n, place, extremes[i], activations, block, sample, at, slot)
 
 
 @numba.njit(inline="always", **_options)
@@ -119,117 +155,75 @@ def _add_digits(sums, digits):  # type: ignore[no-untyped-def]
                 rest -= digit * WEIGHTS[i]
 
 
-@numba.njit(parallel=True, **_options)
-def offer_peaks(bits, documents, numbers, distinct, keys, held_documents, floor, changed):  # type: ignore[no-untyped-def]
-    """Offers each window's peak to its neuron's list.
-
-    bits: (B, N) int32 of the peaks' float32; documents: (B, N) int32; numbers: (B,) int64. keys, held_documents:
-    (N, K), floor (N,), as in `topk.TopLists`. Set: changed (N, K) int32, the window whose entry is new there, or -1.
-    """
-    for n in numba.prange(len(keys)):
-        changed[n, :] = -1
-        for b in range(len(bits)):
-            raw = bits[b, n]
-            if raw == -_LOW - 1:
-                raw = np.int32(0)  # -0 is 0
-            key = (np.int64(raw ^ ((raw >> 31) & _LOW)) << 32) + (_LOW - numbers[b])
-            if key > floor[n]:
-                _insert(key, documents[b, n], b, distinct, keys[n], held_documents[n], changed[n])
-                floor[n] = keys[n].min()
+@numba.njit(inline="always", **_options)
+def _key_of(raw, number):  # type: ignore[no-untyped-def]
+    """As `topk.encode_keys`. raw: the bits of a float32."""
+    if raw == -_LOW - 1:
+        raw = np.int32(0)  # -0 is 0
+    return (np.int64(raw ^ ((raw >> 31) & _LOW)) << 32) + (_LOW - number)
 
 
 @numba.njit(parallel=True, **_options)
-def offer_samples(  # type: ignore[no-untyped-def]
-    peaks, edges, priorities, documents, numbers, distinct, keys, held_documents, floor, changed, band_windows
-):
-    """Offers each window to the sample of the band that its peak lies in.
-
-    peaks: (B, N) float32; edges: (N, bands - 1); priorities: (B,) int64; lists: N * bands of them, a neuron's together.
-    Added to: band_windows (N, bands) int64.
-    """
-    neurons, bands = band_windows.shape
-    for n in numba.prange(neurons):
-        changed[n * bands : (n + 1) * bands] = -1
-        for b in range(len(peaks)):
-            peak = peaks[b, n]
-            if not peak > 0:
-                continue
-            band = 0
-            while band < bands - 1 and peak > edges[n, band]:
-                band += 1
-            band_windows[n, band] += 1
-            at = n * bands + band
-            key = (priorities[b] << 32) + (_LOW - numbers[b])
-            if key > floor[at]:
-                _insert(key, documents[b, n], b, distinct, keys[at], held_documents[at], changed[at])
-                floor[at] = keys[at].min()
-
-
-@numba.njit(parallel=True, **_options)
-def offer_entries(  # type: ignore[no-untyped-def]
-    offered, offered_documents, distinct, keys, held_documents, floor, changed
-):
+def offer_entries(offered, offered_documents, distinct, lists, changed):  # type: ignore[no-untyped-def]
     """Offers the entries of other lists, each to the list of the same number.
 
-    offered: (L, J) int64 keys; offered_documents: (L, J) int32. Set: changed (L, K) int32, which of the J is new there,
-    or -1.
+    offered: (L, J) int64 keys; offered_documents: (L, J) int32; lists: as in `scan_block`. Set: changed (L, K)
+    int32, which of the J is new there, or -1.
     """
-    for at in numba.prange(len(keys)):
+    for at in numba.prange(len(changed)):
         changed[at, :] = -1
         for j in range(offered.shape[1]):
-            if offered[at, j] > floor[at]:
-                document = offered_documents[at, j]
-                _insert(offered[at, j], document, j, distinct, keys[at], held_documents[at], changed[at])
-                floor[at] = keys[at].min()
+            slot = _offer(offered[at, j], offered_documents[at, j], distinct, lists, at)
+            if slot >= 0:
+                changed[at, slot] = j
 
 
 @numba.njit(inline="always", **_options)
-def _insert(key, document, window, distinct, keys, documents, changed):  # type: ignore[no-untyped-def]
-    """Puts the entry in place of one of the same document if that is worse, else, if there is none, of the worst."""
-    slot = -1
-    if distinct:
-        for k in range(len(keys)):
-            if documents[k] == document and keys[k] != _EMPTY:
-                slot = k
-    if slot < 0:
-        slot = keys.argmin()
-    if key > keys[slot]:
-        keys[slot], documents[slot], changed[slot] = key, document, window
+def _offer(key, document, distinct, lists, at):  # type: ignore[no-untyped-def]
+    """Puts the entry in place of one of the same document if that is worse, else, if there is none, of the worst.
 
-
-@numba.njit(parallel=True, **_options)
-def keep_contexts(  # type: ignore[no-untyped-def]
-    changed, values, bits, lengths, rows, positions, peaks, sign, row, position, peak, start, display
-):
-    """Copies what hangs on the entries that are new in their lists.
-
-    changed: (L, K), as `offer_peaks` and `offer_samples` set it, a neuron's lists together; values: (B, S, N) float32
-    activations; bits: the same as int32; lengths: (B,) int64; rows: (B,) int32; positions: (B, N) int64;
-    peaks: (B, N), sign times the activation. Set: row, position, peak, start (L, K); display: (L, K, D), the bits of
-    float16, int16.
+    Returns its slot in list `at`, or -1.
     """
-    each = len(changed) // peaks.shape[1]
-    last = values.shape[1] - 1
-    for at in numba.prange(len(changed)):
-        n = at // each
-        for k in range(changed.shape[1]):
-            window = changed[at, k]
-            if window < 0:
-                continue
-            place = positions[window, n]
-            first = max(min(place - display.shape[2] // 2, lengths[window] - display.shape[2]), 0)
-            row[at, k], position[at, k], start[at, k] = rows[window], place, first
-            peak[at, k] = peaks[window, n] * sign
-            for d in range(display.shape[2]):
-                shown = min(first + d, last)
-                display[at, k, d] = _to_half(values[window, shown, n], bits[window, shown, n])
+    keys, documents, floor = lists[0][at], lists[1][at], lists[2]
+    if key <= floor[at]:
+        return -1
+    slot = _find(documents, document) if distinct else -1
+    if slot < 0:
+        slot = _find(keys, floor[at])
+    if key <= keys[slot]:
+        return -1
+    keys[slot], documents[slot] = key, document
+    floor[at] = keys.min()
+    return slot
+
+
+@numba.njit(inline="always", **_options)
+def _find(values, wanted):  # type: ignore[no-untyped-def]
+    for k in range(len(values)):
+        if values[k] == wanted:
+            return k
+    return -1
+
+
+@numba.njit(inline="always", **_options)
+def _keep_context(window, n, place, extreme, activations, block, lists, at, slot):  # type: ignore[no-untyped-def]
+    """Copies what hangs on a new entry: neuron n's peak in a window, now in a slot of list `at`."""
+    _, _, lengths, rows, _, _ = block
+    values, bits = activations
+    row, position, peak, start, display = lists[3:]
+    last, shown = values.shape[1] - 1, display.shape[2]
+    first = max(min(place - shown // 2, lengths[window] - shown), 0)
+    row[at, slot], position[at, slot], start[at, slot], peak[at, slot] = rows[window], place, first, extreme
+    for d in range(shown):
+        token = min(first + d, last)
+        display[at, slot, d] = _to_half(values[window, token, n], bits[window, token, n])
 
 
 @numba.njit(parallel=True, **_options)
 def take_entries(  # type: ignore[no-untyped-def]
     changed, from_row, from_position, from_peak, from_start, from_display, row, position, peak, start, display
 ):
-    """Copies what hangs on the entries that `offer_entries` took: both kinds of columns as in `keep_contexts`."""
+    """Copies what hangs on the entries that `offer_entries` took: both kinds of columns as in `scan_block`."""
     for at in numba.prange(len(changed)):
         for k in range(changed.shape[1]):
             j = changed[at, k]

@@ -20,7 +20,7 @@ from workers.analysis.halving import Halving, count_cut, note_cut
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import read_arrays, reading_arrays, write_arrays
 from workers.analysis.plan import Plan, cut_windows, group_blocks, write_plan
-from workers.analysis.scan import Block, find_extremes
+from workers.analysis.scan import Block, find_peaks
 from workers.analysis.steps import Analysis, Report, bands_file, ignore_tokens, run_selected
 from workers.analysis.stopping import Stop, check_stop, never, until
 from workers.analysis.windows import Window, Windows, pack, read_blocks, write_blocks
@@ -129,10 +129,8 @@ def _find_peaks(
         block, rows = Block(windows, 0, pad, model.device), slice(first, first + len(windows))
 
         def receive(layer: int, activations: Tensor, block: Block = block, rows: slice = rows) -> None:
-            found = find_extremes(block, activations)
             for tail in analysis.request.tails:
-                peak = found.high if tail == "positive" else -found.low
-                peaks[f"{layer:03d}/{tail}"][rows] = peak.cpu().numpy()
+                peaks[f"{layer:03d}/{tail}"][rows] = find_peaks(block, activations, tail).cpu().numpy()
 
         run_selected(analysis, model, block, receive, should_stop=should_stop)
         first += len(windows)

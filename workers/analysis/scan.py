@@ -72,6 +72,11 @@ class Block:
         self.uncounted = None if bool(counted.all()) else ~self.counted
         self.counted_index = self.counted.view(-1).nonzero().squeeze(1)  # (T,)
 
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """What the kernels need of a block on the CPU."""
+        columns = self.numbers, self.priorities, self.lengths, self.rows, self.documents, self.counted
+        return tuple(c.numpy() for c in columns)
+
 
 def _at_each(flat: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """A window column laid out as (B, S), its first value in the padding."""
@@ -93,9 +98,10 @@ class ContextLists:
         self.display = torch.zeros((count, k, sizes.display), dtype=torch.float16, device=device)
 
     def columns(self) -> tuple[np.ndarray, ...]:
-        """What hangs on the entries, as arrays that share this object's memory; the display's as float16's bits."""
-        display = self.display.view(torch.int16)
-        return tuple(c.numpy() for c in (self.row, self.position, self.peak, self.start, display))
+        """The lists and what hangs on their entries, as arrays that share this object's memory; the display's as
+        float16's bits."""
+        hanging = (self.row, self.position, self.peak, self.start, self.display.view(torch.int16))
+        return *self.top.columns(), *(c.numpy() for c in hanging)
 
     def arrays(self) -> dict[str, np.ndarray]:
         names = ("row", "position", "peak", "start", "display")
@@ -116,9 +122,10 @@ class ContextLists:
         from workers.analysis import kernels
 
         changed = np.empty(self.top.keys.shape, np.int32)
-        kernels.offer_entries(arrays["keys"], arrays["documents"], self.top.distinct, *self.top.columns(), changed)
+        lists = self.columns()
+        kernels.offer_entries(arrays["keys"], arrays["documents"], self.top.distinct, lists, changed)
         other = (arrays[name] for name in ("row", "position", "peak", "start"))
-        kernels.take_entries(changed, *other, arrays["display"].view(np.int16), *self.columns())
+        kernels.take_entries(changed, *other, arrays["display"].view(np.int16), *lists[3:])
 
 
 class TailScan:
@@ -135,16 +142,13 @@ class TailScan:
         self.sample = ContextLists(neurons * bands, max(sizes.band, 1), sizes, device)
         self.band_windows = torch.zeros((neurons, bands), dtype=torch.int64, device=device)
 
-    def update(self, block: Block, activations: Tensor, peaks: Tensor, positions: Tensor, *, fused: bool) -> None:
+    def update(self, block: Block, activations: Tensor, peaks: Tensor, positions: Tensor) -> None:
         """Offers each window's peak to the lists of each neuron.
 
         activations: (B, S, N); peaks: (B, N), the largest sign * activation among a window's counted tokens;
         positions: (B, N), where it is first reached.
         """
         documents = block.documents.gather(1, positions)  # (B, N)
-        if fused:
-            self._update_fused(block, activations, peaks, positions, documents)
-            return
         for lists, accepted in self._offer(block, peaks, documents):
             self._keep(lists, accepted, block, activations, peaks, positions)
 
@@ -161,29 +165,10 @@ class TailScan:
         documents = documents.T.repeat_interleave(self.sizes.bands, 0)
         yield self.sample, self.sample.top.offer(keys.T.contiguous(), documents)
 
-    def _update_fused(
-        self, block: Block, activations: Tensor, peaks: Tensor, positions: Tensor, documents: Tensor
-    ) -> None:
-        from workers.analysis import kernels
-
-        window_columns = documents.numpy(), block.numbers.numpy(), self.sizes.distinct
-        laid = activations.numpy(), activations.view(torch.int32).numpy()
-        windows = block.lengths.numpy(), block.rows.numpy(), positions.numpy(), peaks.numpy(), self.sign
-
-        def keep(lists: ContextLists, changed: np.ndarray) -> None:
-            kernels.keep_contexts(changed, *laid, *windows, *lists.columns())
-
-        top = self.top.top
-        changed = np.empty(top.keys.shape, np.int32)
-        kernels.offer_peaks(peaks.view(torch.int32).numpy(), *window_columns, *top.columns(), changed)
-        keep(self.top, changed)
-        if self.edges is None:
-            return
-        sample = self.sample.top
-        changed = np.empty(sample.keys.shape, np.int32)
-        given = peaks.numpy(), self.edges.numpy(), block.priorities.numpy()
-        kernels.offer_samples(*given, *window_columns, *sample.columns(), changed, self.band_windows.numpy())
-        keep(self.sample, changed)
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """What the kernels go by and what they change, as arrays that share this object's memory."""
+        edges = np.empty((len(self.band_windows), 0), np.float32) if self.edges is None else self.edges.numpy()
+        return edges, self.band_windows.numpy(), *self.top.columns(), *self.sample.columns()
 
     def _keep(
         self,
@@ -248,17 +233,14 @@ class LayerScan:
         self.low = torch.full((neurons,), torch.inf, device=device)
         self.high = torch.full((neurons,), -torch.inf, device=device)
         self.tails = {tail: TailScan(neurons, tail, inner, sizes, device) for tail, inner in edges.items()}
+        # For the kernels: None would be another kind of argument, and they were compiled twice.
+        self._no_tail = TailScan(0, "positive", None, sizes, device)
 
     def update(self, block: Block, activations: Tensor) -> None:
         """activations: (B, S, N) float32, in the block's windows. Raises NonFiniteActivation."""
-        found = (self._reduce_fused if self.fused else self._reduce)(block, activations)
-        self.high = self.high.maximum(found.high.amax(0))
-        self.low = self.low.minimum(found.low.amin(0))
-        for tail, scan in self.tails.items():
-            peaks, positions = (found.high, found.high_at) if tail == "positive" else (-found.low, found.low_at)
-            scan.update(block, activations, peaks, positions, fused=self.fused)
+        (self._update_fused if self.fused else self._update)(block, activations)
 
-    def _reduce(self, block: Block, activations: Tensor) -> Extremes:
+    def _update(self, block: Block, activations: Tensor) -> None:
         flat = activations.flatten(0, 1)  # (B * S, N)
         if block.uncounted is not None:
             flat = flat.index_select(0, block.counted_index)  # (T, N)
@@ -266,32 +248,33 @@ class LayerScan:
         self.histogram.update(flat)
         found = find_extremes(block, activations)
         _require_finite(found.high, found.low)
-        return found
+        self.high = self.high.maximum(found.high.amax(0))
+        self.low = self.low.minimum(found.low.amin(0))
+        for tail, scan in self.tails.items():
+            peaks, positions = (found.high, found.high_at) if tail == "positive" else (-found.low, found.low_at)
+            scan.update(block, activations, peaks, positions)
 
-    def _reduce_fused(self, block: Block, activations: Tensor) -> Extremes:
+    def _update_fused(self, block: Block, activations: Tensor) -> None:
         from workers.analysis import kernels
 
-        windows, _, neurons = activations.shape
-        sums = torch.empty(POWERS, neurons, dtype=torch.float64)
-        high, low = torch.empty(2, windows, neurons).unbind()
-        high_at, low_at = torch.empty(2, windows, neurons, dtype=torch.int64).unbind()
-        kernels.reduce_block(
-            activations.numpy(),
-            activations.view(torch.int32).numpy(),
-            block.counted.numpy(),
+        sums = torch.empty(POWERS, len(self.low), dtype=torch.float64)
+        positive, negative = (self.tails.get(tail, self._no_tail).columns() for tail in _SIGN)
+        kernels.scan_block(
+            (activations.numpy(), activations.view(torch.int32).numpy()),
+            block.columns(),
+            self._no_tail.sizes.distinct,
             BIN_TABLE,
             sums.numpy(),
             self.moments.digits.numpy(),
             self.histogram.counts.numpy(),
-            high.numpy(),
-            high_at.numpy(),
-            low.numpy(),
-            low_at.numpy(),
+            self.high.numpy(),
+            self.low.numpy(),
+            positive,
+            negative,
         )
         # The comparisons pass over NaN, the sums do not.
         _require_finite(sums)
         self.moments.count += len(block.counted_index)
-        return Extremes(high, high_at, low, low_at)
 
     def arrays(self) -> dict[str, np.ndarray]:
         found = {
@@ -332,12 +315,22 @@ class Extremes:
 
 def find_extremes(block: Block, activations: Tensor) -> Extremes:
     """activations: (B, S, N). NaN in `high` and `low` where a counted activation is NaN."""
-    for_high = for_low = activations
-    if block.uncounted is not None:
-        hidden = block.uncounted[:, :, None]
-        for_high, for_low = activations.masked_fill(hidden, -torch.inf), activations.masked_fill(hidden, torch.inf)
+    for_high, for_low = (_without_uncounted(block, activations, tail) for tail in _SIGN)
     # argmax and argmin give the first place of several; amax and amin would not.
     return Extremes(for_high.amax(1), for_high.argmax(1), for_low.amin(1), for_low.argmin(1))
+
+
+def find_peaks(block: Block, activations: Tensor, tail: Tail) -> Tensor:
+    """The largest sign * activation among each window's counted tokens, (B, N). activations: (B, S, N)."""
+    counted = _without_uncounted(block, activations, tail)
+    return counted.amax(1) if tail == "positive" else -counted.amin(1)
+
+
+def _without_uncounted(block: Block, activations: Tensor, tail: Tail) -> Tensor:
+    """The activations with those that do not count where no peak of the tail can be."""
+    if block.uncounted is None:
+        return activations
+    return activations.masked_fill(block.uncounted[:, :, None], -_SIGN[tail] * torch.inf)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

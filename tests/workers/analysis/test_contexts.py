@@ -195,7 +195,7 @@ def test_candidates_are_the_top_list_and_then_the_sample_from_the_strongest_band
     scan = TailScan(4, "positive", np.full((4, 1), 1.0, np.float32), sizes, "cpu")
     for block, values in zip(blocks, random_activations(blocks, 4, seed=1), strict=True):
         found = find_extremes(block, values)
-        scan.update(block, values, found.high, found.high_at, fused=True)
+        scan.update(block, values, found.high, found.high_at)
 
     ranked = rank_candidates(scan)
 

@@ -16,7 +16,7 @@ from tests.factories import make_request
 from tests.workers.analysis.builders import make_window, make_windows, random_activations, random_blocks
 from workers.analysis.histogram import Histogram
 from workers.analysis.plan import window_priority
-from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes
+from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes, find_peaks
 from workers.analysis.threads import set_threads
 from workers.analysis.topk import EMPTY
 
@@ -279,6 +279,17 @@ def test_the_place_of_an_extreme_is_the_first_of_several() -> None:
 
     assert (found.high.item(), found.high_at.item()) == (3.0, 2)
     assert (found.low.item(), found.low_at.item()) == (-1.0, 1)
+
+
+def test_peaks_are_of_counted_tokens_and_have_the_sign_of_their_tail() -> None:
+    windows = make_windows([make_window(i, range(3), counted=[i == 1, True, True]) for i in range(2)])
+    activations = torch.tensor([[9.0, 2.0, 4.0], [-8.0, -1.0, -2.0]])[:, :, None]
+
+    block, every = Block(windows, 0, 0, "cpu"), Block(windows[1:], 0, 0, "cpu")
+
+    assert find_peaks(block, activations, "positive").tolist() == [[4.0], [-1.0]]
+    assert find_peaks(block, activations, "negative").tolist() == [[-2.0], [8.0]]
+    assert find_peaks(every, activations[1:], "negative").tolist() == [[8.0]]
 
 
 def test_lists_have_spare_places_only_where_copies_are_dropped() -> None:
