@@ -24,7 +24,7 @@ NEURONS: Final = "neurons.parquet"
 TOKENS: Final = "tokens.parquet"
 VECTORS: Final = "vectors.parquet"
 BACKGROUND: Final = "background.npz"
-REPORT_ROWS: Final = 32
+REPORT_ROWS: Final = 64  # results of earlier versions have 32
 
 EVIDENCE_CONTEXTS: Final = 20  # distinct contexts below which nothing is said about a neuron's meaning
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from contract.records import ACTIVATIONS, ActivationsRequest, ModelCard
 from contract.request import AnalysisRequest, Tail
-from contract.results import REPORT_ROWS, VECTORS, report_file
+from contract.results import VECTORS, report_file
 from contract.selection import resolve_neurons
 from contract.store import Store
 from workers.analysis.encoder import LazyEncoder
@@ -101,9 +101,11 @@ def read_reports(
     chosen = {n: i for i, n in enumerate(resolve_neurons(analysed.neurons.indices, card.neurons, card.id))}
     found: dict[Target, Row] = {}
     for layer in sorted({layer for layer, _ in targets}):
-        groups = sorted({chosen[n] // REPORT_ROWS for at, n in targets if at == layer})
         with store.open(f"{source}/{report_file(layer)}") as f:
-            table = pq.ParquetFile(f).read_row_groups(groups, _COLUMNS)
+            file = pq.ParquetFile(f)
+            rows = file.metadata.row_group(0).num_rows
+            groups = sorted({chosen[n] // rows for at, n in targets if at == layer})
+            table = file.read_row_groups(groups, _COLUMNS)
         found |= {(layer, row["neuron"]): row for row in table.to_pylist() if (layer, row["neuron"]) in targets}
     return {target: found[target] for target in targets}
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from contract.errors import AnalysisError, Cancelled
 from contract.records import ACTIVATIONS, ActivationsRequest
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses
-from contract.results import MANIFEST
+from contract.results import MANIFEST, report_file
 from contract.store import Store
 from tests.factories import make_texts
 from tests.tiny_models import load_tiny
@@ -104,6 +105,18 @@ def test_tokens_say_where_they_stand_and_which_window_they_are_of(analysed: Anal
 
     assert all(text[slice(*t["char_span"])] == t["token"] for t in tokens)
     assert [t["window"] for t in tokens] == [i // WINDOW for i in range(len(tokens))]
+
+
+@pytest.mark.parametrize("rows", [1, 5, 24])
+def test_reports_are_found_in_row_groups_of_any_size(analysed: Analysed, tmp_path: Path, rows: int) -> None:
+    for layer in LAYERS:
+        table = pq.read_table(analysed.folder / report_file(layer))
+        (tmp_path / report_file(layer)).parent.mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / report_file(layer), row_group_size=rows)
+
+    found = read_reports(Store(str(tmp_path)), ".", analysed.request, analysed.model.card, TARGETS[::3])
+
+    assert [(target, row["neuron"]) for target, row in found.items()] == [(t, t[1]) for t in TARGETS[::3]]
 
 
 def test_every_peak_is_above_the_threshold_of_its_tail(analysed: Analysed) -> None:
