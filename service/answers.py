@@ -17,10 +17,15 @@ def answer_json(payload: Any, status: int = 200, headers: Mapping[str, str] = _N
     return Response(dump_json(payload), status, headers=dict(headers), content_type="application/json")
 
 
-def answer_page(data: Sequence[Any], cursor: str | None, **more: Any) -> Response:
+def answer_page(data: Sequence[Any] | orjson.Fragment, cursor: str | None, **more: Any) -> Response:
     """A page of a list, and where the next one is; no cursor: it was the last. more: further members."""
     payload = {"object": "list", "data": data, **more, "next_cursor": cursor}
     return answer_json(payload, headers={"Link": _next_link(cursor)} if cursor else _NO_HEADERS)
+
+
+def put_in(written: bytes) -> orjson.Fragment:
+    """JSON of `dump_json`, to go into an answer as it is."""
+    return orjson.Fragment(written)
 
 
 def dump_json(payload: Any) -> bytes:

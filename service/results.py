@@ -26,10 +26,12 @@ from contract.results import NEURONS, SCALARS, TOKENS, report_file
 from contract.store import Layout, Store
 
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
+PAGE_BYTES = 32 << 20  # of written pages of lists a process keeps
 OPEN_FILES = 64  # report files a process keeps open
 ORDER_BYTES = 16 << 20  # of sort orders kept a table, and as much of the beginnings of orders
 HEAD_ROWS = 10_000  # of each sort order kept whichever are kept whole: lists are seldom read further
 _ENTRY_BYTES = 64 << 10  # what a table of few rows takes beside its values: its columns' and their buffers' own objects
+_ASKED_BYTES = 16 << 10  # what a written page takes beside its rows: above all its query, which fits a request line
 
 _PEAKS = "peak_token_ids"
 
@@ -189,6 +191,15 @@ def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     return pc.rank(texts.dictionary, tiebreaker="first").take(texts.indices)
 
 
+@dataclass(frozen=True)
+class WrittenPage:
+    """A page of a list as it is sent. A result never changes, so neither does this."""
+
+    rows: bytes  # JSON
+    total: int
+    next_offset: int | None
+
+
 class Report:
     """One layer's report file, kept open. A ParquetFile serves one thread at a time."""
 
@@ -218,6 +229,7 @@ class Results:
         self._scalars: Kept[Scalars] = Kept(TABLE_BYTES, lambda s: s.table.nbytes + _ENTRY_BYTES)
         self._vocabularies: Kept[Vocabulary] = Kept(TABLE_BYTES, lambda v: 2 * v.texts.nbytes)
         self._reports: Kept[Report] = Kept(OPEN_FILES)
+        self._pages: Kept[WrittenPage] = Kept(PAGE_BYTES, lambda p: len(p.rows) + _ASKED_BYTES)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     def scalars(self, job: str) -> Scalars:
@@ -225,6 +237,11 @@ class Results:
 
     def vocabulary(self, job: str) -> Vocabulary:
         return self._vocabularies.get(job, lambda: _read_vocabulary(self.local_file(job, TOKENS)))
+
+    def page(self, job: str, asked: Hashable, write: Callable[[], WrittenPage]) -> WrittenPage:
+        """The page that answers a query of a job's neurons; asked: all that decides it. Whether the job is there still,
+        and whose it is, is not asked here."""
+        return self._pages.get((job, asked), write)
 
     def report(self, job: str, layer: int, neuron: int) -> dict[str, Any]:
         """The report row of one neuron, from its layer's file alone. Raises NotFound, Gone, DamagedFile."""
@@ -291,6 +308,7 @@ class Results:
         self._scalars.drop(lambda key: key == job)
         self._vocabularies.drop(lambda key: key == job)
         self._reports.drop(lambda key: key[0] == job)
+        self._pages.drop(lambda key: key[0] == job)
         shutil.rmtree(self._cache / Layout.result(job), ignore_errors=True)
 
     def _fetch(self, path: str, copy: Path, job: str) -> None:

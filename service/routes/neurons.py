@@ -11,14 +11,15 @@ from contract.errors import InvalidRequest
 from contract.records import Job
 from contract.request import AnalysisRequest
 from contract.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
-from service.answers import answer_json, answer_page
+from service.answers import answer_json, answer_page, dump_json, put_in
 from service.blueprint import LINK, Blueprint, problems
 from service.context import Services, services
 from service.exports import gzipped, stream_file, stream_lines, stream_zip
 from service.jobs import find_result
 from service.neuronpedia import describe_origin, stream_bundle
-from service.queries import plan_query, read_ranges, run_query
+from service.queries import NeuronQuery, plan_query, read_ranges, run_query
 from service.reports import build_report, build_tree
+from service.results import Results, WrittenPage
 from service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
 from service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
 
@@ -68,10 +69,9 @@ def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     find_result(here, job_id)
     asked = {name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")}
     offset = here.cursors.open(query["cursor"], job_id, asked, here.tenant) if "cursor" in query else 0
-    vocabulary = here.results.vocabulary(job_id) if plan.token is not None else None
-    page = run_query(plan, here.results.scalars(job_id), vocabulary, offset, query["limit"])
+    page = _find_page(here.results, job_id, plan, query, offset)
     cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
-    return answer_page(page.rows, cursor, total=page.total)
+    return answer_page(put_in(page.rows), cursor, total=page.total)
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>", methods=["GET"])
@@ -129,6 +129,18 @@ def export(query: Mapping[str, Any], job_id: str) -> Response:
         return _answer_file(here, job_id, query["file"], layers)
     chunks = stream_zip(here.results, job_id, layers, job.finished_at or job.created_at)
     return _attachment(chunks, "application/zip", f"{job_id}.zip")
+
+
+def _find_page(results: Results, job: str, plan: NeuronQuery, query: Mapping[str, Any], offset: int) -> WrittenPage:
+    """plan: of the query."""
+
+    def write() -> WrittenPage:
+        vocabulary = results.vocabulary(job) if plan.token is not None else None
+        page = run_query(plan, results.scalars(job), vocabulary, offset, query["limit"])
+        return WrittenPage(dump_json(page.rows), page.total, page.next_offset)
+
+    asked = sorted((name, value) for name, value in query.items() if name != "cursor")
+    return results.page(job, (offset, *asked), write)
 
 
 def _stored(job_id: str, name: str) -> Response:

@@ -254,6 +254,27 @@ def test_an_expired_job_is_gone_before_and_after_it_is_deleted(http: FlaskClient
     assert http.get("/v1/jobs").get_json()["data"] == []
 
 
+def test_a_kept_page_is_its_tenants_alone(
+    http: FlaskClient, board: Board, done: Job, key: str, acme: dict[str, str]
+) -> None:
+    path = f"/v1/jobs/{done.id}/neurons?limit=3"
+    secret = board.accounts.create_key("default", ("submit",))[1]
+    assert http.get(path, headers=bearer(key)).status_code == 200
+
+    assert code_of(http.get(path, headers=acme)) == (404, "not_found")
+    assert code_of(http.get(path, headers=bearer(secret))) == (403, "missing_scope")
+    assert code_of(http.get(path)) == (401, "unauthenticated")
+
+
+def test_a_page_kept_before_its_job_expired_is_gone(http: FlaskClient, board: Board, done: Job) -> None:
+    path = f"/v1/jobs/{done.id}/neurons?limit=3"
+    assert http.get(path).status_code == 200
+
+    board._redis.hset(board._key("job", done.id), "expires_at", "1.0")
+
+    assert code_of(http.get(path)) == (410, "gone")
+
+
 def test_anothers_expired_job_is_not_found(http: FlaskClient, board: Board, store: Store, key: str) -> None:
     job = expire(board, store, "acme")
 

@@ -19,7 +19,7 @@ from contract.errors import DamagedFile, Gone, NotFound
 from contract.results import NEURONS, SCALARS, report_file
 from contract.settings import Settings
 from contract.store import Layout, Store
-from service.results import Kept, Results, Scalars
+from service.results import PAGE_BYTES, Kept, Results, Scalars, WrittenPage
 from tests.client.standins import wait_until
 from tests.factories import write_result
 
@@ -60,6 +60,19 @@ def test_small_tables_count_with_what_they_take_beside_their_values(
         results.scalars(job)
 
     assert [job in results._scalars for job in jobs] == [False, True, True, True]
+
+
+def test_pages_are_kept_up_to_a_size(results: Results) -> None:
+    rows, made = b"x" * PAGE_BYTES, []
+
+    def ask(job: str, place: int, size: int) -> None:
+        results.page(job, place, lambda: made.append(place) or WrittenPage(rows[:size], 1, None))  # type: ignore[func-returns-value]
+
+    for place in (1, 2, 3, 1, 4):
+        ask(JOB, place, PAGE_BYTES // 3)
+
+    assert made == [1, 2, 3, 1, 4]  # with what each takes beside its rows, two fit
+    assert results._pages._weight <= PAGE_BYTES
 
 
 def test_warming_what_is_not_there_harms_nothing(results: Results) -> None:

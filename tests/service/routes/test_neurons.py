@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zipfile
+from typing import Any
 
 import pyarrow.parquet as pq
 from flask.testing import FlaskClient
@@ -13,7 +14,8 @@ from contract.board import Board
 from contract.records import Job
 from contract.results import NEURONS, report_file
 from contract.store import Layout, Store
-from tests.factories import MODEL, open_job, run_job
+from service.context import Services
+from tests.factories import MODEL, open_job, run_job, write_result
 
 
 def test_links_lead_through_all_neurons_once(http: FlaskClient, done: Job) -> None:
@@ -42,6 +44,55 @@ def test_a_page_may_change_its_size_on_the_way(http: FlaskClient, done: Job) -> 
     rest = http.get(f"{path}&limit=1000&cursor={first['next_cursor']}").get_json()
 
     assert len(first["data"] + rest["data"]) == 192
+
+
+def list_rows(http: FlaskClient, job: Job, query: str) -> tuple[list[dict[str, Any]], int]:
+    """Of one page, and how many there are on all."""
+    found = http.get(f"/v1/jobs/{job.id}/neurons?{query}").get_json()
+    return found["data"], found["total"]
+
+
+def test_a_page_asked_for_again_is_not_read_again(http: FlaskClient, done: Job, services: Services) -> None:
+    path = f"/v1/jobs/{done.id}/neurons?sort=-max&limit=5"
+    first = http.get(path).get_json()
+    services.results._scalars.drop(lambda _: True)
+
+    again = http.get(path).get_json()
+
+    assert done.id not in services.results._scalars
+    assert (again["data"], again["total"]) == (first["data"], 192)
+    assert list_rows(http, done, f"sort=-max&limit=5&cursor={again['next_cursor']}")[0][0] not in first["data"]
+
+
+def test_a_kept_page_answers_its_own_query_alone(http: FlaskClient, done: Job, board: Board, store: Store) -> None:
+    other = open_job(board)
+    write_result(store, other.id, seed=7)
+    run_job(board, other.id)
+    queries = ["limit=3", "limit=4", "limit=3&sort=-max", "limit=3&layer=2", "limit=3&fields=max"]
+
+    answers = [list_rows(http, job, q) for job in (done, other) for q in queries]
+
+    assert [answers.count(a) for a in answers] == [1] * 10
+    assert [list_rows(http, job, q) for job in (done, other) for q in queries] == answers
+
+
+def test_a_job_forgotten_by_another_process_is_not_answered_from_kept_pages(
+    http: FlaskClient, done: Job, board: Board
+) -> None:
+    assert list_rows(http, done, "limit=3")[1] == 192
+
+    board.forget(done.id)
+
+    assert http.get(f"/v1/jobs/{done.id}/neurons?limit=3").status_code == 404
+
+
+def test_a_deleted_job_leaves_no_page_behind(http: FlaskClient, done: Job, services: Services) -> None:
+    list_rows(http, done, "limit=3")
+
+    http.delete(f"/v1/jobs/{done.id}")
+
+    assert http.get(f"/v1/jobs/{done.id}/neurons?limit=3").status_code == 404
+    assert services.results._pages._weight == 0
 
 
 def test_a_token_is_found_through_http(http: FlaskClient, done: Job) -> None:
