@@ -14,7 +14,7 @@ from contract.errors import MissingScope, NotLocal, TooManyRequests, Unauthentic
 from contract.exposure import is_loopback
 from contract.logs import add_log_ids
 from contract.tenants import DEFAULT_TENANT, Scope, allowed_by
-from service.context import Services, services
+from service.context import Services, serve, services
 from service.meter import Rate
 
 View = Callable[..., Any]
@@ -63,7 +63,7 @@ def admit() -> None:
         return
     here = services()
     caller, limit = identify(here, request)
-    g.caller = caller
+    serve(caller.tenant, has_quotas=caller.key is not None)
     add_log_ids(tenant=caller.tenant)
     _take_request(here, caller, limit)
     if scope not in caller.scopes:

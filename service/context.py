@@ -43,6 +43,10 @@ class Services:
 
 def services() -> Services:
     """Those of the running app, for the tenant that the present request comes from."""
-    found: Services = current_app.extensions[KEY]
-    caller = g.get("caller")
-    return found if caller is None else replace(found, tenant=caller.tenant, has_quotas=caller.key is not None)
+    found: Services = g.get("services") or current_app.extensions[KEY]
+    return found
+
+
+def serve(tenant: str, *, has_quotas: bool) -> None:
+    """Makes `services` those of a tenant for the rest of the present request."""
+    g.services = replace(services(), tenant=tenant, has_quotas=has_quotas)

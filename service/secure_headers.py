@@ -17,7 +17,8 @@ APP_POLICY: Final = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
 )
 EMBED_POLICY: Final = APP_POLICY.replace("frame-ancestors 'none'", "frame-ancestors {origins}")
-_ALWAYS: Final = {
+_UNLESS_SET: Final = {
+    "Content-Security-Policy": DATA_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -30,8 +31,9 @@ _A_YEAR_S: Final = 365 * 24 * 3600
 
 def add_secure_headers(headers: Headers, *, over_tls: bool) -> None:
     """over_tls: as gunicorn has it from X-Forwarded-Proto, which it believes a proxy that it trusts."""
-    headers.setdefault("Content-Security-Policy", DATA_POLICY)
-    for name, value in _ALWAYS.items():
-        headers.setdefault(name, value)
+    there = {name.lower() for name, _ in headers}
+    for name, value in _UNLESS_SET.items():
+        if name.lower() not in there:
+            headers.add(name, value)
     if over_tls:
         headers["Strict-Transport-Security"] = f"max-age={_A_YEAR_S}"
