@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from service.meter import Rate
 View = Callable[..., Any]
 
 _OPEN = "open"
+_REMEMBERED = 128  # addresses and URLs of which is known whether they are this machine's
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -105,11 +107,11 @@ def check_local(req: Request, keyless: str) -> None:
     if keyless == "any":
         return
     peer = req.environ.get("REMOTE_ADDR") or ""
-    if peer and not is_loopback(peer):
+    if peer and not _is_here(peer):
         raise NotLocal("there is no API key yet, so only this machine is served: make one with `polyseme keys create`")
     # A page's script reaches a local service by a name that leads here (DNS rebinding), or posts without asking.
     for name, url in (("Host", f"//{req.headers.get('Host', '')}"), ("Origin", req.headers.get("Origin", ""))):
-        if url.strip("/") and not is_loopback(_host_of(url)):
+        if url.strip("/") and not _leads_here(url):
             raise NotLocal(f"there is no API key yet, so only this machine is served, and the {name} is another's")
 
 
@@ -130,6 +132,16 @@ def _take_request(here: Services, caller: Caller, limit: int) -> None:
             f"the tenant {caller.tenant} has sent {limit} requests in this minute, and that is the most",
             retry_after_s=rate.seconds,
         )
+
+
+@lru_cache(_REMEMBERED)
+def _is_here(address: str) -> bool:
+    return is_loopback(address)
+
+
+@lru_cache(_REMEMBERED)
+def _leads_here(url: str) -> bool:
+    return is_loopback(_host_of(url))
 
 
 def _host_of(url: str) -> str:
