@@ -1,7 +1,7 @@
 """How the time of an analysis grows with the text, the layers, the neurons and the contexts kept.
 
-One of them at a time differs from a base; every row is a whole analysis in this process, and has the time of the
-model's body alone over as many tokens beside it, from before and after all of them.
+One of them at a time differs from a base; every row is a whole analysis in this process, set against the time of the
+model's body alone for as many tokens, at its pace between the parts of that analysis.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
@@ -43,11 +44,9 @@ def run(options: argparse.Namespace) -> str:
     model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
     with patch.object(merging, "logit_lens", cache(merging.logit_lens)):  # half a minute, the same for all rows
         _time(model, {}, 1_000)  # compiles the kernels
-        before = _body_s_a_token(model)
         found = [(name, _time(model, request, tokens)) for name, request, tokens in _variants(options)]
-    a_token = (before + _body_s_a_token(model)) / 2
     base = found[0][1]
-    rows = [_row(name, whole, base, a_token) for name, whole in found]
+    rows = [_row(name, whole, base) for name, whole in found]
     return "\n\n".join(
         [
             "## Growth",
@@ -76,18 +75,17 @@ def _time(model: LoadedModel, changes: Request, tokens: int) -> Whole:
     body: Request = {"model": samples.MODEL_ID, "corpus": {"id": "benchmark"}, "tokens": {"max_tokens": tokens}}
     body |= changes | {"contexts": changes.get("contexts", {}) | {"per_document": None}}
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
-        return time_whole(model, AnalysisRequest.from_dict(body), take_texts(tokens), Path(folder))
+        pace = partial(_body_s_a_token, model, random_blocks(model)[0])
+        return time_whole(model, AnalysisRequest.from_dict(body), take_texts(tokens), Path(folder), pace)
 
 
-def _row(name: str, whole: Whole, base: Whole, body_s_a_token: float) -> list[str]:
+def _row(name: str, whole: Whole, base: Whole) -> list[str]:
     seconds, first = (w.total_s - w.lens_s for w in (whole, base))
-    body = body_s_a_token * whole.tokens
+    body = sum(whole.body.values()) - whole.body["lens"]
     phases = [f"{s:.1f}" for s in whole.phases.values()]
-    return [name, f"{seconds:.1f}", f"{seconds / first:.3f}", f"{seconds / body:.3f}", *phases]
+    return [name, f"{seconds:.1f}", f"{seconds / first:.3f}", f"{body:.3f}", *phases]
 
 
-def _body_s_a_token(model: LoadedModel) -> float:
-    """Seconds of the body alone for each token."""
-    blocks = random_blocks(model)
-    _, *seconds = (timed(model, partial(model.body, use_cache=False), block) for block in [blocks[0], *blocks])
-    return sum(seconds) / blocks.numel()
+def _body_s_a_token(model: LoadedModel, block: Tensor) -> float:
+    """Seconds of the body alone for each token of the block."""
+    return timed(model, partial(model.body, use_cache=False), block) / block.numel()

@@ -2,7 +2,8 @@
 
 Each block of the plan is run three ways in turn, in another order from block to block, so that what else the machine
 does falls on all of them: the model's body alone, the scan (the body with everything that is kept of each neuron), and
-the body with the language-model head. Afterwards a whole analysis of the same texts is timed.
+the body with the language-model head. Afterwards a whole analysis is timed. Every now and then it stops for a block of
+the body, since the machine may be twice as fast then as it was before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from contract.documents import write_documents
 from contract.request import AnalysisRequest
 from contract.results import SUMMARY
 from contract.store import Store
-from workers.analysis import merging
+from workers.analysis import compiling, merging
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_analysis
@@ -40,7 +41,8 @@ from workers.analysis.steps import Analysis, ShardScan, shard_blocks
 from workers.analysis.threads import set_threads
 from workers.analysis.vectors import VectorWriter, writing_vectors
 
-WARM_BLOCKS = 2  # run before anything is timed: the kernels compile at their first call
+WARM_BLOCKS = 2  # run before anything is timed
+PACE_S = 15.0  # of a whole analysis, after which the body's pace is taken again
 
 Way = Callable[[Block], None]
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Whole:
     total_s: float
     lens_s: float  # of them in the logit lens, which a model's first analysis makes and the store keeps
     phases: dict[str, float]  # the rest of them, by the progress it reported
+    body: dict[str, float]  # in how many times the body's time for as many tokens, by phase; "lens" too
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
+    compiling.main()
     model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
     whole_tokens = options.whole_tokens or options.tokens
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
@@ -83,9 +87,11 @@ def run(options: argparse.Namespace) -> str:
         with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
             times = _time_ways(analysis, model, plan, vectors)
         request, texts = make_request(options, whole_tokens), take_texts(whole_tokens)
-        whole = time_whole(model, request, texts, Path(folder) / "whole")
-        body_after_s = sum(_time_body(analysis, model, plan))
-    return _report(analysis, model, plan, times, whole, body_after_s)
+        probe = next(_blocks(analysis, model, plan))
+        whole = time_whole(
+            model, request, texts, Path(folder) / "whole", lambda: timed(model, _body(model), probe) / probe.tokens
+        )
+    return _report(analysis, model, plan, times, whole)
 
 
 def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
@@ -131,10 +137,6 @@ def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: Vector
             timed(model, way, block)
 
 
-def _time_body(analysis: Analysis, model: LoadedModel, plan: Plan) -> list[float]:
-    return [timed(model, _body(model), block) for block in _blocks(analysis, model, plan)]
-
-
 def timed(model: LoadedModel, way: Callable[[T], object], block: T) -> float:
     """Seconds of one run."""
     began = time.perf_counter()
@@ -169,35 +171,20 @@ def _causal(model: LoadedModel) -> Way:
 # The whole analysis
 
 
-def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
-    """Of a whole analysis, whose result is left in the folder."""
-    clock = _PhaseClock()
-    with _timed_lens() as lens:
-        began = time.perf_counter()
+def time_whole(
+    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, body: Callable[[], float]
+) -> Whole:
+    """Of a whole analysis, whose result is left in the folder. body: runs it, and gives its seconds a token."""
+    clock = _PhaseClock(body)
+    with _lens_told(clock):
         analysis = run_analysis(model, request, texts, folder, on_progress=clock)
-        total_s = time.perf_counter() - began
-    if not lens:
-        raise RuntimeError("the analysis made no logit lens through workers.analysis.merging.logit_lens")
-    phases = clock.end()
-    phases["merging"] -= sum(lens)
+        clock.end()
     tokens = read_json(analysis.store, f"{analysis.result}/{SUMMARY}")["tokens"]
-    return Whole(tokens, total_s, sum(lens), phases)
-
-
-@contextmanager
-def _timed_lens() -> Iterator[list[float]]:
-    """Gives the seconds of each logit lens made until the block ends."""
-    seconds: list[float] = []
-    make = merging.logit_lens
-
-    def timed(*arguments: object) -> object:
-        began = time.perf_counter()
-        found = make(*arguments)  # type: ignore[arg-type]
-        seconds.append(time.perf_counter() - began)
-        return found
-
-    with patch.object(merging, "logit_lens", timed):
-        yield seconds
+    lens_s = clock.seconds.pop("lens")
+    if not lens_s:
+        raise RuntimeError("the analysis made no logit lens through workers.analysis.merging.logit_lens")
+    in_bodies = {phase: times / tokens for phase, times in clock.body_tokens.items()}
+    return Whole(tokens, sum(clock.seconds.values()) + lens_s, lens_s, clock.seconds, in_bodies)
 
 
 class _PhaseClock:
@@ -207,44 +194,73 @@ class _PhaseClock:
     with one block too many.
     """
 
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self._phases: dict[str, float] = {"planning": 0.0, "scanning": 0.0, "merging": 0.0}
+    def __init__(self, body: Callable[[], float]) -> None:
+        self.seconds = dict.fromkeys(("planning", "scanning", "merging", "closing", "lens"), 0.0)
+        self.body_tokens = dict(self.seconds)  # that the body would have run in them
+        self._body = body
+        self._held: list[tuple[str, float]] = []  # phases and seconds since the body's pace was last taken
+        self._pace = body()  # seconds a token
         self._before = "planning"
+        self._paced = self._last = time.perf_counter()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         # The first report of a phase comes at the end of its first step.
-        self._put(self._before if phase == "scanning" and self._before == "planning" else phase)
+        self.put(self._before if phase == "scanning" and self._before == "planning" else phase)
         self._before = phase
+        if self._last - self._paced > PACE_S:
+            self._take_pace()
 
-    def end(self) -> dict[str, float]:
-        """Seconds by phase; "closing" is what came after the last report."""
-        self._put("closing")
-        return self._phases
-
-    def _put(self, phase: str) -> None:
+    def put(self, phase: str) -> None:
+        """Gives the phase what has passed since it was last asked."""
         now = time.perf_counter()
-        self._phases[phase] = self._phases.get(phase, 0.0) + now - self._last
+        self._held.append((phase, now - self._last))
         self._last = now
+
+    def end(self) -> None:
+        self.put("closing")
+        self._take_pace()
+
+    def _take_pace(self) -> None:
+        before, self._pace = self._pace, self._body()
+        for phase, seconds in self._held:
+            self.seconds[phase] += seconds
+            self.body_tokens[phase] += seconds / ((before + self._pace) / 2)
+        self._held = []
+        self._paced = self._last = time.perf_counter()
+
+
+@contextmanager
+def _lens_told(clock: _PhaseClock) -> Iterator[None]:
+    """Has the clock told of each logit lens made until the block ends."""
+    make = merging.logit_lens
+
+    def told(*arguments: object) -> object:
+        clock.put("merging")
+        found = make(*arguments)  # type: ignore[arg-type]
+        clock.put("lens")
+        return found
+
+    with patch.object(merging, "logit_lens", told):
+        yield
 
 
 # The report
 
 
-def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, whole: Whole, body_after_s: float) -> str:
+def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, whole: Whole) -> str:
     body, scan, causal = sum(times.body), sum(times.scan), sum(times.causal)
-    steady = whole.total_s - whole.lens_s
-    reference = (body + body_after_s) / 2 * whole.tokens / plan.tokens
     rows = [
-        _row("the body alone", body, body, plan.tokens),
-        _row("the scan: the body, and all that is kept", scan, body, plan.tokens),
-        _row("the body and the language-model head", causal, body, plan.tokens),
-        _row("the body alone, after the whole analysis", body_after_s, body, plan.tokens),
-        _row("a whole analysis, logit lens in the store", steady, reference, whole.tokens),
-        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, reference, whole.tokens),
+        _row("the body alone", body, plan.tokens, 1.0),
+        _row("the scan: the body, and all that is kept", scan, plan.tokens, scan / body),
+        _row("the body and the language-model head", causal, plan.tokens, causal / body),
     ]
-    parts = [f"{name} {seconds:.1f} s" for name, seconds in whole.phases.items()]
-    neurons, after = len(analysis.layers) * len(analysis.neurons), whole.phases["merging"] / whole.phases["scanning"]
+    steady, made = whole.total_s - whole.lens_s, sum(whole.body.values())
+    rows += [
+        _row("a whole analysis, logit lens in the store", steady, whole.tokens, made - whole.body["lens"]),
+        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, whole.tokens, made),
+    ]
+    parts = [f"{name} {seconds:.1f} s ({whole.body[name]:.3f})" for name, seconds in whole.phases.items()]
+    neurons, after = len(analysis.layers) * len(analysis.neurons), whole.body["merging"] / whole.body["scanning"]
     return "\n\n".join(
         [
             "## Speed",
@@ -256,16 +272,16 @@ def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, wh
             f"Of each block: {_spread(times.scan, times.body, 'scan/body')}; "
             f"{_spread(times.scan, times.causal, 'scan/(body and head)')}; "
             f"{_spread(times.causal, times.body, '(body and head)/body')}.",
-            f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and {whole.lens_s:.1f} s of logit "
-            f"lens, once a model. Merging, all senses included, is {after:.3f} of the scanning. The analysis is set "
-            "against the body's time for as many tokens, from the mean of the times before and after it, "
-            f"{reference:.1f} s.",
+            f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and {whole.lens_s:.1f} s "
+            f"({whole.body['lens']:.3f}) of logit lens, once a model. Merging, all senses included, is {after:.3f} of "
+            f"the scanning. In brackets: times the body for as many tokens, at its pace then, which is taken every "
+            f"{PACE_S:.0f} s and is no part of these times.",
         ]
     )
 
 
-def _row(name: str, seconds: float, body_s: float, tokens: int) -> list[str]:
-    return [name, f"{seconds:.2f}", f"{tokens / seconds:,.0f}", f"{seconds / body_s:.3f}"]
+def _row(name: str, seconds: float, tokens: int, times_body: float) -> list[str]:
+    return [name, f"{seconds:.2f}", f"{tokens / seconds:,.0f}", f"{times_body:.3f}"]
 
 
 def _spread(these: list[float], those: list[float], name: str) -> str:
