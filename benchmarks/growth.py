@@ -9,18 +9,17 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
-from benchmarks.sample_model import add_model_options, load_sample_model, random_blocks
-from benchmarks.speed import Whole, time_whole, timed
+from benchmarks.sample_model import add_model_options, load_sample_model
+from benchmarks.speed import Whole, time_whole
 from client import samples
 from contract.request import AnalysisRequest
 from workers.analysis import merging
@@ -75,8 +74,7 @@ def _time(model: LoadedModel, changes: Request, tokens: int) -> Whole:
     body: Request = {"model": samples.MODEL_ID, "corpus": {"id": "benchmark"}, "tokens": {"max_tokens": tokens}}
     body |= changes | {"contexts": changes.get("contexts", {}) | {"per_document": None}}
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
-        pace = partial(_body_s_a_token, model, random_blocks(model)[0])
-        return time_whole(model, AnalysisRequest.from_dict(body), take_texts(tokens), Path(folder), pace)
+        return time_whole(model, AnalysisRequest.from_dict(body), take_texts(tokens), Path(folder))
 
 
 def _row(name: str, whole: Whole, base: Whole) -> list[str]:
@@ -84,8 +82,3 @@ def _row(name: str, whole: Whole, base: Whole) -> list[str]:
     body = sum(whole.body.values()) - whole.body["lens"]
     phases = [f"{s:.1f}" for s in whole.phases.values()]
     return [name, f"{seconds:.1f}", f"{seconds / first:.3f}", f"{body:.3f}", *phases]
-
-
-def _body_s_a_token(model: LoadedModel, block: Tensor) -> float:
-    """Seconds of the body alone for each token of the block."""
-    return timed(model, partial(model.body, use_cache=False), block) / block.numel()

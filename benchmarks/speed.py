@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,7 @@ import torch
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import quantile, table
-from benchmarks.sample_model import add_model_options, load_sample_model
+from benchmarks.sample_model import add_model_options, load_sample_model, random_blocks
 from client import samples
 from contract.documents import write_documents
 from contract.request import AnalysisRequest
@@ -87,10 +88,7 @@ def run(options: argparse.Namespace) -> str:
         with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
             times = _time_ways(analysis, model, plan, vectors)
         request, texts = make_request(options, whole_tokens), take_texts(whole_tokens)
-        probe = next(_blocks(analysis, model, plan))
-        whole = time_whole(
-            model, request, texts, Path(folder) / "whole", lambda: timed(model, _body(model), probe) / probe.tokens
-        )
+        whole = time_whole(model, request, texts, Path(folder) / "whole")
     return _report(analysis, model, plan, times, whole)
 
 
@@ -171,11 +169,10 @@ def _causal(model: LoadedModel) -> Way:
 # The whole analysis
 
 
-def time_whole(
-    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, body: Callable[[], float]
-) -> Whole:
-    """Of a whole analysis, whose result is left in the folder. body: runs it, and gives its seconds a token."""
-    clock = _PhaseClock(body)
+def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
+    """Of a whole analysis, whose result is left in the folder."""
+    ids = random_blocks(model)[0]
+    clock = _PhaseClock(lambda: timed(model, partial(model.body, use_cache=False), ids) / ids.numel())
     with _lens_told(clock):
         analysis = run_analysis(model, request, texts, folder, on_progress=clock)
         clock.end()
@@ -195,6 +192,7 @@ class _PhaseClock:
     """
 
     def __init__(self, body: Callable[[], float]) -> None:
+        """body: runs it, and gives its seconds a token."""
         self.seconds = dict.fromkeys(("planning", "scanning", "merging", "closing", "lens"), 0.0)
         self.body_tokens = dict(self.seconds)  # that the body would have run in them
         self._body = body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -72,6 +73,7 @@ class Block:
         self.uncounted = None if bool(counted.all()) else ~self.counted
         self.counted_index = self.counted.view(-1).nonzero().squeeze(1)  # (T,)
 
+    @cached_property
     def columns(self) -> tuple[np.ndarray, ...]:
         """What the kernels need of a block on the CPU."""
         columns = self.numbers, self.priorities, self.lengths, self.rows, self.documents, self.counted
@@ -165,6 +167,7 @@ class TailScan:
         documents = documents.T.repeat_interleave(self.sizes.bands, 0)
         yield self.sample, self.sample.top.offer(keys.T.contiguous(), documents)
 
+    @cached_property
     def columns(self) -> tuple[np.ndarray, ...]:
         """What the kernels go by and what they change, as arrays that share this object's memory."""
         edges = np.empty((len(self.band_windows), 0), np.float32) if self.edges is None else self.edges.numpy()
@@ -233,7 +236,8 @@ class LayerScan:
         self.low = torch.full((neurons,), torch.inf, device=device)
         self.high = torch.full((neurons,), -torch.inf, device=device)
         self.tails = {tail: TailScan(neurons, tail, inner, sizes, device) for tail, inner in edges.items()}
-        # For the kernels: None would be another kind of argument, and they were compiled twice.
+        self._distinct = sizes.distinct
+        # For the kernels: None would be another kind of argument, and they would be compiled twice.
         self._no_tail = TailScan(0, "positive", None, sizes, device)
 
     def update(self, block: Block, activations: Tensor) -> None:
@@ -258,19 +262,18 @@ class LayerScan:
         from workers.analysis import kernels
 
         sums = torch.empty(POWERS, len(self.low), dtype=torch.float64)
-        positive, negative = (self.tails.get(tail, self._no_tail).columns() for tail in _SIGN)
         kernels.scan_block(
             (activations.numpy(), activations.view(torch.int32).numpy()),
-            block.columns(),
-            self._no_tail.sizes.distinct,
+            block.columns,
+            self._distinct,
             BIN_TABLE,
             sums.numpy(),
             self.moments.digits.numpy(),
             self.histogram.counts.numpy(),
             self.high.numpy(),
             self.low.numpy(),
-            positive,
-            negative,
+            self.tails.get("positive", self._no_tail).columns,
+            self.tails.get("negative", self._no_tail).columns,
         )
         # The comparisons pass over NaN, the sums do not.
         _require_finite(sums)
@@ -315,7 +318,8 @@ class Extremes:
 
 def find_extremes(block: Block, activations: Tensor) -> Extremes:
     """activations: (B, S, N). NaN in `high` and `low` where a counted activation is NaN."""
-    for_high, for_low = (_without_uncounted(block, activations, tail) for tail in _SIGN)
+    for_high = _without_uncounted(block, activations, "positive")
+    for_low = _without_uncounted(block, activations, "negative")
     # argmax and argmin give the first place of several; amax and amin would not.
     return Extremes(for_high.amax(1), for_high.argmax(1), for_low.amin(1), for_low.argmin(1))
 
