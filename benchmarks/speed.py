@@ -2,26 +2,30 @@
 
 Each block of the plan is run three ways in turn, in another order from block to block, so that what else the machine
 does falls on all of them: the model's body alone, the scan (the body with everything that is kept of each neuron), and
-the body with the language-model head. Afterwards a whole analysis is timed. Every now and then it stops for a block of
-the body, since the machine may be twice as fast then as it was before.
+the body with the language-model head. All three have the heap as a scan has it, which keeps freed arrays; what the body
+takes in a process that has not asked for that is told too. Afterwards a whole analysis is timed. Every now and then it
+stops for a block of the body, since the machine may be twice as fast then as it was before.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import numba
 import torch
+from torch import Tensor
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import quantile, table
@@ -32,6 +36,7 @@ from contract.request import AnalysisRequest
 from contract.results import SUMMARY
 from contract.store import Store
 from workers.analysis import compiling, merging
+from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_analysis
@@ -43,6 +48,8 @@ from workers.analysis.threads import set_threads
 from workers.analysis.vectors import VectorWriter, writing_vectors
 
 WARM_BLOCKS = 2  # run before anything is timed
+APART = 4  # processes of which each runs only the body
+APART_BLOCKS = 4  # of each of them
 PACE_S = 15.0  # of a whole analysis, after which the body's pace is taken again
 
 Way = Callable[[Block], None]
@@ -85,11 +92,13 @@ def run(options: argparse.Namespace) -> str:
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
         analysis, plan = _plan(model, request, texts, Path(folder) / "paired")
-        with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
-            times = _time_ways(analysis, model, plan, vectors)
+        with keeping_freed_arrays():
+            with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
+                times = _time_ways(analysis, model, plan, vectors)
+            apart = _time_apart(model, options)
         request, texts = make_request(options, whole_tokens), take_texts(whole_tokens)
         whole = time_whole(model, request, texts, Path(folder) / "whole")
-    return _report(analysis, model, plan, times, whole)
+    return _report(analysis, model, plan, times, apart, whole)
 
 
 def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
@@ -164,6 +173,35 @@ def _causal(model: LoadedModel) -> Way:
         _ = hidden @ unembedding.T  # (B, S, vocabulary)
 
     return run_with_head
+
+
+# The body in a process of its own
+
+
+def _time_apart(model: LoadedModel, options: argparse.Namespace) -> list[float]:
+    """Seconds of a block of the body in a process that only loads the model and runs it, in times those of the body
+    here, in turn. How a heap comes to lie is chance, so they are of several processes, one after another."""
+    blocks, body, ratios = random_blocks(model), partial(model.body, use_cache=False), []
+    there = options.threads, options.cache, options.device, options.dtype
+    for _ in range(APART):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(_time_there, blocks[0].cpu(), *there).result()
+            for number in range(APART_BLOCKS):
+                block = blocks[number % len(blocks)]
+                apart = process.submit(_time_there, block.cpu(), *there).result()
+                ratios.append(apart / timed(model, body, block))
+    return ratios
+
+
+def _time_there(block: Tensor, *arguments: Any) -> float:
+    model = _load_there(*arguments)
+    return timed(model, partial(model.body, use_cache=False), block.to(model.device))
+
+
+@cache
+def _load_there(threads: int, folder: Path, device: str, dtype: str) -> LoadedModel:
+    set_threads(threads)
+    return load_sample_model(folder, device=device, dtype=dtype)
 
 
 # The whole analysis
@@ -245,7 +283,7 @@ def _lens_told(clock: _PhaseClock) -> Iterator[None]:
 # The report
 
 
-def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, whole: Whole) -> str:
+def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, apart: list[float], whole: Whole) -> str:
     body, scan, causal = sum(times.body), sum(times.scan), sum(times.causal)
     rows = [
         _row("the body alone", body, plan.tokens, 1.0),
@@ -269,7 +307,9 @@ def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, wh
             table(["", "seconds", "tokens/s", "times the body"], rows),
             f"Of each block: {_spread(times.scan, times.body, 'scan/body')}; "
             f"{_spread(times.scan, times.causal, 'scan/(body and head)')}; "
-            f"{_spread(times.causal, times.body, '(body and head)/body')}.",
+            f"{_spread(times.causal, times.body, '(body and head)/body')}. In a process of its own, whose heap is as "
+            f"the system leaves it, the body takes {_quartiles(apart)} times as long ({len(apart)} blocks, {APART} "
+            "processes).",
             f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and {whole.lens_s:.1f} s "
             f"({whole.body['lens']:.3f}) of logit lens, once a model. Merging, all senses included, is {after:.3f} of "
             f"the scanning. In brackets: times the body for as many tokens, at its pace then, which is taken every "
@@ -283,6 +323,9 @@ def _row(name: str, seconds: float, tokens: int, times_body: float) -> list[str]
 
 
 def _spread(these: list[float], those: list[float], name: str) -> str:
-    ratios = [a / b for a, b in zip(these, those, strict=True)]
+    return f"{name} {_quartiles([a / b for a, b in zip(these, those, strict=True)])}"
+
+
+def _quartiles(ratios: list[float]) -> str:
     low, middle, high = (quantile(ratios, share) for share in (0.25, 0.5, 0.75))
-    return f"{name} median {middle:.3f}, quartiles {low:.3f} and {high:.3f}"
+    return f"median {middle:.3f}, quartiles {low:.3f} and {high:.3f}"

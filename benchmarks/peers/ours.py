@@ -16,6 +16,7 @@ from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.store import Store
+from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import write_arrays
 from workers.analysis.planning import plan_analysis
@@ -90,8 +91,9 @@ class _Runner:
         return maxima
 
     def _run_blocks(self, scan: ShardScan) -> None:
-        for block in self.blocks:
-            scan.run(block)
+        with keeping_freed_arrays():
+            for block in self.blocks:
+                scan.run(block)
 
 
 if __name__ == "__main__":

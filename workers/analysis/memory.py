@@ -1,41 +1,71 @@
-"""Giving memory back to the system, so that a process' size does not depend on how much it has run."""
+"""What the C heap (glibc) does with memory that is freed. Its settings are the process'; elsewhere nothing is set."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-_M_MMAP_THRESHOLD = -3  # mallopt(3)
-_LARGE = 1 << 20  # bytes
-_MOST = 32 << 20  # what glibc itself would come to
+# Parameters of mallopt(3). Once one is set, glibc no longer moves the thresholds by itself.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}  # what glibc itself would come to
+_KEEPING = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
+_RETURNING = {**_USUAL, _MMAP_THRESHOLD: 1 << 20}
+
+_held: list[Mapping[int, int]] = [_USUAL]  # the last one is set, and the one before it will be again
+
+
+@contextmanager
+def keeping_freed_arrays() -> Iterator[None]:
+    """Meanwhile freed arrays stay with the process, for the next ones.
+
+    For forward passes, which make the same arrays again and again: new pages for each of them cost up to a third of the
+    time. Afterwards they go back to the system.
+    """
+    try:
+        with _setting(_KEEPING):
+            yield
+    finally:
+        _trim()
 
 
 @contextmanager
 def returning_large_arrays() -> Iterator[None]:
-    """Meanwhile the C heap (glibc) gives every large array back to the system as soon as it is freed.
+    """Meanwhile every large array goes back to the system as soon as it is freed.
 
-    Left alone it takes the largest array so far, up to 32 MiB, for a size to keep, and what it keeps it breaks up: a
-    process grew by a third over the layers of a job. Not for a model's forward pass: new pages for each of its arrays
-    cost it a third of its time.
+    Left alone the heap takes the largest array so far, up to 32 MiB, for a size to keep, and what it keeps it breaks
+    up: a process grew by a third over the layers of a job.
     """
-    _set_threshold(_LARGE)
+    with _setting(_RETURNING):
+        yield
+
+
+@contextmanager
+def _setting(parameters: Mapping[int, int]) -> Iterator[None]:
+    _held.append(parameters)
+    _set(parameters)
     try:
         yield
     finally:
-        _set_threshold(_MOST)
+        _held.pop()
+        _set(_held[-1])
 
 
-def _set_threshold(size: int) -> None:
+def _set(parameters: Mapping[int, int]) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, size)
+        for parameter, value in parameters.items():
+            mallopt(parameter, value)
 
 
 def release_memory() -> None:
     """Frees what only cycles keep alive, and returns the C heap's free pages to the system where it can (glibc)."""
     gc.collect()
+    _trim()
+
+
+def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -40,7 +40,7 @@ from workers.analysis.grouping import (
 )
 from workers.analysis.lens import Lens, logit_lens
 from workers.analysis.manifest import describe_analysis
-from workers.analysis.memory import returning_large_arrays
+from workers.analysis.memory import keeping_freed_arrays, returning_large_arrays
 from workers.analysis.model import LoadedModel, input_energy
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
 from workers.analysis.peak_tokens import count_peak_tokens
@@ -264,7 +264,8 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
         found = Lens(**read_arrays(analysis.store, path))
     except DamagedFile:
         # Not there yet, or of no use.
-        computed = logit_lens(model, layer, LENS_TOKENS)
+        with keeping_freed_arrays():
+            computed = logit_lens(model, layer, LENS_TOKENS)
         if computed is None:
             return None
         found = computed

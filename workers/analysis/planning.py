@@ -17,6 +17,7 @@ from workers.analysis.bands import inner_edges
 from workers.analysis.firing import firing_threshold
 from workers.analysis.framing import frame, tokenize
 from workers.analysis.halving import Halving, count_cut, note_cut
+from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import read_arrays, reading_arrays, write_arrays
 from workers.analysis.plan import Plan, cut_windows, group_blocks, write_plan
@@ -111,7 +112,8 @@ def calibrate_part(analysis: Analysis, model: LoadedModel, part: int, *, should_
     with reading_arrays(analysis.store, _sample_file(analysis)) as file:
         blocks = list(read_blocks(io.BytesIO(file(_name(part)).tobytes())))
     halving = Halving()
-    peaks = halving.run(lambda: _find_peaks(analysis, model, blocks, halving, should_stop))
+    with keeping_freed_arrays():
+        peaks = halving.run(lambda: _find_peaks(analysis, model, blocks, halving, should_stop))
     write_arrays(analysis.store, _peaks_file(analysis, part), peaks | halving.arrays())
 
 

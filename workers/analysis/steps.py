@@ -24,7 +24,7 @@ from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample
 from workers.analysis.framing import frame
 from workers.analysis.halving import Halving, measuring
-from workers.analysis.memory import release_memory
+from workers.analysis.memory import keeping_freed_arrays, release_memory
 from workers.analysis.model import LoadedModel
 from workers.analysis.partial import partial_file, read_arrays, write_arrays
 from workers.analysis.plan import Plan, open_windows, read_plan
@@ -184,7 +184,8 @@ def scan_shard(
 ) -> int:
     """Runs the model over a shard's blocks and writes its partial. Returns the tokens run. Raises Cancelled."""
     halving = Halving()
-    tokens = halving.run(lambda: _scan_blocks(analysis, model, shard, halving, on_tokens, should_stop))
+    with keeping_freed_arrays():
+        tokens = halving.run(lambda: _scan_blocks(analysis, model, shard, halving, on_tokens, should_stop))
     # Else what this one leaves behind would come on top of the next one's lists.
     release_memory()
     return tokens
