@@ -154,6 +154,10 @@ def timed(model: LoadedModel, way: Callable[[T], object], block: T) -> float:
     return time.perf_counter() - began
 
 
+def _time_body(model: LoadedModel, ids: Tensor) -> float:
+    return timed(model, partial(model.body, use_cache=False), ids)
+
+
 def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
     for shard in range(len(plan.shards)):
         yield from shard_blocks(analysis, model, plan, shard)
@@ -181,7 +185,7 @@ def _causal(model: LoadedModel) -> Way:
 def _time_apart(model: LoadedModel, options: argparse.Namespace) -> list[float]:
     """Seconds of a block of the body in a process that only loads the model and runs it, in times those of the body
     here, in turn. How a heap comes to lie is chance, so they are of several processes, one after another."""
-    blocks, body, ratios = random_blocks(model), partial(model.body, use_cache=False), []
+    blocks, ratios = random_blocks(model), []
     there = options.threads, options.cache, options.device, options.dtype
     for _ in range(APART):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
@@ -189,13 +193,13 @@ def _time_apart(model: LoadedModel, options: argparse.Namespace) -> list[float]:
             for number in range(APART_BLOCKS):
                 block = blocks[number % len(blocks)]
                 apart = process.submit(_time_there, block.cpu(), *there).result()
-                ratios.append(apart / timed(model, body, block))
+                ratios.append(apart / _time_body(model, block))
     return ratios
 
 
 def _time_there(block: Tensor, *arguments: Any) -> float:
     model = _load_there(*arguments)
-    return timed(model, partial(model.body, use_cache=False), block.to(model.device))
+    return _time_body(model, block.to(model.device))
 
 
 @cache
@@ -210,7 +214,7 @@ def _load_there(threads: int, folder: Path, device: str, dtype: str) -> LoadedMo
 def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
     """Of a whole analysis, whose result is left in the folder."""
     ids = random_blocks(model)[0]
-    clock = _PhaseClock(lambda: timed(model, partial(model.body, use_cache=False), ids) / ids.numel())
+    clock = _PhaseClock(lambda: _time_body(model, ids) / ids.numel())
     with _lens_told(clock):
         analysis = run_analysis(model, request, texts, folder, on_progress=clock)
         clock.end()
