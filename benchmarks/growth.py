@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
-    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
+    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype, compiled=options.compile)
     with patch.object(merging, "logit_lens", cache(merging.logit_lens)):  # half a minute, the same for all rows
         _time(model, {}, 1_000)  # compiles the kernels
         found = [(name, _time(model, request, tokens)) for name, request, tokens in _variants(options)]

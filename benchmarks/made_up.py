@@ -24,12 +24,13 @@ from workers.analysis.bands import inner_edges
 from workers.analysis.capture import reference_layers
 from workers.analysis.compiling import save_tiny_model
 from workers.analysis.firing import FiringSample, firing_threshold
+from workers.analysis.limits import Limits
 from workers.analysis.merging import LENS_TOKENS, lens_file
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import partial_file, write_arrays
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_windows
-from workers.analysis.run import MAX_DOCUMENTS, Limits
+from workers.analysis.run import MAX_DOCUMENTS
 from workers.analysis.scan import Block, LayerScan, find_peaks
 from workers.analysis.steps import Analysis, bands_file, shard_blocks
 from workers.analysis.vectors import RESIDUAL, VectorWriter, vectors_file, writing_vectors
@@ -73,7 +74,7 @@ def make_analysis(folder: Path, model: LoadedModel, sizes: Sizes) -> Analysis:
     request = AnalysisRequest.from_dict(
         {"model": "made-up", "corpus": {"id": "made-up"}, "contexts": {"top_k": half, "sampled": half}}
     )
-    store, limits = Store(str(folder)), Limits()
+    store, limits = Store(str(folder)), Limits().on(model.device, model.dtype, model.card)
     with store.writing("documents.parquet") as f:
         corpus = write_documents(["made up"], f, name=request.corpus, max_documents=MAX_DOCUMENTS)
     cut = limits.block_tokens, limits.shard_tokens
@@ -200,4 +201,4 @@ def _random_tokens(block: Block, plan: Plan) -> Tensor:
 
 def _keep_vectors(writer: VectorWriter, vectors: Tensor, parts: int) -> None:
     """vectors: (T, WIDTH), of a block's tokens. Every reference layer has the same."""
-    writer.add(RESIDUAL, (vectors * WIDTH**0.5).repeat(1, parts).numpy())
+    writer.add(RESIDUAL, (vectors * WIDTH**0.5).repeat(1, parts))

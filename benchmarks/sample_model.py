@@ -21,12 +21,15 @@ def add_model_options(parser: argparse.ArgumentParser, *, dtype: bool = True) ->
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
     if dtype:
         parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+        parser.add_argument("--compile", action="store_true", help="the model's layers with torch.compile")
     parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
 
 
-def load_sample_model(cache: Path, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
+def load_sample_model(
+    cache: Path, *, device: str = "cpu", dtype: str = "float32", compiled: bool = False
+) -> LoadedModel:
     entry = Entry(samples.MODEL_ID, "gguf", str(samples.find_model()))
-    return load_model(entry, device=device, dtype=dtype, cache=cache)
+    return load_model(entry, device=device, dtype=dtype, cache=cache, compiled=compiled)
 
 
 def random_blocks(model: LoadedModel) -> Tensor:

@@ -36,12 +36,13 @@ from contract.request import AnalysisRequest
 from contract.results import SUMMARY
 from contract.store import Store
 from workers.analysis import compiling, merging
+from workers.analysis.limits import Limits
 from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
 from workers.analysis.planning import plan_analysis
 from workers.analysis.result import read_json
-from workers.analysis.run import MAX_DOCUMENTS, Limits, run_analysis
+from workers.analysis.run import MAX_DOCUMENTS, run_analysis
 from workers.analysis.scan import Block
 from workers.analysis.steps import Analysis, ShardScan, shard_blocks
 from workers.analysis.threads import set_threads
@@ -87,7 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
     compiling.main()
-    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype)
+    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype, compiled=options.compile)
     whole_tokens = options.whole_tokens or options.tokens
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
@@ -114,7 +115,7 @@ def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
 
 
 def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> tuple[Analysis, Plan]:
-    store, limits = Store(str(folder)), Limits()
+    store, limits = Store(str(folder)), Limits().on(model.device, model.dtype, model.card)
     with store.writing("documents.parquet") as f:
         corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
     sizes = limits.block_tokens, limits.shard_tokens

@@ -45,10 +45,11 @@ class Settings:
     model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16
+    compile: bool = False  # the model's layers with torch.compile, when they first run
     encoder: str = ""  # a folder with a sentence encoder for `residual+encoder`; the installed MiniLM when empty
     threads: int = 0  # of a worker's torch; 0 leaves torch's choice
-    block_tokens: int = 1024  # tokens run through the model at once; part of the result's identity
-    shard_tokens: int = 32_768  # tokens of a shard, about a minute of work on two cores
+    block_tokens: int = 0  # tokens run through the model at once, part of the result's identity; 0: by the device
+    shard_tokens: int = 0  # tokens of a shard; 0: by the device
     shards_in_flight: int = 128  # units of one job that wait or run at once: as many workers can work on it
     queues: str = DEFAULT_QUEUE  # that a worker serves, with commas between them
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat

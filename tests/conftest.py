@@ -17,6 +17,10 @@ from pathlib import Path
 if beside := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(beside))))
 
+# Before anything loads Triton: without a GPU its kernels are interpreted.
+if not os.path.exists("/proc/driver/nvidia"):
+    os.environ["TRITON_INTERPRET"] = "1"
+
 import pytest
 import redis
 

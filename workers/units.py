@@ -36,6 +36,7 @@ from contract.store import Layout, Store
 from contract.traces import NoTracer, Tracer
 from workers.analysis.activations import Check, write_activations
 from workers.analysis.encoder import LazyEncoder
+from workers.analysis.limits import Limits
 from workers.analysis.manifest import scan_address
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel, ModelShelf
@@ -251,16 +252,16 @@ class Runner:
         return done if is_alike else replace(done, fields=(done.fields or {}) | {"scan_address": ""})
 
     def _activate(self, job: Job, held: HeldLease) -> Done:
-        request = ActivationsRequest.from_dict(job.request)
+        request, model = ActivationsRequest.from_dict(job.request), self._model(job)
         check = Check(
             request=request,
             store=self.store,
             source=Layout.result(request.job),
             result=Layout.result(job.id),
-            block_tokens=self.settings.block_tokens,
+            block_tokens=self._limits(model.card).block_tokens,
             encoder=self.encoder,
         )
-        return Done(tokens=write_activations(check, self._model(job), should_stop=held.should_stop))
+        return Done(tokens=write_activations(check, model, should_stop=held.should_stop))
 
     def _regroup(self, job: Job, source: str, kind: str, number: str, held: HeldLease) -> Done:
         """A unit of a job that makes new senses of another's scan. It needs no model."""
@@ -288,7 +289,12 @@ class Runner:
             raise AnalysisError(f"corpus {job.request['corpus']['id']!r} was deleted")
         return corpus
 
+    def _limits(self, card: ModelCard) -> Limits:
+        wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)
+        return wanted.on(self.shelf.device, self.shelf.dtype, card)
+
     def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
+        limits = self._limits(card)
         return Analysis(
             request=AnalysisRequest.from_dict(job.request),
             corpus=corpus,
@@ -297,8 +303,8 @@ class Runner:
             work=work_folder(job.id, job.reused),
             result=Layout.result(job.id),
             lens=Layout.LENS,
-            block_tokens=self.settings.block_tokens,
-            shard_tokens=self.settings.shard_tokens,
+            block_tokens=limits.block_tokens,
+            shard_tokens=limits.shard_tokens,
             encoder=self.encoder,
             reused=job.reused,
         )

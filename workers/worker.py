@@ -95,6 +95,7 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
     shelf = ModelShelf(
         device=settings.device,
         dtype=settings.dtype,
+        compiled=settings.compile,
         cache=Path(settings.cache),
         budget_bytes=settings.model_memory_bytes,
         on_load=metrics.note_load,

@@ -16,11 +16,12 @@ from contract.catalogue import Entry
 from contract.documents import write_documents
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.store import Store
+from workers.analysis.limits import Limits
 from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import write_arrays
 from workers.analysis.planning import plan_analysis
-from workers.analysis.run import MAX_DOCUMENTS, Limits
+from workers.analysis.run import MAX_DOCUMENTS
 from workers.analysis.scan import Block
 from workers.analysis.steps import Analysis, ShardScan, shard_blocks
 from workers.analysis.vectors import writing_vectors
@@ -54,7 +55,8 @@ class _Runner:
         store = Store(str(Path("plan").absolute()))
         with store.writing("documents.parquet") as f:
             corpus = write_documents(texts, f, name="benchmark", max_documents=MAX_DOCUMENTS)
-        sizes = task.batch * task.window, Limits().shard_tokens
+        limits = Limits(block_tokens=task.batch * task.window).on(model.device, model.dtype, model.card)
+        sizes = limits.block_tokens, limits.shard_tokens
         self.analysis = Analysis(self.request, corpus, model.card, store, "work", "result", "lens", *sizes)
         self.plan = plan_analysis(self.analysis, model, texts)
         self.blocks = self._read_blocks()

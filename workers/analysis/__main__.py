@@ -17,8 +17,9 @@ from typing import Any
 from contract.catalogue import Entry
 from contract.errors import InvalidRequest, PolysemeError
 from contract.request import AnalysisRequest
+from workers.analysis.limits import Limits
 from workers.analysis.model import load_model
-from workers.analysis.run import Limits, read_texts, run_analysis
+from workers.analysis.run import read_texts, run_analysis
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +43,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for the result")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
-    parser.add_argument("--block-tokens", type=int, default=Limits.block_tokens, help="tokens run at once")
-    parser.add_argument("--shard-tokens", type=int, default=Limits.shard_tokens, help="tokens between writes")
+    parser.add_argument("--block-tokens", type=int, default=0, help="tokens run at once; 0: by the device")
+    parser.add_argument("--shard-tokens", type=int, default=0, help="tokens between writes; 0: by the device")
     parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="for converted models")
     return parser.parse_args(arguments)
 

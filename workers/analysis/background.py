@@ -31,21 +31,26 @@ def is_random_token(numbers: np.ndarray, positions: np.ndarray, counted_tokens: 
     return np.asarray(mixed < share * 2.0**31)
 
 
+def draw_tokens(windows: Windows, counted_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The counted random tokens of some windows: their places among all tokens, windows among these, and positions."""
+    owner = np.repeat(np.arange(len(windows)), windows.lengths)
+    position = np.arange(len(windows.ids)) - windows.offsets[owner]
+    at = np.flatnonzero(windows.counted & is_random_token(windows.number[owner], position, counted_tokens))
+    return at, owner[at], position[at]
+
+
 def find_random_tokens(windows: Windows, first_row: int, counted_tokens: int) -> dict[str, np.ndarray]:
     """The counted random tokens of some windows, by row and position: `row`, `window`, `position` (r,) and `near`.
 
     near: (r, 2 * NEAR + 1) int32, the tokens around each, itself in the middle; -1 outside of the window.
     """
-    owner = np.repeat(np.arange(len(windows)), windows.lengths)
-    position = np.arange(len(windows.ids)) - windows.offsets[owner]
-    drawn = windows.counted & is_random_token(windows.number[owner], position, counted_tokens)
-    at, own = np.flatnonzero(drawn), owner[drawn]
+    at, own, position = draw_tokens(windows, counted_tokens)
     places = at[:, None] + np.arange(-NEAR, NEAR + 1)
     inside = (places >= windows.offsets[own, None]) & (places < windows.offsets[own + 1, None])
     return {
         "row": first_row + own,
         "window": windows.number[own],
-        "position": position[at],
+        "position": position,
         "near": np.where(inside, windows.ids[places.clip(0, len(windows.ids) - 1)], -1),
     }
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from contract.errors import UnsupportedArchitecture
+from workers.analysis.compiled import explaining_failures
 from workers.analysis.model import LoadedModel
 
 Receive = Callable[[int, Tensor], None]
@@ -86,6 +87,8 @@ class _Watch:
         self._shape, self._receive = shape, receive
 
     def take_activations(self, layer: int, activations: Tensor) -> None:
+        if layer not in self.wanted:
+            return
         self.seen.append(layer)
         self._receive(layer, self._shaped(activations))
         self._end_if_done()
@@ -126,8 +129,14 @@ def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
             )
             stack.callback(handle.remove)
 
+        if model.relay is not None:
+            stack.enter_context(model.relay.listening(watch.take_activations))
+            stack.enter_context(explaining_failures(model.card.id))
+        if model.relay is not None and watch.taps.mlp_inputs is not None:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))  # else these hooks would not run
         for layer in watch.wanted:
-            hook(model.projections[layer], partial(watch.take_activations, layer))
+            if model.relay is None:
+                hook(model.projections[layer], partial(watch.take_activations, layer))
             if watch.taps.mlp_inputs is not None:
                 hook(model.inputs[layer][0], partial(watch.take_input, layer))
         for layer in sorted(watch.awaited):

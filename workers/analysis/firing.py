@@ -26,14 +26,14 @@ class FiringSample:
     def __init__(self, thresholds: Mapping[Tail, np.ndarray], device: torch.device | str) -> None:
         """thresholds: (N,) of each tail."""
         self._thresholds = {tail: torch.from_numpy(t).to(device) for tail, t in thresholds.items()}
-        self._rows = {tail: _Rows((len(t) + 7) // 8) for tail, t in thresholds.items()}
+        self._rows = {tail: _Rows((len(t) + 7) // 8, device) for tail, t in thresholds.items()}
 
     def update(self, index: Tensor, activations: Tensor) -> None:
         """index: (r,) of the block's random tokens among its B * S; activations: (B, S, N)."""
-        chosen = activations.flatten(0, 1).index_select(0, index)  # (r, N)
+        chosen = activations.flatten(0, 1).index_select(0, index).float()  # (r, N)
         for tail, threshold in self._thresholds.items():
             fires = (chosen if tail == "positive" else -chosen) > threshold
-            self._rows[tail].add(np.packbits(fires.cpu().numpy(), axis=1))
+            self._rows[tail].add(_pack(fires))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """ "fires/<tail>": (r, N / 8) uint8, the tokens in the order of rows and positions."""
@@ -41,28 +41,37 @@ class FiringSample:
 
 
 class _Rows:
-    """Rows of bytes that come a few at a time, in one array.
+    """Rows of bytes that come a few at a time, in one array, on the device: nobody waits for a GPU.
 
     Left in arrays of their own they would lie between the large arrays of a forward pass, and the C heap, which then
     finds no room for the next ones, grew by half over a shard.
     """
 
-    def __init__(self, width: int) -> None:
-        self._held = np.empty((RANDOM_TOKENS * 5 // 4, width), np.uint8)  # seldom more, and no memory until it is used
+    def __init__(self, width: int, device: torch.device | str) -> None:
+        expected = RANDOM_TOKENS * 5 // 4  # seldom more, and no memory of a CPU's until it is used
+        self._held = torch.empty(expected, width, dtype=torch.uint8, device=device)
         self._count = 0
 
     @property
     def array(self) -> np.ndarray:
-        return self._held[: self._count]
+        found: np.ndarray = self._held[: self._count].cpu().numpy()
+        return found
 
-    def add(self, rows: np.ndarray) -> None:
+    def add(self, rows: Tensor) -> None:
         end = self._count + len(rows)
         if end > len(self._held):
-            grown = np.empty((max(end, 2 * len(self._held)), self._held.shape[1]), np.uint8)
-            grown[: self._count] = self.array
+            grown = self._held.new_empty(max(end, 2 * len(self._held)), self._held.shape[1])
+            grown[: self._count] = self._held[: self._count]
             self._held = grown
         self._held[self._count : end] = rows
         self._count = end
+
+
+def _pack(bits: Tensor) -> Tensor:
+    """As numpy's packbits: (r, N) bool to (r, ⌈N / 8⌉) uint8, the first of eight the highest."""
+    eights = torch.nn.functional.pad(bits.to(torch.uint8), (0, -bits.shape[1] % 8)).unflatten(1, (-1, 8))
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
+    return (eights << shifts).sum(2, dtype=torch.uint8)
 
 
 def unpack_firings(bits: np.ndarray, neurons: int) -> np.ndarray:

@@ -63,6 +63,7 @@ def _describe_machine(model: LoadedModel) -> dict[str, Any]:
     return {
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
+        "compiled": model.relay is not None,
         "device_name": _device_name(model.device),
         "versions": {
             "polyseme": __version__,

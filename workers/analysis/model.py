@@ -27,6 +27,7 @@ from contract.errors import ModelLoadError, PolysemeError
 from contract.records import ModelCard
 from workers.analysis import families, framing
 from workers.analysis.cached_folder import make_once
+from workers.analysis.compiled import Relay, compile_layers
 from workers.analysis.families import Family
 
 OnLoad = Callable[[str, float], None]
@@ -57,6 +58,7 @@ class LoadedModel:
     weights_sha256: str  # over every parameter as loaded: name, dtype, shape, bytes
     tokenizer_sha256: str  # over the tokenizer's definition and its special tokens
     size_bytes: int  # of parameters and buffers
+    relay: Relay | None  # of a model whose layers are compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +83,13 @@ def describe_model(entry: Entry, cache: Path) -> ModelCard:
         return _blank_card(entry, str(e))
 
 
-def load_model(entry: Entry, *, device: str, dtype: str, cache: Path) -> LoadedModel:
-    """device: as torch names it, or "auto" for CUDA where there is one; dtype: of weights and activations.
+def load_model(entry: Entry, *, device: str, dtype: str, cache: Path, compiled: bool = False) -> LoadedModel:
+    """device: as torch names it, or "auto" for CUDA where there is one; dtype: of weights and activations; compiled:
+    whether torch.compile makes the layers faster, which changes the last bits.
 
     Raises ModelLoadError and UnsupportedArchitecture.
     """
-    return _load(_open(entry, cache), resolve_device(device), resolve_dtype(dtype))
+    return _load(_open(entry, cache), resolve_device(device), resolve_dtype(dtype), compiled)
 
 
 def input_energy(model: LoadedModel, layer: int) -> Tensor:
@@ -149,11 +152,19 @@ class ModelShelf:
     """Loaded models, kept between jobs. The one unused longest goes when the next would not fit. For one thread."""
 
     def __init__(
-        self, budget_bytes: int, *, device: str, dtype: str, cache: Path, on_load: OnLoad = lambda model, seconds: None
+        self,
+        budget_bytes: int,
+        *,
+        device: str,
+        dtype: str,
+        cache: Path,
+        compiled: bool = False,
+        on_load: OnLoad = lambda model, seconds: None,
     ) -> None:
         """budget_bytes: of weights; 0 is half of the device's memory. on_load: told of every load and its seconds."""
-        self._device, self._dtype, self._cache = resolve_device(device), resolve_dtype(dtype), cache
-        self._budget = budget_bytes or _device_memory(self._device) // 2
+        self.device, self.dtype, self._cache = resolve_device(device), resolve_dtype(dtype), cache
+        self._compiled = compiled
+        self._budget = budget_bytes or _device_memory(self.device) // 2
         self._on_load = on_load
         self._models: OrderedDict[Entry, LoadedModel] = OrderedDict()
 
@@ -163,8 +174,8 @@ class ModelShelf:
         if entry not in self._models:
             began = time.monotonic()
             opened = _open(entry, self._cache)
-            self._make_room(entry, _measure(opened, self._dtype))
-            self._models[entry] = _load(opened, self._device, self._dtype)
+            self._make_room(entry, _measure(opened, self.dtype))
+            self._models[entry] = _load(opened, self.device, self.dtype, self._compiled)
             self._on_load(entry.id, time.monotonic() - began)
         self._models.move_to_end(entry)
         return self._models[entry]
@@ -185,7 +196,7 @@ class ModelShelf:
             )
         while self._models and needed + sum(m.size_bytes for m in self._models.values()) > self._budget:
             self._models.popitem(last=False)
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
@@ -285,7 +296,7 @@ def _describe(opened: _Opened) -> tuple[ModelCard, Any]:
     return card, tokenizer
 
 
-def _load(opened: _Opened, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+def _load(opened: _Opened, device: torch.device, dtype: torch.dtype, compiled: bool) -> LoadedModel:
     card, tokenizer = _describe(opened)
     model = _read_weights(opened, dtype)
     weights_sha256 = hash_parameters(model)
@@ -310,6 +321,7 @@ def _load(opened: _Opened, device: torch.device, dtype: torch.dtype) -> LoadedMo
         weights_sha256=weights_sha256,
         tokenizer_sha256=hash_tokenizer(tokenizer),
         size_bytes=sum(t.numel() * t.itemsize for t in (*model.parameters(), *model.buffers())),
+        relay=compile_layers(parts.blocks, parts.projections) if compiled else None,
     )
 
 

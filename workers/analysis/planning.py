@@ -132,7 +132,7 @@ def _find_peaks(
 
         def receive(layer: int, activations: Tensor, block: Block = block, rows: slice = rows) -> None:
             for tail in analysis.request.tails:
-                peaks[f"{layer:03d}/{tail}"][rows] = find_peaks(block, activations, tail).cpu().numpy()
+                peaks[f"{layer:03d}/{tail}"][rows] = find_peaks(block, activations, tail).float().cpu().numpy()
 
         run_selected(analysis, model, block, receive, should_stop=should_stop)
         first += len(windows)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from contract.documents import read_documents, write_documents
 from contract.errors import InvalidCorpus
 from contract.request import AnalysisRequest
 from contract.store import Store
+from workers.analysis.limits import Limits
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
@@ -18,14 +18,7 @@ from workers.analysis.planning import plan_analysis
 from workers.analysis.steps import Analysis, scan_shard
 
 MAX_DOCUMENTS = 100_000_000
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How the work is cut. `block_tokens` is part of the result's identity, `shard_tokens` is not."""
-
-    block_tokens: int = 1024
-    shard_tokens: int = 32_768
+_BY_DEVICE = Limits()
 
 
 def run_analysis(
@@ -34,15 +27,16 @@ def run_analysis(
     texts: Iterable[str],
     folder: str | Path,
     *,
-    limits: Limits = Limits(),
+    limits: Limits = _BY_DEVICE,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. Layers count as progress of "merging"."""
     store = Store(str(folder))
     with store.writing("work/documents.parquet") as f:
         corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
+    sizes = limits.on(model.device, model.dtype, model.card)
     analysis = Analysis(
-        request, corpus, model.card, store, "work", ".", "work/lens", limits.block_tokens, limits.shard_tokens
+        request, corpus, model.card, store, "work", ".", "work/lens", sizes.block_tokens, sizes.shard_tokens
     )
     with store.open("work/documents.parquet") as f:
         plan = plan_analysis(analysis, model, read_documents(f), on_tokens=lambda n: on_progress("planning", n, n))

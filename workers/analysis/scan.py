@@ -1,7 +1,7 @@
 """The scan's inner loop: what is kept of each layer's activations, block by block. Knows nothing of models or files.
 
-`LayerScan.update` is the only code whose cost grows with tokens times neurons. It has two forms: plain torch
-for every device, and compiled kernels for the CPU, which keep the same and sum moments more exactly.
+`LayerScan.update` is the only code whose cost grows with tokens times neurons. It has three forms that keep the same:
+plain torch for every device, and kernels for a CPU and for a GPU, which sum moments more exactly.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,10 @@ from workers.analysis.moments import POWERS, Moments
 from workers.analysis.plan import window_priority
 from workers.analysis.topk import EMPTY, Accepted, TopLists, encode_keys, encode_samples
 from workers.analysis.windows import Windows
+
+Kernels = Literal["none", "cpu", "gpu"]
+
+_NOT_FINITE = "an activation is not finite: try another dtype for this model"
 
 _SIGN: dict[Tail, float] = {"positive": 1.0, "negative": -1.0}
 
@@ -60,6 +65,9 @@ class Block:
         counted = np.zeros(inside.shape, bool)
         ids[inside], counted[inside] = windows.ids, windows.counted
         documents = _at_each(windows.documents, inside)
+        self.windows = windows
+        # Each token's place in the block laid flat, in the windows' order: (tokens,).
+        self.inside_index = torch.from_numpy(np.flatnonzero(inside)).to(device)
         self.ids = torch.from_numpy(ids).to(device)  # (B, S)
         self.inside = torch.from_numpy(inside).to(device)
         self.counted = torch.from_numpy(counted).to(device)
@@ -71,13 +79,25 @@ class Block:
         self.tokens = int(lengths.sum())
         # None when every token counts: then nothing need be masked.
         self.uncounted = None if bool(counted.all()) else ~self.counted
-        self.counted_index = self.counted.view(-1).nonzero().squeeze(1)  # (T,)
+        self.counted_tokens = int(counted.sum())
+
+    @cached_property
+    def counted_index(self) -> Tensor:
+        """Where in the block, laid flat, the counted tokens are: (T,)."""
+        return self.counted.view(-1).nonzero().squeeze(1)
+
+    def at_tokens(self, values: Tensor) -> Tensor:
+        """What stands at the block's tokens, in the windows' order: (tokens, D). values: (B, S, D)."""
+        return values.flatten(0, 1).index_select(0, self.inside_index)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.numbers, self.priorities, self.lengths, self.rows, self.documents
 
     @cached_property
     def columns(self) -> tuple[np.ndarray, ...]:
         """What the kernels need of a block on the CPU."""
-        columns = self.numbers, self.priorities, self.lengths, self.rows, self.documents, self.counted
-        return tuple(c.numpy() for c in columns)
+        return tuple(c.numpy() for c in (*self.tensors, self.counted))
 
 
 def _at_each(flat: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -99,11 +119,14 @@ class ContextLists:
         # float16 is for showing only: beside an exact peak, half the size of the largest thing kept.
         self.display = torch.zeros((count, k, sizes.display), dtype=torch.float16, device=device)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The lists and what hangs on their entries: changing them changes this object."""
+        return *self.top.tensors(), self.row, self.position, self.peak, self.start, self.display
+
     def columns(self) -> tuple[np.ndarray, ...]:
-        """The lists and what hangs on their entries, as arrays that share this object's memory; the display's as
-        float16's bits."""
-        hanging = (self.row, self.position, self.peak, self.start, self.display.view(torch.int16))
-        return *self.top.columns(), *(c.numpy() for c in hanging)
+        """The same as arrays, the display's as float16's bits."""
+        *others, display = self.tensors()
+        return *(c.numpy() for c in others), display.view(torch.int16).numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         names = ("row", "position", "peak", "start", "display")
@@ -224,13 +247,13 @@ class LayerScan:
         sizes: ListSizes,
         device: torch.device | str = "cpu",
         *,
-        fused: bool | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         """edges: of each tail to scan, its bands' inner edges (N, bands - 1); None for no sample.
 
-        fused: use the compiled kernels; by default on a CPU.
+        kernels: "none" for plain torch; by default those of the device.
         """
-        self.fused = torch.device(device).type == "cpu" if fused is None else fused
+        self.kernels = kernels or choose_kernels(torch.device(device))
         self.moments = Moments(neurons, device)
         self.histogram = Histogram(neurons, device)
         self.low = torch.full((neurons,), torch.inf, device=device)
@@ -239,10 +262,19 @@ class LayerScan:
         self._distinct = sizes.distinct
         # For the kernels: None would be another kind of argument, and they would be compiled twice.
         self._no_tail = TailScan(0, "positive", None, sizes, device)
+        self._odd = torch.zeros(1, dtype=torch.int32, device=device)  # 1 once an activation was not finite
 
     def update(self, block: Block, activations: Tensor) -> None:
-        """activations: (B, S, N) float32, in the block's windows. Raises NonFiniteActivation."""
-        (self._update_fused if self.fused else self._update)(block, activations)
+        """activations: (B, S, N), any float, in the block's windows.
+
+        Raises NonFiniteActivation; with a GPU's kernels `arrays` does, so that nobody waits for the GPU here.
+        """
+        if self.kernels == "gpu":
+            self._update_on_gpu(block, activations)
+        elif self.kernels == "cpu":
+            self._update_on_cpu(block, activations.float())
+        else:
+            self._update(block, activations.float())
 
     def _update(self, block: Block, activations: Tensor) -> None:
         flat = activations.flatten(0, 1)  # (B * S, N)
@@ -258,7 +290,7 @@ class LayerScan:
             peaks, positions = (found.high, found.high_at) if tail == "positive" else (-found.low, found.low_at)
             scan.update(block, activations, peaks, positions)
 
-    def _update_fused(self, block: Block, activations: Tensor) -> None:
+    def _update_on_cpu(self, block: Block, activations: Tensor) -> None:
         from workers.analysis import kernels
 
         sums = torch.empty(POWERS, len(self.low), dtype=torch.float64)
@@ -277,9 +309,32 @@ class LayerScan:
         )
         # The comparisons pass over NaN, the sums do not.
         _require_finite(sums)
-        self.moments.count += len(block.counted_index)
+        self.moments.count += block.counted_tokens
+
+    def _update_on_gpu(self, block: Block, activations: Tensor) -> None:
+        from workers.analysis import gpu_kernels
+
+        kept = self.histogram.counts, self.moments.digits, self.high, self.low, self._odd
+        high, high_at, low, low_at = gpu_kernels.reduce_block(activations, block.counted, *kept)
+        self.moments.count += block.counted_tokens
+        for tail, scan in self.tails.items():
+            extremes = (high, high_at, 1) if tail == "positive" else (low, low_at, -1)
+            for lists, edges in ((scan.top, None), (scan.sample, scan.edges)):
+                if lists is scan.top or edges is not None:
+                    gpu_kernels.offer_block(
+                        activations,
+                        block.tensors,
+                        *extremes,
+                        lists.tensors(),
+                        edges,
+                        scan.band_windows,
+                        distinct=self._distinct,
+                    )
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """Raises NonFiniteActivation with a GPU's kernels."""
+        if self._odd.item():
+            raise NonFiniteActivation(_NOT_FINITE)
         found = {
             "count": np.array([self.moments.count]),
             "digits": self.moments.digits.cpu().numpy(),
@@ -297,13 +352,22 @@ class LayerScan:
         self.low = self.low.minimum(torch.from_numpy(arrays["low"]))
         self.high = self.high.maximum(torch.from_numpy(arrays["high"]))
         for tail, scan in self.tails.items():
-            scan.merge(_under(f"{tail}/", arrays), fused=self.fused)
+            scan.merge(_under(f"{tail}/", arrays), fused=self.kernels == "cpu")
+
+
+def choose_kernels(device: torch.device) -> Kernels:
+    """Those of the device, where they work."""
+    if device.type == "cpu":
+        return "cpu"
+    from workers.analysis.gpu_trial import kernels_work
+
+    return "gpu" if device.type == "cuda" and kernels_work(device) else "none"
 
 
 def _require_finite(*found: Tensor) -> None:
     """Raises NonFiniteActivation unless all are finite, as sums and extremes of finite activations are."""
     if not all(bool(torch.isfinite(values).all()) for values in found):
-        raise NonFiniteActivation("an activation is not finite: try another dtype for this model")
+        raise NonFiniteActivation(_NOT_FINITE)
 
 
 @dataclass(frozen=True, eq=False)

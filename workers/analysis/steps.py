@@ -18,7 +18,7 @@ from contract.records import Corpus, ModelCard
 from contract.request import AnalysisRequest, Tail
 from contract.selection import resolve_layers, resolve_neurons
 from contract.store import Store
-from workers.analysis.background import is_random_token
+from workers.analysis.background import draw_tokens
 from workers.analysis.capture import Taps, level, reference_layers, run_block
 from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample
@@ -111,7 +111,7 @@ def run_selected(
     *,
     should_stop: Stop,
 ) -> None:
-    """Runs a block and hands on the selected neurons' activations, (B, S, N) float32.
+    """Runs a block and hands on the selected neurons' activations, (B, S, N) in the model's dtype.
 
     Raises BlockTooLarge, and Cancelled between two layers: a block of a large model takes seconds.
     """
@@ -122,7 +122,7 @@ def run_selected(
         check_stop(should_stop)
         if index is not None:
             activations = activations.index_select(-1, index)
-        receive(layer, activations.float().contiguous())
+        receive(layer, activations.contiguous())
 
     mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
     with measuring(block):
@@ -202,7 +202,7 @@ def _scan_blocks(
             check_stop(should_stop)
             scan.run(block)
             tokens += block.tokens
-            lengths.append(block.lengths.cpu().numpy())
+            lengths.append(block.windows.lengths)
             on_tokens(tokens)
         if vectors is not None:
             vectors.end(np.concatenate(lengths))
@@ -231,23 +231,22 @@ def _vector_writer(analysis: Analysis, shard: int) -> AbstractContextManager[Vec
 
 
 def _random_tokens(block: Block, counted_tokens: int) -> Tensor:
-    """Where in the block, laid flat, its random tokens are."""
-    numbers, positions = block.numbers.cpu().numpy(), np.arange(block.counted.shape[1])
-    drawn = is_random_token(numbers[:, None], positions, counted_tokens)
-    return (torch.from_numpy(drawn).to(block.counted.device) & block.counted).flatten().nonzero().squeeze(1)
+    """Where in the block, laid flat, its random tokens are. Reckoned here, as nobody is to wait for a GPU."""
+    _, window, position = draw_tokens(block.windows, counted_tokens)
+    return torch.from_numpy(window * block.ids.shape[1] + position).to(block.ids.device)
 
 
 def _taps(analysis: Analysis, block: Block, vectors: VectorWriter) -> Taps:
     """Writes down the vectors that senses will be made of."""
-    held: list[np.ndarray] = []
+    held: list[Tensor] = []
     last = reference_layers(analysis.card.layers)[-1]
 
     def keep_residual(layer: int, hidden: Tensor) -> None:
-        held.append(level(hidden[block.inside]).cpu().numpy())
+        held.append(level(block.at_tokens(hidden)))
         if layer == last:
-            vectors.add(RESIDUAL, np.concatenate(held, axis=1))
+            vectors.add(RESIDUAL, torch.cat(held, 1))
 
     def keep_input(layer: int, hidden: Tensor) -> None:
-        vectors.add(input_stream(layer), hidden[block.inside].float().cpu().numpy())
+        vectors.add(input_stream(layer), block.at_tokens(hidden))
 
     return Taps(keep_residual, keep_input if analysis.request.senses.vectors == "neuron" else None)

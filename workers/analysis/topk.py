@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,9 +82,9 @@ class TopLists:
         real = keys[row, column] != EMPTY
         return Accepted(touched[row][real], slot[real], column[real])
 
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Keys, documents and floors, as arrays that share this object's memory: changing them changes the lists."""
-        return self.keys.numpy(), self.documents.numpy(), self._floor.numpy()
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys, documents and floors: changing them changes the lists."""
+        return self.keys, self.documents, self._floor
 
     def ranking(self) -> Tensor:
         """(L, K) slots, best first; EMPTY ones last."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 import torch
+from torch import Tensor
 
 from contract.store import Store
 from workers.analysis.partial import ArrayFile, reading_arrays, seal, write_member
@@ -31,10 +32,10 @@ def input_stream(layer: int) -> str:
     return f"input/{layer:03d}"
 
 
-def to_half(vectors: np.ndarray) -> np.ndarray:
+def to_half(vectors: np.ndarray | Tensor) -> np.ndarray:
     """float16: cosines need no more. What is too large becomes the largest there is."""
-    # torch converts several at once, and on all cores.
-    found: np.ndarray = torch.from_numpy(vectors).clamp(-65504, 65504).half().numpy()
+    # torch converts several at once, on all cores, or before they leave a GPU.
+    found: np.ndarray = torch.as_tensor(vectors).float().clamp(-65504, 65504).half().cpu().numpy()
     return found
 
 
@@ -76,7 +77,7 @@ class VectorWriter:
         self._archive = archive
         self._blocks: dict[str, int] = {}
 
-    def add(self, stream: str, vectors: np.ndarray) -> None:
+    def add(self, stream: str, vectors: np.ndarray | Tensor) -> None:
         """vectors: (T, D), of all tokens of the next block. Kept as float16."""
         number = self._blocks.get(stream, 0)
         self._blocks[stream] = number + 1

@@ -48,12 +48,12 @@ def random_window(rng: np.random.Generator, number: int, *, longest: int = 12) -
     return make_window(number, rng.integers(0, 50, size).tolist(), documents=documents.tolist(), counted=counted)
 
 
-def random_blocks(seed: int, *, windows: int = 120, rows: int = 7) -> list[Block]:
+def random_blocks(seed: int, *, windows: int = 120, rows: int = 7, device: str = "cpu") -> list[Block]:
     """Blocks of windows whose numbers are in no order."""
     rng = np.random.default_rng(seed)
     numbers = rng.permutation(windows)
     made = [random_window(rng, int(n)) for n in numbers]
-    return [Block(make_windows(made[i : i + rows]), i, 0, "cpu") for i in range(0, windows, rows)]
+    return [Block(make_windows(made[i : i + rows]), i, 0, device) for i in range(0, windows, rows)]
 
 
 def random_activations(blocks: Sequence[Block], neurons: int, *, seed: int, step: float | None = 0.5) -> list[Tensor]:
@@ -62,7 +62,7 @@ def random_activations(blocks: Sequence[Block], neurons: int, *, seed: int, step
     found = []
     for block in blocks:
         values = torch.randn(*block.ids.shape, neurons, generator=generator)
-        found.append(torch.round(values / step) * step if step else values)
+        found.append((torch.round(values / step) * step if step else values).to(block.ids.device))
     return found
 
 

@@ -27,7 +27,8 @@ from workers.analysis.contexts import (
     near_tokens,
     rank_candidates,
 )
-from workers.analysis.run import Limits, run_analysis
+from workers.analysis.limits import Limits
+from workers.analysis.run import run_analysis
 from workers.analysis.scan import ListSizes, TailScan, find_extremes
 from workers.analysis.windows import Windows
 

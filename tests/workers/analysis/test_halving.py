@@ -17,9 +17,10 @@ from contract.store import Store
 from tests.factories import make_corpus, make_request, make_texts
 from tests.tiny_models import load_tiny
 from workers.analysis.halving import count_cut
+from workers.analysis.limits import Limits
 from workers.analysis.model import LoadedModel
 from workers.analysis.planning import plan_analysis
-from workers.analysis.run import Limits, run_analysis
+from workers.analysis.run import run_analysis
 from workers.analysis.steps import Analysis, bands_file
 
 

@@ -16,6 +16,7 @@ from contract.store import Store
 from tests.factories import make_corpus
 from tests.tiny_models import load_tiny
 from workers.analysis import manifest
+from workers.analysis.compiled import Relay
 from workers.analysis.manifest import describe_analysis, scan_address
 from workers.analysis.model import LoadedModel
 from workers.analysis.steps import Analysis
@@ -68,6 +69,7 @@ DECIDING_FACTS = {
     "block_tokens",
     "dtype",
     "device",
+    "compiled",
     "device_name",
     "versions",
 }
@@ -171,6 +173,7 @@ def test_the_facts_that_decide_change_the_address(
         "model.tokenizer_sha256": replace(model, tokenizer_sha256="0"),
         "dtype": replace(model, dtype=torch.bfloat16),
         "device": replace(model, device=torch.device("meta")),
+        "compiled": replace(model, relay=Relay([])),
     }
     analyses = {
         "model.family": replace(analysis, card=replace(analysis.card, family="other")),

@@ -13,7 +13,8 @@ from contract.results import NEURONS, REPORTS, SCALARS, report_file
 from tests.factories import make_request, make_texts
 from tests.tiny_models import LAYERS, load_tiny
 from tests.tiny_models import NEURONS as WIDTH
-from workers.analysis.run import Limits, read_texts, run_analysis
+from workers.analysis.limits import Limits
+from workers.analysis.run import read_texts, run_analysis
 
 
 def test_a_run_leaves_a_result_and_nothing_else(tmp_path: Path) -> None:

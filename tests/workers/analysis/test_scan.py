@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,24 @@ from torch import Tensor
 from contract.errors import NonFiniteActivation
 from contract.request import Tail
 from tests.factories import make_request
-from tests.workers.analysis.builders import make_window, make_windows, random_activations, random_blocks
+from tests.workers.analysis.builders import (
+    make_window,
+    make_windows,
+    random_activations,
+    random_blocks,
+)
 from workers.analysis.histogram import Histogram
 from workers.analysis.plan import window_priority
-from workers.analysis.scan import Block, LayerScan, ListSizes, find_extremes, find_peaks
+from workers.analysis.scan import Block, Kernels, LayerScan, ListSizes, find_extremes, find_peaks
 from workers.analysis.threads import set_threads
 from workers.analysis.topk import EMPTY
 
+ON_GPU = pytest.param(
+    "gpu", marks=pytest.mark.skipif(find_spec("triton") is None, reason="Triton is made for Linux alone")
+)
+KERNELS = ["none", "cpu", ON_GPU]
 NEURONS = 70  # more than one chunk of the kernels
+DEVICES = {"none": "cpu", "cpu": "cpu", "gpu": "cuda" if torch.cuda.is_available() else "cpu"}
 TAILS: tuple[Tail, ...] = ("positive", "negative")
 SIZES = ListSizes(top=5, band=2, bands=3, display=4, distinct=True)
 
@@ -33,10 +44,10 @@ def make_edges() -> dict[Tail, np.ndarray | None]:
     return {"positive": edges, "negative": edges / 2}
 
 
-def make_scan(*, fused: bool, distinct: bool = True, sampled: bool = True) -> LayerScan:
+def make_scan(*, kernels: Kernels, distinct: bool = True, sampled: bool = True) -> LayerScan:
     edges = make_edges() if sampled else dict.fromkeys(TAILS)
     sizes = ListSizes(**vars(SIZES) | {"distinct": distinct})
-    return LayerScan(NEURONS, edges, sizes, "cpu", fused=fused)
+    return LayerScan(NEURONS, edges, sizes, DEVICES[kernels], kernels=kernels)
 
 
 def scan_blocks(scan: LayerScan, blocks: Sequence[Block], activations: Sequence[Tensor]) -> LayerScan:
@@ -50,13 +61,13 @@ def ranked(scan: LayerScan) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for tail, of_tail in scan.tails.items():
         for name, lists in (("top", of_tail.top), ("sample", of_tail.sample)):
-            order = lists.top.ranking().numpy()
+            order = lists.top.ranking().cpu().numpy()
             for column, array in lists.arrays().items():
                 laid = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), 1)
-                empty = np.take_along_axis(lists.top.keys.numpy(), order, 1) == EMPTY
+                empty = np.take_along_axis(lists.top.keys.cpu().numpy(), order, 1) == EMPTY
                 laid[empty] = EMPTY if column == "keys" else 0
                 found[f"{tail}/{name}/{column}"] = laid
-        found[f"{tail}/band_windows"] = of_tail.band_windows.numpy()
+        found[f"{tail}/band_windows"] = of_tail.band_windows.cpu().numpy()
     return found
 
 
@@ -66,9 +77,8 @@ def assert_same(a: LayerScan, b: LayerScan) -> None:
     assert first.keys() == second.keys()
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
-    np.testing.assert_array_equal(a.histogram.counts.numpy(), b.histogram.counts.numpy())
-    assert torch.equal(a.low, b.low)
-    assert torch.equal(a.high, b.high)
+    for one, other in ((a.histogram.counts, b.histogram.counts), (a.low, b.low), (a.high, b.high)):
+        assert torch.equal(one.cpu(), other.cpu())
     assert a.moments.count == b.moments.count
 
 
@@ -81,22 +91,28 @@ def assert_close_moments(a: LayerScan, b: LayerScan, tolerance: float) -> None:
 @pytest.mark.parametrize("distinct", [False, True])
 @pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize("step", [0.5, None])
-def test_the_kernels_and_plain_torch_keep_the_same(distinct: bool, sampled: bool, step: float | None) -> None:
-    blocks = random_blocks(1)
-    activations = random_activations(blocks, NEURONS, seed=1, step=step)
+@pytest.mark.parametrize("kernels", ["cpu", ON_GPU])
+def test_the_kernels_and_plain_torch_keep_the_same(
+    kernels: Kernels, distinct: bool, sampled: bool, step: float | None
+) -> None:
+    rows = 60 if kernels == "gpu" else 7  # an interpreter takes its time
 
-    fused = scan_blocks(make_scan(fused=True, distinct=distinct, sampled=sampled), blocks, activations)
-    plain = scan_blocks(make_scan(fused=False, distinct=distinct, sampled=sampled), blocks, activations)
+    def scan_with(kernels: Kernels) -> LayerScan:
+        blocks = random_blocks(1, rows=rows, device=DEVICES[kernels])
+        activations = random_activations(blocks, NEURONS, seed=1, step=step)
+        return scan_blocks(make_scan(kernels=kernels, distinct=distinct, sampled=sampled), blocks, activations)
 
-    assert_same(fused, plain)
-    assert_close_moments(fused, plain, 1e-6)
+    fast, plain = scan_with(kernels), scan_with("none")
+
+    assert_same(fast, plain)
+    assert_close_moments(fast, plain, 1e-6)
 
 
 def counted_values(block: Block, activations: Tensor) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """Of each window: its number, its documents, the positions of its counted tokens, and their activations."""
     for b in range(len(block.ids)):
-        at = np.flatnonzero(block.counted[b].numpy())
-        yield int(block.numbers[b]), block.documents[b].numpy(), at, activations[b].numpy()[at]
+        at = np.flatnonzero(block.counted[b].cpu().numpy())
+        yield int(block.numbers[b]), block.documents[b].cpu().numpy(), at, activations[b].cpu().numpy()[at]
 
 
 def peaks_by_hand(
@@ -129,12 +145,12 @@ def listed(columns: dict[str, np.ndarray], prefix: str, row: int, sign: float) -
     return [(float(p), int(w), int(d), int(at)) for (p, w, d, at), k in zip(rows, keys, strict=True) if k != EMPTY]
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kernels", ["none", "cpu"])
 @pytest.mark.parametrize(("tail", "sign"), [("positive", 1.0), ("negative", -1.0)])
-def test_the_lists_are_those_of_a_plain_sort(fused: bool, tail: Tail, sign: float) -> None:
+def test_the_lists_are_those_of_a_plain_sort(kernels: Kernels, tail: Tail, sign: float) -> None:
     blocks = random_blocks(2)
     activations = random_activations(blocks, NEURONS, seed=2)
-    scan = scan_blocks(make_scan(fused=fused), blocks, activations)
+    scan = scan_blocks(make_scan(kernels=kernels), blocks, activations)
     columns = ranked(scan)
     edges = make_edges()[tail]
     assert edges is not None
@@ -151,9 +167,9 @@ def test_the_lists_are_those_of_a_plain_sort(fused: bool, tail: Tail, sign: floa
             assert columns[f"{tail}/band_windows"][neuron, band] == len(inside)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_statistics_are_over_the_counted_tokens_alone(fused: bool) -> None:
-    blocks = random_blocks(3)
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_statistics_are_over_the_counted_tokens_alone(kernels: Kernels) -> None:
+    blocks = random_blocks(3, rows=120, device=DEVICES[kernels])
     activations = random_activations(blocks, NEURONS, seed=3, step=None)
     for block, values in zip(blocks, activations, strict=True):
         values[~block.counted] = 1e6
@@ -161,7 +177,7 @@ def test_statistics_are_over_the_counted_tokens_alone(fused: bool) -> None:
     histogram = Histogram(NEURONS)
     histogram.update(counted)
 
-    scan = scan_blocks(make_scan(fused=fused), blocks, activations)
+    scan = scan_blocks(make_scan(kernels=kernels), blocks, activations)
 
     assert scan.moments.count == len(counted)
     assert torch.equal(scan.high, counted.amax(0))
@@ -170,17 +186,17 @@ def test_statistics_are_over_the_counted_tokens_alone(fused: bool) -> None:
     np.testing.assert_allclose(scan.moments.compute()["std"], counted.double().std(0, correction=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kernels", ["none", "cpu"])
 @pytest.mark.parametrize("cut", [0, 1, 9, 17])
-def test_two_parts_merged_in_either_order_are_the_whole(fused: bool, cut: int) -> None:
+def test_two_parts_merged_in_either_order_are_the_whole(kernels: Kernels, cut: int) -> None:
     blocks = random_blocks(4)
     activations = random_activations(blocks, NEURONS, seed=4)
-    whole = scan_blocks(make_scan(fused=fused), blocks, activations)
-    first = scan_blocks(make_scan(fused=fused), blocks[:cut], activations[:cut])
-    second = scan_blocks(make_scan(fused=fused), blocks[cut:], activations[cut:])
+    whole = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+    first = scan_blocks(make_scan(kernels=kernels), blocks[:cut], activations[:cut])
+    second = scan_blocks(make_scan(kernels=kernels), blocks[cut:], activations[cut:])
 
     for parts in ((first, second), (second, first)):
-        merged = make_scan(fused=fused)
+        merged = make_scan(kernels=kernels)
         for part in parts:
             merged.merge(part.arrays())
         assert_same(merged, whole)
@@ -191,8 +207,8 @@ def test_blocks_in_another_order_change_nothing() -> None:
     blocks = random_blocks(5)
     activations = random_activations(blocks, NEURONS, seed=5)
 
-    there = scan_blocks(make_scan(fused=True), blocks, activations)
-    back = scan_blocks(make_scan(fused=True), blocks[::-1], activations[::-1])
+    there = scan_blocks(make_scan(kernels="cpu"), blocks, activations)
+    back = scan_blocks(make_scan(kernels="cpu"), blocks[::-1], activations[::-1])
 
     assert_same(there, back)
     assert torch.equal(there.moments.digits, back.moments.digits)
@@ -206,52 +222,52 @@ def threads() -> Iterator[Any]:
     set_threads(before)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_the_number_of_threads_changes_nothing(fused: bool, threads: Any) -> None:
+@pytest.mark.parametrize("kernels", ["none", "cpu"])
+def test_the_number_of_threads_changes_nothing(kernels: Kernels, threads: Any) -> None:
     blocks = random_blocks(6)
     activations = random_activations(blocks, NEURONS, seed=6, step=None)
 
     threads(1)
-    alone = scan_blocks(make_scan(fused=fused), blocks, activations)
+    alone = scan_blocks(make_scan(kernels=kernels), blocks, activations)
     threads(4)
-    together = scan_blocks(make_scan(fused=fused), blocks, activations)
+    together = scan_blocks(make_scan(kernels=kernels), blocks, activations)
 
     assert_same(alone, together)
     assert torch.equal(alone.moments.digits, together.moments.digits)
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("position", [0, 2])
-def test_an_activation_that_is_not_finite_is_refused(fused: bool, bad: float, position: int) -> None:
+def test_an_activation_that_is_not_finite_is_refused(kernels: Kernels, bad: float, position: int) -> None:
     block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, "cpu")
     activations = torch.ones(1, 3, NEURONS)
     activations[0, position, NEURONS - 1] = bad
 
     with pytest.raises(NonFiniteActivation, match="not finite"):
-        make_scan(fused=fused).update(block, activations)
+        scan_blocks(make_scan(kernels=kernels), [block], [activations]).arrays()
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_what_stands_in_the_padding_does_not_matter(fused: bool) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_what_stands_in_the_padding_does_not_matter(kernels: Kernels) -> None:
     block = Block(make_windows([make_window(0, [1, 2, 3]), make_window(1, [4])]), 0, 0, "cpu")
     activations = torch.ones(2, 3, NEURONS)
     activations[1, 1:] = torch.nan
 
-    scan = scan_blocks(make_scan(fused=fused), [block], [activations])
+    scan = scan_blocks(make_scan(kernels=kernels), [block], [activations])
 
     assert scan.moments.count == 4
     assert (scan.high == 1).all()
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize(("peak", "start"), [(0, 0), (2, 0), (3, 1), (7, 4)])
-def test_the_tokens_shown_surround_the_peak_inside_the_window(fused: bool, peak: int, start: int) -> None:
+def test_the_tokens_shown_surround_the_peak_inside_the_window(kernels: Kernels, peak: int, start: int) -> None:
     block = Block(make_windows([make_window(0, range(8))]), 0, 0, "cpu")
     activations = torch.arange(8.0)[None, :, None].repeat(1, 1, NEURONS)
     activations[0, peak] = 100.0
 
-    top = scan_blocks(make_scan(fused=fused), [block], [activations]).tails["positive"].top.arrays()
+    top = scan_blocks(make_scan(kernels=kernels), [block], [activations]).tails["positive"].top.arrays()
 
     at = top["keys"][0].argmax()
     assert top["start"][0, at] == start
@@ -309,7 +325,7 @@ def test_a_display_is_rounded_as_torch_rounds() -> None:
     values = torch.cat([bits.view(torch.float32), halves, -halves, ties, -ties, torch.tensor([65504.0, 65519.0, 1e30])])
     values = values[values.isfinite()]
     block = Block(make_windows([make_window(0, range(len(values)))]), 0, 0, "cpu")
-    scan = LayerScan(1, {"positive": None}, ListSizes(1, 0, 1, len(values), True), "cpu", fused=True)
+    scan = LayerScan(1, {"positive": None}, ListSizes(1, 0, 1, len(values), True), "cpu", kernels="cpu")
 
     scan.update(block, values.view(1, -1, 1))
 
