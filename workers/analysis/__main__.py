@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
         data = json.loads(options.request.read_text(encoding="utf-8"))
         entry, texts = _read_model(data), _read_corpus(data)
         request = AnalysisRequest.from_dict(data | {"model": entry.id, "corpus": {"id": "corpus"}})
-        model = load_model(entry, device=options.device, dtype=options.dtype, cache=options.cache)
+        model = load_model(
+            entry, device=options.device, dtype=options.dtype, cache=options.cache, compiled=options.compile
+        )
         run_analysis(model, request, texts, options.output, limits=_limits(options), on_progress=_print_progress)
     except (PolysemeError, OSError, json.JSONDecodeError, TypeError, KeyError) as e:
         print(f"\n{type(e).__name__}: {e}", file=sys.stderr)
@@ -45,6 +47,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     parser.add_argument("--block-tokens", type=int, default=0, help="tokens run at once; 0: by the device")
     parser.add_argument("--shard-tokens", type=int, default=0, help="tokens between writes; 0: by the device")
+    parser.add_argument("--compile", action="store_true", help="the model's layers with torch.compile")
     parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="for converted models")
     return parser.parse_args(arguments)
 

@@ -7,6 +7,7 @@ window, of float64 over windows. Which program does what depends on the shape of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import triton
@@ -64,10 +65,9 @@ def reduce_block(
     parts_of_tokens = triton.cdiv(windows * length, each)
     tile = {"TOKENS": _TOKENS, "NEURONS": _BESIDE, "SHARED": _COUNTS_IN_SHARED_MEMORY}
     _count[chunks, parts_of_tokens](activations, here, histogram, windows * length, neurons, each, **tile)
-    weights = torch.from_numpy(WEIGHTS).to(device)
     tile = {"DIGITS": len(WEIGHTS), "ROWS": 64, "NEURONS": 32}
     _finish[triton.cdiv(neurons, 32),](
-        *extremes, sums, weights, digits, high, low, odd, windows, neurons, parts, **tile
+        *extremes, sums, _weights(device), digits, high, low, odd, windows, neurons, parts, **tile
     )
     return extremes[0], places[0], extremes[1], places[1]
 
@@ -80,8 +80,8 @@ def offer_block(
     sign: int,
     lists: Sequence[Tensor],
     edges: Tensor | None,
-    band_windows: Tensor,
     *,
+    band_windows: Tensor,
     distinct: bool,
 ) -> None:
     """Offers each window to a list of each neuron: the top list, or with edges that of the band its peak lies in.
@@ -114,6 +114,12 @@ def offer_block(
         SAMPLE=edges is not None,
         DISTINCT=distinct,
     )
+
+
+@cache
+def _weights(device: torch.device) -> Tensor:
+    """Of the digits: (DIGITS,) float64."""
+    return torch.from_numpy(WEIGHTS).to(device)
 
 
 def _power_of_two(size: int) -> int:
@@ -210,21 +216,22 @@ def _count(  # type: ignore[no-untyped-def]
         bits = x.to(tl.int32, bitcast=True) & _LOW
         magnitude = tl.minimum(tl.maximum((bits >> _SHIFT) - _FIRST, 0), _MAGNITUDES - 1)
         bins = tl.where(x > 0, _MAGNITUDES + magnitude, _MAGNITUDES - 1 - magnitude)
+        # Zeros, which some activation functions give for most tokens, are counted here.
+        held = taken & (x != 0)
+        zeros += tl.sum(taken.to(tl.int32) - held.to(tl.int32), 0)
         if SHARED:
-            zeros += tl.sum((taken & (x == 0)).to(tl.int32), 0)
             bins += tl.arange(0, NEURONS)[None, :] * _BINS
-            held = tl.reshape(taken & (x != 0), [TOKENS * NEURONS])
-            counts += tl.histogram(tl.reshape(bins, [TOKENS * NEURONS]), NEURONS * _BINS, mask=held)
+            flat = tl.reshape(bins, [TOKENS * NEURONS])
+            counts += tl.histogram(flat, NEURONS * _BINS, mask=tl.reshape(held, [TOKENS * NEURONS]))
         else:
-            bins = tl.where(x == 0, _MAGNITUDES, bins + (x > 0).to(tl.int32))
-            tl.atomic_add(row[None, :] + bins, 1, mask=taken, sem="relaxed")
+            tl.atomic_add(row[None, :] + bins + (x > 0).to(tl.int32), 1, mask=held, sem="relaxed")
+    tl.atomic_add(row + _MAGNITUDES, zeros, mask=real, sem="relaxed")
     if SHARED:
         of_bins = tl.reshape(counts, [NEURONS, _BINS])
         bins = tl.arange(0, _BINS)
         bins += (bins >= _MAGNITUDES).to(tl.int32)
         found = real[:, None] & (of_bins > 0)
         tl.atomic_add(row[:, None] + bins[None, :], of_bins, mask=found, sem="relaxed")
-        tl.atomic_add(row + _MAGNITUDES, zeros, mask=real, sem="relaxed")
 
 
 @triton.jit

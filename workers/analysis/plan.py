@@ -26,8 +26,9 @@ from workers.analysis.windows import Window, pack, write_blocks
 
 PLAN = "plan.json"  # in the work folder
 
-# Windows are sorted by length within a pool, so that a block's windows are about equally long and padding is small.
-POOL_WINDOWS = 1024
+# Windows are sorted by length within a pool, so that a block's windows are about equally long and padding is small: a
+# window for each token of a block, which makes that independent of the block's size, within bounds for memory.
+POOL_WINDOWS = 1024, 16_384
 BLOCK_ROWS = 256
 
 # Windows that fix the sampling bands before the scan: a twentieth of the corpus, within these bounds.
@@ -91,7 +92,9 @@ def cut_windows(
 def group_blocks(windows: Iterable[Window], block_tokens: int) -> Iterator[list[Window]]:
     """Blocks of at most `block_tokens` tokens, padding included, or of one window; longest first within a pool."""
     windows = iter(windows)
-    while pool := list(islice(windows, POOL_WINDOWS)):
+    fewest, most = POOL_WINDOWS
+    size = min(max(block_tokens, fewest), most)
+    while pool := list(islice(windows, size)):
         pool.sort(key=lambda w: (-len(w), w.number))
         first = 0
         while first < len(pool):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -314,22 +314,17 @@ class LayerScan:
     def _update_on_gpu(self, block: Block, activations: Tensor) -> None:
         from workers.analysis import gpu_kernels
 
-        kept = self.histogram.counts, self.moments.digits, self.high, self.low, self._odd
-        high, high_at, low, low_at = gpu_kernels.reduce_block(activations, block.counted, *kept)
         self.moments.count += block.counted_tokens
-        for tail, scan in self.tails.items():
-            extremes = (high, high_at, 1) if tail == "positive" else (low, low_at, -1)
-            for lists, edges in ((scan.top, None), (scan.sample, scan.edges)):
-                if lists is scan.top or edges is not None:
-                    gpu_kernels.offer_block(
-                        activations,
-                        block.tensors,
-                        *extremes,
-                        lists.tensors(),
-                        edges,
-                        scan.band_windows,
-                        distinct=self._distinct,
-                    )
+        kept = self.histogram.counts, self.moments.digits, self.high, self.low, self._odd
+        with torch.cuda.device_of(activations):
+            high, high_at, low, low_at = gpu_kernels.reduce_block(activations, block.counted, *kept)
+            for tail, scan in self.tails.items():
+                extremes, places = (high, high_at) if tail == "positive" else (low, low_at)
+                offered = activations, block.tensors, extremes, places, int(scan.sign)
+                offer = partial(gpu_kernels.offer_block, band_windows=scan.band_windows, distinct=self._distinct)
+                offer(*offered, scan.top.tensors(), None)
+                if scan.edges is not None:
+                    offer(*offered, scan.sample.tensors(), scan.edges)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Raises NonFiniteActivation with a GPU's kernels."""

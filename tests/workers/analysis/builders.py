@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -12,6 +15,12 @@ from workers.analysis.scan import Block
 from workers.analysis.windows import Window, Windows, pack, unpack
 
 LETTERS = 1000  # what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
+
+
+needs_triton = pytest.mark.skipif(
+    not (find_spec("triton") and (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")),
+    reason="needs Triton, which is made for Linux, and a GPU or its interpreter",
+)
 
 
 def make_window(

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="Triton is made for Linux alone; `make test` installs it there")
+pytest.importorskip("triton", reason="Triton is made for Linux; `make test` installs it there")
 
 from contract.request import Tail
-from tests.workers.analysis.builders import random_activations, random_blocks
+from tests.workers.analysis.builders import needs_triton, random_activations, random_blocks
 from workers.analysis import gpu_kernels, gpu_trial
 from workers.analysis.histogram import Histogram
 from workers.analysis.scan import LayerScan, ListSizes, choose_kernels
@@ -65,12 +65,14 @@ def test_the_kernels_compile_for_gpus() -> None:
     assert (done.returncode, done.stdout) == (0, "compiled\n"), done.stderr
 
 
+@needs_triton
 def test_a_gpu_whose_kernels_keep_what_plain_torch_keeps_has_them() -> None:
     gpu_trial.kernels_work.cache_clear()
 
     assert gpu_trial.kernels_work(DEVICE)
 
 
+@needs_triton
 @pytest.mark.parametrize("fault", ["wrong", "fails"])
 def test_kernels_that_do_not_work_are_not_used(fault: str, monkeypatch: Any, caplog: Any) -> None:
     def broken(*arguments: Any, **others: Any) -> None:
@@ -87,6 +89,7 @@ def test_kernels_that_do_not_work_are_not_used(fault: str, monkeypatch: Any, cap
     gpu_trial.kernels_work.cache_clear()
 
 
+@needs_triton
 @pytest.mark.parametrize("shared", [False, True])
 def test_histograms_are_the_same_however_they_are_counted(shared: bool, monkeypatch: Any) -> None:
     monkeypatch.setattr(gpu_kernels, "_COUNTS_IN_SHARED_MEMORY", shared)
@@ -101,6 +104,7 @@ def test_histograms_are_the_same_however_they_are_counted(shared: bool, monkeypa
     assert torch.equal(scan.histogram.counts, expected.counts)
 
 
+@needs_triton
 def test_bfloat16_is_taken_as_it_is() -> None:
     (block,) = random_blocks(0, windows=12, rows=12, device=str(DEVICE))
     (activations,) = random_activations([block], 70, seed=0, step=None)

@@ -211,6 +211,18 @@ def test_blocks_hold_windows_of_like_length_within_their_size() -> None:
     assert sum(map(len, blocks)) == 1500
 
 
+@pytest.mark.parametrize("block_tokens", [1024, 8192, 32_768])
+def test_blocks_of_any_size_have_little_padding(block_tokens: int) -> None:
+    rng = np.random.default_rng(2)
+    # Documents of a few windows each, whose last one is as long as is left.
+    lengths = np.where(rng.random(20_000) < 0.75, 128, rng.integers(1, 129, 20_000)).tolist()
+    windows = [make_window(number, [9] * length) for number, length in enumerate(lengths)]
+
+    padded = sum(max(map(len, block)) * len(block) for block in group_blocks(windows, block_tokens))
+
+    assert padded < 1.02 * sum(lengths)
+
+
 def test_a_window_longer_than_a_block_runs_alone_and_rows_are_bounded() -> None:
     assert [len(b) for b in group_blocks([make_window(i, [9] * 100) for i in range(3)], 64)] == [1, 1, 1]
     assert max(len(b) for b in group_blocks([make_window(i, [9]) for i in range(600)], 4096)) == BLOCK_ROWS

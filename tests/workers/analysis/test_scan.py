@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tests.factories import make_request
 from tests.workers.analysis.builders import (
     make_window,
     make_windows,
+    needs_triton,
     random_activations,
     random_blocks,
 )
@@ -26,9 +26,7 @@ from workers.analysis.scan import Block, Kernels, LayerScan, ListSizes, find_ext
 from workers.analysis.threads import set_threads
 from workers.analysis.topk import EMPTY
 
-ON_GPU = pytest.param(
-    "gpu", marks=pytest.mark.skipif(find_spec("triton") is None, reason="Triton is made for Linux alone")
-)
+ON_GPU = pytest.param("gpu", marks=needs_triton)
 KERNELS = ["none", "cpu", ON_GPU]
 NEURONS = 70  # more than one chunk of the kernels
 DEVICES = {"none": "cpu", "cpu": "cpu", "gpu": "cuda" if torch.cuda.is_available() else "cpu"}
@@ -236,6 +234,7 @@ def test_the_number_of_threads_changes_nothing(kernels: Kernels, threads: Any) -
     assert torch.equal(alone.moments.digits, together.moments.digits)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # of the interpreter
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("position", [0, 2])
