@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-NAME: speed, memory, api, load, merge, scale, growth, precision, gallery, neuronpedia, page, pages, peers or senses.
+NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page, pages, peers or
+senses.
 """
 
 from __future__ import annotations
@@ -9,7 +10,21 @@ import argparse
 import signal
 import sys
 
-from benchmarks import api, gallery, growth, load, memory, merge, neuronpedia, page, pages, precision, scale, speed
+from benchmarks import (
+    api,
+    gallery,
+    growth,
+    load,
+    memory,
+    merge,
+    neuronpedia,
+    page,
+    pages,
+    precision,
+    scale,
+    shapes,
+    speed,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
@@ -22,6 +37,7 @@ _BENCHMARKS = {
     "merge": merge,
     "scale": scale,
     "growth": growth,
+    "shapes": shapes,
     "precision": precision,
     "gallery": gallery,
     "neuronpedia": neuronpedia,

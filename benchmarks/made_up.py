@@ -52,7 +52,7 @@ def make_job(folder: Path, sizes: Sizes) -> None:
     """Leaves the work folder of a job all of whose shards have been scanned."""
     model = make_model(folder, sizes)
     analysis = make_analysis(folder, model, sizes)
-    plan = plan_windows(analysis, model, _texts(sizes.tokens))
+    plan = plan_windows(analysis, model, make_texts(sizes.tokens))
     _write_lens(analysis, model, sizes)
     language, layer = _Language(), _Layer(sizes.neurons)
     edges = _write_bands(analysis, model, plan, language, layer)
@@ -81,7 +81,7 @@ def make_analysis(folder: Path, model: LoadedModel, sizes: Sizes) -> Analysis:
     return Analysis(request, corpus, model.card, store, "work", "result", "lens", *cut)
 
 
-def _texts(tokens: int) -> Iterator[str]:
+def make_texts(tokens: int) -> Iterator[str]:
     rng = np.random.default_rng(0)
     frequency = 1 / (np.arange(1, WORDS) + 2.7)
     ends = np.cumsum(frequency / frequency.sum())
