@@ -179,9 +179,9 @@ class Store:
                 return
             except OSError as e:
                 # Another process removes the same, of which less is left each time, or writes into the folder.
-                is_shared = e.errno == errno.ENOENT and self.is_local
-                tries += not is_shared
-                if e.errno not in (errno.ENOENT, errno.ENOTEMPTY) or tries == _DELETE_TRIES:
+                is_gone = isinstance(e, FileNotFoundError)  # which has no number when it is of a bucket
+                tries += not (is_gone and self.is_local)
+                if not (is_gone or e.errno == errno.ENOTEMPTY) or tries == _DELETE_TRIES:
                     raise
 
     def delete_unfinished(self, folder: str) -> None:

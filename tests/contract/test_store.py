@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,23 @@ def test_a_folder_of_many_files_is_deleted_by_several_at_once(store: Store) -> N
         ended = list(pool.map(store.delete, ["a"] * 8))
 
     assert ended == [None] * 8
+    assert store.names("a") == []
+
+
+def test_what_another_removes_between_the_look_and_the_removal_is_deleted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a/b/file", b"x")
+    remove = store._fs.rm
+
+    def remove_second(path: str, **options: Any) -> None:
+        remove(path, **options)
+        raise FileNotFoundError([path])  # as s3fs says it
+
+    monkeypatch.setattr(store._fs, "rm", remove_second)
+
+    store.delete("a")
+
     assert store.names("a") == []
 
 

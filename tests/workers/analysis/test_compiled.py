@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU"
 )
 
-SHAPES = [(3, 12), (2, 9), (1, 12)]
+SHAPES = [(3, 12), (2, 9)]
 
 
 def load_both(name: str, folder: Path) -> tuple[LoadedModel, LoadedModel]:
@@ -52,11 +52,14 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         assert (found[name] - values).abs().max() < 1e-5 * values.abs().max(), name
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
-def test_a_compiled_model_hands_out_what_it_would_as_it_is(name: str, tmp_path: Path) -> None:
+# A window alone is compiled once more, so that is left to one of them.
+@pytest.mark.parametrize(("name", "shapes"), [("llama", [*SHAPES, (1, 12)]), ("gpt2", SHAPES), ("bert", SHAPES)])
+def test_a_compiled_model_hands_out_what_it_would_as_it_is(
+    name: str, shapes: list[tuple[int, int]], tmp_path: Path
+) -> None:
     plain, compiled = load_both(name, tmp_path)
 
-    for shape in SHAPES:
+    for shape in shapes:
         ids = torch.randint(5, 300, shape, generator=torch.Generator().manual_seed(shape[1]))
         for layers in (list(range(LAYERS)), [1]):
             assert_close(see_all(compiled, ids, layers), see_all(plain, ids, layers))
