@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from contract.results import LOWEST_OCTAVE
+from contract.results import MAGNITUDES
+from workers.analysis.histogram import FIRST, SHIFT
 from workers.analysis.moments import WEIGHTS
 
 # Tokens and neurons of a tile of `_reduce`: few tokens, so that its threads seldom need each other.
@@ -31,10 +32,9 @@ _EMPTY = tl.constexpr(torch.iinfo(torch.int64).min)
 _FULL = tl.constexpr(torch.iinfo(torch.int64).max)
 _LOW = tl.constexpr(0x7FFF_FFFF)
 _LARGEST_HALF = tl.constexpr(65504.0)
-_MAGNITUDES = tl.constexpr(128)
-_BINS = tl.constexpr(256)  # all but that of zero, which stands in the middle
-_SHIFT = tl.constexpr(21)
-_FIRST = tl.constexpr((127 + LOWEST_OCTAVE) << 2)
+_MAGNITUDES = tl.constexpr(MAGNITUDES)
+_BINS = tl.constexpr(2 * MAGNITUDES)  # all but that of zero, which stands in the middle
+_SHIFT, _FIRST = tl.constexpr(SHIFT), tl.constexpr(FIRST)
 
 
 def reduce_block(

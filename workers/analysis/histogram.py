@@ -9,21 +9,21 @@ from torch import Tensor
 from contract.results import BINS, LOWEST_OCTAVE, MAGNITUDES, QUANTILES, ZERO_BIN, histogram_edges
 
 # A float32 without its sign, shifted right by this, is its octave and the quarter of the octave.
-_SHIFT = 23 - 2
-_FIRST = (127 + LOWEST_OCTAVE) << 2
+SHIFT = 23 - 2
+FIRST = (127 + LOWEST_OCTAVE) << 2
 
 
 def bin_of(activations: Tensor) -> Tensor:
     """The bin of each float32, int32. Smaller and larger magnitudes than the bins cover go to the outer ones."""
     bits = activations.view(torch.int32)
-    magnitude = (((bits & 0x7FFF_FFFF) >> _SHIFT) - _FIRST).clamp_(0, MAGNITUDES - 1)
+    magnitude = (((bits & 0x7FFF_FFFF) >> SHIFT) - FIRST).clamp_(0, MAGNITUDES - 1)
     sign = (activations > 0).to(torch.int32) - (activations < 0).to(torch.int32)
     return (magnitude + 1) * sign + ZERO_BIN
 
 
 def _bin_table() -> np.ndarray:
     """The bin by the upper 11 bits of a float32: (2048,) uint16. Only zero and denormal numbers begin with 0 bits."""
-    lowest = (np.arange(2048, dtype=np.uint32) << _SHIFT).view(np.float32)
+    lowest = (np.arange(2048, dtype=np.uint32) << SHIFT).view(np.float32)
     # Small, as it shares the fastest cache with the counts; without a sign that an index would be checked for.
     return bin_of(torch.from_numpy(lowest)).numpy().astype(np.uint16)
 
