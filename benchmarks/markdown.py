@@ -12,6 +12,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
+def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
+    """The lower one, the median and the upper one, as `quantile` has them."""
+    ordered = sorted(values)
+    return quantile(ordered, 0.25), quantile(ordered, 0.5), quantile(ordered, 0.75)
+
+
 def quantile(values: Iterable[float], share: float) -> float:
     """The smallest value that at least this share (0..1) of the values do not exceed. NaN without values."""
     ordered = sorted(values)

@@ -19,12 +19,10 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from benchmarks.made_up import WORDS, make_texts
-from benchmarks.markdown import quantile, table
-from benchmarks.speed import timed
+from benchmarks.markdown import quartiles, table
+from benchmarks.speed import Way, body_way, causal_way, in_turn, plan_texts, planned_blocks, timed
 from contract.catalogue import Entry
-from contract.documents import write_documents
 from contract.request import AnalysisRequest
-from contract.store import Store
 from workers.analysis import compiling
 from workers.analysis.compiled import compile_layers
 from workers.analysis.families import find_family, find_parts
@@ -32,10 +30,8 @@ from workers.analysis.limits import Limits
 from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel, load_model, resolve_device, resolve_dtype
 from workers.analysis.plan import Plan
-from workers.analysis.planning import plan_analysis
-from workers.analysis.run import MAX_DOCUMENTS
 from workers.analysis.scan import Block, choose_kernels
-from workers.analysis.steps import Analysis, ShardScan, shard_blocks
+from workers.analysis.steps import Analysis, ShardScan
 from workers.analysis.threads import set_threads
 from workers.analysis.vectors import writing_vectors
 
@@ -58,8 +54,6 @@ SHAPES: dict[str, Callable[[], Any]] = {
 _LLAMA = {"vocab_size": 128_256, "num_attention_heads": 32, "num_key_value_heads": 8}
 WARM_BLOCKS = 2
 WINDOW = 128
-
-Way = Callable[[Block], object]
 
 
 @dataclass
@@ -89,7 +83,9 @@ def _measure(name: str, options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-shapes-") as folder:
         model = make_model(Path(folder), name, options.device, options.dtype)
         limits = Limits(options.block_tokens).on(model.device, model.dtype, model.card)
-        analysis, plan = _plan(model, Path(folder), limits, options.blocks * limits.block_tokens)
+        tokens = options.blocks * limits.block_tokens
+        request, texts = _make_request(model, tokens), list(make_texts(2 * tokens))
+        analysis, plan = plan_texts(model, request, texts, Path(folder), limits)
         with keeping_freed_arrays(), writing_vectors(analysis.store, "work/vectors.npz") as vectors:
             lists = _allocated(model)
             scan = ShardScan(analysis, model, plan, vectors)
@@ -97,10 +93,10 @@ def _measure(name: str, options: argparse.Namespace) -> str:
             senses = replace(analysis.request.senses, enabled=False)
             plain = replace(analysis, request=replace(analysis.request, senses=senses))
             ways = {
-                "the body": _eagerly(_body(model)),
-                "`model(**inputs)`": _eagerly(_causal(model)),
+                "the body": _eagerly(body_way(model)),
+                "`model(**inputs)`": _eagerly(causal_way(model)),
                 "the scan": _eagerly(scan.run),
-                "the compiled body": _body(model),
+                "the compiled body": body_way(model),
                 "the compiled scan, without senses": ShardScan(plain, model, plan, None).run,
                 "the compiled scan": scan.run,
             }
@@ -136,26 +132,10 @@ def make_model(folder: Path, name: str, device: str, dtype: str) -> LoadedModel:
     )
 
 
-def _plan(model: LoadedModel, folder: Path, limits: Limits, tokens: int) -> tuple[Analysis, Plan]:
+def _make_request(model: LoadedModel, tokens: int) -> AnalysisRequest:
     contexts = {"window": WINDOW, "packing": "concat"}
     data = {"model": model.card.id, "corpus": {"id": "made-up"}, "contexts": contexts, "tokens": {"max_tokens": tokens}}
-    store, texts = Store(str(folder)), list(make_texts(2 * tokens))
-    with store.writing("documents.parquet") as f:
-        corpus = write_documents(texts, f, name="made-up", max_documents=MAX_DOCUMENTS)
-    sizes = limits.block_tokens, limits.shard_tokens
-    analysis = Analysis(AnalysisRequest.from_dict(data), corpus, model.card, store, "work", "result", "lens", *sizes)
-    return analysis, plan_analysis(analysis, model, texts)
-
-
-def _body(model: LoadedModel) -> Way:
-    return lambda block: model.body(input_ids=block.ids, use_cache=False)
-
-
-def _causal(model: LoadedModel) -> Way:
-    """The body with a head, which is the unembedding."""
-    unembedding = model.unembedding
-    assert unembedding is not None
-    return lambda block: model.body(input_ids=block.ids, use_cache=False).last_hidden_state @ unembedding.T
+    return AnalysisRequest.from_dict(data)
 
 
 def _eagerly(way: Way) -> Way:
@@ -167,21 +147,19 @@ def _eagerly(way: Way) -> Way:
 
 
 def _run(analysis: Analysis, model: LoadedModel, plan: Plan, ways: dict[str, Way]) -> Measured:
-    blocks = [block for shard in range(len(plan.shards)) for block in shard_blocks(analysis, model, plan, shard)]
-    measured, order = Measured(), list(ways)
+    blocks = list(planned_blocks(analysis, model, plan))
+    measured = Measured()
     for way in ways.values():
         for block in islice(blocks, WARM_BLOCKS):
             timed(model, way, block)
-    for block in blocks:
-        for name in order:
-            before = _allocated(model)
-            if model.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(model.device)
-            measured.seconds[name].append(timed(model, ways[name], block))
-            if model.device.type == "cuda":
-                beyond = torch.cuda.max_memory_allocated(model.device) - before
-                measured.peak_bytes[name] = max(measured.peak_bytes[name], beyond)
-        order = order[1:] + order[:1]
+    for name, block in in_turn(ways, blocks):
+        before = _allocated(model)
+        if model.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(model.device)
+        measured.seconds[name].append(timed(model, ways[name], block))
+        if model.device.type == "cuda":
+            beyond = torch.cuda.max_memory_allocated(model.device) - before
+            measured.peak_bytes[name] = max(measured.peak_bytes[name], beyond)
     return measured
 
 
@@ -215,6 +193,5 @@ def _report(name: str, model: LoadedModel, analysis: Analysis, plan: Plan, measu
 
 
 def _spread(these: list[float], those: list[float]) -> str:
-    ratios = [a / b for a, b in zip(these, those, strict=True)]
-    low, middle, high = (quantile(ratios, share) for share in (0.25, 0.5, 0.75))
+    low, middle, high = quartiles(a / b for a, b in zip(these, those, strict=True))
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"

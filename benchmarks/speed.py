@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.corpora import take_texts
-from benchmarks.markdown import quantile, table
+from benchmarks.markdown import quartiles, table
 from benchmarks.sample_model import add_model_options, load_sample_model, random_blocks
 from client import samples
 from contract.documents import write_documents
@@ -36,7 +36,7 @@ from contract.request import AnalysisRequest
 from contract.results import SUMMARY
 from contract.store import Store
 from workers.analysis import compiling, merging
-from workers.analysis.limits import Limits
+from workers.analysis.limits import BY_DEVICE, Limits
 from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> str:
     whole_tokens = options.whole_tokens or options.tokens
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
-        analysis, plan = _plan(model, request, texts, Path(folder) / "paired")
+        analysis, plan = plan_texts(model, request, texts, Path(folder) / "paired")
         with keeping_freed_arrays():
             with writing_vectors(analysis.store, "work/vectors.npz") as vectors:
                 times = _time_ways(analysis, model, plan, vectors)
@@ -114,8 +114,11 @@ def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
     return AnalysisRequest.from_dict(data)
 
 
-def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> tuple[Analysis, Plan]:
-    store, limits = Store(str(folder)), Limits().on(model.device, model.dtype, model.card)
+def plan_texts(
+    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, limits: Limits = BY_DEVICE
+) -> tuple[Analysis, Plan]:
+    """A planned analysis, whose files are in the folder."""
+    store, limits = Store(str(folder)), limits.on(model.device, model.dtype, model.card)
     with store.writing("documents.parquet") as f:
         corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
     sizes = limits.block_tokens, limits.shard_tokens
@@ -129,19 +132,25 @@ def _plan(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder
 def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter) -> Times:
     _warm_up(analysis, model, plan, vectors)
     # Lists of its own: filling empty ones is part of the timed work.
-    ways = {"body": _body(model), "scan": ShardScan(analysis, model, plan, vectors).run, "causal": _causal(model)}
-    times, order = Times(), list(ways)
-    for block in _blocks(analysis, model, plan):
-        for name in order:
-            getattr(times, name).append(timed(model, ways[name], block))
-        order = order[1:] + order[:1]
+    ways = {"body": body_way(model), "scan": ShardScan(analysis, model, plan, vectors).run, "causal": causal_way(model)}
+    times = Times()
+    for name, block in in_turn(ways, planned_blocks(analysis, model, plan)):
+        getattr(times, name).append(timed(model, ways[name], block))
     return times
+
+
+def in_turn(names: Iterable[str], blocks: Iterable[Block]) -> Iterator[tuple[str, Block]]:
+    """Each block under every name, in another order from block to block."""
+    order = list(names)
+    for block in blocks:
+        yield from ((name, block) for name in order)
+        order = order[1:] + order[:1]
 
 
 def _warm_up(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter) -> None:
     """Runs some blocks every way."""
-    for way in (_body(model), ShardScan(analysis, model, plan, vectors).run, _causal(model)):
-        for block in islice(_blocks(analysis, model, plan), WARM_BLOCKS):
+    for way in (body_way(model), ShardScan(analysis, model, plan, vectors).run, causal_way(model)):
+        for block in islice(planned_blocks(analysis, model, plan), WARM_BLOCKS):
             timed(model, way, block)
 
 
@@ -159,16 +168,16 @@ def _time_body(model: LoadedModel, ids: Tensor) -> float:
     return timed(model, partial(model.body, use_cache=False), ids)
 
 
-def _blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
+def planned_blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
     for shard in range(len(plan.shards)):
         yield from shard_blocks(analysis, model, plan, shard)
 
 
-def _body(model: LoadedModel) -> Way:
+def body_way(model: LoadedModel) -> Way:
     return lambda block: model.body(input_ids=block.ids, use_cache=False)
 
 
-def _causal(model: LoadedModel) -> Way:
+def causal_way(model: LoadedModel) -> Way:
     """What the model with its language-model head computes: this head is the unembedding, without a bias."""
     unembedding = model.unembedding
     assert unembedding is not None
@@ -332,5 +341,5 @@ def _spread(these: list[float], those: list[float], name: str) -> str:
 
 
 def _quartiles(ratios: list[float]) -> str:
-    low, middle, high = (quantile(ratios, share) for share in (0.25, 0.5, 0.75))
+    low, middle, high = quartiles(ratios)
     return f"median {middle:.3f}, quartiles {low:.3f} and {high:.3f}"

@@ -12,18 +12,16 @@ import numpy as np
 import torch
 
 from benchmarks.peers.protocol import FEW_LAYERS, Maxima, Task, Way, serve
+from benchmarks.speed import plan_texts, planned_blocks
 from contract.catalogue import Entry
-from contract.documents import write_documents
 from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from contract.store import Store
 from workers.analysis.limits import Limits
 from workers.analysis.memory import keeping_freed_arrays
 from workers.analysis.model import LoadedModel, load_model
 from workers.analysis.partial import write_arrays
-from workers.analysis.planning import plan_analysis
-from workers.analysis.run import MAX_DOCUMENTS
 from workers.analysis.scan import Block
-from workers.analysis.steps import Analysis, ShardScan, shard_blocks
+from workers.analysis.steps import ShardScan
 from workers.analysis.vectors import writing_vectors
 
 
@@ -52,19 +50,13 @@ class _Runner:
             tokens=Tokens(exclude_special=False, max_tokens=task.tokens),
         )
         texts = [json.loads(line)["text"] for line in Path(task.texts).read_text(encoding="utf-8").splitlines()]
-        store = Store(str(Path("plan").absolute()))
-        with store.writing("documents.parquet") as f:
-            corpus = write_documents(texts, f, name="benchmark", max_documents=MAX_DOCUMENTS)
-        limits = Limits(block_tokens=task.batch * task.window).on(model.device, model.dtype, model.card)
-        sizes = limits.block_tokens, limits.shard_tokens
-        self.analysis = Analysis(self.request, corpus, model.card, store, "work", "result", "lens", *sizes)
-        self.plan = plan_analysis(self.analysis, model, texts)
+        limits = Limits(block_tokens=task.batch * task.window)
+        self.analysis, self.plan = plan_texts(model, self.request, texts, Path("plan").absolute(), limits)
         self.blocks = self._read_blocks()
         np.save(task.ids, np.concatenate([block.ids.numpy() for block in self.blocks]))
 
     def _read_blocks(self) -> Sequence[Block]:
-        shards = range(len(self.plan.shards))
-        return [block for s in shards for block in shard_blocks(self.analysis, self.model, self.plan, s)]
+        return list(planned_blocks(self.analysis, self.model, self.plan))
 
     def run_body(self, folder: Path) -> Maxima:
         with torch.inference_mode():

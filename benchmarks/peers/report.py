@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.markdown import quantile, table
+from benchmarks.markdown import quantile, quartiles, table
 from benchmarks.peers.protocol import Round
 
 _MIB = 2**20
@@ -53,7 +53,7 @@ def _compare(one: Result, other: Result) -> list[str]:
 def _spread(one: Result, other: Result) -> tuple[str, str]:
     """The median of the ratios of seconds round by round, and their quartiles."""
     ratios = [a.seconds / b.seconds for a, b in zip(one.rounds, other.rounds, strict=True)]
-    low, middle, high = (quantile(ratios, share) for share in (0.25, 0.5, 0.75))
+    low, middle, high = quartiles(ratios)
     return f"{middle:.3f}", f"{low:.3f} to {high:.3f}"
 
 

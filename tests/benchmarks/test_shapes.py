@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-
-import pytest
 
 from benchmarks import shapes
+from tests.workers.analysis.builders import needs_compiler
 
 
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU"
-)
+@needs_compiler
 def test_a_model_of_random_weights_is_run_every_way() -> None:
     parser = argparse.ArgumentParser()
     shapes.add_options(parser)

@@ -50,7 +50,9 @@ def explaining_failures(model: str) -> Iterator[None]:
         yield
     except TorchDynamoException as e:
         reason = str(e).strip().splitlines()[0][:300]
-        raise ModelLoadError(f"{model}: torch.compile failed: {reason}. Without POLYSEME_COMPILE it may run") from e
+        raise ModelLoadError(
+            f"{model}: torch.compile failed: {reason}. Without POLYSEME_COMPILE or --compile it may run"
+        ) from e
 
 
 def compile_layers(layers: Sequence[nn.Module], projections: Sequence[nn.Module]) -> Relay:

@@ -17,6 +17,7 @@ from torch import Tensor
 from contract.results import MAGNITUDES
 from workers.analysis.histogram import FIRST, SHIFT
 from workers.analysis.moments import WEIGHTS
+from workers.analysis.topk import EMPTY
 
 # Tokens and neurons of a tile of `_reduce`: few tokens, so that its threads seldom need each other.
 _ROWS, _ACROSS = 4, 64
@@ -28,7 +29,7 @@ _FEWEST = 16  # windows or slots of a tile
 # Earlier versions make a histogram of votes, in which each of a processor's threads looks at every bin.
 _COUNTS_IN_SHARED_MEMORY = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 8)
 
-_EMPTY = tl.constexpr(torch.iinfo(torch.int64).min)
+_EMPTY = tl.constexpr(EMPTY)
 _FULL = tl.constexpr(torch.iinfo(torch.int64).max)
 _LOW = tl.constexpr(0x7FFF_FFFF)
 _LARGEST_HALF = tl.constexpr(65504.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,12 +27,15 @@ class Limits:
 
     def on(self, device: torch.device, dtype: torch.dtype, card: ModelCard) -> Limits:
         """With no 0 left."""
-        is_cpu = device.type == "cpu"
+        on_gpu = device.type == "cuda"
         return replace(
             self,
-            block_tokens=self.block_tokens or (CPU_BLOCK if is_cpu else gpu_block(_memory(device), dtype, card)),
-            shard_tokens=self.shard_tokens or (CPU_SHARD if is_cpu else GPU_SHARD),
+            block_tokens=self.block_tokens or (gpu_block(device_memory(device), dtype, card) if on_gpu else CPU_BLOCK),
+            shard_tokens=self.shard_tokens or (GPU_SHARD if on_gpu else CPU_SHARD),
         )
+
+
+BY_DEVICE: Final = Limits()
 
 
 def gpu_block(memory: int, dtype: torch.dtype, card: ModelCard) -> int:
@@ -42,5 +46,8 @@ def gpu_block(memory: int, dtype: torch.dtype, card: ModelCard) -> int:
     return min(max(1 << (room.bit_length() - 1), SMALLEST_GPU_BLOCK), LARGEST_GPU_BLOCK)
 
 
-def _memory(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).total_memory
+def device_memory(device: torch.device) -> int:
+    """Bytes: a GPU's, else the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from workers.analysis import families, framing
 from workers.analysis.cached_folder import make_once
 from workers.analysis.compiled import Relay, compile_layers
 from workers.analysis.families import Family
+from workers.analysis.limits import device_memory
 
 OnLoad = Callable[[str, float], None]
 
@@ -164,7 +164,7 @@ class ModelShelf:
         """budget_bytes: of weights; 0 is half of the device's memory. on_load: told of every load and its seconds."""
         self.device, self.dtype, self._cache = resolve_device(device), resolve_dtype(dtype), cache
         self._compiled = compiled
-        self._budget = budget_bytes or _device_memory(self.device) // 2
+        self._budget = budget_bytes or device_memory(self.device) // 2
         self._on_load = on_load
         self._models: OrderedDict[Entry, LoadedModel] = OrderedDict()
 
@@ -458,12 +458,6 @@ def _quiet_transformers() -> Iterator[None]:
 
 def _roles(tokenizer: Any) -> dict[str, str]:
     return {k: str(v) for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-
-
-def _device_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _gigabytes(size: int) -> str:

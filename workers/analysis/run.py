@@ -10,7 +10,7 @@ from contract.documents import read_documents, write_documents
 from contract.errors import InvalidCorpus
 from contract.request import AnalysisRequest
 from contract.store import Store
-from workers.analysis.limits import Limits
+from workers.analysis.limits import BY_DEVICE, Limits
 from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
 from workers.analysis.model import LoadedModel
 from workers.analysis.plan import Plan
@@ -18,7 +18,6 @@ from workers.analysis.planning import plan_analysis
 from workers.analysis.steps import Analysis, scan_shard
 
 MAX_DOCUMENTS = 100_000_000
-_BY_DEVICE = Limits()
 
 
 def run_analysis(
@@ -27,7 +26,7 @@ def run_analysis(
     texts: Iterable[str],
     folder: str | Path,
     *,
-    limits: Limits = _BY_DEVICE,
+    limits: Limits = BY_DEVICE,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. Layers count as progress of "merging"."""

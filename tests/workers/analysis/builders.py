@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -20,6 +21,9 @@ LETTERS = 1000  # what `tokenize_letters` adds to a letter's code, so that ids b
 needs_triton = pytest.mark.skipif(
     not (find_spec("triton") and (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")),
     reason="needs Triton, which is made for Linux, and a GPU or its interpreter",
+)
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU"
 )
 
 

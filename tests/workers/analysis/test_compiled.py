@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,11 @@ from torch import Tensor
 
 from contract.errors import ModelLoadError
 from tests.tiny_models import LAYERS, save_model
+from tests.workers.analysis.builders import needs_compiler
 from workers.analysis.capture import Taps, run_block
 from workers.analysis.model import LoadedModel, load_model
 
-pytestmark = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU"
-)
+pytestmark = needs_compiler
 
 SHAPES = [(3, 12), (2, 9)]
 

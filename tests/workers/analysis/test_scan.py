@@ -172,7 +172,7 @@ def test_statistics_are_over_the_counted_tokens_alone(kernels: Kernels) -> None:
     for block, values in zip(blocks, activations, strict=True):
         values[~block.counted] = 1e6
     counted = torch.cat([v[b.counted] for b, v in zip(blocks, activations, strict=True)])
-    histogram = Histogram(NEURONS)
+    histogram = Histogram(NEURONS, DEVICES[kernels])
     histogram.update(counted)
 
     scan = scan_blocks(make_scan(kernels=kernels), blocks, activations)
@@ -181,7 +181,7 @@ def test_statistics_are_over_the_counted_tokens_alone(kernels: Kernels) -> None:
     assert torch.equal(scan.high, counted.amax(0))
     assert torch.equal(scan.low, counted.amin(0))
     assert torch.equal(scan.histogram.counts, histogram.counts)
-    np.testing.assert_allclose(scan.moments.compute()["std"], counted.double().std(0, correction=0), rtol=1e-6)
+    np.testing.assert_allclose(scan.moments.compute()["std"], counted.double().std(0, correction=0).cpu(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernels", ["none", "cpu"])
@@ -239,8 +239,8 @@ def test_the_number_of_threads_changes_nothing(kernels: Kernels, threads: Any) -
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("position", [0, 2])
 def test_an_activation_that_is_not_finite_is_refused(kernels: Kernels, bad: float, position: int) -> None:
-    block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, "cpu")
-    activations = torch.ones(1, 3, NEURONS)
+    block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, DEVICES[kernels])
+    activations = torch.ones(1, 3, NEURONS, device=DEVICES[kernels])
     activations[0, position, NEURONS - 1] = bad
 
     with pytest.raises(NonFiniteActivation, match="not finite"):
@@ -249,8 +249,8 @@ def test_an_activation_that_is_not_finite_is_refused(kernels: Kernels, bad: floa
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_what_stands_in_the_padding_does_not_matter(kernels: Kernels) -> None:
-    block = Block(make_windows([make_window(0, [1, 2, 3]), make_window(1, [4])]), 0, 0, "cpu")
-    activations = torch.ones(2, 3, NEURONS)
+    block = Block(make_windows([make_window(0, [1, 2, 3]), make_window(1, [4])]), 0, 0, DEVICES[kernels])
+    activations = torch.ones(2, 3, NEURONS, device=DEVICES[kernels])
     activations[1, 1:] = torch.nan
 
     scan = scan_blocks(make_scan(kernels=kernels), [block], [activations])
@@ -262,8 +262,8 @@ def test_what_stands_in_the_padding_does_not_matter(kernels: Kernels) -> None:
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize(("peak", "start"), [(0, 0), (2, 0), (3, 1), (7, 4)])
 def test_the_tokens_shown_surround_the_peak_inside_the_window(kernels: Kernels, peak: int, start: int) -> None:
-    block = Block(make_windows([make_window(0, range(8))]), 0, 0, "cpu")
-    activations = torch.arange(8.0)[None, :, None].repeat(1, 1, NEURONS)
+    block = Block(make_windows([make_window(0, range(8))]), 0, 0, DEVICES[kernels])
+    activations = torch.arange(8.0, device=DEVICES[kernels])[None, :, None].repeat(1, 1, NEURONS)
     activations[0, peak] = 100.0
 
     top = scan_blocks(make_scan(kernels=kernels), [block], [activations]).tails["positive"].top.arrays()
