@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,14 +34,24 @@ def standins(tmp_path: Path) -> Path:
 
 
 def children_of(pid: int) -> dict[str, int]:
-    """The stack's processes by what they run, without one that is just beginning or has just ended."""
+    """The stack's processes by what they run, without one that is just beginning or has just ended.
+
+    One that is just beginning has an empty command line: while it turns from its tether into what it runs.
+    """
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        command = Path(f"/proc/{child}/cmdline").read_text()
-        name = next((n for n in ("gunicorn", "workers", "sender", "valkey", "redis-server") if n in command), None)
-        if name:
-            found[name] = int(child)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has been waited for since
+            command = Path(f"/proc/{child}/cmdline").read_text()
+            name = next((n for n in ("gunicorn", "workers", "sender", "valkey", "redis-server") if n in command), None)
+            if name:
+                found[name] = int(child)
     return found
+
+
+def all_children_of(pid: int, number: int) -> dict[str, int]:
+    """As many as the stack has, as soon as all run."""
+    wait_until(lambda: len(children_of(pid)) == number)
+    return children_of(pid)
 
 
 def redis_socket(data: Path) -> Path:
@@ -51,12 +62,11 @@ def test_up_starts_everything_and_a_signal_stops_it_cleanly(tmp_path: Path, stan
     port, data = free_port(), tmp_path / "data"
     with running_polyseme(["up", "--port", str(port), "--data", str(data)], standins) as process:
         output = read_until(process, "Ready: ")
-        children = children_of(process.pid)
+        children = all_children_of(process.pid, 4)
         assert httpx.get(f"http://127.0.0.1:{port}/livez").is_success
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert [line.split()[0] for line in output.splitlines()[:3]] == ["redis", "api", "worker-1"]
-    assert len(children) == 4
     assert not any(is_alive(pid) for pid in children.values())
     assert {f.name for f in (data / "logs").iterdir()} == {"redis.log", "api.log", "worker-1.log", "sender.log"}
 
@@ -86,7 +96,7 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path, standins: Path) -
     arguments = ["up", "--port", str(free_port()), "--data", str(tmp_path / "data")]
     with running_polyseme(arguments, standins) as process:
         read_until(process, "Ready: ")
-        children = children_of(process.pid)
+        children = all_children_of(process.pid, 4)
         process.kill()
         wait_until(lambda: not any(is_alive(pid) for pid in children.values()))
 
@@ -112,14 +122,14 @@ def test_a_dead_api_or_redis_is_started_again_and_nothing_is_lost(
         read_until(process, "Ready: ")
         with redis.Redis(unix_socket_path=str(redis_socket(data))) as server:
             server.set("kept", "yes")
-        children = children_of(process.pid)
+        children = all_children_of(process.pid, 4)
         os.kill(children.get(victim) or children["redis-server"], signal.SIGKILL)
         output = read_until(process, f"{name} starts again in 1 s (1 of at most 8 times)")
         read_until(process, f"{name:<9} ready after")
         with redis.Redis(unix_socket_path=str(redis_socket(data))) as server:
             assert server.get("kept") == b"yes"
         assert httpx.get(f"http://127.0.0.1:{port}/livez").is_success
-        survivors = children_of(process.pid)
+        survivors = all_children_of(process.pid, 4)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert f"{name} was killed by SIGKILL" in output
@@ -219,7 +229,7 @@ def test_a_given_redis_is_used_and_none_is_started(tmp_path: Path, standins: Pat
     arguments = ["up", "--port", str(free_port()), "--data", str(tmp_path / "data"), "--redis-url", redis_url]
     with running_polyseme(arguments, standins) as process:
         read_until(process, "Ready: ")
-        assert set(children_of(process.pid)) == {"gunicorn", "workers", "sender"}
+        assert set(all_children_of(process.pid, 3)) == {"gunicorn", "workers", "sender"}
     with redis.Redis.from_url(redis_url) as server:
         assert server.zcard("polyseme:workers") == 1
 
