@@ -56,8 +56,9 @@ def make_job(folder: Path, sizes: Sizes) -> None:
     _write_lens(analysis, model, sizes)
     language, layer = _Language(), _Layer(sizes.neurons)
     edges = _write_bands(analysis, model, plan, language, layer)
+    known = None
     for shard in range(len(plan.shards)):
-        _write_shard(analysis, model, plan, shard, language, layer, edges)
+        known = _write_shard(analysis, model, plan, shard, language, layer, edges, known)
 
 
 def make_model(folder: Path, sizes: Sizes) -> LoadedModel:
@@ -173,8 +174,12 @@ def _write_shard(
     language: _Language,
     layer: _Layer,
     edges: dict[str, np.ndarray],
-) -> None:
+    known: dict[str, np.ndarray] | None,
+) -> dict[str, np.ndarray]:
+    """known: what the shards before it have found; returns that with what this one has."""
     scan = LayerScan(len(analysis.neurons), {"positive": edges["positive"]}, analysis.sizes)
+    if known is not None:
+        scan.begin_with(known)
     firings = FiringSample({"positive": edges["positive/fires"]}, "cpu")
     with writing_vectors(analysis.store, vectors_file(analysis.vectors, shard)) as writer:
         lengths = []
@@ -191,6 +196,7 @@ def _write_shard(
         partial_file(analysis.work, shard),
         _in_every_layer(analysis, scan.arrays() | firings.arrays()),
     )
+    return scan.known()
 
 
 def _random_tokens(block: Block, plan: Plan) -> Tensor:

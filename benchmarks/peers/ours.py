@@ -79,7 +79,7 @@ class _Runner:
             write_arrays(store, "partial.npz", scan.arrays())
 
         def maxima() -> np.ndarray:
-            arrays = scan.arrays()
+            arrays = dict(scan.arrays())
             return np.stack([arrays[f"{layer:03d}/high"] for layer in analysis.layers])
 
         return maxima

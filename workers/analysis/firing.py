@@ -30,10 +30,10 @@ class FiringSample:
 
     def update(self, index: Tensor, activations: Tensor) -> None:
         """index: (r,) of the block's random tokens among its B * S; activations: (B, S, N)."""
-        chosen = activations.flatten(0, 1).index_select(0, index).float()  # (r, N)
+        flat = activations.flatten(0, 1)
+        find = _find_on_cpu if activations.device.type == "cpu" else _find
         for tail, threshold in self._thresholds.items():
-            fires = (chosen if tail == "positive" else -chosen) > threshold
-            self._rows[tail].add(_pack(fires))
+            self._rows[tail].add(find(flat, index, 1.0 if tail == "positive" else -1.0, threshold))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """ "fires/<tail>": (r, N / 8) uint8, the tokens in the order of rows and positions."""
@@ -67,11 +67,20 @@ class _Rows:
         self._count = end
 
 
-def _pack(bits: Tensor) -> Tensor:
-    """As numpy's packbits: (r, N) bool to (r, ⌈N / 8⌉) uint8, the first of eight the highest."""
-    eights = torch.nn.functional.pad(bits.to(torch.uint8), (0, -bits.shape[1] % 8)).unflatten(1, (-1, 8))
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
+def _find(flat: Tensor, index: Tensor, sign: float, threshold: Tensor) -> Tensor:
+    """As numpy's packbits: (r, ⌈N / 8⌉) uint8, the first of eight the highest. flat: (T, N)."""
+    fires = flat.index_select(0, index).float() * sign > threshold  # (r, N)
+    eights = torch.nn.functional.pad(fires.to(torch.uint8), (0, -fires.shape[1] % 8)).unflatten(1, (-1, 8))
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=fires.device)
     return (eights << shifts).sum(2, dtype=torch.uint8)
+
+
+def _find_on_cpu(flat: Tensor, index: Tensor, sign: float, threshold: Tensor) -> Tensor:
+    from workers.analysis import kernels
+
+    found = torch.empty(len(index), (flat.shape[1] + 7) // 8, dtype=torch.uint8)
+    kernels.note_firings(flat.float().numpy(), index.numpy(), np.float32(sign), threshold.numpy(), found.numpy())
+    return found
 
 
 def unpack_firings(bits: np.ndarray, neurons: int) -> np.ndarray:

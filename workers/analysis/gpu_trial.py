@@ -14,7 +14,6 @@ from torch import Tensor
 
 from contract.request import Tail
 from workers.analysis.scan import Block, Kernels, LayerScan, ListSizes
-from workers.analysis.topk import EMPTY
 from workers.analysis.windows import Window, pack, unpack
 
 _log = logging.getLogger(__name__)
@@ -72,14 +71,12 @@ def _scan(block: Block, activations: Tensor, kernels: Kernels) -> LayerScan:
 
 
 def _kept(scan: LayerScan) -> dict[str, np.ndarray]:
-    """All but the moments; of each list its entries in the order of their keys, without empty ones."""
+    """All but the moments; of each list its entries in the order of their keys."""
     found = scan.arrays()
     del found["digits"]
     for lists in (f"{tail}/{kind}/" for tail in _TAILS for kind in ("top", "sample")):
-        keys = found[f"{lists}keys"]
-        order, entries = keys.argsort(axis=1), np.sort(keys, axis=1) != EMPTY
-        for name in [name for name in found if name.startswith(lists)]:
-            array = found[name]
-            laid = np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), 1)
-            found[name] = laid[entries]
+        counts = found[f"{lists}counts"]
+        order = np.lexsort((found[f"{lists}keys"], np.repeat(np.arange(len(counts)), counts)))
+        of_entries = [name for name in found if name.startswith(lists) and not name.endswith("/counts")]
+        found |= {name: found[name][order] for name in of_entries}
     return found

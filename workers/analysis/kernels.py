@@ -164,16 +164,16 @@ def _key_of(raw, number):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, **_options)
-def offer_entries(offered, offered_documents, distinct, lists, changed):  # type: ignore[no-untyped-def]
+def offer_entries(offsets, offered, offered_documents, distinct, lists, changed):  # type: ignore[no-untyped-def]
     """Offers the entries of other lists, each to the list of the same number.
 
-    offered: (L, J) int64 keys; offered_documents: (L, J) int32; lists: as in `scan_block`. Set: changed (L, K)
-    int32, which of the J is new there, or -1.
+    offsets: (L + 1,) int64, where each list's begin; offered: (E,) int64 keys; offered_documents: (E,) int32; lists: as
+    in `scan_block`. Set: changed (L, K) int64, which of the E is new there, or -1.
     """
     for at in numba.prange(len(changed)):
         changed[at, :] = -1
-        for j in range(offered.shape[1]):
-            slot = _offer(offered[at, j], offered_documents[at, j], distinct, lists, at)
+        for j in range(offsets[at], offsets[at + 1]):
+            slot = _offer(offered[j], offered_documents[j], distinct, lists, at)
             if slot >= 0:
                 changed[at, slot] = j
 
@@ -193,7 +193,10 @@ def _offer(key, document, distinct, lists, at):  # type: ignore[no-untyped-def]
     if key <= keys[slot]:
         return -1
     keys[slot], documents[slot] = key, document
-    floor[at] = keys.min()
+    least = keys[0]  # in a loop of its own: numba's `min` takes far longer
+    for k in range(1, len(keys)):
+        least = min(least, keys[k])
+    floor[at] = least
     return slot
 
 
@@ -214,9 +217,11 @@ def _keep_context(window, n, place, extreme, activations, block, lists, at, slot
     last, shown = values.shape[1] - 1, display.shape[2]
     first = max(min(place - shown // 2, lengths[window] - shown), 0)
     row[at, slot], position[at, slot], start[at, slot], peak[at, slot] = rows[window], place, first, extreme
+    # Unsigned, so that no index is checked for a sign.
+    inside, inside_bits, out, n = values[window], bits[window], display[at, slot], np.uint64(n)
     for d in range(shown):
-        token = min(first + d, last)
-        display[at, slot, d] = _to_half(values[window, token, n], bits[window, token, n])
+        token = np.uint64(min(first + d, last))
+        out[d] = _to_half(inside[token, n], inside_bits[token, n])
 
 
 @numba.njit(parallel=True, **_options)
@@ -228,9 +233,25 @@ def take_entries(  # type: ignore[no-untyped-def]
         for k in range(changed.shape[1]):
             j = changed[at, k]
             if j >= 0:
-                row[at, k], position[at, k] = from_row[at, j], from_position[at, j]
-                peak[at, k], start[at, k] = from_peak[at, j], from_start[at, j]
-                display[at, k] = from_display[at, j]
+                row[at, k], position[at, k] = from_row[j], from_position[j]
+                peak[at, k], start[at, k] = from_peak[j], from_start[j]
+                display[at, k] = from_display[j]
+
+
+@numba.njit(parallel=True, **_options)
+def note_firings(activations, tokens, sign, thresholds, found):  # type: ignore[no-untyped-def]
+    """Which neurons fire at some tokens, a bit each, as numpy's packbits lays them.
+
+    activations: (T, N) float32; tokens: (r,) int64; sign: float32, of the tail; thresholds: (N,) float32. Set: found
+    (r, ⌈N / 8⌉) uint8.
+    """
+    for i in numba.prange(len(tokens)):
+        row = activations[tokens[i]]
+        for byte in range(found.shape[1]):
+            first, bits = 8 * byte, np.int64(0)
+            for n in range(first, min(first + 8, len(row))):
+                bits |= np.int64(sign * row[n] > thresholds[n]) << (7 + first - n)
+            found[i, byte] = bits
 
 
 @numba.njit(inline="always", **_options)

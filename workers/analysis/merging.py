@@ -122,7 +122,7 @@ def merge_layer(analysis: Analysis, model: LoadedModel, layer: int, *, should_st
         firings: dict[Tail, list[np.ndarray]] = {}
         for shard in range(len(plan.shards)):
             check_stop(should_stop)
-            arrays = read_arrays(analysis.store, partial_file(analysis.work, shard), f"{layer:03d}/")
+            arrays = _read_partial(analysis, shard, layer)
             scan.merge(arrays)
             for tail in analysis.request.tails:
                 if (bits := arrays.get(f"fires/{tail}")) is not None:
@@ -132,6 +132,15 @@ def merge_layer(analysis: Analysis, model: LoadedModel, layer: int, *, should_st
     scalars = layer_scalars(result)
     write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
     keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
+
+
+def _read_partial(analysis: Analysis, shard: int, layer: int) -> dict[str, np.ndarray]:
+    """Raises DamagedFile, also for a partial of a version that wrote whole lists."""
+    path = partial_file(analysis.work, shard)
+    arrays = read_arrays(analysis.store, path, f"{layer:03d}/")
+    if any(f"{tail}/top/counts" not in arrays for tail in analysis.request.tails):
+        raise DamagedFile(f"{path} is of an earlier version, or lacks layer {layer}", path=path)
+    return arrays
 
 
 @dataclass(frozen=True, eq=False)

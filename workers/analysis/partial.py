@@ -8,7 +8,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,15 +20,20 @@ from contract.store import Store
 # What `zipfile` lets out of a damaged file; RuntimeError when it looks encrypted.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
 
+Named = tuple[str, np.ndarray]
+
 
 def partial_file(folder: str, shard: int) -> str:
     return f"{folder}/partials/{shard:06d}.npz"
 
 
-def write_arrays(store: Store, path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """The arrays under their names, each as one member of an uncompressed zip, with its checksum."""
+def write_arrays(store: Store, path: str, arrays: Mapping[str, np.ndarray] | Iterable[Named]) -> None:
+    """The arrays under their names, each as one member of an uncompressed zip, with its checksum.
+
+    Where they are made one after another, only one is in memory.
+    """
     with store.writing(path) as f, zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
+        for name, array in arrays.items() if isinstance(arrays, Mapping) else arrays:
             write_member(archive, name, array)
         seal(archive)
 

@@ -28,6 +28,8 @@ Kernels = Literal["none", "cpu", "gpu"]
 
 _NOT_FINITE = "an activation is not finite: try another dtype for this model"
 
+_HANGING = ("row", "position", "peak", "start", "display")  # columns of lists that hang on an entry
+
 _SIGN: dict[Tail, float] = {"positive": 1.0, "negative": -1.0}
 
 
@@ -129,28 +131,50 @@ class ContextLists:
         return *(c.numpy() for c in others), display.view(torch.int16).numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        names = ("row", "position", "peak", "start", "display")
-        found = {name: getattr(self, name).cpu().numpy() for name in names}
-        return found | {"keys": self.top.keys.cpu().numpy(), "documents": self.top.documents.cpu().numpy()}
+        """Each column, (L, K) or (L, K, D)."""
+        return self.known() | {name: getattr(self, name).cpu().numpy() for name in _HANGING}
 
-    def merge(self, arrays: Mapping[str, np.ndarray], *, fused: bool) -> None:
+    def entries(self) -> dict[str, np.ndarray]:
+        """What this scan put into the lists: "counts" (L,) of each list, and every column of them, (E,) or (E, D)."""
+        own = self.row >= 0
+        at = own.view(-1).nonzero().squeeze(1)
+        columns = {"keys": self.top.keys, "documents": self.top.documents}
+        columns |= {name: getattr(self, name) for name in _HANGING}
+        found = {name: column.flatten(0, 1).index_select(0, at).cpu().numpy() for name, column in columns.items()}
+        return found | {"counts": own.sum(1, dtype=torch.int32).cpu().numpy()}
+
+    def known(self) -> dict[str, np.ndarray]:
+        """Of all entries what decides about others: "keys" and "documents", (L, K) each."""
+        return {"keys": self.top.keys.cpu().numpy(), "documents": self.top.documents.cpu().numpy()}
+
+    def begin_with(self, keys: np.ndarray, documents: np.ndarray) -> None:
+        """Fills empty lists with entries of other scans, as `known` gives them. Nothing hangs on these here."""
+        self.top.fill(torch.from_numpy(keys), torch.from_numpy(documents))
+
+    def merge(self, entries: Mapping[str, np.ndarray], *, fused: bool) -> None:
         """Offers the entries of another scan's lists."""
+        offsets = np.concatenate([[0], np.cumsum(entries["counts"], dtype=np.int64)])
         if fused:
-            self._merge_fused(arrays)
+            self._merge_fused(entries, offsets)
             return
-        other = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        accepted = self.top.offer(other["keys"], other["documents"])
-        for name in ("row", "position", "peak", "start", "display"):
-            getattr(self, name)[accepted.lists, accepted.slots] = other[name][accepted.lists, accepted.columns]
+        lists = np.repeat(np.arange(len(offsets) - 1), entries["counts"])
+        columns = np.arange(len(lists)) - offsets[lists]
+        laid = len(offsets) - 1, int(entries["counts"].max(initial=1))
+        keys, documents = np.full(laid, EMPTY), np.full(laid, -1, np.int32)
+        keys[lists, columns], documents[lists, columns] = entries["keys"], entries["documents"]
+        accepted = self.top.offer(torch.from_numpy(keys), torch.from_numpy(documents))
+        taken = torch.from_numpy(offsets)[accepted.lists] + accepted.columns
+        for name in _HANGING:
+            getattr(self, name)[accepted.lists, accepted.slots] = torch.from_numpy(entries[name])[taken]
 
-    def _merge_fused(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def _merge_fused(self, entries: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
         from workers.analysis import kernels
 
-        changed = np.empty(self.top.keys.shape, np.int32)
+        changed = np.empty(self.top.keys.shape, np.int64)
         lists = self.columns()
-        kernels.offer_entries(arrays["keys"], arrays["documents"], self.top.distinct, lists, changed)
-        other = (arrays[name] for name in ("row", "position", "peak", "start"))
-        kernels.take_entries(changed, *other, arrays["display"].view(np.int16), *lists[3:])
+        kernels.offer_entries(offsets, entries["keys"], entries["documents"], self.top.distinct, lists, changed)
+        other = (entries[name] for name in ("row", "position", "peak", "start"))
+        kernels.take_entries(changed, *other, entries["display"].view(np.int16), *lists[3:])
 
 
 class TailScan:
@@ -223,17 +247,26 @@ class TailScan:
         lists.peak[at] = peaks[windows, neurons] * self.sign
         lists.display[at] = display.clamp(-65504, 65504).to(torch.float16)
 
+    @property
+    def lists(self) -> dict[str, ContextLists]:
+        """Those that are kept, by their names in files."""
+        return {"top": self.top} | ({} if self.edges is None else {"sample": self.sample})
+
     def arrays(self) -> dict[str, np.ndarray]:
-        found = {f"top/{name}": array for name, array in self.top.arrays().items()}
-        if self.edges is not None:
-            found |= {f"sample/{name}": array for name, array in self.sample.arrays().items()}
-            found["band_windows"] = self.band_windows.cpu().numpy()
-        return found
+        found = _joined({name: lists.entries() for name, lists in self.lists.items()})
+        return found if self.edges is None else found | {"band_windows": self.band_windows.cpu().numpy()}
+
+    def known(self) -> dict[str, np.ndarray]:
+        return _joined({name: lists.known() for name, lists in self.lists.items()})
+
+    def begin_with(self, known: Mapping[str, np.ndarray]) -> None:
+        for name, lists in self.lists.items():
+            lists.begin_with(**_under(f"{name}/", known))
 
     def merge(self, arrays: Mapping[str, np.ndarray], *, fused: bool) -> None:
-        self.top.merge(_under("top/", arrays), fused=fused)
+        for name, lists in self.lists.items():
+            lists.merge(_under(f"{name}/", arrays), fused=fused)
         if self.edges is not None:
-            self.sample.merge(_under("sample/", arrays), fused=fused)
             self.band_windows += torch.from_numpy(arrays["band_windows"])
 
 
@@ -337,9 +370,19 @@ class LayerScan:
             "low": self.low.cpu().numpy(),
             "high": self.high.cpu().numpy(),
         }
+        return found | _joined({tail: scan.arrays() for tail, scan in self.tails.items()})
+
+    def known(self) -> dict[str, np.ndarray]:
+        """All that the lists hold, as `begin_with` takes it."""
+        return _joined({tail: scan.known() for tail, scan in self.tails.items()})
+
+    def begin_with(self, known: Mapping[str, np.ndarray]) -> None:
+        """Fills the new lists with what scans of other windows of the corpus have found.
+
+        They keep only what gets past it, and `arrays` gives only that: merged, the arrays of all give the same lists.
+        """
         for tail, scan in self.tails.items():
-            found |= {f"{tail}/{name}": array for name, array in scan.arrays().items()}
-        return found
+            scan.begin_with(_under(f"{tail}/", known))
 
     def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.moments.merge(int(arrays["count"][0]), torch.from_numpy(arrays["digits"]))
@@ -394,6 +437,10 @@ def _without_uncounted(block: Block, activations: Tensor, tail: Tail) -> Tensor:
     if block.uncounted is None:
         return activations
     return activations.masked_fill(block.uncounted[:, :, None], -_SIGN[tail] * torch.inf)
+
+
+def _joined(groups: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

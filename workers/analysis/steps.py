@@ -1,7 +1,8 @@
 """An analysis in steps that can run apart: this one scans a shard. `planning` has those before, `merging` those after.
 
-Each writes files, whole or not. A step's output depends only on its input, so running one twice, anywhere, changes
-nothing. Progress and the wish to stop come in as plain callables.
+Each writes files, whole or not. Running a step twice, anywhere, changes no result: its output depends only on its
+input, but that a scan leaves out what others are known to have better of. Progress and the wish to stop come in as
+plain callables.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -24,9 +26,10 @@ from workers.analysis.encoder import LazyEncoder
 from workers.analysis.firing import FiringSample
 from workers.analysis.framing import frame
 from workers.analysis.halving import Halving, measuring
+from workers.analysis.known import begin_with_known, note_known
 from workers.analysis.memory import keeping_freed_arrays, release_memory
 from workers.analysis.model import LoadedModel
-from workers.analysis.partial import partial_file, read_arrays, write_arrays
+from workers.analysis.partial import Named, partial_file, read_arrays, write_arrays
 from workers.analysis.plan import Plan, open_windows, read_plan
 from workers.analysis.scan import Block, LayerScan, ListSizes
 from workers.analysis.stopping import Stop, check_stop, never
@@ -152,14 +155,14 @@ class ShardScan:
         self._should_stop = should_stop
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
-        self._scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.scanned}
+        self.scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.scanned}
         self._firings = {} if vectors is None else {layer: self._new_firing(layer) for layer in analysis.scanned}
 
     def run(self, block: Block) -> None:
         sample = None if self._vectors is None else _random_tokens(block, self._counted_tokens)
 
         def receive(layer: int, activations: Tensor) -> None:
-            self._scans[layer].update(block, activations)
+            self.scans[layer].update(block, activations)
             if sample is not None:
                 self._firings[layer].update(sample, activations)
 
@@ -167,12 +170,11 @@ class ShardScan:
         with torch.inference_mode():
             run_selected(self._analysis, self._model, block, receive, taps, should_stop=self._should_stop)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
-        for layer, scan in self._scans.items():
+    def arrays(self) -> Iterator[Named]:
+        """A layer after another, since each is made for the file."""
+        for layer, scan in self.scans.items():
             kept = scan.arrays() | (self._firings[layer].arrays() if self._firings else {})
-            found |= {f"{layer:03d}/{name}": array for name, array in kept.items()}
-        return found
+            yield from ((f"{layer:03d}/{name}", array) for name, array in kept.items())
 
     def _new_firing(self, layer: int) -> FiringSample:
         found = read_arrays(self._analysis.store, bands_file(self._analysis), f"{layer:03d}/")
@@ -197,6 +199,7 @@ def _scan_blocks(
     plan = read_plan(analysis.store, analysis.work)
     with _vector_writer(analysis, shard) as vectors:
         scan = ShardScan(analysis, model, plan, vectors, should_stop)
+        begin_with_known(analysis.store, analysis.work, shard, scan.scans)
         tokens, lengths = 0, []
         for block in shard_blocks(analysis, model, plan, shard, halving):
             check_stop(should_stop)
@@ -208,7 +211,9 @@ def _scan_blocks(
             vectors.end(np.concatenate(lengths))
         # Whoever lost the lease is not to write beside its successor.
         check_stop(should_stop)
-    write_arrays(analysis.store, partial_file(analysis.work, shard), scan.arrays() | halving.arrays())
+    write_arrays(analysis.store, partial_file(analysis.work, shard), chain(scan.arrays(), halving.arrays().items()))
+    if shard + 1 < len(plan.shards):
+        note_known(analysis.store, analysis.work, shard, scan.scans)
     return tokens
 
 

@@ -82,6 +82,12 @@ class TopLists:
         real = keys[row, column] != EMPTY
         return Accepted(touched[row][real], slot[real], column[real])
 
+    def fill(self, keys: Tensor, documents: Tensor) -> None:
+        """Puts these in place of all entries. keys, documents: (L, K)."""
+        self.keys.copy_(keys)
+        self.documents.copy_(documents)
+        self._floor.copy_(self.keys.amin(1))
+
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Keys, documents and floors: changing them changes the lists."""
         return self.keys, self.documents, self._floor

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from workers.analysis import firing
 from workers.analysis.background import RANDOM_TOKENS
 from workers.analysis.firing import FIRES, FiringSample, firing_threshold, unpack_firings
 
@@ -13,7 +15,9 @@ def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
     assert firing_threshold(peaks).tolist() == [np.float32(FIRES * 10), np.inf, np.inf]
 
 
-def test_firings_of_both_tails_are_collected_over_blocks_and_shards() -> None:
+@pytest.mark.parametrize("way", ["_find", "_find_on_cpu"])
+def test_firings_of_both_tails_are_collected_over_blocks_and_shards(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firing, "_find_on_cpu", getattr(firing, way))
     rng = np.random.default_rng(0)
     blocks = [torch.from_numpy(rng.normal(size=(2, 6, 11)).astype(np.float32)) for _ in range(3)]
     index = [torch.tensor([0, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([11])]

@@ -201,6 +201,35 @@ def test_two_parts_merged_in_either_order_are_the_whole(kernels: Kernels, cut: i
         assert torch.equal(merged.moments.digits, whole.moments.digits)
 
 
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_parts_that_begin_with_what_is_known_keep_less_and_merge_to_the_whole(kernels: Kernels, distinct: bool) -> None:
+    """Any part may begin with any others' lists, whichever is scanned first; here all with those of the first two."""
+    rows = 40 if kernels == "gpu" else 7
+    blocks = random_blocks(7, rows=rows, device=DEVICES[kernels])
+    activations = random_activations(blocks, NEURONS, seed=7)
+    whole = scan_blocks(make_scan(kernels=kernels, distinct=distinct), blocks, activations)
+    known: dict[str, np.ndarray] = {}
+    parts = []
+    for block, values in zip(blocks, activations, strict=True):
+        part = make_scan(kernels=kernels, distinct=distinct)
+        if known:
+            part.begin_with(known)
+        scan_blocks(part, [block], [values])
+        if len(parts) < 2:
+            known = part.known()
+        parts.append(part.arrays())
+
+    merged = make_scan(kernels="cpu", distinct=distinct)
+    for arrays in reversed(parts):
+        merged.merge(arrays)
+
+    assert_same(merged, whole)
+    alone = scan_blocks(make_scan(kernels=kernels, distinct=distinct), blocks[2:3], activations[2:3]).arrays()
+    for lists in ("positive/top", "positive/sample", "negative/top", "negative/sample"):
+        assert len(parts[2][f"{lists}/keys"]) == parts[2][f"{lists}/counts"].sum() < len(alone[f"{lists}/keys"])
+
+
 def test_blocks_in_another_order_change_nothing() -> None:
     blocks = random_blocks(5)
     activations = random_activations(blocks, NEURONS, seed=5)
