@@ -42,9 +42,14 @@ class Histogram:
         places = bin_of(activations).add_(self._offsets).view(-1)
         self.counts += torch.bincount(places, minlength=self.counts.numel()).view_as(self.counts)
 
-    def merge(self, counts: Tensor) -> None:
+    def array(self) -> np.ndarray:
+        """The counts for a file: (N, BINS) uint16 where that can hold them, as it can those of a CPU's shards."""
+        counts: np.ndarray = self.counts.cpu().numpy()
+        return counts.astype(np.uint16) if counts.max(initial=0) <= np.iinfo(np.uint16).max else counts
+
+    def merge(self, counts: np.ndarray) -> None:
         self.counts = self.counts.to(torch.int64)
-        self.counts += counts
+        self.counts += torch.from_numpy(counts.astype(np.int64))
 
 
 def density(counts: np.ndarray) -> np.ndarray:

@@ -366,7 +366,7 @@ class LayerScan:
         found = {
             "count": np.array([self.moments.count]),
             "digits": self.moments.digits.cpu().numpy(),
-            "histogram": self.histogram.counts.cpu().numpy(),
+            "histogram": self.histogram.array(),
             "low": self.low.cpu().numpy(),
             "high": self.high.cpu().numpy(),
         }
@@ -386,7 +386,7 @@ class LayerScan:
 
     def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.moments.merge(int(arrays["count"][0]), torch.from_numpy(arrays["digits"]))
-        self.histogram.merge(torch.from_numpy(arrays["histogram"]))
+        self.histogram.merge(arrays["histogram"])
         self.low = self.low.minimum(torch.from_numpy(arrays["low"]))
         self.high = self.high.maximum(torch.from_numpy(arrays["high"]))
         for tail, scan in self.tails.items():

@@ -28,9 +28,13 @@ def many_magnitudes(seed: int, count: int) -> np.ndarray:
 
 
 def fill(values: np.ndarray) -> np.ndarray:
+    return filled(values).counts.numpy()
+
+
+def filled(values: np.ndarray) -> Histogram:
     histogram = Histogram(values.shape[1])
     histogram.update(torch.from_numpy(values))
-    return histogram.counts.numpy()
+    return histogram
 
 
 def test_the_bin_is_the_one_between_whose_edges_a_value_lies() -> None:
@@ -55,12 +59,24 @@ def test_every_neuron_has_its_own_counts_and_parts_add_up() -> None:
     values = np.random.default_rng(3).normal(0, [0.01, 1, 100], (1000, 3)).astype(np.float32)
     merged = Histogram(3)
 
-    merged.merge(torch.from_numpy(fill(values[:100])))
-    merged.merge(torch.from_numpy(fill(values[100:])))
+    merged.merge(filled(values[:100]).array())
+    merged.merge(filled(values[100:]).array())
 
     for n in range(3):
         expected = np.bincount(search_bins(values[:, n]), minlength=BINS)
         np.testing.assert_array_equal(merged.counts[n].numpy(), expected)
+
+
+def test_counts_take_two_bytes_in_a_file_as_long_as_they_can() -> None:
+    most = filled(np.zeros((65_535, 1), np.float32)).array()
+    more = filled(np.zeros((65_536, 1), np.float32)).array()
+    merged = Histogram(1)
+
+    merged.merge(most)
+    merged.merge(more)
+
+    assert (most.dtype, more.dtype) == (np.uint16, np.int32)
+    assert merged.counts[0, ZERO_BIN] == 131_071
 
 
 def test_quantiles_lie_in_the_bin_of_the_exact_ones() -> None:
