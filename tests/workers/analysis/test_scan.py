@@ -205,8 +205,8 @@ def test_two_parts_merged_in_either_order_are_the_whole(kernels: Kernels, cut: i
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_parts_that_begin_with_what_is_known_keep_less_and_merge_to_the_whole(kernels: Kernels, distinct: bool) -> None:
     """Any part may begin with any others' lists, whichever is scanned first; here all with those of the first two."""
-    rows = 40 if kernels == "gpu" else 7
-    blocks = random_blocks(7, rows=rows, device=DEVICES[kernels])
+    windows, rows = (36, 12) if kernels == "gpu" else (120, 7)
+    blocks = random_blocks(7, windows=windows, rows=rows, device=DEVICES[kernels])
     activations = random_activations(blocks, NEURONS, seed=7)
     whole = scan_blocks(make_scan(kernels=kernels, distinct=distinct), blocks, activations)
     known: dict[str, np.ndarray] = {}
