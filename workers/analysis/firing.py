@@ -78,8 +78,10 @@ def _find(flat: Tensor, index: Tensor, sign: float, threshold: Tensor) -> Tensor
 def _find_on_cpu(flat: Tensor, index: Tensor, sign: float, threshold: Tensor) -> Tensor:
     from workers.analysis import kernels
 
+    if flat.dtype != torch.float32:  # then only these are widened
+        flat, index = flat.index_select(0, index).float(), torch.arange(len(index))
     found = torch.empty(len(index), (flat.shape[1] + 7) // 8, dtype=torch.uint8)
-    kernels.note_firings(flat.float().numpy(), index.numpy(), np.float32(sign), threshold.numpy(), found.numpy())
+    kernels.note_firings(flat.numpy(), index.numpy(), np.float32(sign), threshold.numpy(), found.numpy())
     return found
 
 

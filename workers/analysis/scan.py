@@ -130,22 +130,25 @@ class ContextLists:
         *others, display = self.tensors()
         return *(c.numpy() for c in others), display.view(torch.int16).numpy()
 
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """The columns of the entries by their names in files, (L, K) or (L, K, D)."""
+        hanging = {name: getattr(self, name) for name in _HANGING}
+        return {"keys": self.top.keys, "documents": self.top.documents} | hanging
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """Each column, (L, K) or (L, K, D)."""
-        return self.known() | {name: getattr(self, name).cpu().numpy() for name in _HANGING}
+        return {name: column.cpu().numpy() for name, column in self.named.items()}
 
     def entries(self) -> dict[str, np.ndarray]:
         """What this scan put into the lists: "counts" (L,) of each list, and every column of them, (E,) or (E, D)."""
         own = self.row >= 0
         at = own.view(-1).nonzero().squeeze(1)
-        columns = {"keys": self.top.keys, "documents": self.top.documents}
-        columns |= {name: getattr(self, name) for name in _HANGING}
-        found = {name: column.flatten(0, 1).index_select(0, at).cpu().numpy() for name, column in columns.items()}
+        found = {name: column.flatten(0, 1).index_select(0, at).cpu().numpy() for name, column in self.named.items()}
         return found | {"counts": own.sum(1, dtype=torch.int32).cpu().numpy()}
 
     def known(self) -> dict[str, np.ndarray]:
         """Of all entries what decides about others: "keys" and "documents", (L, K) each."""
-        return {"keys": self.top.keys.cpu().numpy(), "documents": self.top.documents.cpu().numpy()}
+        return {name: self.named[name].cpu().numpy() for name in ("keys", "documents")}
 
     def begin_with(self, keys: np.ndarray, documents: np.ndarray) -> None:
         """Fills empty lists with entries of other scans, as `known` gives them. Nothing hangs on these here."""
@@ -165,7 +168,7 @@ class ContextLists:
         accepted = self.top.offer(torch.from_numpy(keys), torch.from_numpy(documents))
         taken = torch.from_numpy(offsets)[accepted.lists] + accepted.columns
         for name in _HANGING:
-            getattr(self, name)[accepted.lists, accepted.slots] = torch.from_numpy(entries[name])[taken]
+            self.named[name][accepted.lists, accepted.slots] = torch.from_numpy(entries[name])[taken]
 
     def _merge_fused(self, entries: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
         from workers.analysis import kernels
@@ -173,8 +176,8 @@ class ContextLists:
         changed = np.empty(self.top.keys.shape, np.int64)
         lists = self.columns()
         kernels.offer_entries(offsets, entries["keys"], entries["documents"], self.top.distinct, lists, changed)
-        other = (entries[name] for name in ("row", "position", "peak", "start"))
-        kernels.take_entries(changed, *other, entries["display"].view(np.int16), *lists[3:])
+        *others, display = (entries[name] for name in _HANGING)
+        kernels.take_entries(changed, *others, display.view(np.int16), *lists[3:])
 
 
 class TailScan:

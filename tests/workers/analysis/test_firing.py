@@ -15,11 +15,14 @@ def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
     assert firing_threshold(peaks).tolist() == [np.float32(FIRES * 10), np.inf, np.inf]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("way", ["_find", "_find_on_cpu"])
-def test_firings_of_both_tails_are_collected_over_blocks_and_shards(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_firings_of_both_tails_are_collected_over_blocks_and_shards(
+    way: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(firing, "_find_on_cpu", getattr(firing, way))
     rng = np.random.default_rng(0)
-    blocks = [torch.from_numpy(rng.normal(size=(2, 6, 11)).astype(np.float32)) for _ in range(3)]
+    blocks = [torch.from_numpy(rng.normal(size=(2, 6, 11))).to(dtype) for _ in range(3)]
     index = [torch.tensor([0, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([11])]
     thresholds = {tail: rng.random(11).astype(np.float32) for tail in ("positive", "negative")}
 
@@ -30,7 +33,7 @@ def test_firings_of_both_tails_are_collected_over_blocks_and_shards(way: str, mo
             sample.update(i, block)
         parts.append(sample.arrays())
 
-    chosen = np.concatenate([b.flatten(0, 1)[i].numpy() for i, b in zip(index, blocks, strict=True)])
+    chosen = np.concatenate([b.flatten(0, 1)[i].float().numpy() for i, b in zip(index, blocks, strict=True)])
     for tail, sign in (("positive", 1), ("negative", -1)):
         found = unpack_firings(np.concatenate([part[f"fires/{tail}"] for part in parts]), 11)
         assert np.array_equal(found, sign * chosen > thresholds[tail])
