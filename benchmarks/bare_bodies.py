@@ -1,6 +1,8 @@
-"""The bare model in processes of one thread side by side: what a machine has for workers that share it.
+"""The bare model in processes of one thread side by side: what a machine has for workers that share
+it.
 
-Two cores that share caches, memory or a clock do less than twice what one does, whatever runs on them.
+Two cores that share caches, memory or a clock do less than twice what one does, whatever runs on
+them.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ from pathlib import Path
 import torch
 
 from benchmarks.sample_model import load_sample_model, random_blocks
-from workers.analysis.threads import set_threads
+from polyseme.workers.analysis.machine.threads import set_threads
 
 _PATIENCE_S = 900
 
 
 def time_bodies(processes: int, cache: Path) -> float:
-    """Seconds until each of so many processes has run the sample model's body over the same 4,096 tokens.
+    """Seconds until each of so many processes has run the sample model's body over the same 4,096
+    tokens.
 
     Raises threading.BrokenBarrierError when one of them dies.
     """
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(processes + 1)
-    children = [context.Process(target=_run, args=(gate, cache), daemon=True) for _ in range(processes)]
+    children = [
+        context.Process(target=_run, args=(gate, cache), daemon=True) for _ in range(processes)
+    ]
     for child in children:
         child.start()
     gate.wait(_PATIENCE_S)

@@ -1,8 +1,9 @@
-"""Real text of a wanted length, from installed packages: the same documents in the same order on every machine with
-the same packages and Python version.
+"""Real text of a wanted length, from installed packages: the same documents in the same order on
+every machine with the same packages and Python version.
 
-Three kinds take turns (facts, chapters of the King James Bible, sections of the Python reference) until one is used up,
-then the others go on. There are about a million tokens, most of them the Bible's.
+Three kinds take turns (facts, chapters of the King James Bible, sections of the Python reference)
+until one is used up, then the others go on. There are about a million tokens, most of them the
+Bible's.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from collections.abc import Iterator
 from itertools import cycle, islice, zip_longest
 from pathlib import Path
 
-from client import samples
-from client.errors import CommandError
+from polyseme.commands import samples
+from polyseme.errors import CommandError
 
 _CHARACTERS_A_TOKEN = 5  # more than any of the kinds has, so that the texts are enough
 
 
 def take_texts(tokens: int) -> list[str]:
-    """Documents with at least this many tokens; `tokens.max_tokens` of a request then cuts at the count itself.
+    """Documents with at least this many tokens; `tokens.max_tokens` of a request then cuts at the
+    count itself.
 
     Raises CommandError when the packages have fewer, or are not installed.
     """
@@ -37,7 +39,9 @@ def take_texts(tokens: int) -> list[str]:
 def write_texts(path: Path, tokens: int) -> None:
     """The same as JSONL, a document a line."""
     with path.open("w", encoding="utf-8") as f:
-        f.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in take_texts(tokens))
+        f.writelines(
+            json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in take_texts(tokens)
+        )
 
 
 def _all_texts() -> Iterator[str]:

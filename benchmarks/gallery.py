@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from itertools import islice
 
-from client.api import Client, Json
-from client.show import visible
+from polyseme import Polyseme
+from polyseme.commands.show import visible
+from polyseme.reading import Raw
 
 # What is shown, in words and as the list's query, and how many neurons of each.
 LISTS: tuple[tuple[str, int, dict[str, str | float]], ...] = (
-    ("Most polysemantic", 2, {"status": "polysemantic", "min_coverage": 0.8, "sort": "-polysemanticity"}),
+    (
+        "Most polysemantic",
+        2,
+        {"status": "polysemantic", "min_coverage": 0.8, "sort": "-polysemanticity"},
+    ),
     ("Polysemantic, strongest activation", 2, {"status": "polysemantic", "sort": "-max"}),
     ("Polysemantic, most covered", 1, {"status": "polysemantic", "sort": "-coverage"}),
     ("Monosemantic, most covered", 2, {"status": "monosemantic", "sort": "-coverage"}),
-    ("Monosemantic, most different peak tokens", 1, {"status": "monosemantic", "sort": "-peak_token_count"}),
+    (
+        "Monosemantic, most different peak tokens",
+        1,
+        {"status": "monosemantic", "sort": "-peak_token_count"},
+    ),
     ("Incoherent, least covered", 1, {"status": "incoherent", "sort": "coverage,-max"}),
     ("Incoherent, strongest activation", 1, {"status": "incoherent", "sort": "-max"}),
 )
@@ -30,28 +38,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> str:
-    with Client(options.url) as client:
+    with Polyseme(options.url) as client:
         return "\n\n".join(_sections(client, options.job))
 
 
-def _sections(client: Client, job: str) -> Iterator[str]:
+def _sections(client: Polyseme, job: str) -> Iterator[str]:
     for title, count, query in LISTS:
         shown = "&".join(f"{name}={value}" for name, value in query.items())
         yield f"## {title}\n\n`GET /v1/jobs/{job}/neurons?{shown}`"
-        for row in islice(client.neurons(job, **query, limit=count), count):
-            yield describe(client.report(job, row["layer"], row["neuron"]))
+        for row in client.neurons(job, **query).first(count):
+            assert row.layer is not None
+            assert row.neuron is not None
+            yield describe(client.neuron(job, row.layer, row.neuron).raw)
 
 
-def describe(report: Json) -> str:
+def describe(report: Raw) -> str:
     """One neuron as Markdown."""
     scores = report["polysemanticity"]
-    score = "none" if scores["score"] is None else f"{scores['score']:.2f} ({_interval(scores['interval'])})"
+    score = (
+        "none"
+        if scores["score"] is None
+        else f"{scores['score']:.2f} ({_interval(scores['interval'])})"
+    )
     lines = [
         f"### Layer {report['layer']}, neuron {report['neuron']}",
         f"> {visible(report['meaning'])}",
         f"Status {report['status']}, score {score}, coverage {scores['coverage']:.2f}, "
         f"MS {scores['monosemanticity_score']:.2f}, alpha {scores['alpha']:g}.",
-        *(_describe_sense(report, sense) for sense in report["senses"] if sense["tail"] == "positive"),
+        *(
+            _describe_sense(report, sense)
+            for sense in report["senses"]
+            if sense["tail"] == "positive"
+        ),
     ]
     if not report["senses"]:
         lines.append(_contexts(report, list(range(_CONTEXTS))))
@@ -62,18 +80,31 @@ def _interval(ends: list[float]) -> str:
     return f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
-def _describe_sense(report: Json, sense: Json) -> str:
+def _describe_sense(report: Raw, sense: Raw) -> str:
     tokens = ", ".join(f"`{visible(t['token']).strip() or '␣'}`" for t in sense["tokens"][:6])
-    tested = "" if sense["auprc"] is None else f", AUPRC {sense['auprc']:.2f} against {sense['auprc_baseline']:.2f}"
-    head = f"**{sense['share']:.0%}**, {sense['size']} contexts, cohesion {sense['cohesion']:.3f}{tested}: {tokens}"
+    tested = (
+        ""
+        if sense["auprc"] is None
+        else f", AUPRC {sense['auprc']:.2f} against {sense['auprc_baseline']:.2f}"
+    )
+    head = (
+        f"**{sense['share']:.0%}**, {sense['size']} contexts, cohesion "
+        f"{sense['cohesion']:.3f}{tested}: {tokens}"
+    )
     return f"{head}\n\n{_contexts(report, sense['contexts'][:_CONTEXTS])}"
 
 
-def _contexts(report: Json, indices: list[int]) -> str:
+def _contexts(report: Raw, indices: list[int]) -> str:
     return "\n".join(f"- {_context(report['contexts'][i])}" for i in indices)
 
 
-def _context(context: Json) -> str:
+def _context(context: Raw) -> str:
     peak, tokens = context["peak"], [visible(t) for t in context["tokens"]]
-    before, after = "".join(tokens[max(peak - _BEFORE, 0) : peak]), "".join(tokens[peak + 1 : peak + 1 + _AFTER])
-    return f"{context['activation']:.2f} `{before.replace('`', '′')}` **⟦{tokens[peak]}⟧** `{after.replace('`', '′')}`"
+    before, after = (
+        "".join(tokens[max(peak - _BEFORE, 0) : peak]),
+        "".join(tokens[peak + 1 : peak + 1 + _AFTER]),
+    )
+    return (
+        f"{context['activation']:.2f} `{before.replace('`', '′')}` **⟦{tokens[peak]}⟧** "
+        f"`{after.replace('`', '′')}`"
+    )

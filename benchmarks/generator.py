@@ -1,7 +1,8 @@
 """`python -m benchmarks.generator`: sends a server requests and writes how long each answer took.
 
-A process of its own, so that it shares no interpreter lock with anything, and on plain sockets, since it shares the
-machine: an HTTP library costs as much as the server that is measured. JSON of a Load on stdin, of Answers on stdout.
+A process of its own, so that it shares no interpreter lock with anything, and on plain sockets,
+since it shares the machine: an HTTP library costs as much as the server that is measured. JSON of a
+Load on stdin, of Answers on stdout.
 """
 
 from __future__ import annotations
@@ -30,14 +31,18 @@ class Load:
     paths: list[str]  # asked for in turn, from the start again when they are used up
     requests: int
     connections: int = 1  # each kept alive, each asking for one thing at a time
-    rate: float | None = None  # requests a second, by the clock; None: the next as soon as an answer has come
+    rate: float | None = (
+        None  # requests a second, by the clock; None: the next as soon as an answer has come
+    )
     body: str | None = None  # of a POST, JSON; None: a GET
     conditional: bool = False  # with the tag of the path's last answer, as a client polls
 
 
 @dataclass
 class Answers:
-    """With a rate, milliseconds count from when the request was due, whether or not a connection was free."""
+    """With a rate, milliseconds count from when the request was due, whether or not a connection
+    was free.
+    """
 
     ms: list[float] = field(default_factory=list)  # of those with status 200, 202 and 304
     size: int = 0  # bytes of their bodies together
@@ -56,12 +61,17 @@ class Answer:
 def put_load(load: Load) -> Answers:
     """Runs the load in another process."""
     command = [sys.executable, "-m", "benchmarks.generator"]
-    ended = subprocess.run(command, input=json.dumps(asdict(load)), capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        command, input=json.dumps(asdict(load)), capture_output=True, text=True, check=True
+    )
     return Answers(**json.loads(ended.stdout))
 
 
 class Connection:
-    """One connection kept alive. Knows as much of HTTP/1.1 as this API's answers of known length need."""
+    """One connection kept alive.
+
+    Knows as much of HTTP/1.1 as this API's answers of known length need.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)

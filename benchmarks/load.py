@@ -1,10 +1,11 @@
 """What the API does under many jobs and many polls, and whether its memory grows.
 
-The whole service runs under `polyseme up` in a folder of its own, with several API processes and one worker of one
-thread, on a tiny random model, so that the worker takes little of the machine. Another process submits all jobs at
-once, then polls them all at a rate, each time with the tag of its last answer. Once the jobs have ended it polls them
-more slowly for long. The memory of the API's processes is read all the time: until then it grows by what a process
-keeps of each result, and after that it should not grow at all.
+The whole service runs under `polyseme up` in a folder of its own, with several API processes and
+one worker of one thread, on a tiny random model, so that the worker takes little of the machine.
+Another process submits all jobs at once, then polls them all at a rate, each time with the tag of
+its last answer. Once the jobs have ended it polls them more slowly for long. The memory of the
+API's processes is read all the time: until then it grows by what a process keeps of each result,
+and after that it should not grow at all.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 from benchmarks.generator import Answers, Load, put_load
 from benchmarks.markdown import quantile, table
 from benchmarks.stack import HOST, running_stack
-from client.api import Client
+from polyseme import Polyseme
 from tests.factories import make_texts
 from tests.tiny_models import save_model
 
@@ -34,7 +35,9 @@ MODEL = "tiny"
 CORPUS = "benchmark"
 _CONNECTIONS = 32
 _SAMPLE_S = 5.0
-_WARM_S = 30.0  # of the slow polls, in which each process still reads some results for the first time
+_WARM_S = (
+    30.0  # of the slow polls, in which each process still reads some results for the first time
+)
 _END_S = 600.0  # for the jobs to end once the polling has
 _ALLOWED = ("429", "503")  # with Retry-After; the generator names one without it otherwise
 
@@ -44,9 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=2, help="of the API")
     parser.add_argument("--rate", type=float, default=1000.0, help="polls a second, in total")
     parser.add_argument("--seconds", type=float, default=60.0, help="of them")
-    parser.add_argument("--soak-rate", type=float, default=200.0, help="polls a second once the jobs have ended")
+    parser.add_argument(
+        "--soak-rate", type=float, default=200.0, help="polls a second once the jobs have ended"
+    )
     parser.add_argument("--soak-seconds", type=float, default=600.0, help="of these")
-    parser.add_argument("--documents", type=int, default=60, help="of the corpus, about 30 tokens each")
+    parser.add_argument(
+        "--documents", type=int, default=60, help="of the corpus, about 30 tokens each"
+    )
 
 
 @dataclass
@@ -54,20 +61,28 @@ class Memory:
     """Bytes resident of each API process over time."""
 
     seconds: list[float] = field(default_factory=list)
-    resident: dict[int, list[int]] = field(default_factory=dict)  # by process id, one for each of `seconds`
+    resident: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # by process id, one for each of `seconds`
     ended_s: float = 0.0  # when the jobs had ended
 
 
 def run(options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as name:
         data = prepare_data(Path(name) / "data")
-        catalogue = ("--catalogue", str(data / "models.toml"))  # named, so that the sample model is not added to it
+        catalogue = (
+            "--catalogue",
+            str(data / "models.toml"),
+        )  # named, so that the sample model is not added to it
         variables = {"WEB_CONCURRENCY": str(options.processes)}
-        with running_stack(data, MODEL, *catalogue, **variables) as port, Client(f"http://{HOST}:{port}") as client:
+        with (
+            running_stack(data, MODEL, *catalogue, **variables) as port,
+            Polyseme(f"http://{HOST}:{port}") as client,
+        ):
             client.add_corpus(corpus_lines(options.documents), name=CORPUS)
             with _watching_memory(_api_processes(data)) as memory:
                 submits = put_load(_submits(port, options.jobs))
-                jobs = [job["id"] for job in client.jobs()]
+                jobs = [job.id for job in client.jobs()]
                 fast = put_load(_polls(port, jobs, options.rate, options.seconds))
                 ended = _await_ends(client)
                 memory.ended_s = memory.seconds[-1]
@@ -86,7 +101,9 @@ def run(options: argparse.Namespace) -> str:
 def prepare_data(data: Path) -> Path:
     data.mkdir(parents=True)
     entry = save_model("llama", data / "model", num_hidden_layers=1)
-    (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
+    (data / "models.toml").write_text(
+        f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8"
+    )
     return data
 
 
@@ -97,8 +114,12 @@ def corpus_lines(documents: int) -> Iterator[bytes]:
 
 def _api_processes(data: Path) -> list[int]:
     """gunicorn's children, which answer, and not their parent, which waits."""
-    found = {p: parent for p, parent in map(_read_process, _numbered(Path("/proc"))) if p and _is_api(p, data)}
-    return [p for p, parent in found.items() if parent in found]
+    parents = {
+        p: parent
+        for p, parent in map(_read_process, _numbered(Path("/proc")))
+        if p and _is_api(p, data)
+    }
+    return [p for p, parent in parents.items() if parent in parents]
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
@@ -121,14 +142,15 @@ def _is_api(process: int, data: Path) -> bool:
         environ = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"gunicorn" in command and f"POLYSEME_STORE={data.resolve()}/store".encode() in environ
+    store = f"POLYSEME_STORE={data.resolve()}/store".encode()
+    return b"polyseme.stack.serve" in command and store in environ
 
 
-def _await_ends(client: Client) -> Counter[str]:
+def _await_ends(client: Polyseme) -> Counter[str]:
     """The jobs by status, once all have ended or the time is up."""
     deadline = time.monotonic() + _END_S
     while True:
-        counts = Counter(job["status"] for job in client.jobs())
+        counts = Counter(job.status for job in client.jobs())
         if not counts["queued"] + counts["running"] or time.monotonic() > deadline:
             return counts
         time.sleep(2)
@@ -142,7 +164,12 @@ def _submits(port: int, jobs: int) -> Load:
 
 
 def submit_body() -> dict[str, Any]:
-    return {"model": MODEL, "corpus": {"id": CORPUS}, "contexts": {"window": 32, "top_k": 4}, "reuse": False}
+    return {
+        "model": MODEL,
+        "corpus": {"id": CORPUS},
+        "contexts": {"window": 32, "top_k": 4},
+        "reuse": False,
+    }
 
 
 def _polls(port: int, jobs: list[str], rate: float, seconds: float) -> Load:
@@ -176,7 +203,9 @@ def _watching_memory(processes: list[int]) -> Iterator[Memory]:
 def _resident(process: int) -> int:
     """Bytes; 0 for a process that has ended, which the report then shows."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
     except OSError:
         return 0
 
@@ -191,21 +220,32 @@ def _slope(seconds: list[float], sizes: list[int]) -> float:
 # The report
 
 
-def _report(loads: dict[str, Answers], memory: Memory, ended: Counter[str], options: argparse.Namespace) -> str:
+def _report(
+    loads: dict[str, Answers], memory: Memory, ended: Counter[str], options: argparse.Namespace
+) -> str:
     header = ["", "answers", "a second", "p50, ms", "p99, ms", "max, ms", "by status", "others"]
     bad = sum(n for a in loads.values() for status, n in a.others.items() if status not in _ALLOWED)
     states = ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
     return "\n\n".join(
         [
             "## Load",
-            f"{options.processes} API processes and one worker of one thread, all on this machine with the load, which "
-            f"comes over {_CONNECTIONS} connections. Polls count from when they were due. Answers that a client may "
-            f"not expect (neither good, nor 429 or 503 with Retry-After): {bad}. The jobs at the end: {states}.",
+            f"{options.processes} API processes and one worker of one thread, all on this "
+            f"machine with the load, which "
+            f"comes over {_CONNECTIONS} connections. Polls count from when they were due. "
+            f"Answers that a client may "
+            f"not expect (neither good, nor 429 or 503 with Retry-After): {bad}. The jobs at the "
+            f"end: {states}.",
             table(header, [_row(name, answers) for name, answers in loads.items()]),
-            f"Resident memory of the API's processes, every {_SAMPLE_S:g} s. All jobs had ended after "
-            f"{memory.ended_s:.0f} s, and each process kept what it had read of their results; the rest is of "
-            f"{memory.seconds[-1] - memory.ended_s - _WARM_S:.0f} s of polls from {_WARM_S:g} s later, with the slope.",
-            table(["process", "first, MiB", "then", "least", "most", "last", "growth, MiB/h"], _sizes(memory)),
+            f"Resident memory of the API's processes, every {_SAMPLE_S:g} s. All jobs had ended "
+            f"after "
+            f"{memory.ended_s:.0f} s, and each process kept what it had read of their results; "
+            f"the rest is of "
+            f"{memory.seconds[-1] - memory.ended_s - _WARM_S:.0f} s of polls from {_WARM_S:g} s "
+            f"later, with the slope.",
+            table(
+                ["process", "first, MiB", "then", "least", "most", "last", "growth, MiB/h"],
+                _sizes(memory),
+            ),
         ]
     )
 
@@ -231,5 +271,12 @@ def _sizes(memory: Memory) -> Iterator[list[str]]:
     warm = sum(s < memory.ended_s + _WARM_S for s in memory.seconds)
     for number, sizes in enumerate(memory.resident.values(), 1):
         after = sizes[warm:] or sizes[-1:]
-        shown = [f"{size / 2**20:.1f}" for size in (sizes[0], after[0], min(after), max(after), sizes[-1])]
-        yield [str(number), *shown, f"{_slope(memory.seconds[warm:], sizes[warm:]) * 3600 / 2**20:.1f}"]
+        shown = [
+            f"{size / 2**20:.1f}"
+            for size in (sizes[0], after[0], min(after), max(after), sizes[-1])
+        ]
+        yield [
+            str(number),
+            *shown,
+            f"{_slope(memory.seconds[warm:], sizes[warm:]) * 3600 / 2**20:.1f}",
+        ]

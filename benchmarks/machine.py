@@ -21,7 +21,9 @@ def describe_machine() -> str:
 
 
 def _cpu_name() -> str:
-    found = re.search(r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    found = re.search(
+        r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    )
     return found[1] if found else platform.machine()
 
 

@@ -1,8 +1,9 @@
-"""A job that has just been scanned, without a scan: its text, its vectors and its activations are made up.
+"""A job that has just been scanned, without a scan: its text, its vectors and its activations are
+made up.
 
-Words follow Zipf's law. A word's vector is made of its family's, its own, its window's and noise; a neuron fires on one
-to three families. From there on everything is the analysis' own: windows, lists, statistics, firings, files. All layers
-hold the same, each under its own number.
+Words follow Zipf's law. A word's vector is made of its family's, its own, its window's and noise; a
+neuron fires on one to three families. From there on everything is the analysis' own: windows,
+lists, statistics, firings, files. All layers hold the same, each under its own number.
 """
 
 from __future__ import annotations
@@ -15,25 +16,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contract.catalogue import Entry
-from contract.documents import write_documents
-from contract.request import AnalysisRequest
-from contract.store import Store
-from workers.analysis.background import is_random_token
-from workers.analysis.bands import inner_edges
-from workers.analysis.capture import reference_layers
-from workers.analysis.compiling import save_tiny_model
-from workers.analysis.firing import FiringSample, firing_threshold
-from workers.analysis.limits import Limits
-from workers.analysis.merging import LENS_TOKENS, lens_file
-from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.partial import partial_file, write_arrays
-from workers.analysis.plan import Plan
-from workers.analysis.planning import plan_windows
-from workers.analysis.run import MAX_DOCUMENTS
-from workers.analysis.scan import Block, LayerScan, find_peaks
-from workers.analysis.steps import Analysis, bands_file, shard_blocks
-from workers.analysis.vectors import RESIDUAL, VectorWriter, vectors_file, writing_vectors
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis.corpus.plan import Plan
+from polyseme.workers.analysis.files.arrays import partial_file, write_arrays
+from polyseme.workers.analysis.machine.limits import Limits
+from polyseme.workers.analysis.models.capture import reference_layers
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.run import MAX_DOCUMENTS
+from polyseme.workers.analysis.scan.layer_scan import LayerScan
+from polyseme.workers.analysis.scan.statistics.bands import inner_edges
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.extremes import find_peaks
+from polyseme.workers.analysis.senses.background import is_random_token
+from polyseme.workers.analysis.senses.firing import FiringSample, firing_threshold
+from polyseme.workers.analysis.senses.vectors import (
+    RESIDUAL,
+    VectorWriter,
+    vectors_file,
+    writing_vectors,
+)
+from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
+from polyseme.workers.analysis.steps.merging import LENS_TOKENS, lens_file
+from polyseme.workers.analysis.steps.planning import plan_windows
+from polyseme.workers.analysis.steps.scan_shard import shard_blocks
+from polyseme.workers.analysis.warm_up import save_tiny_model
 
 WORDS, FAMILIES, WIDTH = 20_000, 500, 192
 _DOCUMENT = 100  # words
@@ -62,18 +71,29 @@ def make_job(folder: Path, sizes: Sizes) -> None:
 
 
 def make_model(folder: Path, sizes: Sizes) -> LoadedModel:
-    """A tiny model whose card says that it is a large one. The first call makes it, later ones read it."""
+    """A tiny model whose card says that it is a large one.
+
+    The first call makes it, later ones read it.
+    """
     saved = folder / "model"
     if not saved.exists():
         save_tiny_model(saved, words=WORDS, hidden=8, neurons=8, layers=1, heads=1)
-    model = load_model(Entry("made-up", "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache")
-    return replace(model, card=replace(model.card, layers=sizes.layers, neurons=sizes.neurons))
+    model = load_model(
+        Entry("made-up", "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache"
+    )
+    sites = tuple(replace(site, units=sizes.neurons) for site in model.card.sites)
+    card = replace(model.card, layers=sizes.layers, neurons=sizes.neurons, sites=sites)
+    return replace(model, card=card)
 
 
 def make_analysis(folder: Path, model: LoadedModel, sizes: Sizes) -> Analysis:
     half = sizes.contexts // 2
     request = AnalysisRequest.from_dict(
-        {"model": "made-up", "corpus": {"id": "made-up"}, "contexts": {"top_k": half, "sampled": half}}
+        {
+            "model": "made-up",
+            "corpus": {"id": "made-up"},
+            "contexts": {"top_k": half, "sampled": half},
+        }
     )
     store, limits = Store(str(folder)), Limits().on(model.device, model.dtype, model.card)
     with store.writing("documents.parquet") as f:
@@ -107,7 +127,9 @@ class _Language:
         around = _unit(torch.randn(windows, 1, WIDTH, generator=generator))
         noise = _unit(torch.randn(windows, length, WIDTH, generator=generator))
         own = self._words[block.ids]
-        return _unit(0.6 * self.families[self._family[block.ids]] + 0.5 * own + 0.3 * around + 0.4 * noise)
+        return _unit(
+            0.6 * self.families[self._family[block.ids]] + 0.5 * own + 0.3 * around + 0.4 * noise
+        )
 
 
 class _Layer:
@@ -118,10 +140,14 @@ class _Layer:
         self._senses = torch.randint(FAMILIES, (3, neurons), generator=generator)
         strength = torch.rand(3, neurons, generator=generator)
         # A third of the neurons have one sense, a third two, a third three.
-        self._strength = torch.where(torch.arange(3)[:, None] <= torch.arange(neurons) % 3, 0.5 + strength, 0.0)
+        self._strength = torch.where(
+            torch.arange(3)[:, None] <= torch.arange(neurons) % 3, 0.5 + strength, 0.0
+        )
 
     def activations(self, vectors: Tensor, families: Tensor) -> Tensor:
-        """(B, S, neurons) float32: on each of its families above a threshold, and a little of both signs otherwise."""
+        """(B, S, neurons) float32: on each of its families above a threshold, and a little of both
+        signs otherwise.
+        """
         near = vectors @ families.T  # (B, S, FAMILIES)
         found = 0.1 * near[..., self._senses[0]]
         for senses, strength in zip(self._senses, self._strength, strict=True):
@@ -137,7 +163,8 @@ def _write_lens(analysis: Analysis, model: LoadedModel, sizes: Sizes) -> None:
     rng = np.random.default_rng(3)
     shape = sizes.neurons, LENS_TOKENS
     tokens = {
-        name: rng.integers(WORDS, size=shape).astype(np.int32) for name in ("promoted_tokens", "suppressed_tokens")
+        name: rng.integers(WORDS, size=shape).astype(np.int32)
+        for name in ("promoted_tokens", "suppressed_tokens")
     }
     logits = -np.sort(-rng.random(shape), axis=1).astype(np.float32)
     for layer in range(sizes.layers):
@@ -163,7 +190,9 @@ def _write_bands(
 
 
 def _in_every_layer(analysis: Analysis, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{layer:03d}/{name}": array for layer in analysis.layers for name, array in arrays.items()}
+    return {
+        f"{layer:03d}/{name}": array for layer in analysis.layers for name, array in arrays.items()
+    }
 
 
 def _write_shard(
@@ -179,7 +208,7 @@ def _write_shard(
     """known: what the shards before it have found; returns that with what this one has."""
     scan = LayerScan(len(analysis.neurons), {"positive": edges["positive"]}, analysis.sizes)
     if known is not None:
-        scan.begin_with(known)
+        scan.fill(known)
     firings = FiringSample({"positive": edges["positive/fires"]}, "cpu")
     with writing_vectors(analysis.store, vectors_file(analysis.vectors, shard)) as writer:
         lengths = []
@@ -188,7 +217,9 @@ def _write_shard(
             activations = layer.activations(vectors, language.families)
             scan.update(block, activations)
             firings.update(_random_tokens(block, plan), activations)
-            _keep_vectors(writer, vectors[block.inside], len(reference_layers(analysis.card.layers)))
+            _keep_vectors(
+                writer, vectors[block.inside], len(reference_layers(analysis.card.layers))
+            )
             lengths.append(block.lengths.numpy())
         writer.end(np.concatenate(lengths))
     write_arrays(
@@ -196,7 +227,7 @@ def _write_shard(
         partial_file(analysis.work, shard),
         _in_every_layer(analysis, scan.arrays() | firings.arrays()),
     )
-    return scan.known()
+    return scan.seed()
 
 
 def _random_tokens(block: Block, plan: Plan) -> Tensor:

@@ -19,6 +19,9 @@ def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """The smallest value that at least this share (0..1) of the values do not exceed. NaN without values."""
+    """The smallest value that at least this share (0..1) of the values do not exceed.
+
+    NaN without values.
+    """
     ordered = sorted(values)
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else math.nan

@@ -1,7 +1,7 @@
 """Peak memory of a whole analysis in a process of its own, on a short text and on a long one.
 
-Each length is a fresh process that does what `python -m workers.analysis` does; its peak resident set is what the
-kernel says (VmHWM) at its end.
+Each length is a fresh process that does what `python -m polyseme.workers.analysis` does; its peak
+resident set is what the kernel says (VmHWM) at its end.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 
 from benchmarks.corpora import write_texts
 from benchmarks.markdown import table
-from client import samples
+from polyseme.commands import samples
 
-# The peak must be asked for from within: once a process has ended, /proc has it no more, and what `wait4` gives also
-# counts the parent's memory at the time of the fork.
+# The peak must be asked for from within: once a process has ended, /proc has it no more, and what
+# `wait4` gives also counts the parent's memory at the time of the fork.
 _CHILD = """
 import sys
-from workers.analysis.__main__ import main
+from polyseme.workers.analysis.__main__ import main
 code = main(sys.argv[1:])
 print(open("/proc/self/status").read())
 sys.exit(code)
@@ -40,10 +40,18 @@ class Peak:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokens", type=int, nargs="+", default=[10_000, 100_000], help="lengths, the short one first")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000],
+        help="lengths, the short one first",
+    )
     parser.add_argument("--layers", default="all", help='"all", or ranges such as "0-3,14"')
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
-    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models"
+    )
 
 
 def run(options: argparse.Namespace) -> str:
@@ -62,7 +70,8 @@ def run(options: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "## Memory",
-            f"{samples.MODEL_ID}, float32 on the CPU; layers {options.layers}, tails {options.tails}, everything else "
+            f"{samples.MODEL_ID}, float32 on the CPU; layers {options.layers}, tails "
+            f"{options.tails}, everything else "
             "default; the time is from start to exit, with loading the model and the logit lens.",
             table(["", "peak RSS, MiB", "times the first", "result, MiB", "seconds"], rows),
         ]
@@ -76,7 +85,9 @@ def _measure(tokens: int, options: argparse.Namespace) -> Peak:
         request = _make_request(tokens, folder / "texts.jsonl", options)
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         began = time.perf_counter()
-        resident = _peak_of([str(folder / "request.json"), "-o", str(folder / "result"), *_places(options)])
+        resident = _peak_of(
+            [str(folder / "request.json"), "-o", str(folder / "result"), *_places(options)]
+        )
         seconds = time.perf_counter() - began
         summary = json.loads((folder / "result/summary.json").read_text(encoding="utf-8"))
         size = sum(f.stat().st_size for f in (folder / "result").rglob("*") if f.is_file())

@@ -1,8 +1,9 @@
-"""What comes after the scan, for as many neurons as a large model has: its time, and the peak memory of a process.
+"""What comes after the scan, for as many neurons as a large model has: its time, and the peak
+memory of a process.
 
-The job is made up (`made_up.py`), with the partials, windows and vectors of all its shards. A fresh process then does
-the rest of it: what is usual in the corpus, each layer's merge, the closing. Its peak resident set is what the kernel
-says (VmHWM) at its end.
+The job is made up (`made_up.py`), with the partials, windows and vectors of all its shards. A fresh
+process then does the rest of it: what is usual in the corpus, each layer's merge, the closing. Its
+peak resident set is what the kernel says (VmHWM) at its end.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from unittest.mock import patch
 
 from benchmarks.made_up import Sizes, make_analysis, make_job, make_model
 from benchmarks.markdown import table
-from workers.analysis import merging
-from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
-from workers.analysis.plan import read_plan
-from workers.analysis.threads import set_threads
+from polyseme.workers.analysis.corpus.plan import read_plan
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.steps import merging
+from polyseme.workers.analysis.steps.closing import close_analysis
+from polyseme.workers.analysis.steps.merging import merge_layer
+from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
 
 
 @dataclass
@@ -47,15 +50,26 @@ class Measured:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neurons", type=int, default=460_000, help="of all layers")
     parser.add_argument("--layers", type=int, default=32)
-    parser.add_argument("--contexts", type=int, default=40, help="of a neuron, half of them a sample: a multiple of 10")
+    parser.add_argument(
+        "--contexts",
+        type=int,
+        default=40,
+        help="of a neuron, half of them a sample: a multiple of 10",
+    )
     parser.add_argument("--tokens", type=int, default=60_000, help="of text; a shard has 32,768")
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
-    parser.add_argument("--folder", type=Path, help="for the job's files, instead of a temporary one")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="for the job's files, instead of a temporary one"
+    )
     parser.add_argument("--keep", type=Path, help="a folder that is not there yet, for the result")
 
 
 def run(options: argparse.Namespace) -> str:
-    sizes = Sizes(options.layers, options.neurons // options.layers, options.contexts, options.tokens)
+    sizes = Sizes(
+        options.layers, options.neurons // options.layers, options.contexts, options.tokens
+    )
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-", dir=options.folder) as name:
         make_job(Path(name), sizes)
         measured = merge_elsewhere(Path(name), sizes, options.threads)
@@ -134,7 +148,9 @@ def _timed_senses() -> Iterator[list[float]]:
 
 def _peak_resident() -> int:
     """Bytes."""
-    found = re.search(r"(?m)^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(encoding="utf-8"))
+    found = re.search(
+        r"(?m)^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(encoding="utf-8")
+    )
     assert found
     return int(found[1]) * 1024
 
@@ -157,13 +173,17 @@ def _report(sizes: Sizes, measured: Measured, size: int) -> str:
     return "\n\n".join(
         [
             "## Merge",
-            f"{neurons:,} made-up neurons in {sizes.layers} layers, {sizes.contexts} contexts each; "
-            f"{measured.tokens:,} tokens in {measured.shards} shards; results of {size / 2**20:,.0f} MiB.",
+            f"{neurons:,} made-up neurons in {sizes.layers} layers, {sizes.contexts} contexts "
+            f"each; "
+            f"{measured.tokens:,} tokens in {measured.shards} shards; results of "
+            f"{size / 2**20:,.0f} MiB.",
             table(["", "seconds", "µs a neuron"], rows),
             f"The layers took {sum(measured.layers_cpu_s):.1f} s of all cores' time, "
             f"{sum(measured.layers_cpu_s) / neurons * 1e6:.0f} µs a neuron. Peak memory: "
-            f"{measured.before / 2**20:,.0f} MiB before the first layer, {first / 2**20:,.0f} after it, "
-            f"{last / 2**20:,.0f} after the last and {measured.peaks[-1] / 2**20:,.0f} after closing.",
+            f"{measured.before / 2**20:,.0f} MiB before the first layer, {first / 2**20:,.0f} "
+            f"after it, "
+            f"{last / 2**20:,.0f} after the last and {measured.peaks[-1] / 2**20:,.0f} after "
+            f"closing.",
         ]
     )
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.markdown import table
-from contract.results import MANIFEST
-from contract.selection import resolve_layers
-from contract.store import Store
-from service.neuronpedia import Origin, stream_bundle
-from service.results import Results
+from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.selection import resolve_layers
+from polyseme.service.results.neuronpedia.bundle import stream_bundle
+from polyseme.service.results.neuronpedia.origin import Origin
+from polyseme.service.results.result import Results
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Timed:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=Path("polyseme-data"), help="the folder of `polyseme up`")
+    parser.add_argument(
+        "--data", type=Path, default=Path("polyseme-data"), help="the folder of `polyseme up`"
+    )
     parser.add_argument("--job", required=True, help="a finished job")
     parser.add_argument("--layers", default="all", help="such as 0-3")
 
@@ -43,11 +46,15 @@ def run(options: argparse.Namespace) -> str:
         f"{found.wall_s:.1f}",
         f"{found.process_s:.1f}",
     )
-    return table(("bundle", "neurons", "MB", "seconds", "of them this process ran"), [("neuronpedia", *row)])
+    return table(
+        ("bundle", "neurons", "MB", "seconds", "of them this process ran"), [("neuronpedia", *row)]
+    )
 
 
 def read_origin(results: Results, job: str) -> tuple[Origin, list[int]]:
-    """What the API takes from the job's record, from its manifest instead; and the layers of the result."""
+    """What the API takes from the job's record, from its manifest instead; and the layers of the
+    result.
+    """
     manifest = json.loads(results.read(job, MANIFEST))
     layers = results.layers(job)
     origin = Origin(

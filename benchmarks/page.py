@@ -1,4 +1,6 @@
-"""How soon a neuron's page shows its sentence and its senses, in a real browser; and a picture of such a page."""
+"""How soon a neuron's page shows its sentence and its senses, in a real browser; and a picture of
+such a page.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,27 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import quantile, table
-from client.api import Client, Json
-from client.errors import CommandError
+from polyseme import Polyseme
+from polyseme.errors import CommandError
+from polyseme.reports import NeuronRow
 
 # The demo shows these first, too.
-FIRST: dict[str, str | float] = {"status": "polysemantic", "min_coverage": 0.75, "sort": "-polysemanticity"}
+FIRST: dict[str, str | float] = {
+    "status": "polysemantic",
+    "min_coverage": 0.75,
+    "sort": "-polysemanticity",
+}
 # Milliseconds from the start of the navigation to the frame that shows them.
 DRAWN = """
 new MutationObserver((_, watch) => {
   if (!document.querySelector(".meaning") || !document.querySelector(".senses .card")) return;
   watch.disconnect();
-  requestAnimationFrame(() => setTimeout(() => (document.documentElement.dataset.drawn = performance.now())));
+  const note = () => (document.documentElement.dataset.drawn = performance.now());
+  requestAnimationFrame(() => setTimeout(note));
 }).observe(document, {childList: true, subtree: true});
 """
 
@@ -30,13 +37,19 @@ new MutationObserver((_, watch) => {
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of a running service")
     parser.add_argument("--job", required=True, help="a finished job with senses")
-    parser.add_argument("--loads", type=int, default=15, help="each in a browser profile of its own")
-    parser.add_argument("--picture", type=Path, help="where to write a picture of the most polysemantic neuron's page")
+    parser.add_argument(
+        "--loads", type=int, default=15, help="each in a browser profile of its own"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        help="where to write a picture of the most polysemantic neuron's page",
+    )
 
 
 def run(options: argparse.Namespace) -> str:
-    with Client(options.url) as client, running_chromium() as browser:
-        rows = list(islice(client.neurons(options.job, **FIRST, limit=options.loads), options.loads))
+    with Polyseme(options.url) as client, running_chromium() as browser:
+        rows = client.neurons(options.job, **FIRST).first(options.loads)
         if not rows:
             raise CommandError(f"{options.job} has no polysemantic neuron")
         times = [load_page(browser, _address(options, row)) for row in rows]
@@ -45,7 +58,10 @@ def run(options: argparse.Namespace) -> str:
     shares = (0.0, 0.5, 1.0)
     head = ["", "loads", "the first, ms", "min, ms", "median, ms", "max, ms"]
     figures = [f"{t:.0f}" for t in (times[0], *(quantile(times, share) for share in shares))]
-    return f"## A neuron's page\n\n{table(head, [['another neuron each time', str(len(times)), *figures]])}"
+    return (
+        f"## A neuron's "
+        f"page\n\n{table(head, [['another neuron each time', str(len(times)), *figures]])}"
+    )
 
 
 @contextmanager
@@ -64,7 +80,9 @@ def running_chromium() -> Iterator[Any]:
 
 def find_chromium() -> str | None:
     given = os.environ.get("CHROMIUM")
-    return given or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return given or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
 
 
 def load_page(browser: Any, url: str) -> float:
@@ -72,9 +90,9 @@ def load_page(browser: Any, url: str) -> float:
     context.add_init_script(DRAWN)
     page = context.new_page()
     page.goto(url)
-    found = page.locator("html[data-drawn]").get_attribute("data-drawn")
+    drawn_ms = page.locator("html[data-drawn]").get_attribute("data-drawn")
     context.close()
-    return float(found)
+    return float(drawn_ms)
 
 
 def take_picture(browser: Any, url: str, path: Path) -> None:
@@ -86,5 +104,5 @@ def take_picture(browser: Any, url: str, path: Path) -> None:
     context.close()
 
 
-def _address(options: argparse.Namespace, row: Json) -> str:
-    return f"{options.url}/ui/jobs/{options.job}/neurons/{row['layer']}/{row['neuron']}"
+def _address(options: argparse.Namespace, row: NeuronRow) -> str:
+    return f"{options.url}/ui/jobs/{options.job}/neurons/{row.layer}/{row.neuron}"

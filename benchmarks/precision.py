@@ -1,7 +1,7 @@
 """What bfloat16 does to a result: the same analysis in float32 and in bfloat16, neuron by neuron.
 
-The weights, the forward pass and the captured activations are in the one or the other; what is kept of the activations
-is reduced in the same way.
+The weights, the forward pass and the captured activations are in the one or the other; what is kept
+of the activations is reduced in the same way.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
 from benchmarks.sample_model import add_model_options, load_sample_model
 from benchmarks.senses.metrics import rank_correlation
-from client import samples
-from contract.request import AnalysisRequest
-from contract.results import NEURONS, report_file
-from workers.analysis.run import run_analysis
-from workers.analysis.threads import set_threads
+from polyseme.commands import samples
+from polyseme.contract.files.results import NEURONS, report_file
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.run import run_analysis
 
 _SEEN = ("positive", "top")  # the tail and the sample that are compared
 _SCORED = ("monosemantic", "polysemantic")
@@ -32,7 +32,10 @@ _SCORED = ("monosemantic", "polysemantic")
 
 @dataclass(frozen=True, eq=False)
 class TopLists:
-    """The top contexts of a layer's N neurons, of all one after the other, highest first. C contexts."""
+    """The top contexts of a layer's N neurons, of all one after the other, highest first.
+
+    C contexts.
+    """
 
     neuron: np.ndarray  # (C,)
     window: np.ndarray  # (C,)
@@ -42,14 +45,22 @@ class TopLists:
     @classmethod
     def read(cls, result: Path, layer: int) -> TopLists:
         """result: a folder that `run_analysis` left."""
-        lists = pq.read_table(result / report_file(layer), columns=["contexts"]).column(0).combine_chunks()
+        lists = (
+            pq.read_table(result / report_file(layer), columns=["contexts"])
+            .column(0)
+            .combine_chunks()
+        )
         fields = lists.flatten()
         neuron = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
         seen = [
-            fields.field(f).to_numpy(zero_copy_only=False) == v for f, v in zip(("tail", "sample"), _SEEN, strict=True)
+            fields.field(f).to_numpy(zero_copy_only=False) == v
+            for f, v in zip(("tail", "sample"), _SEEN, strict=True)
         ]
         kept = np.flatnonzero(seen[0] & seen[1])
-        numbers = [fields.field(f).to_numpy(zero_copy_only=False)[kept] for f in ("window", "position", "activation")]
+        numbers = [
+            fields.field(f).to_numpy(zero_copy_only=False)[kept]
+            for f in ("window", "position", "activation")
+        ]
         order = np.lexsort([-numbers[2], neuron[kept]])
         return cls(neuron[kept][order], *(n[order] for n in numbers))
 
@@ -66,7 +77,9 @@ class Agreement:
     contexts: np.ndarray  # (N,) 0..1, of the longer list: the same window with the same peak
     windows: np.ndarray  # (N,) 0..1, the same window
     first: np.ndarray  # (N,) bool, whether the strongest context is the same
-    order: np.ndarray  # (N,) Spearman's of the activations of the contexts in both lists; NaN below three of them
+    order: (
+        np.ndarray
+    )  # (N,) Spearman's of the activations of the contexts in both lists; NaN below three of them
 
 
 def compare(ours: TopLists, theirs: TopLists, neurons: int) -> Agreement:
@@ -76,7 +89,9 @@ def compare(ours: TopLists, theirs: TopLists, neurons: int) -> Agreement:
     both = np.flatnonzero(np.minimum(*sizes) > 0)
 
     def shared(*, with_position: bool) -> np.ndarray:
-        found = np.isin(ours.keys(with_position=with_position), theirs.keys(with_position=with_position))
+        found = np.isin(
+            ours.keys(with_position=with_position), theirs.keys(with_position=with_position)
+        )
         share: np.ndarray = np.bincount(ours.neuron[found], minlength=neurons)[both] / longer[both]
         return share
 
@@ -90,7 +105,9 @@ def compare(ours: TopLists, theirs: TopLists, neurons: int) -> Agreement:
     )
 
 
-def _correlate(ours: TopLists, theirs: TopLists, at_ours: np.ndarray, at_theirs: np.ndarray, neuron: int) -> float:
+def _correlate(
+    ours: TopLists, theirs: TopLists, at_ours: np.ndarray, at_theirs: np.ndarray, neuron: int
+) -> float:
     """at_ours, at_theirs: where the contexts of both stand in each, by ascending neuron."""
     here = slice(*np.searchsorted(ours.neuron[at_ours], [neuron, neuron + 1]))
     if here.stop - here.start < 3:
@@ -110,19 +127,24 @@ def run(options: argparse.Namespace) -> str:
         results = [Path(name) / dtype for dtype in ("float32", "bfloat16")]
         seconds = [_analyse(result, result.name, options) for result in results]
         scalars = [
-            pq.read_table(result / NEURONS).sort_by([("layer", "ascending"), ("neuron", "ascending")])
+            pq.read_table(result / NEURONS).sort_by(
+                [("layer", "ascending"), ("neuron", "ascending")]
+            )
             for result in results
         ]
         layers = sorted(set(scalars[0].column("layer").to_pylist()))
         neurons = scalars[0].num_rows // len(layers)
         agreements = {
-            layer: compare(*(TopLists.read(result, layer) for result in results), neurons) for layer in layers
+            layer: compare(*(TopLists.read(result, layer) for result in results), neurons)
+            for layer in layers
         }
     return "\n\n".join(
         [
             "## Precision",
-            f"{samples.MODEL_ID}, layers {options.layers}, {options.tokens:,} tokens, defaults, on {options.device}; "
-            f"float32 took {seconds[0]:.0f} s, bfloat16 {seconds[1]:.0f} s. Lists of the positive tail, means over "
+            f"{samples.MODEL_ID}, layers {options.layers}, {options.tokens:,} tokens, defaults, "
+            f"on {options.device}; "
+            f"float32 took {seconds[0]:.0f} s, bfloat16 {seconds[1]:.0f} s. Lists of the "
+            f"positive tail, means over "
             "neurons.",
             _lists(agreements),
             _scalars(*scalars),
@@ -151,7 +173,10 @@ def _lists(agreements: dict[int, Agreement]) -> str:
         "5th percentile of same contexts",
     ]
     whole = Agreement(
-        *(np.concatenate([getattr(a, f) for a in agreements.values()]) for f in Agreement.__annotations__)
+        *(
+            np.concatenate([getattr(a, f) for a in agreements.values()])
+            for f in Agreement.__annotations__
+        )
     )
     rows = [(f"layer {layer}", a) for layer, a in agreements.items()]
     return table(
@@ -178,15 +203,23 @@ def _scalars(ours: Any, theirs: Any) -> str:
         known = ~np.isnan(a) & ~np.isnan(b)
         off = np.abs(a - b)[known] / np.maximum(np.abs(a[known]), 1e-12)
         rows.append(
-            [f"`{name}`", f"{known.sum():,}", f"{rank_correlation(a[known], b[known]):.4f}", f"{np.median(off):.4f}"]
+            [
+                f"`{name}`",
+                f"{known.sum():,}",
+                f"{rank_correlation(a[known], b[known]):.4f}",
+                f"{np.median(off):.4f}",
+            ]
         )
     status = [np.array(t.column("status").to_pylist()) for t in (ours, theirs)]
     scored = np.isin(status[0], _SCORED) & np.isin(status[1], _SCORED)
-    senses = [t.column("sense_count").to_numpy(zero_copy_only=False)[scored] for t in (ours, theirs)]
+    senses = [
+        t.column("sense_count").to_numpy(zero_copy_only=False)[scored] for t in (ours, theirs)
+    ]
     return "\n\n".join(
         [
             table(["", "neurons", "Spearman's ρ", "median relative difference"], rows),
-            f"The same status: {(status[0] == status[1]).mean():.3f} of all neurons. The same number of senses: "
+            f"The same status: {(status[0] == status[1]).mean():.3f} of all neurons. The same "
+            f"number of senses: "
             f"{(senses[0] == senses[1]).mean():.3f} of the {scored.sum():,} scored in both.",
         ]
     )

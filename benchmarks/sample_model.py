@@ -8,21 +8,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from client import samples
-from contract.catalogue import Entry
-from workers.analysis.model import LoadedModel, load_model
+from polyseme.commands import samples
+from polyseme.contract.records.catalogue import Entry
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
 
 _BLOCKS, _ROWS, _WINDOW = 4, 8, 128
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, dtype: bool = True) -> None:
     """dtype: whether that is for the caller of the benchmark to say."""
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice"
+    )
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:N")
     if dtype:
         parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
-        parser.add_argument("--compile", action="store_true", help="the model's layers with torch.compile")
-    parser.add_argument("--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models")
+        parser.add_argument(
+            "--compile", action="store_true", help="the model's layers with torch.compile"
+        )
+    parser.add_argument(
+        "--cache", type=Path, default=Path("polyseme-data/cache"), help="of converted models"
+    )
 
 
 def load_sample_model(
@@ -33,5 +39,7 @@ def load_sample_model(
 
 
 def random_blocks(model: LoadedModel) -> Tensor:
-    """Token ids for the bare body, whose time does not depend on which they are: (4, 8, 128), so 4,096 tokens."""
+    """Token ids for the bare body, whose time does not depend on which they are: (4, 8, 128), so
+    4,096 tokens.
+    """
     return torch.randint(model.card.vocabulary, (_BLOCKS, _ROWS, _WINDOW), device=model.device)

@@ -1,7 +1,8 @@
-"""What the scan costs beside bodies of other shapes, whose weights are random: for GPUs, as eager and as compiled ones.
+"""What the scan costs beside bodies of other shapes, whose weights are random: for GPUs, as eager
+and as compiled ones.
 
-The model is made in place from a config, the text of made-up words, all windows full. Each block is run every way in
-turn, in another order from block to block.
+The model is made in place from a config, the text of made-up words, all windows full. Each block is
+run every way in turn, in another order from block to block.
 """
 
 from __future__ import annotations
@@ -21,23 +22,34 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 from benchmarks.made_up import WORDS, make_texts
 from benchmarks.markdown import quartiles, table
 from benchmarks.speed import Way, body_way, causal_way, in_turn, plan_texts, planned_blocks, timed
-from contract.catalogue import Entry
-from contract.request import AnalysisRequest
-from workers.analysis import compiling
-from workers.analysis.compiled import compile_layers
-from workers.analysis.families import find_family, find_parts
-from workers.analysis.limits import Limits
-from workers.analysis.memory import keeping_freed_arrays
-from workers.analysis.model import LoadedModel, load_model, resolve_device, resolve_dtype
-from workers.analysis.plan import Plan
-from workers.analysis.scan import Block, choose_kernels
-from workers.analysis.steps import Analysis, ShardScan
-from workers.analysis.threads import set_threads
-from workers.analysis.vectors import writing_vectors
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis import warm_up
+from polyseme.workers.analysis.corpus.plan import Plan
+from polyseme.workers.analysis.families.architectures import count_neurons
+from polyseme.workers.analysis.families.parts import find_family, find_parts
+from polyseme.workers.analysis.machine.limits import Limits
+from polyseme.workers.analysis.machine.memory import keeping_freed_arrays
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.models.compiled import compile_layers
+from polyseme.workers.analysis.models.load import (
+    LoadedModel,
+    load_model,
+    resolve_device,
+    resolve_dtype,
+)
+from polyseme.workers.analysis.scan.kernels.by_device import choose_kernels, name_of
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.senses.vectors import writing_vectors
+from polyseme.workers.analysis.sites.table import describe_sites
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.scan_shard import ShardScan
 
 SHAPES: dict[str, Callable[[], Any]] = {
     "gpt2-small": GPT2Config,
-    "llama-1b": lambda: LlamaConfig(**_LLAMA | {"hidden_size": 2048, "intermediate_size": 8192}, num_hidden_layers=16),
+    "llama-1b": lambda: LlamaConfig(
+        **_LLAMA | {"hidden_size": 2048, "intermediate_size": 8192}, num_hidden_layers=16
+    ),
     "llama-8b": lambda: LlamaConfig(**_LLAMA | {"hidden_size": 4096, "intermediate_size": 14_336}),
     "smollm2-135m": lambda: LlamaConfig(
         vocab_size=49_152,
@@ -48,7 +60,11 @@ SHAPES: dict[str, Callable[[], Any]] = {
         num_key_value_heads=3,
     ),
     "tiny": lambda: LlamaConfig(
-        vocab_size=32_000, hidden_size=64, intermediate_size=192, num_hidden_layers=4, num_attention_heads=4
+        vocab_size=32_000,
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=4,
+        num_attention_heads=4,
     ),
 }
 _LLAMA = {"vocab_size": 128_256, "num_attention_heads": 32, "num_key_value_heads": 8}
@@ -61,21 +77,29 @@ class Measured:
     """Of each block, by the way it was run."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    peak_bytes: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # beyond what was there before
+    peak_bytes: dict[str, int] = field(
+        default_factory=lambda: defaultdict(int)
+    )  # beyond what was there before
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["gpt2-small", "llama-1b", "llama-8b"])
+    parser.add_argument(
+        "--shapes", nargs="+", choices=SHAPES, default=["gpt2-small", "llama-1b", "llama-8b"]
+    )
     parser.add_argument("--blocks", type=int, default=10, help="to run, beside those that warm up")
-    parser.add_argument("--block-tokens", type=int, default=0, help="tokens of a block; 0: by the device")
-    parser.add_argument("--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice")
+    parser.add_argument(
+        "--block-tokens", type=int, default=0, help="tokens of a block; 0: by the device"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of torch and the kernels; 0 leaves torch's choice"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16")
 
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
-    compiling.main()
+    warm_up.main()
     return "\n\n".join(["## Shapes", *(_measure(name, options) for name in options.shapes)])
 
 
@@ -107,34 +131,42 @@ def _measure(name: str, options: argparse.Namespace) -> str:
 def make_model(folder: Path, name: str, device: str, dtype: str) -> LoadedModel:
     """A compiled model of random weights, with a tokenizer of made-up words."""
     saved = folder / "model"
-    compiling.save_tiny_model(saved, words=WORDS, hidden=8, neurons=8, layers=1, heads=1)
-    tiny = load_model(Entry(name, "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache")
+    warm_up.save_tiny_model(saved, words=WORDS, hidden=8, neurons=8, layers=1, heads=1)
+    tiny = load_model(
+        Entry(name, "path", str(saved)), device="cpu", dtype="float32", cache=folder / "cache"
+    )
     config, at, precision = SHAPES[name](), resolve_device(device), resolve_dtype(dtype)
     family = find_family(config)
     with torch.device(at):
         whole = AutoModelForCausalLM.from_config(config, dtype=precision).eval()
     parts = find_parts(family, whole)
-    neurons = parts.projections[0].weight.numel() // config.hidden_size
     card = replace(
-        tiny.card, family=family.model_type, layers=len(parts.blocks), neurons=neurons, hidden_size=config.hidden_size
+        tiny.card,
+        family=family.model_type,
+        layers=len(parts.blocks),
+        neurons=count_neurons(config, family),
+        hidden_size=config.hidden_size,
+        sites=describe_sites(config, family),
     )
-    modules = {name: getattr(parts, name) for name in ("body", "blocks", "inputs", "projections", "post_norms", "norm")}
     return replace(
         tiny,
         card=card,
-        family=family,
-        **modules,
-        unembedding=parts.unembedding,
+        parts=parts,
         device=at,
         dtype=precision,
         size_bytes=sum(p.numel() * p.itemsize for p in whole.parameters()),
-        relay=compile_layers(parts.blocks, parts.projections),
+        relay=compile_layers(parts),
     )
 
 
 def _make_request(model: LoadedModel, tokens: int) -> AnalysisRequest:
     contexts = {"window": WINDOW, "packing": "concat"}
-    data = {"model": model.card.id, "corpus": {"id": "made-up"}, "contexts": contexts, "tokens": {"max_tokens": tokens}}
+    data = {
+        "model": model.card.id,
+        "corpus": {"id": "made-up"},
+        "contexts": contexts,
+        "tokens": {"max_tokens": tokens},
+    }
     return AnalysisRequest.from_dict(data)
 
 
@@ -167,11 +199,17 @@ def _allocated(model: LoadedModel) -> int:
     return torch.cuda.memory_allocated(model.device) if model.device.type == "cuda" else 0
 
 
-def _report(name: str, model: LoadedModel, analysis: Analysis, plan: Plan, measured: Measured, lists: int) -> str:
+def _report(
+    name: str, model: LoadedModel, analysis: Analysis, plan: Plan, measured: Measured, lists: int
+) -> str:
     seconds = measured.seconds
     rows = []
     for way, times in seconds.items():
-        peak = f"{measured.peak_bytes[way] / 1e9:.2f}" if way in measured.peak_bytes else "not on a CPU"
+        peak = (
+            f"{measured.peak_bytes[way] / 1e9:.2f}"
+            if way in measured.peak_bytes
+            else "not on a CPU"
+        )
         rows.append(
             [
                 way,
@@ -184,10 +222,16 @@ def _report(name: str, model: LoadedModel, analysis: Analysis, plan: Plan, measu
     return "\n\n".join(
         [
             f"### {name}",
-            f"{model.dtype} on {model.device} (kernels: {choose_kernels(model.device)}), {len(model.blocks)} layers of "
-            f"{model.card.neurons:,} neurons, weights of {model.size_bytes / 1e9:.2f} GB, lists of {lists / 1e9:.2f} "
-            f"GB; {plan.tokens:,} tokens in {len(seconds['the body'])} blocks of at most {analysis.block_tokens:,}.",
-            table(["", "tokens/s", "times the body", "times the compiled body", "peak beyond, GB"], rows),
+            f"{model.dtype} on {model.device} (kernels: {name_of(choose_kernels(model.device))}), "
+            f"{len(model.parts.blocks)} layers of "
+            f"{model.card.neurons:,} neurons, weights of {model.size_bytes / 1e9:.2f} GB, lists "
+            f"of {lists / 1e9:.2f} "
+            f"GB; {plan.tokens:,} tokens in {len(seconds['the body'])} blocks of at most "
+            f"{analysis.block_tokens:,}.",
+            table(
+                ["", "tokens/s", "times the body", "times the compiled body", "peak beyond, GB"],
+                rows,
+            ),
         ]
     )
 

@@ -1,10 +1,11 @@
 """What an analysis costs beside the bare forward pass of the same model over the same windows.
 
-Each block of the plan is run three ways in turn, in another order from block to block, so that what else the machine
-does falls on all of them: the model's body alone, the scan (the body with everything that is kept of each neuron), and
-the body with the language-model head. All three have the heap as a scan has it, which keeps freed arrays; what the body
-takes in a process that has not asked for that is told too. Afterwards a whole analysis is timed. Every now and then it
-stops for a block of the body, since the machine may be twice as fast then as it was before.
+Each block of the plan is run three ways in turn, in another order from block to block, so that what
+else the machine does falls on all of them: the model's body alone, the scan (the body with
+everything that is kept of each neuron), and the body with the language-model head. All three have
+the heap as a scan has it, which keeps freed arrays; what the body takes in a process that has not
+asked for that is told too. Afterwards a whole analysis is timed. Every now and then it stops for a
+block of the body, since the machine may be twice as fast then as it was before.
 """
 
 from __future__ import annotations
@@ -30,23 +31,25 @@ from torch import Tensor
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import quartiles, table
 from benchmarks.sample_model import add_model_options, load_sample_model, random_blocks
-from client import samples
-from contract.documents import write_documents
-from contract.request import AnalysisRequest
-from contract.results import SUMMARY
-from contract.store import Store
-from workers.analysis import compiling, merging
-from workers.analysis.limits import BY_DEVICE, Limits
-from workers.analysis.memory import keeping_freed_arrays
-from workers.analysis.model import LoadedModel
-from workers.analysis.plan import Plan
-from workers.analysis.planning import plan_analysis
-from workers.analysis.result import read_json
-from workers.analysis.run import MAX_DOCUMENTS, run_analysis
-from workers.analysis.scan import Block
-from workers.analysis.steps import Analysis, ShardScan, shard_blocks
-from workers.analysis.threads import set_threads
-from workers.analysis.vectors import VectorWriter, writing_vectors
+from polyseme.commands import samples
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.files.results import SUMMARY
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis import warm_up
+from polyseme.workers.analysis.corpus.plan import Plan
+from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
+from polyseme.workers.analysis.machine.memory import keeping_freed_arrays
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.reports.result_files import read_json
+from polyseme.workers.analysis.run import MAX_DOCUMENTS, run_analysis
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.senses.vectors import VectorWriter, writing_vectors
+from polyseme.workers.analysis.steps import merging
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.planning import calibrate, plan_windows
+from polyseme.workers.analysis.steps.scan_shard import ShardScan, shard_blocks
 
 WARM_BLOCKS = 2  # run before anything is timed
 APART = 4  # processes of which each runs only the body
@@ -72,23 +75,35 @@ class Whole:
 
     tokens: int
     total_s: float
-    lens_s: float  # of them in the logit lens, which a model's first analysis makes and the store keeps
+    lens_s: (
+        float  # of them in the logit lens, which a model's first analysis makes and the store keeps
+    )
     phases: dict[str, float]  # the rest of them, by the progress it reported
-    body: dict[str, float]  # in how many times the body's time for as many tokens, by phase; "lens" too
+    body: dict[
+        str, float
+    ]  # in how many times the body's time for as many tokens, by phase; "lens" too
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=20_000, help="tokens to run")
-    parser.add_argument("--whole-tokens", type=int, help="of the whole analysis, whose body is then reckoned by tokens")
-    parser.add_argument("--layers", default="all", help="of the scan, which runs no further than the last of them")
+    parser.add_argument(
+        "--whole-tokens",
+        type=int,
+        help="of the whole analysis, whose body is then reckoned by tokens",
+    )
+    parser.add_argument(
+        "--layers", default="all", help="of the scan, which runs no further than the last of them"
+    )
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
     add_model_options(parser)
 
 
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
-    compiling.main()
-    model = load_sample_model(options.cache, device=options.device, dtype=options.dtype, compiled=options.compile)
+    warm_up.main()
+    model = load_sample_model(
+        options.cache, device=options.device, dtype=options.dtype, compiled=options.compile
+    )
     whole_tokens = options.whole_tokens or options.tokens
     request, texts = make_request(options, options.tokens), take_texts(options.tokens)
     with tempfile.TemporaryDirectory(prefix="polyseme-bench-") as folder:
@@ -115,7 +130,11 @@ def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
 
 
 def plan_texts(
-    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, limits: Limits = BY_DEVICE
+    model: LoadedModel,
+    request: AnalysisRequest,
+    texts: list[str],
+    folder: Path,
+    limits: Limits = BY_DEVICE,
 ) -> tuple[Analysis, Plan]:
     """A planned analysis, whose files are in the folder."""
     store, limits = Store(str(folder)), limits.on(model.device, model.dtype, model.card)
@@ -123,7 +142,9 @@ def plan_texts(
         corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
     sizes = limits.block_tokens, limits.shard_tokens
     analysis = Analysis(request, corpus, model.card, store, "work", "result", "lens", *sizes)
-    return analysis, plan_analysis(analysis, model, texts)
+    plan = plan_windows(analysis, model, texts)
+    calibrate(analysis, model)
+    return analysis, plan
 
 
 # The three ways
@@ -132,7 +153,11 @@ def plan_texts(
 def _time_ways(analysis: Analysis, model: LoadedModel, plan: Plan, vectors: VectorWriter) -> Times:
     _warm_up(analysis, model, plan, vectors)
     # Lists of its own: filling empty ones is part of the timed work.
-    ways = {"body": body_way(model), "scan": ShardScan(analysis, model, plan, vectors).run, "causal": causal_way(model)}
+    ways = {
+        "body": body_way(model),
+        "scan": ShardScan(analysis, model, plan, vectors).run,
+        "causal": causal_way(model),
+    }
     times = Times()
     for name, block in in_turn(ways, planned_blocks(analysis, model, plan)):
         getattr(times, name).append(timed(model, ways[name], block))
@@ -165,7 +190,7 @@ def timed(model: LoadedModel, way: Callable[[T], object], block: T) -> float:
 
 
 def _time_body(model: LoadedModel, ids: Tensor) -> float:
-    return timed(model, partial(model.body, use_cache=False), ids)
+    return timed(model, partial(model.parts.body, use_cache=False), ids)
 
 
 def planned_blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterator[Block]:
@@ -174,16 +199,20 @@ def planned_blocks(analysis: Analysis, model: LoadedModel, plan: Plan) -> Iterat
 
 
 def body_way(model: LoadedModel) -> Way:
-    return lambda block: model.body(input_ids=block.ids, use_cache=False)
+    return lambda block: model.parts.body(input_ids=block.ids, use_cache=False)
 
 
 def causal_way(model: LoadedModel) -> Way:
-    """What the model with its language-model head computes: this head is the unembedding, without a bias."""
-    unembedding = model.unembedding
+    """What the model with its language-model head computes: this head is the unembedding, without a
+    bias.
+    """
+    unembedding = model.parts.unembedding
     assert unembedding is not None
 
     def run_with_head(block: Block) -> None:
-        hidden = model.body(input_ids=block.ids, use_cache=False).last_hidden_state  # (B, S, hidden)
+        hidden = model.parts.body(
+            input_ids=block.ids, use_cache=False
+        ).last_hidden_state  # (B, S, hidden)
         _ = hidden @ unembedding.T  # (B, S, vocabulary)
 
     return run_with_head
@@ -193,8 +222,10 @@ def causal_way(model: LoadedModel) -> Way:
 
 
 def _time_apart(model: LoadedModel, options: argparse.Namespace) -> list[float]:
-    """Seconds of a block of the body in a process that only loads the model and runs it, in times those of the body
-    here, in turn. How a heap comes to lie is chance, so they are of several processes, one after another."""
+    """Seconds of a block of the body in a process that only loads the model and runs it, in times
+    those of the body here, in turn. How a heap comes to lie is chance, so they are of several
+    processes, one after another.
+    """
     blocks, ratios = random_blocks(model), []
     there = options.threads, options.cache, options.device, options.dtype
     for _ in range(APART):
@@ -221,7 +252,9 @@ def _load_there(threads: int, folder: Path, device: str, dtype: str) -> LoadedMo
 # The whole analysis
 
 
-def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path) -> Whole:
+def time_whole(
+    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path
+) -> Whole:
     """Of a whole analysis, whose result is left in the folder."""
     ids = random_blocks(model)[0]
     clock = _PhaseClock(lambda: _time_body(model, ids) / ids.numel())
@@ -231,7 +264,9 @@ def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], f
     tokens = read_json(analysis.store, f"{analysis.result}/{SUMMARY}")["tokens"]
     lens_s = clock.seconds.pop("lens")
     if not lens_s:
-        raise RuntimeError("the analysis made no logit lens through workers.analysis.merging.logit_lens")
+        raise RuntimeError(
+            "the analysis made no logit lens through workers.analysis.merging.logit_lens"
+        )
     in_bodies = {phase: times / tokens for phase, times in clock.body_tokens.items()}
     return Whole(tokens, sum(clock.seconds.values()) + lens_s, lens_s, clock.seconds, in_bodies)
 
@@ -239,8 +274,8 @@ def time_whole(model: LoadedModel, request: AnalysisRequest, texts: list[str], f
 class _PhaseClock:
     """Takes `run_analysis`' progress and puts the time before each report to a phase.
 
-    The windows are reported before the calibration, so what lies between them and the first scanned block is planning,
-    with one block too many.
+    The windows are reported before the calibration, so what lies between them and the first scanned
+    block is planning, with one block too many.
     """
 
     def __init__(self, body: Callable[[], float]) -> None:
@@ -248,7 +283,9 @@ class _PhaseClock:
         self.seconds = dict.fromkeys(("planning", "scanning", "merging", "closing", "lens"), 0.0)
         self.body_tokens = dict(self.seconds)  # that the body would have run in them
         self._body = body
-        self._held: list[tuple[str, float]] = []  # phases and seconds since the body's pace was last taken
+        self._held: list[
+            tuple[str, float]
+        ] = []  # phases and seconds since the body's pace was last taken
         self._pace = body()  # seconds a token
         self._before = "planning"
         self._paced = self._last = time.perf_counter()
@@ -297,7 +334,14 @@ def _lens_told(clock: _PhaseClock) -> Iterator[None]:
 # The report
 
 
-def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, apart: list[float], whole: Whole) -> str:
+def _report(
+    analysis: Analysis,
+    model: LoadedModel,
+    plan: Plan,
+    times: Times,
+    apart: list[float],
+    whole: Whole,
+) -> str:
     body, scan, causal = sum(times.body), sum(times.scan), sum(times.causal)
     rows = [
         _row("the body alone", body, plan.tokens, 1.0),
@@ -306,27 +350,47 @@ def _report(analysis: Analysis, model: LoadedModel, plan: Plan, times: Times, ap
     ]
     steady, made = whole.total_s - whole.lens_s, sum(whole.body.values())
     rows += [
-        _row("a whole analysis, logit lens in the store", steady, whole.tokens, made - whole.body["lens"]),
-        _row("a whole analysis, logit lens made (a model's first)", whole.total_s, whole.tokens, made),
+        _row(
+            "a whole analysis, logit lens in the store",
+            steady,
+            whole.tokens,
+            made - whole.body["lens"],
+        ),
+        _row(
+            "a whole analysis, logit lens made (a model's first)", whole.total_s, whole.tokens, made
+        ),
     ]
-    parts = [f"{name} {seconds:.1f} s ({whole.body[name]:.3f})" for name, seconds in whole.phases.items()]
-    neurons, after = len(analysis.layers) * len(analysis.neurons), whole.body["merging"] / whole.body["scanning"]
+    parts = [
+        f"{name} {seconds:.1f} s ({whole.body[name]:.3f})" for name, seconds in whole.phases.items()
+    ]
+    neurons, after = (
+        len(analysis.layers) * len(analysis.neurons),
+        whole.body["merging"] / whole.body["scanning"],
+    )
     return "\n\n".join(
         [
             "## Speed",
-            f"{samples.MODEL_ID}, {model.dtype} on {model.device}, {torch.get_num_threads()} threads (kernels: "
-            f"{numba.get_num_threads()}); {neurons:,} neurons, tails {', '.join(analysis.request.tails)}, top "
-            f"{analysis.request.contexts.top_k} and a sample of {analysis.request.contexts.sampled}; {plan.tokens:,} "
+            f"{samples.MODEL_ID}, {model.dtype} on {model.device}, {torch.get_num_threads()} "
+            f"threads (kernels: "
+            f"{numba.get_num_threads()}); {neurons:,} neurons, tails "
+            f"{', '.join(analysis.request.tails)}, top "
+            f"{analysis.request.contexts.top_k} and a sample of "
+            f"{analysis.request.contexts.sampled}; {plan.tokens:,} "
             f"tokens in {plan.windows:,} windows and {len(times.body):,} blocks.",
             table(["", "seconds", "tokens/s", "times the body"], rows),
             f"Of each block: {_spread(times.scan, times.body, 'scan/body')}; "
             f"{_spread(times.scan, times.causal, 'scan/(body and head)')}; "
-            f"{_spread(times.causal, times.body, '(body and head)/body')}. In a process of its own, whose heap is as "
-            f"the system leaves it, the body takes {_quartiles(apart)} times as long ({len(apart)} blocks, {APART} "
+            f"{_spread(times.causal, times.body, '(body and head)/body')}. In a process of its "
+            f"own, whose heap is as "
+            f"the system leaves it, the body takes {_quartiles(apart)} times as long "
+            f"({len(apart)} blocks, {APART} "
             "processes).",
-            f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and {whole.lens_s:.1f} s "
-            f"({whole.body['lens']:.3f}) of logit lens, once a model. Merging, all senses included, is {after:.3f} of "
-            f"the scanning. In brackets: times the body for as many tokens, at its pace then, which is taken every "
+            f"The whole analysis, of {whole.tokens:,} tokens: {', '.join(parts)}, and "
+            f"{whole.lens_s:.1f} s "
+            f"({whole.body['lens']:.3f}) of logit lens, once a model. Merging, all senses "
+            f"included, is {after:.3f} of "
+            f"the scanning. In brackets: times the body for as many tokens, at its pace then, "
+            f"which is taken every "
             f"{PACE_S:.0f} s and is no part of these times.",
         ]
     )

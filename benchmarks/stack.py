@@ -1,4 +1,6 @@
-"""The whole service in a folder of its own, as `polyseme up` runs it, with workers of one thread."""
+"""The whole service in a folder of its own, as `polyseme up` runs it, with workers of one
+thread.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from client.api import Client, ClientError
-from client.errors import CommandError
+from polyseme import ClientError, Polyseme
+from polyseme.errors import CommandError
 
 HOST = "127.0.0.1"
 START_S = 180.0  # for the stack; the model may have to be converted
@@ -22,11 +24,22 @@ START_S = 180.0  # for the stack; the model may have to be converted
 def running_stack(data: Path, model: str, *options: str, **variables: str) -> Iterator[int]:
     """Runs until the block ends. Gives its port, once a worker is there and the model is ready.
 
-    options: of `polyseme up`; variables: of its environment. Raises CommandError with the stack's log when it is not
-    ready in time.
+    options: of `polyseme up`; variables: of its environment. Raises CommandError with the stack's
+    log when it is not ready in time.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "client.cli", "up", "--host", HOST, "--port", str(port), "--data", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "polyseme",
+        "up",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--data",
+        str(data),
+    ]
     environ = dict(os.environ) | {"POLYSEME_THREADS": "1", "OMP_NUM_THREADS": "1"} | variables
     with (
         open(data / "up.log", "wb") as log,
@@ -48,7 +61,7 @@ def _free_port() -> int:
 
 def _await_model(port: int, model: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
-    with Client(f"http://{HOST}:{port}") as client:
+    with Polyseme(f"http://{HOST}:{port}", patience_s=0) as client:
         while time.monotonic() < deadline and process.poll() is None:
             if _is_ready(client, model):
                 return
@@ -56,9 +69,9 @@ def _await_model(port: int, model: str, process: subprocess.Popen[bytes], log: P
     raise CommandError(f"The service is not ready:\n{log.read_text(encoding='utf-8')}")
 
 
-def _is_ready(client: Client, model: str) -> bool:
+def _is_ready(client: Polyseme, model: str) -> bool:
     try:
-        states = [m["state"] for m in client.models() if m["id"] == model]
+        states = [m.state for m in client.models() if m.id == model]
         return bool(client.readiness()["workers"]) and states == ["ready"]
     except ClientError:
         return False

@@ -1,7 +1,9 @@
-"""Workers whose units only take time, on a real Redis: the real board, scheduler, leases, rounds and ticket lists.
+"""Workers whose units only take time, on a real Redis: the real board, scheduler, leases, rounds
+and ticket lists.
 
-Each is a thread that takes tickets as Celery's worker does, one at a time and acknowledged once the unit has ended,
-through the same library. What is left out is the model, and Celery's own loop around a task.
+Each is a thread that takes tickets as Celery's worker does, one at a time and acknowledged once the
+unit has ended, through the same library. What is left out is the model, and Celery's own loop
+around a task.
 """
 
 from __future__ import annotations
@@ -13,21 +15,24 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from contract.board import Board
-from contract.errors import Cancelled
-from contract.queue import connect_queue, send_ticket, taken_queues
-from contract.records import Job
-from contract.request import AnalysisRequest
-from contract.settings import Settings
-from contract.store import Store
-from workers.analysis.encoder import LazyEncoder
-from workers.analysis.model import ModelShelf
-from workers.lease import HeldLease
-from workers.retention import Reaper
-from workers.scheduler import Scheduler
-from workers.units import Done, Runner
-from workers.worker import Ticker
+from polyseme.contract.board.board import Board
+from polyseme.contract.errors import Cancelled
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.job import Job
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import connect_queue, send_ticket, taken_queues
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.analysis.pipeline import Done, Stage, split_unit
+from polyseme.workers.lease import HeldLease
+from polyseme.workers.pipelines import stages_of
+from polyseme.workers.retention import Reaper
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.units import Runner
+from polyseme.workers.worker import Ticker
 
 QUEUE = "default"
 
@@ -46,22 +51,25 @@ class StubRunner(Runner):
     """Sleeps. How many shards and layers a job has is in its metadata."""
 
     pace: Pace = field(kw_only=True)
-    began: list[tuple[float, str, str]] = field(kw_only=True, default_factory=list)  # monotonic time, job, unit
+    began: list[tuple[float, str, str]] = field(
+        kw_only=True, default_factory=list
+    )  # monotonic time, job, unit
 
-    def _work(self, job: Job | None, unit: str, held: HeldLease) -> Done:
+    def _work(self, job: Job | None, unit: str, held: HeldLease) -> tuple[Stage[Any], Done]:
         if job is None:
             raise Cancelled
         self.began.append((time.monotonic(), job.id, unit))
-        kind, _, number = unit.partition(":")
-        if kind == "scan":
+        stage, number = split_unit(stages_of(job), unit)
+        if stage.name == "scan":
             spread = random.Random(f"{job.id}{number}").uniform(-self.pace.jitter, self.pace.jitter)
             time.sleep(self.pace.scan_s * (1 + spread))
-            return Done("shards_done")
+            return stage, Done()
         time.sleep(self.pace.other_s)
-        if kind == "plan":
-            size = job.request["metadata"]
-            return Done(fields={"shards_total": size["shards"], "layers_total": size["layers"]})
-        return Done("layers_done" if kind == "merge" else "")
+        if stage.name == "plan":
+            size = job.analysis.metadata
+            facts = {"shards_total": size["shards"], "layers_total": size["layers"]}
+            return stage, Done(facts=facts)
+        return stage, Done()
 
 
 class _Worker(threading.Thread):
@@ -84,7 +92,10 @@ class _Worker(threading.Thread):
 
 @contextmanager
 def running_workers(redis_url: str, store: str, count: int, pace: Pace) -> Iterator[StubRunner]:
-    """So many workers until the block ends; each with its own connections and its own ticker. Gives one's runner."""
+    """So many workers until the block ends; each with its own connections and its own ticker.
+
+    Gives one's runner.
+    """
     draining = threading.Event()
     runners = [_make_runner(redis_url, Store(store), pace, draining) for _ in range(count)]
     threads = [_Worker(redis_url, runner) for runner in runners]
@@ -104,14 +115,23 @@ def _make_runner(redis_url: str, store: Store, pace: Pace, draining: threading.E
     board, app, settings = Board.connect(redis_url), connect_queue(redis_url), Settings()
     scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
     shelf = ModelShelf(device="cpu", dtype="float32", cache=None, budget_bytes=1)  # type: ignore[arg-type]
-    return StubRunner(board, store, shelf, LazyEncoder(), {}, scheduler, settings, draining, pace=pace)
+    return StubRunner(
+        board, store, shelf, LazyEncoder(), {}, scheduler, settings, draining, pace=pace
+    )
 
 
-def submit(runner: Runner, *, shards: int, layers: int = 2, tenant: str = "default", priority: str = "normal") -> str:
+def submit(
+    runner: Runner,
+    *,
+    shards: int,
+    layers: int = 2,
+    tenant: str = "default",
+    priority: str = "normal",
+) -> str:
     """A job, as the API submits it."""
     body = {"model": "stub", "corpus": {"id": "stub"}, "priority": priority}
     request = AnalysisRequest.from_dict(body | {"metadata": {"shards": shards, "layers": layers}})
-    job = runner.board.open_job(request.to_dict(), tenant=tenant).job
+    job = runner.board.jobs.open(request, tenant=tenant).job
     runner.scheduler.advance(job)
     return job
 
@@ -120,17 +140,21 @@ def await_end(board: Board, job: str, timeout_s: float) -> float:
     """The monotonic time at which the job was seen to have succeeded. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found = board.get_job(job)
+        found = board.jobs.get(job)
         if found and found.status == "succeeded":
             return time.monotonic()
         time.sleep(0.02)
     raise TimeoutError(f"{job} did not succeed in {timeout_s} s")
 
 
-def measure_wait(redis_url: str, store: str, *, workers: int, pace: Pace, priority: str, phase: float) -> float:
-    """How many shard-times a job of one shard takes behind one of 200 of another tenant, from submit to success.
+def measure_wait(
+    redis_url: str, store: str, *, workers: int, pace: Pace, priority: str, phase: float
+) -> float:
+    """How many shard-times a job of one shard takes behind one of 200 of another tenant, from
+    submit to success.
 
-    phase: 0..1, how far the first worker is in a shard of the large job when the small one is submitted.
+    phase: 0..1, how far the first worker is in a shard of the large job when the small one is
+    submitted.
     """
     with running_workers(redis_url, store, workers, pace) as runner:
         large = submit(runner, shards=200, tenant="large")
@@ -139,7 +163,9 @@ def measure_wait(redis_url: str, store: str, *, workers: int, pace: Pace, priori
         began = time.monotonic()
         small = submit(runner, shards=1, tenant="small", priority=priority)
         ended = await_end(runner.board, small, 60 * pace.scan_s + 30)
-        runner.board.end_job(large, "failed", {"code": "over", "detail": "it was only to be in the way"})
+        runner.board.jobs.end(
+            large, "failed", {"code": "over", "detail": "it was only to be in the way"}
+        )
     return (ended - began) / pace.scan_s
 
 

@@ -1,4 +1,7 @@
-"""Every error of Polyseme in one tree: each a sentence and a stable code. `service/problems.py` gives the status."""
+"""Every error of Polyseme in one tree: each a sentence and a stable code.
+
+`service/http/problems.py` gives the status.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Detail:
-    """One thing that is wrong, and where. `pointer` is an RFC 6901 JSON pointer into the request, "" for the whole."""
+    """One thing that is wrong, and where.
+
+    `pointer` is an RFC 6901 JSON pointer into the request, "" for the whole.
+    """
 
     pointer: str
     detail: str
@@ -18,7 +24,9 @@ class PolysemeError(Exception):
 
     code = "error"
 
-    def __init__(self, message: str, *, pointer: str | None = None, details: tuple[Detail, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, pointer: str | None = None, details: tuple[Detail, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         if pointer is not None:
@@ -43,6 +51,10 @@ class InvalidRequest(PolysemeError):
 
 class InvalidSelection(InvalidRequest):
     code = "invalid_selection"
+
+
+class UnknownSite(InvalidRequest):
+    code = "unknown_site"
 
 
 class UnknownLayer(InvalidRequest):
@@ -160,7 +172,9 @@ class Unauthenticated(PolysemeError):
 
     def __init__(self, message: str, *, was_given: bool = False) -> None:
         super().__init__(message)
-        self.challenge = 'Bearer realm="polyseme"' + (', error="invalid_token"' if was_given else "")  # RFC 6750
+        self.challenge = 'Bearer realm="polyseme"' + (
+            ', error="invalid_token"' if was_given else ""
+        )  # RFC 6750
 
 
 class Forbidden(PolysemeError):
@@ -185,7 +199,10 @@ class MissingScope(Forbidden):
 
 
 class AnalysisError(PolysemeError):
-    """An analysis cannot go on, and trying again would not help. Its code and message become the job's `error`."""
+    """An analysis cannot go on, and trying again would not help.
+
+    Its code and message become the job's `error`.
+    """
 
     code = "analysis_failed"
 
@@ -216,10 +233,6 @@ class DamagedFile(AnalysisError):
         self.path = path  # in the store; None when it is not known
 
 
-class TooManyAttempts(AnalysisError):
-    code = "too_many_attempts"
-
-
 # What an operator has to put right before anything starts
 
 
@@ -230,4 +243,7 @@ class UnsafeRedis(PolysemeError):
 
 
 class Cancelled(Exception):
-    """Raised inside an analysis when the caller's `should_stop()` turns true. Not an error of anybody's."""
+    """Raised inside an analysis when the caller's `should_stop()` turns true.
+
+    Not an error of anybody's.
+    """

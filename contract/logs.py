@@ -1,7 +1,9 @@
-"""Logs: one line a record, as text or as JSON, with the ids of what the code was busy with when it logged.
+"""Logs: one line a record, as text or as JSON, with the ids of what the code was busy with when it
+logged.
 
-The ids ride in a context variable, so a function logs a sentence and need not know whose request it serves. They are
-ids and counts only: what a client sent as text or as a key never goes into a record.
+The ids ride in a context variable, so a function logs a sentence and need not know whose request it
+serves. They are ids and counts only: what a client sent as text or as a key never goes into a
+record.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def current_log_ids() -> Mapping[str, str]:
 
 
 def logging_config(log_format: str) -> dict[str, Any]:
-    """For `logging.config.dictConfig` and gunicorn's `logconfig_dict`: everything from INFO on, to standard error."""
+    """For `logging.config.dictConfig` and gunicorn's `logconfig_dict`: everything from INFO on, to
+    standard error.
+    """
     if log_format not in FORMATS:
         raise ValueError(f"log_format {log_format!r}: use one of {', '.join(FORMATS)}")
     formatter = JsonFormatter if log_format == "json" else TextFormatter
@@ -66,7 +70,9 @@ def logging_config(log_format: str) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, logger, message, the ids, what the call gave as `extra={"fields": {…}}`, and any exception."""
+    """time, level, logger, message, the ids, what the call gave as `extra={"fields": {…}}`, and any
+    exception.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -90,7 +96,9 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields = {**_ids.get(), **getattr(record, "fields", _NOTHING)}
-        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
+        return " ".join(
+            [super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())]
+        )
 
 
 def _known(ids: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Settings, read once from the environment by an entry point and passed on. Nothing else reads the environment."""
+"""Settings, read once from the environment by an entry point and passed on.
+
+Nothing else reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from contract.lanes import DEFAULT_QUEUE, parse_queues
+from polyseme.contract.names import DEFAULT_QUEUE, parse_queues
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 _READERS: dict[str, Callable[[str], Any]] = {
@@ -17,6 +20,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def _bytes(default: int) -> Any:
+    return field(default=default, metadata={"unit": "bytes"})
+
+
 @dataclass(frozen=True)
 class Settings:
     """Each field is read from POLYSEME_<FIELD IN CAPITALS>; `redis_url` from REDIS_URL too."""
@@ -25,32 +32,40 @@ class Settings:
     store: str = "./polyseme-data/store"  # an fsspec URL or a folder
     catalogue: str = "./polyseme-data/models.toml"
     cache: str = "./polyseme-data/cache"  # local and disposable: converted models
-    inline_bytes: int = field(default=1 << 20, metadata={"unit": "bytes"})  # of a JSON request body
-    batch_bytes: int = field(default=8 << 20, metadata={"unit": "bytes"})  # of the body that submits a batch
+    inline_bytes: int = _bytes(1 << 20)  # of a JSON request body
+    batch_bytes: int = _bytes(8 << 20)  # of the body that submits a batch
     max_batch_jobs: int = 1000  # entries of a batch
-    upload_bytes: int = field(default=1 << 30, metadata={"unit": "bytes"})  # of an uploaded corpus, unpacked
+    upload_bytes: int = _bytes(1 << 30)  # of an uploaded corpus, unpacked
     max_documents: int = 1_000_000  # a corpus
     max_top_k: int = 200
     max_window: int = 2048
-    api_threads: int = 16  # of one API process; see service/places.py for how many may be held by who waits
-    webhook_allow: str = ""  # hosts and networks that webhooks may go to though they are not public; commas between
-    embed_origins: str = ""  # of pages that may show a neuron in a frame, such as https://example.org; commas between
+    # of one API process; see service/http/thread_slots.py for how many may be held by who waits
+    api_threads: int = 16
+    # hosts and networks that webhooks may go to though they are not public; commas between
+    webhook_allow: str = ""
+    # of pages that may show a neuron in a frame, such as https://example.org; commas between
+    embed_origins: str = ""
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
-    keyless: str = "loopback"  # who is served while there is no API key: loopback; any, behind what authenticates
+    # who is served while there is no API key: loopback; any, behind what authenticates
+    keyless: str = "loopback"
     tenant_active_jobs: int = 100  # quotas of a tenant that has none of its own; 0 is no limit
     tenant_queued_tokens: int = 1_000_000_000  # of its jobs that have not ended
     tenant_stored_bytes: int = 100 << 30  # of its corpora and results
     tenant_requests_per_minute: int = 6000
-    retention_s: float = 0.0  # after a job's end, until its record and result are deleted; 0 keeps them
+    # after a job's end, until its record and result are deleted; 0 keeps them
+    retention_s: float = 0.0
     model_memory_bytes: int = 0  # of loaded models a worker keeps; 0 is half of the device's memory
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16
     compile: bool = False  # the model's layers with torch.compile, when they first run
-    encoder: str = ""  # a folder with a sentence encoder for `residual+encoder`; the installed MiniLM when empty
+    # a folder with a sentence encoder for `residual+encoder`; the installed MiniLM when empty
+    encoder: str = ""
     threads: int = 0  # of a worker's torch; 0 leaves torch's choice
-    block_tokens: int = 0  # tokens run through the model at once, part of the result's identity; 0: by the device
+    # tokens run through the model at once, part of the result's identity; 0: by the device
+    block_tokens: int = 0
     shard_tokens: int = 0  # tokens of a shard; 0: by the device
-    shards_in_flight: int = 128  # units of one job that wait or run at once: as many workers can work on it
+    # units of one job that wait or run at once: as many workers can work on it
+    shards_in_flight: int = 128
     queues: str = DEFAULT_QUEUE  # that a worker serves, with commas between them
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
@@ -86,5 +101,7 @@ class Settings:
         return parse_queues(self.queues)
 
     def to_environ(self) -> dict[str, str]:
-        """The variables that make `from_environ` give these settings: how a supervisor hands them to its children."""
+        """The variables that make `from_environ` give these settings: how a supervisor hands them
+        to its children.
+        """
         return {f"POLYSEME_{f.name.upper()}": str(getattr(self, f.name)) for f in fields(self)}

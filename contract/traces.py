@@ -1,8 +1,11 @@
-"""Traces: spans for requests and for units, one trace from the POST to the last unit. Off unless asked for.
+"""Traces: spans for requests and for units, one trace from the POST to the last unit.
 
-Needs the extra `otel`. OpenTelemetry's own variables set it up: OTEL_EXPORTER_OTLP_ENDPOINT says where spans go, and
-without it there are none; OTEL_TRACES_SAMPLER says how many. A span crosses from the API to the workers as the W3C
-`traceparent` in the job's record, since a unit may be sent again by anybody.
+Off unless asked for.
+
+Needs the extra `otel`. OpenTelemetry's own variables set it up: OTEL_EXPORTER_OTLP_ENDPOINT says
+where spans go, and without it there are none; OTEL_TRACES_SAMPLER says how many. A span crosses
+from the API to the workers as the W3C `traceparent` in the job's record, since a unit may be sent
+again by anybody.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ log = logging.getLogger(__name__)
 class Span(Protocol):
     @property
     def traceparent(self) -> str | None:
-        """The W3C header that makes another span this one's child; None when nothing is recorded."""
+        """The W3C header that makes another span this one's child;
+
+        None when nothing is recorded.
+        """
 
     def set(self, **values: Value) -> None: ...
 
@@ -38,7 +44,13 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    def start(self, name: str, role: Role, parent: str | None = None, values: Mapping[str, Value] = _NO_VALUES) -> Span:
+    def start(
+        self,
+        name: str,
+        role: Role,
+        parent: str | None = None,
+        values: Mapping[str, Value] = _NO_VALUES,
+    ) -> Span:
         """parent: a `traceparent`; None, or one that is malformed, begins a new trace."""
 
 
@@ -60,7 +72,13 @@ class NoTracer:
 
     _span = _NoSpan()
 
-    def start(self, name: str, role: Role, parent: str | None = None, values: Mapping[str, Value] = _NO_VALUES) -> Span:
+    def start(
+        self,
+        name: str,
+        role: Role,
+        parent: str | None = None,
+        values: Mapping[str, Value] = _NO_VALUES,
+    ) -> Span:
         return self._span
 
 
@@ -70,12 +88,20 @@ class OtelTracer:
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("polyseme")
 
-    def start(self, name: str, role: Role, parent: str | None = None, values: Mapping[str, Value] = _NO_VALUES) -> Span:
+    def start(
+        self,
+        name: str,
+        role: Role,
+        parent: str | None = None,
+        values: Mapping[str, Value] = _NO_VALUES,
+    ) -> Span:
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        context = TraceContextTextMapPropagator().extract({"traceparent": parent} if parent else {}, Context())
+        context = TraceContextTextMapPropagator().extract(
+            {"traceparent": parent} if parent else {}, Context()
+        )
         kind = SpanKind.SERVER if role == "server" else SpanKind.CONSUMER
         span = _OtelSpan(self._tracer.start_span(name, context, kind))
         span.set(**values)
@@ -89,7 +115,11 @@ class _OtelSpan:
     @property
     def traceparent(self) -> str | None:
         found = self._span.get_span_context()
-        return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}" if found.is_valid else None
+        return (
+            f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
+            if found.is_valid
+            else None
+        )
 
     def set(self, **values: Value) -> None:
         self._span.set_attributes({f"polyseme.{name}": value for name, value in values.items()})
@@ -104,11 +134,16 @@ class _OtelSpan:
 
 
 def connect_tracer(service: str, environ: Mapping[str, str]) -> Tracer:
-    """What the environment asks for. `service` is the spans' service.name unless OTEL_SERVICE_NAME says another."""
+    """What the environment asks for.
+
+    `polyseme.service` is the spans' service.name unless OTEL_SERVICE_NAME says another.
+    """
     if not environ.get(ENDPOINT_VARIABLE):
         return NoTracer()
     if not _has_exporter():
-        log.warning("%s is set, but the extra `otel` is not installed: no traces", ENDPOINT_VARIABLE)
+        log.warning(
+            "%s is set, but the extra `otel` is not installed: no traces", ENDPOINT_VARIABLE
+        )
         return NoTracer()
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -123,6 +158,8 @@ def connect_tracer(service: str, environ: Mapping[str, str]) -> Tracer:
 
 def _has_exporter() -> bool:
     try:
-        return all(find_spec(f"opentelemetry.{name}") for name in ("sdk.trace", "exporter.otlp.proto.http"))
+        return all(
+            find_spec(f"opentelemetry.{name}") for name in ("sdk.trace", "exporter.otlp.proto.http")
+        )
     except ModuleNotFoundError:
         return False

@@ -7,7 +7,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY contract contract
 COPY service service
-COPY client client
+COPY polyseme polyseme
 # More of pyproject.toml's extras, with commas.
 ARG EXTRAS=otel
 RUN /opt/polyseme/bin/pip install -c constraints.txt ".[api,$EXTRAS]"
@@ -16,13 +16,15 @@ FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home polyseme \
     && install -d -o polyseme /var/lib/polyseme /var/lib/polyseme/store /var/lib/polyseme/cache /etc/polyseme
 COPY --from=build /opt/polyseme /opt/polyseme
-COPY deploy/gunicorn.conf.py /etc/polyseme/gunicorn.conf.py
-ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 POLYSEME_LOG_FORMAT=json \
+ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 POLYSEME_LOG_FORMAT=json \
     POLYSEME_STORE=/var/lib/polyseme/store POLYSEME_CATALOGUE=/etc/polyseme/models.toml \
-    POLYSEME_CACHE=/var/lib/polyseme/cache
+    POLYSEME_CACHE=/var/lib/polyseme/cache PROMETHEUS_MULTIPROC_DIR=/tmp/polyseme-metrics
+# The heartbeat's file must not wait for a disk. See polyseme/stack/gunicorn_conf.py for the other settings.
+ENV WEB_CONCURRENCY=2 \
+    GUNICORN_CMD_ARGS="--bind=0.0.0.0:8000 --graceful-timeout=30 --worker-tmp-dir=/dev/shm"
 USER 10001
 WORKDIR /var/lib/polyseme
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
-CMD ["gunicorn", "--config", "/etc/polyseme/gunicorn.conf.py"]
+CMD ["python", "-m", "polyseme.stack.serve"]

@@ -13,7 +13,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN /opt/polyseme/bin/pip install -c constraints.txt --no-deps --index-url "$TORCH_INDEX" torch
 COPY contract contract
 COPY workers workers
-COPY client client
+COPY polyseme polyseme
 # More of pyproject.toml's extras, with commas.
 ARG EXTRAS=otel
 RUN /opt/polyseme/bin/pip install -c constraints.txt ".[worker,$EXTRAS]"
@@ -23,11 +23,11 @@ RUN useradd --system --uid 10001 --create-home polyseme \
     && install -d -o polyseme /var/lib/polyseme /var/lib/polyseme/store /var/lib/polyseme/cache /etc/polyseme
 COPY --from=build /opt/polyseme /opt/polyseme
 COPY deploy/worker_health.py /etc/polyseme/worker_health.py
-ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 POLYSEME_LOG_FORMAT=json \
+ENV PATH=/opt/polyseme/bin:$PATH PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 POLYSEME_LOG_FORMAT=json \
     POLYSEME_STORE=/var/lib/polyseme/store POLYSEME_CATALOGUE=/etc/polyseme/models.toml \
     POLYSEME_CACHE=/var/lib/polyseme/cache NUMBA_CACHE_DIR=/var/lib/polyseme/cache/numba
 USER 10001
 WORKDIR /var/lib/polyseme
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "/etc/polyseme/worker_health.py"]
-CMD ["python", "-m", "workers"]
+CMD ["python", "-m", "polyseme.workers"]

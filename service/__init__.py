@@ -1,1 +1,1 @@
-"""The HTTP API (Flask). Never imports torch."""
+"""The HTTP API (Flask), and the sender of webhooks. Knows neither torch nor the workers."""

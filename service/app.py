@@ -1,4 +1,7 @@
-"""The Flask application, put together from settings. Opens no connection before the first request but Redis'."""
+"""The Flask application, put together from settings.
+
+Opens no connection before the first request but Redis'.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +11,76 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from contract.addresses import Allowed
-from contract.board import Board
-from contract.connection import check_durability, connect_redis
-from contract.exposure import check_keyless
-from contract.queue import connect_queue
-from contract.settings import Settings
-from contract.store import Store
-from contract.traces import NoTracer, Tracer
-from contract.webhooks import Outbox
-from service.access import admit, note_rate
-from service.answers import dump_json
-from service.blueprint import refuse_query
-from service.context import KEY, Services, services
-from service.cursors import Cursors
-from service.headers import read_request_id
-from service.meter import RequestMeter
-from service.metrics import Metrics
-from service.observation import begin_observing, end_observing, forget_request
-from service.openapi import build_document, create_api
-from service.places import share_places
-from service.problems import register_problems, request_id
-from service.results import Results
-from service.routes import activations, batches, corpora, events, health, jobs, models, neurons, senses
-from service.routes.dashboard import register_dashboard
-from service.routes.docs import register_docs
-from service.secure_headers import add_secure_headers
-from service.waits import WaitRoom
-from service.watch import Watch, look_at
-from service.webhooks import Gate
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.connection import check_durability, connect_redis
+from polyseme.contract.board.exposure import check_keyless
+from polyseme.contract.board.outbox import Outbox
+from polyseme.contract.files.store import Store
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import connect_queue
+from polyseme.contract.traces import NoTracer, Tracer
+from polyseme.service.access.callers import admit, note_rate
+from polyseme.service.context import KEY, Services, services
+from polyseme.service.http.blueprint import JSON_BYTES, refuse_query
+from polyseme.service.http.cursors import Cursors
+from polyseme.service.http.headers import read_request_id
+from polyseme.service.http.openapi import build_document, create_api
+from polyseme.service.http.problems import register_problems, request_id
+from polyseme.service.http.request_meter import RequestMeter
+from polyseme.service.http.secure_headers import add_secure_headers
+from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, ThreadSlots, share_threads
+from polyseme.service.json_text import dump_json
+from polyseme.service.monitoring.metrics import Metrics
+from polyseme.service.monitoring.observation import begin_observing, end_observing, forget_request
+from polyseme.service.outbound.addresses import Allowed
+from polyseme.service.outbound.url_check import WebhookUrlCheck
+from polyseme.service.results.result import Results
+from polyseme.service.routes import (
+    activations,
+    batches,
+    corpora,
+    health,
+    job_events,
+    jobs,
+    models,
+    neurons,
+    senses,
+)
+from polyseme.service.routes.dashboard import register_dashboard
+from polyseme.service.routes.docs import register_docs
+from polyseme.service.schemas.batches import BatchEventSchema
+from polyseme.service.schemas.jobs import JobEventSchema
+from polyseme.service.waiting.waits import WaitRoom
+from polyseme.service.waiting.watch import Watch, read_jobs
+
+# In the order of the OpenAPI document.
+ROUTES = (jobs, job_events, batches, neurons, senses, activations, corpora, models, health)
+EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 
 
 class App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Every view and hook here is a plain function; Flask inspects each, nine times a request."""
+        """Every view and hook here is a plain function;
+
+        Flask inspects each, nine times a request.
+        """
         return func
 
 
 def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     check_keyless(settings)
-    app = App("service", static_folder=None)
+    app = App("polyseme.service", static_folder=None)
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.extensions[KEY] = create_services(settings, tracer or NoTracer())
+    app.config[JSON_BYTES] = settings.inline_bytes
+    waits, bodies = share_threads(settings.api_threads)
+    here = create_services(settings, tracer or NoTracer(), waits)
+    app.extensions[KEY] = here
+    app.extensions[SERVER_KEY] = ServerHooks(bodies, here.waits.watch.close)
     api = create_api(app)
-    for module in (jobs, events, batches, neurons, senses, activations, corpora, models, health):
+    for module in ROUTES:
         api.register_blueprint(module.blueprint)
-    register_docs(app, dump_json(build_document(api)))
+    register_docs(app, dump_json(build_document(api, EVENT_SCHEMAS)))
     register_dashboard(app, settings.embed_origins)
     register_problems(app)
     app.before_request(begin_request)
@@ -63,32 +89,31 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     return app
 
 
-def create_services(settings: Settings, tracer: Tracer) -> Services:
+def create_services(settings: Settings, tracer: Tracer, waits: ThreadSlots) -> Services:
+    """waits: for clients who wait for jobs."""
     check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     client = connect_redis(settings.redis_url)
     board = Board(client)
     store = Store(settings.store)
-    waits, bodies = share_places(settings.api_threads)
     return Services(
         settings=settings,
         board=board,
         store=store,
         queue=connect_queue(settings.redis_url),
         results=Results(store, settings.cache),
-        cursors=Cursors(board.secret()),
-        waits=WaitRoom(waits, Watch(partial(look_at, board))),
-        bodies=bodies,
+        cursors=Cursors(board.registry.get_secret()),
+        waits=WaitRoom(waits, Watch(partial(read_jobs, board))),
         metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
-        gate=Gate(Allowed.parse(settings.webhook_allow)),
+        webhook_urls=WebhookUrlCheck(Allowed.parse(settings.webhook_allow)),
         meter=RequestMeter(board.accounts),
     )
 
 
 def begin_request() -> None:
-    if found := read_request_id(request.headers):
-        g.request_id = found
-    begin_observing(services(), request, request_id())
+    if given := read_request_id(request.headers):
+        g.request_id = given
+    begin_observing(services().tracer, request, request_id())
     admit()
     refuse_query()
 
@@ -98,5 +123,6 @@ def end_request(response: Response) -> Response:
     headers["X-Request-Id"] = request_id()
     add_secure_headers(headers, over_tls=request.is_secure)
     note_rate(response)
-    end_observing(services(), request, response.status_code)
+    here = services()
+    end_observing(here.metrics, request, response.status_code, here.settings.log_requests)
     return response

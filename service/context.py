@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from celery import Celery
 from flask import current_app, g
 
-from contract.board import Board
-from contract.settings import Settings
-from contract.store import Store
-from contract.tenants import DEFAULT_TENANT
-from contract.traces import Tracer
-from service.cursors import Cursors
-from service.meter import RequestMeter
-from service.metrics import Metrics
-from service.places import Places
-from service.results import Results
-from service.waits import WaitRoom
-from service.webhooks import Gate
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.names import DEFAULT_TENANT
+from polyseme.contract.settings import Settings
+from polyseme.contract.traces import Tracer
+from polyseme.service.http.cursors import Cursors
+from polyseme.service.http.request_meter import RequestMeter
+from polyseme.service.monitoring.metrics import Metrics
+from polyseme.service.outbound.url_check import WebhookUrlCheck
+from polyseme.service.results.result import Results
+from polyseme.service.waiting.waits import WaitRoom
 
 KEY = "polyseme"
 
@@ -32,10 +31,9 @@ class Services:
     results: Results
     cursors: Cursors
     waits: WaitRoom
-    bodies: Places  # for requests whose bodies come slowly
     metrics: Metrics
     tracer: Tracer
-    gate: Gate
+    webhook_urls: WebhookUrlCheck
     meter: RequestMeter
     tenant: str = DEFAULT_TENANT  # whose request this is; nothing of another's is read or changed
     has_quotas: bool = False
@@ -43,8 +41,8 @@ class Services:
 
 def services() -> Services:
     """Those of the running app, for the tenant that the present request comes from."""
-    found: Services = g.get("services") or current_app.extensions[KEY]
-    return found
+    own: Services = g.get("services") or current_app.extensions[KEY]
+    return own
 
 
 def serve(tenant: str, *, has_quotas: bool) -> None:

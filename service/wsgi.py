@@ -1,4 +1,7 @@
-"""What gunicorn runs: `gunicorn service.wsgi:app`. The only place of the service that reads the environment."""
+"""What gunicorn runs:
+
+`gunicorn service.wsgi:app`. The only place of the service that reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from contract.settings import Settings
-from contract.traces import connect_tracer
+from polyseme.contract.settings import Settings
+from polyseme.contract.traces import connect_tracer
 
 settings = Settings.from_environ(os.environ)
 
@@ -17,13 +20,15 @@ settings = Settings.from_environ(os.environ)
 _counters = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", f"{settings.cache}/metrics"))
 _counters.mkdir(parents=True, exist_ok=True)
 
-from service.app import create_app  # noqa: E402
+from polyseme.service.app import create_app  # noqa: E402
 
 app = create_app(settings, connect_tracer("polyseme-api", os.environ))
 
-# With its first array of Python values pyarrow imports pandas, where that is installed: now, not while a client waits.
+# With its first array of Python values pyarrow imports pandas, where that is installed: now, not
+# while a client waits.
 pa.array([0])
 
-# What has been loaded stays: else a full collection walks through it, in the middle of some request.
+# What has been loaded stays: else a full collection walks through it, in the middle of some
+# request.
 gc.collect()
 gc.freeze()

@@ -1,7 +1,8 @@
-"""The same answers by keeping everything: hooks of its own, every activation in memory, and Python's sort.
+"""The same answers by keeping everything: hooks of its own, every activation in memory, and
+Python's sort.
 
-Shares no code with `workers.analysis`. It runs the windows in the blocks it is given, as the same window among other
-neighbours may differ in the last bit.
+Shares no code with `polyseme.workers.analysis`. It runs the windows in the blocks it is given, as
+the same window among other neighbours may differ in the last bit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Row:
 
 
 def cut(tokenizer: Any, texts: Sequence[str], size: int) -> list[tuple[int, list[int]]]:
-    """(document, token ids) of every window, in order, for a tokenizer that adds nothing around a text."""
+    """(document, token ids) of every window, in order, for a tokenizer that adds nothing around a
+    text.
+    """
     rows = []
     for document, text in enumerate(texts):
         ids = tokenizer(text, add_special_tokens=False).input_ids
@@ -50,7 +53,9 @@ def keep_activations(
 
         return hook
 
-    handles = [module.register_forward_pre_hook(keep(layer)) for layer, module in projections.items()]
+    handles = [
+        module.register_forward_pre_hook(keep(layer)) for layer, module in projections.items()
+    ]
     for block in blocks:
         now[:] = block
         longest = max(len(row.ids) for row in block)
@@ -70,7 +75,9 @@ class Peak:
     position: int
 
 
-def peaks_of(activations: dict[int, np.ndarray], rows: Sequence[Row], sign: float) -> list[list[Peak]]:
+def peaks_of(
+    activations: dict[int, np.ndarray], rows: Sequence[Row], sign: float
+) -> list[list[Peak]]:
     """Of each neuron, its peak in every window, in window order."""
     neurons = next(iter(activations.values())).shape[1]
     found: list[list[Peak]] = [[] for _ in range(neurons)]
@@ -97,7 +104,9 @@ def best(peaks: Sequence[Peak], k: int, *, one_a_document: bool) -> list[Peak]:
     return chosen
 
 
-def without_copies(peaks: Sequence[Peak], ids: dict[int, list[int]], k: int) -> tuple[list[Peak], int]:
+def without_copies(
+    peaks: Sequence[Peak], ids: dict[int, list[int]], k: int
+) -> tuple[list[Peak], int]:
     """The first k that resemble no kept one before them, and how many were left out until then."""
     kept: list[Peak] = []
     dropped = 0

@@ -1,4 +1,6 @@
-"""What every test may use: a real Redis-protocol server on a unix socket, a store in a fresh folder."""
+"""What every test may use: a real Redis-protocol server on a unix socket, a store in a fresh
+folder.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +26,28 @@ if not os.path.exists("/proc/driver/nvidia"):
 import pytest
 import redis
 
-from contract.board import Board
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
 
 _FIRST = ("tests/journeys/", "tests/workers/", "tests/client/", "tests/service/")
 _MANY = 50  # modules
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, else the last one runs alone while the other test processes have nothing to do."""
-    items.sort(key=lambda item: next((n for n, f in enumerate(_FIRST) if item.nodeid.startswith(f)), len(_FIRST)))
+    """The longest files first, else the last one runs alone while the other test processes have
+    nothing to do.
+    """
+    items.sort(
+        key=lambda item: next(
+            (n for n, f in enumerate(_FIRST) if item.nodeid.startswith(f)), len(_FIRST)
+        )
+    )
 
 
 def pytest_collection_finish() -> None:
     """The kernels take as many threads as torch; without torch there are none."""
     if "torch" in sys.modules:
-        from workers.analysis.threads import set_threads
+        from polyseme.workers.analysis.machine.threads import set_threads
 
         set_threads(0)
 
@@ -48,7 +56,9 @@ _frozen = 0
 
 
 def pytest_runtest_teardown() -> None:
-    """What has been imported stays, so the full collections of the code under test need not walk through it."""
+    """What has been imported stays, so the full collections of the code under test need not walk
+    through it.
+    """
     global _frozen
     if len(sys.modules) > _frozen + _MANY:
         gc.freeze()
@@ -83,7 +93,9 @@ def redis_server() -> Iterator[str]:
             "always",
         ]
         with subprocess.Popen(
-            [find_redis_server(), *options, "--dir", folder], stdout=subprocess.DEVNULL, env={**os.environ}
+            [find_redis_server(), *options, "--dir", folder],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ},
         ) as process:
             client = redis.Redis(unix_socket_path=socket)
             for _ in range(200):
@@ -125,7 +137,9 @@ def store(tmp_path: Path) -> Store:
 def s3_endpoint() -> Iterator[str]:
     """The address of a server that speaks S3, for this test session alone."""
     pytest.importorskip("s3fs", reason="s3:// needs s3fs: pip install 'polyseme[s3]'")
-    server = pytest.importorskip("moto.server", reason="needs an S3 server: pip install 'moto[s3]' flask-cors")
+    server = pytest.importorskip(
+        "moto.server", reason="needs an S3 server: pip install 'moto[s3]' flask-cors"
+    )
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contract.board import Board
-from contract.documents import write_documents
-from contract.records import Corpus, Job, ModelCard
-from contract.request import AnalysisRequest
-from contract.results import (
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.units import Lease
+from polyseme.contract.files.columns import negative
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.files.results import (
     BINS,
     FORMAT,
     MANIFEST,
@@ -30,14 +30,30 @@ from contract.results import (
     TOKENS,
     VOCABULARY,
     ZERO_BIN,
-    negative,
     report_file,
 )
-from contract.store import Layout, Store
-from workers.analysis.summary import summarise
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.records.job import Corpus, Job
+from polyseme.contract.records.model_card import ModelCard, SiteCard
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis.reports.summary import summarise
 
 MODEL = "tiny-gated"
-WORDS = ("river", "bank", "money", "stone", "light", "seven", "blue", "run", "the", "of", "and", "in")
+WORDS = (
+    "river",
+    "bank",
+    "money",
+    "stone",
+    "light",
+    "seven",
+    "blue",
+    "run",
+    "the",
+    "of",
+    "and",
+    "in",
+)
 
 
 def make_card(**changes: Any) -> ModelCard:
@@ -53,9 +69,9 @@ def make_card(**changes: Any) -> ModelCard:
         "hidden_size": 16,
         "vocabulary": 2 * len(WORDS),
         "max_positions": 512,
-        "hooks": "blocks.{layer}.mlp.hook_post",
         "bos": "available",
         "separator": True,
+        "sites": (SiteCard("mlp", 48, "blocks.{layer}.mlp.hook_post", signed=True),),
     }
     return ModelCard(**values | changes)
 
@@ -80,12 +96,14 @@ def make_corpus(**changes: Any) -> Corpus:
     return Corpus(**values | changes)
 
 
-def add_corpus(board: Board, store: Store, texts: Sequence[str] | None = None, name: str | None = "notes") -> Corpus:
+def add_corpus(
+    board: Board, store: Store, texts: Sequence[str] | None = None, name: str | None = "notes"
+) -> Corpus:
     """A corpus on the board with its documents in the store."""
     file = io.BytesIO()
     corpus = write_documents(texts or make_texts(), file, name=name, max_documents=10_000)
     store.write(Layout.documents(corpus.id), file.getvalue())
-    return board.add_corpus(corpus)
+    return board.registry.add_corpus(corpus)
 
 
 def make_body(**changes: Any) -> dict[str, Any]:
@@ -98,16 +116,46 @@ def make_request(**changes: Any) -> AnalysisRequest:
 
 
 def open_job(board: Board, **changes: Any) -> Job:
-    """A queued job."""
-    opened = board.open_job(make_request(**changes).to_dict())
-    job = board.get_job(opened.job)
+    """A queued job none of whose units waits, as if its first had waited in vain."""
+    opened = board.jobs.open(make_request(**changes))
+    withdraw_units(board, opened.job)
+    job = board.jobs.get(opened.job)
     assert job is not None
     return job
 
 
-def run_job(board: Board, job: str, *, tokens: int = 640, layers: int = 4, status: str = "succeeded") -> Job:
+def withdraw_units(board: Board, job: str) -> None:
+    """Has no unit of a job wait any more."""
+    redis, keys = board.units._redis, board.units._keys
+    lane, tenant = redis.hmget(keys.job(job), "lane", "tenant")
+    redis.zrem(keys.flight(job), *redis.zrange(keys.waiting(job), 0, -1))
+    redis.delete(keys.waiting(job))
+    redis.zrem(keys.lane_jobs(lane, tenant), job)
+    if not redis.exists(keys.lane_jobs(lane, tenant)):
+        redis.zrem(keys.lane(lane), tenant)
+    redis.hdel(keys.job(job), "lane", "served")
+
+
+def queue_alone(board: Board, job: str, unit: str) -> None:
+    """Has one unit wait for a worker, and no other: those that waited are given back."""
+    while other := board.units.take([DEFAULT_QUEUE], lease_s=30):
+        board.units.release(other, forget_attempt=True)
+    board.units.claim(job, [unit], room=1000, patience_s=60)
+
+
+def take_unit(
+    board: Board, job: str, unit: str, *, lease_s: float, token: str | None = None
+) -> Lease | None:
+    """The lease on one unit, out of turn; None when it is done, held, or its job is over."""
+    queue_alone(board, job, unit)
+    return board.units.take([DEFAULT_QUEUE], lease_s=lease_s, token=token)
+
+
+def run_job(
+    board: Board, job: str, *, tokens: int = 640, layers: int = 4, status: str = "succeeded"
+) -> Job:
     """Takes a queued job through the board as workers do, to its end."""
-    lease = board.begin_unit(job, "plan", lease_s=30)
+    lease = take_unit(board, job, "plan", lease_s=30)
     assert lease is not None
     fields: Mapping[str, Any] = {
         "tokens_total": tokens,
@@ -116,13 +164,15 @@ def run_job(board: Board, job: str, *, tokens: int = 640, layers: int = 4, statu
         "phase": "scanning",
         "scan_began_at": "@now",
     }
-    board.finish_unit(job, "plan", fields=fields)
-    board.finish_unit(job, "scan:0", counter="shards_done", tokens=tokens, fields={"scan_ended_at": "@now"})
+    board.units.finish(job, "plan", fields=fields)
+    board.units.finish(
+        job, "scan:0", counter="shards_done", tokens=tokens, fields={"scan_ended_at": "@now"}
+    )
     for layer in range(layers):
-        board.finish_unit(job, f"merge:{layer}", counter="layers_done")
+        board.units.finish(job, f"merge:{layer}", counter="layers_done")
     error = {"code": "analysis_failed", "detail": "it did not work"} if status == "failed" else None
-    board.end_job(job, status, error)
-    found = board.get_job(job)
+    board.jobs.end(job, status, error)
+    found = board.jobs.get(job)
     assert found is not None
     return found
 
@@ -139,7 +189,9 @@ def write_result(
     senses: bool = False,
     seed: int = 0,
 ) -> None:
-    """A result in the schemas of `contract/results.py`, of random numbers. Some values are null, as in real ones.
+    """A result in the schemas of `contract/files/results.py`, of random numbers.
+
+    Some values are null, as in real ones.
 
     senses: with neurons of every status instead of `not_scored`.
     """
@@ -148,13 +200,23 @@ def write_result(
     vocabulary = make_vocabulary()
     scalars: list[dict[str, Any]] = []
     for layer in layers:
-        rows = [_make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens) for n in neurons]
+        rows = [
+            _make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens)
+            for n in neurons
+        ]
         rows = [_add_senses(rng, row) if senses else row for row in rows]
         scalars += [_scalars_of(row) for row in rows]
-        _write_table(store, f"{folder}/{report_file(layer)}", pa.Table.from_pylist(rows, REPORTS), REPORT_ROWS)
+        _write_table(
+            store,
+            f"{folder}/{report_file(layer)}",
+            pa.Table.from_pylist(rows, REPORTS),
+            REPORT_ROWS,
+        )
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
     _write_table(store, f"{folder}/{TOKENS}", pa.table({"text": vocabulary}, VOCABULARY), 1 << 20)
-    store.write(f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode())
+    store.write(
+        f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode()
+    )
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
     store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
@@ -166,12 +228,20 @@ def make_vocabulary() -> list[str]:
 
 
 def _make_row(
-    rng: random.Random, layer: int, neuron: int, vocabulary: int, decoder: bool, contexts: int, length: int
+    rng: random.Random,
+    layer: int,
+    neuron: int,
+    vocabulary: int,
+    decoder: bool,
+    contexts: int,
+    length: int,
 ) -> dict[str, Any]:
     dead = rng.random() < 0.1
     top = [_make_context(rng, "top", None, vocabulary, length) for _ in range(contexts)]
     top.sort(key=lambda c: -c["activation"])
-    sampled = [_make_context(rng, "interval", band, vocabulary, length) for band in range(contexts // 2)]
+    sampled = [
+        _make_context(rng, "interval", band, vocabulary, length) for band in range(contexts // 2)
+    ]
     peaks = _count_peaks(top)
     return {
         **{name: None for f in SCORES for name in (f.name, negative(f.name))},
@@ -199,7 +269,13 @@ def _make_row(
         "histogram_first": ZERO_BIN - 1,
         "histogram": [rng.randrange(100) for _ in range(min(20, BINS - ZERO_BIN))],
         "bands": [
-            {"tail": "positive", "band": b, "low": float(b), "high": None if b == 4 else b + 1.0, "windows": b}
+            {
+                "tail": "positive",
+                "band": b,
+                "low": float(b),
+                "high": None if b == 4 else b + 1.0,
+                "windows": b,
+            }
             for b in range(5)
         ],
         "peak_tokens": peaks,
@@ -209,7 +285,9 @@ def _make_row(
     }
 
 
-def _make_context(rng: random.Random, sample: str, band: int | None, vocabulary: int, length: int) -> dict[str, Any]:
+def _make_context(
+    rng: random.Random, sample: str, band: int | None, vocabulary: int, length: int
+) -> dict[str, Any]:
     start = rng.randrange(4)
     peak = rng.randrange(length)
     activations = [_float32(rng.random()) for _ in range(length)]
@@ -249,10 +327,18 @@ def _add_senses(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
         "coverage": 1.0 if scored else 0.5,
         "monosemanticity_score": rng.random(),
     }
-    return {**row, **scores, "alpha": 0.05, "senses": senses, "merges": _make_merges(rng, len(contexts))}
+    return {
+        **row,
+        **scores,
+        "alpha": 0.05,
+        "senses": senses,
+        "merges": _make_merges(rng, len(contexts)),
+    }
 
 
-def _make_sense(rng: random.Random, contexts: list[dict[str, Any]], sense: int, count: int) -> dict[str, Any]:
+def _make_sense(
+    rng: random.Random, contexts: list[dict[str, Any]], sense: int, count: int
+) -> dict[str, Any]:
     inside = [i for i, c in enumerate(contexts) if c["sense"] == sense]
     activations = sorted(contexts[i]["activation"] for i in inside)
     peak = contexts[inside[0]]
@@ -284,18 +370,27 @@ def _make_merges(rng: random.Random, contexts: int) -> list[dict[str, Any]]:
 def _count_peaks(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: dict[int, list[float]] = {}
     for c in contexts:
-        found.setdefault(c["tokens"][c["position"] - c["display_start"]], []).append(c["activation"])
-    peaks = [{"token": t, "count": len(v), "mean": _float32(sum(v) / len(v)), "max": max(v)} for t, v in found.items()]
+        found.setdefault(c["tokens"][c["position"] - c["display_start"]], []).append(
+            c["activation"]
+        )
+    peaks = [
+        {"token": t, "count": len(v), "mean": _float32(sum(v) / len(v)), "max": max(v)}
+        for t, v in found.items()
+    ]
     return sorted(peaks, key=lambda p: (-p["count"], p["token"]))
 
 
 def _make_logits(rng: random.Random, vocabulary: int) -> list[dict[str, Any]]:
-    return [{"token": rng.randrange(vocabulary), "logit": _float32(rng.gauss(0, 1))} for _ in range(5)]
+    return [
+        {"token": rng.randrange(vocabulary), "logit": _float32(rng.gauss(0, 1))} for _ in range(5)
+    ]
 
 
 def _scalars_of(row: Mapping[str, Any]) -> dict[str, Any]:
     ids = [p["token"] for p in row["peak_tokens"]]
-    return {f.name: row[f.name] for f in SCALARS if f.name != "peak_token_ids"} | {"peak_token_ids": ids}
+    return {f.name: row.get(f.name) for f in SCALARS if f.name != "peak_token_ids"} | {
+        "peak_token_ids": ids
+    }
 
 
 def _float32(value: float) -> float:

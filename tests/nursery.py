@@ -1,7 +1,9 @@
-"""Real worker processes in a tenth of a second: forked from a process that has imported torch and the compiled kernels.
+"""Real worker processes in a tenth of a second: forked from a process that has imported torch and
+the compiled kernels.
 
-`python -m tests.nursery` reads a JSON request a line and answers each with a line: {"start": {"environ", "log"}} with
-the process id, {"poll": pid} with its exit code or null. It kills its workers when its input ends.
+`python -m tests.nursery` reads a JSON request a line and answers each with a line: {"start":
+{"environ", "log"}} with the process id, {"poll": pid} with its exit code or null. It kills its
+workers when its input ends.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Nursery:
         # After a fork neither torch's threads nor numba's OpenMP would be there.
         environ = dict(os.environ) | {"OMP_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(command, **pipes, text=True, cwd=root, env=environ, start_new_session=True) as process:
+        with subprocess.Popen(
+            command, **pipes, text=True, cwd=root, env=environ, start_new_session=True
+        ) as process:
             yield cls(process)
 
     def start(self, environ: Mapping[str, str], log: Path) -> int:
@@ -56,11 +60,11 @@ class Nursery:
 
 def _serve() -> None:
     # What takes long. The kernels are loaded when they are first called.
-    import workers.worker
-    from workers.analysis import compiling
+    import polyseme.workers.worker
+    from polyseme.workers.analysis import warm_up
 
-    assert workers.worker
-    compiling.main()
+    assert polyseme.workers.worker
+    warm_up.main()
     codes: dict[int, int | None] = {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -89,8 +93,8 @@ def _start(environ: dict[str, str], log: str) -> int:
         for number, target in ((os.open(os.devnull, os.O_RDONLY), 0), (file, 1), (file, 2)):
             os.dup2(number, target)
         os.environ.update(environ)
+        from polyseme.workers.__main__ import main
         from tests.sabotage import prepare
-        from workers.__main__ import main
 
         prepare(os.environ)
         code = main()

@@ -1,8 +1,10 @@
-"""What goes wrong inside a worker of a test, by the variable SABOTAGE: a JSON object of the names below.
+"""What goes wrong inside a worker of a test, by the variable SABOTAGE: a JSON object of the names
+below.
 
-slow: seconds that each block takes longer; clock: seconds that the process' clock is ahead; once: a file that, when it
-is not there yet, is made, and the scan then runs out of memory ("memory") or finds its device lost ("device").
-A job with {"poison": "raise"} or {"poison": "kill"} in its metadata fails in its second shard, wherever it runs.
+slow: seconds that each block takes longer; clock: seconds that the process' clock is ahead; once: a
+file that, when it is not there yet, is made, and the scan then runs out of memory ("memory") or
+finds its device lost ("device"). A job with {"poison": "raise"} or {"poison": "kill"} in its
+metadata fails in its second shard, wherever it runs.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from typing import Any
 
 import torch
 
-from workers import units
-from workers.analysis import planning
-from workers.analysis.steps import ShardScan
+from polyseme.workers.analysis import pipeline
+from polyseme.workers.analysis.steps import planning
+from polyseme.workers.analysis.steps.scan_shard import ShardScan
 
 
 def prepare(environ: Mapping[str, str]) -> None:
@@ -32,7 +34,7 @@ def prepare(environ: Mapping[str, str]) -> None:
     if pause_s := wanted.get("slow"):
         ShardScan.run = _slowly(ShardScan.run, pause_s)  # type: ignore[method-assign]
         planning.run_selected = _slowly(planning.run_selected, pause_s)
-    units.scan_shard = _endangered(units.scan_shard, wanted.get("once", {}))
+    pipeline.scan_shard = _endangered(pipeline.scan_shard, wanted.get("once", {}))
 
 
 def _slowly(run: Callable[..., None], pause_s: float) -> Any:

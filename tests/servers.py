@@ -1,4 +1,6 @@
-"""A Redis-protocol server of a test's own, that may be killed, stopped and started again on the same data."""
+"""A Redis-protocol server of a test's own, that may be killed, stopped and started again on the
+same data.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ import redis
 
 from tests.conftest import find_redis_server
 
-_OPTIONS = {"port": "0", "save": "", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+_OPTIONS = {
+    "port": "0",
+    "save": "",
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+}
 
 
 class RedisServer:
@@ -43,7 +51,10 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns once it has read its file and answers."""
-        command = [find_redis_server(), *(part for k, v in self._options.items() for part in (f"--{k}", v))]
+        command = [
+            find_redis_server(),
+            *(part for k, v in self._options.items() for part in (f"--{k}", v)),
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 90
         while True:
@@ -79,5 +90,10 @@ class RedisServer:
         """A Python process that is to use this server, and ends by itself."""
         variables = {**os.environ, "REDIS_URL": self.url, "POLYSEME_REDIS_URL": self.url, **environ}
         return subprocess.run(
-            [sys.executable, *arguments], env=variables, cwd=self.folder, capture_output=True, text=True, timeout=360
+            [sys.executable, *arguments],
+            env=variables,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=360,
         )

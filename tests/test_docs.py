@@ -13,15 +13,15 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from marshmallow import Schema
 
-from contract.board import Board
-from contract.request import AnalysisRequest
-from contract.results import SCALARS
-from contract.settings import Settings
-from service.app import create_app
-from service.schemas.activations import ActivationsSchema
-from service.schemas.batches import BatchSchema
-from service.schemas.neurons import NeuronListSchema, NeuronSchema
-from service.schemas.problems import ProblemSchema
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.results import SCALARS
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.settings import Settings
+from polyseme.service.app import create_app
+from polyseme.service.http.problem_schema import ProblemSchema
+from polyseme.service.schemas.activations import ActivationsSchema
+from polyseme.service.schemas.batches import BatchSchema
+from polyseme.service.schemas.neurons import NeuronListSchema, NeuronSchema
 from tests.service.conftest import make_settings
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,9 @@ def without_code(text: str) -> str:
 
 def anchors(page: Path) -> set[str]:
     """GitHub's anchors of a page's headings."""
-    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8")))
+    headings = re.findall(
+        r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -64,7 +66,9 @@ def field_names(schema: Schema) -> set[str]:
 
 def settings_rows() -> dict[str, tuple[str, str]]:
     """Variable and default by setting, from the table of the operations page."""
-    rows = re.findall(r"(?m)^\| `(\w+)` \| `(POLYSEME_\w+)` \| (?:`([^`]+)`|empty) \|", read("docs/operations.md"))
+    rows = re.findall(
+        r"(?m)^\| `(\w+)` \| `(POLYSEME_\w+)` \| (?:`([^`]+)`|empty) \|", read("docs/operations.md")
+    )
     return {setting: (variable, default) for setting, variable, default in rows}
 
 
@@ -89,7 +93,9 @@ def curl_calls(text: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def document(redis_url: str, board: Board, tmp_path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = create_app(make_settings(redis_url, tmp_path)).test_client().get("/openapi.json").get_json()
+    found: dict[str, Any] = (
+        create_app(make_settings(redis_url, tmp_path)).test_client().get("/openapi.json").get_json()
+    )
     return found
 
 
@@ -125,7 +131,11 @@ def test_the_documented_request_has_every_field_with_its_default() -> None:
 
 def test_every_field_of_a_request_is_explained() -> None:
     request = AnalysisRequest("m", "c").to_dict()
-    names = {f"{part}.{name}" for part in ("neurons", "contexts", "tokens", "senses") for name in request[part]}
+    names = {
+        f"{part}.{name}"
+        for part in ("neurons", "contexts", "tokens", "senses")
+        for name in request[part]
+    }
 
     assert names <= set(re.findall(r"`([\w.]+)`", read("docs/api.md")))
 
@@ -188,7 +198,9 @@ def test_every_curl_is_a_call_that_the_service_takes(document: dict[str, Any]) -
         item = find_path(document, parts.path)
         assert item is not None, url
         assert method.lower() in item, url
-        allowed = {p["name"] for p in item[method.lower()].get("parameters", []) if p["in"] == "query"}
+        allowed = {
+            p["name"] for p in item[method.lower()].get("parameters", []) if p["in"] == "query"
+        }
         assert {name for name, _ in parse_qsl(parts.query)} <= allowed, url
 
 

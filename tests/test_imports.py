@@ -21,7 +21,15 @@ def import_without(blocked: list[str], modules: list[str]) -> subprocess.Complet
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("module", ["contract.board", "contract.queue", "client.cli", "service.app"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "polyseme.contract.board.board",
+        "polyseme.contract.tickets",
+        "polyseme.commands.main",
+        "polyseme.service.app",
+    ],
+)
 def test_the_api_and_the_client_need_no_torch(module: str) -> None:
     found = import_without(["torch", "transformers", "numba"], [module])
 
@@ -29,7 +37,11 @@ def test_the_api_and_the_client_need_no_torch(module: str) -> None:
 
 
 def test_the_analysis_needs_no_server() -> None:
-    modules = ["workers.analysis.steps", "workers.analysis.run", "workers.analysis.__main__"]
+    modules = [
+        "polyseme.workers.analysis.steps.analysis",
+        "polyseme.workers.analysis.run",
+        "polyseme.workers.analysis.__main__",
+    ]
 
     found = import_without(["flask", "redis", "celery", "kombu", "marshmallow"], modules)
 
@@ -37,4 +49,6 @@ def test_the_analysis_needs_no_server() -> None:
 
 
 def test_a_blocked_library_is_really_missing() -> None:
-    assert "torch" in import_without(["torch"], ["workers.analysis.topk"]).stderr
+    module = "polyseme.workers.analysis.scan.statistics.top_lists"
+
+    assert "torch" in import_without(["torch"], [module]).stderr

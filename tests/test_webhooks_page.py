@@ -7,28 +7,37 @@ from typing import Any
 
 import pytest
 
-from contract.addresses import Allowed
-from contract.board import Board
-from contract.webhooks import Outbox
-from service.delivery import Poster
-from service.sender import DELAYS_S, Sender
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.outbox import Outbox
+from polyseme.service.outbound.addresses import Allowed
+from polyseme.service.outbound.delivery import Poster
+from polyseme.service.webhooks.sender import DELAYS_S, Sender
 from tests.factories import open_job, run_job
 from tests.test_docs import blocks, read
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_documented_receiver_takes_an_event_once(board: Board, redis_url: str, times: int) -> None:
+def test_the_documented_receiver_takes_an_event_once(
+    board: Board, redis_url: str, times: int
+) -> None:
     outbox, events = Outbox.connect(redis_url), list[Any]()
     page: dict[str, Any] = {}
     exec(blocks(read("docs/webhooks.md"), "python")[0], page)
-    server = page["make_server"](0, outbox.secrets("default")[0], events.append)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    server = page["make_server"](0, outbox.list_secrets("default")[0], events.append)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
-    job = run_job(board, open_job(board, webhook={"url": f"http://127.0.0.1:{server.server_address[1]}/"}).id)
+    job = run_job(
+        board, open_job(board, webhook={"url": f"http://127.0.0.1:{server.server_address[1]}/"}).id
+    )
     taken = outbox.take(lease_s=30)
     assert taken is not None
 
-    outcomes = [Sender(board, outbox, Poster(Allowed.parse("127.0.0.1"))).deliver(taken) for _ in range(times)]
+    outcomes = [
+        Sender(board, outbox, Poster(Allowed.parse("127.0.0.1"))).deliver(taken)
+        for _ in range(times)
+    ]
 
     server.shutdown()
     server.server_close()
@@ -39,8 +48,13 @@ def test_the_documented_receiver_takes_an_event_once(board: Board, redis_url: st
 
 def test_the_documented_schedule_is_the_schedule() -> None:
     units = {"s": 1, "min": 60, "h": 3600}
-    text = read("docs/webhooks.md").partition("tried again after ")[2].partition(", each a fifth")[0]
+    text = (
+        read("docs/webhooks.md").partition("tried again after ")[2].partition(", each a fifth")[0]
+    )
 
-    delays = [int(n) * units[u] for n, u in (part.split() for part in text.replace(" and ", ", ").split(", "))]
+    delays = [
+        int(n) * units[u]
+        for n, u in (part.split() for part in text.replace(" and ", ", ").split(", "))
+    ]
 
     assert delays == list(DELAYS_S)

@@ -1,4 +1,6 @@
-"""Tiny random models of every supported family, and tiny tokenizers, built in code: no download, no stored weights."""
+"""Tiny random models of every supported family, and tiny tokenizers, built in code: no download, no
+stored weights.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,28 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from contract.catalogue import Entry
-from workers.analysis.model import LoadedModel, load_model
+from polyseme.contract.records.catalogue import Entry
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
 
 LAYERS, HIDDEN, NEURONS, HEADS, VOCABULARY, POSITIONS = 3, 32, 48, 4, 512, 64
 
 _TEXT = [
-    "The quick brown fox jumps over the lazy dog. A neuron fires when its input matches what it has learnt.",
-    "In 1996 the court heard 12 cases; in 2003 it heard 47. Prices rose by 3.5 % over the year, then fell again.",
+    "The quick brown fox jumps over the lazy dog. A neuron fires when its input matches what it "
+    "has learnt.",
+    "In 1996 the court heard 12 cases; in 2003 it heard 47. Prices rose by 3.5 % over the year, "
+    "then fell again.",
     "def merge(parts): return sum(parts, start=[])  # one list out of many",
 ]
 
@@ -68,7 +81,12 @@ TINY: dict[str, Tiny] = {
         ("olmo2", _LLAMA, "silu", _GROUPED),
         ("stablelm", _LLAMA, "silu", {"num_key_value_heads": 2}),
         ("gemma", _LLAMA, "gelu_tanh", _GROUPED),
-        ("gemma2", _LLAMA, "gelu_tanh", _GROUPED | {"attn_logit_softcapping": 0.5, "sliding_window": 8}),
+        (
+            "gemma2",
+            _LLAMA,
+            "gelu_tanh",
+            _GROUPED | {"attn_logit_softcapping": 0.5, "sliding_window": 8},
+        ),
         ("gemma3_text", _LLAMA, "gelu_tanh", _GROUPED | {"sliding_window": 8}),
         ("starcoder2", ("mlp.c_fc",), "gelu_tanh", {"num_key_value_heads": 2}),
         ("gpt2", ("mlp.c_fc",), "gelu_tanh", _GPT2),
@@ -94,7 +112,12 @@ TINY: dict[str, Tiny] = {
         ("bert", _BERT, "gelu", {}),
         ("bert/chunked", _BERT, "gelu", {"chunk_size_feed_forward": 1}),
         ("roberta", _BERT, "gelu", {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}),
-        ("xlm-roberta", _BERT, "gelu", {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}),
+        (
+            "xlm-roberta",
+            _BERT,
+            "gelu",
+            {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1},
+        ),
         ("electra", _BERT, "gelu", {"embedding_size": HIDDEN // 2}),
         ("mpnet", _BERT, "gelu", {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}),
         ("distilbert", ("ffn.lin1",), "gelu", {"hidden_dim": NEURONS}),
@@ -103,7 +126,9 @@ TINY: dict[str, Tiny] = {
 
 
 def build_model(tiny: Tiny, *, seed: int = 0, **options: Any) -> Any:
-    """With random numbers in every parameter, biases and norms included, so that leaving one out shows."""
+    """With random numbers in every parameter, biases and norms included, so that leaving one out
+    shows.
+    """
     config = tiny.config(**options)
     torch.manual_seed(seed)
     auto = AutoModel if tiny.model_type in _ENCODERS else AutoModelForCausalLM
@@ -115,7 +140,9 @@ def build_model(tiny: Tiny, *, seed: int = 0, **options: Any) -> Any:
     return model.eval()
 
 
-def save_model(name: str, folder: Path, *, tokenizer: Any = None, seed: int = 0, **options: Any) -> Entry:
+def save_model(
+    name: str, folder: Path, *, tokenizer: Any = None, seed: int = 0, **options: Any
+) -> Entry:
     """Writes a tiny model and its tokenizer, and gives the catalogue entry that points there."""
     tiny = TINY[name]
     build_model(tiny, seed=seed, **options).save_pretrained(str(folder))
@@ -123,7 +150,9 @@ def save_model(name: str, folder: Path, *, tokenizer: Any = None, seed: int = 0,
     return Entry(f"tiny-{name.replace('/', '-')}", "path", str(folder))
 
 
-def load_tiny(name: str, folder: Path, *, tokenizer: Any = None, seed: int = 0, **options: Any) -> LoadedModel:
+def load_tiny(
+    name: str, folder: Path, *, tokenizer: Any = None, seed: int = 0, **options: Any
+) -> LoadedModel:
     """A tiny model as a worker loads it, on the CPU in float32."""
     entry = save_model(name, folder, tokenizer=tokenizer, seed=seed, **options)
     return load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
@@ -139,20 +168,34 @@ def plain_tokenizer() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    _train(tokenizer, trainers.BpeTrainer, ["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    _train(
+        tokenizer,
+        trainers.BpeTrainer,
+        ["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     return _wrap(tokenizer, bos_token="<|end|>", eos_token="<|end|>")
 
 
 def bos_tokenizer() -> Any:
-    """SentencePiece-like, Llama 2's kind: puts "<s>" before a text; unknown characters fall apart into bytes."""
+    """SentencePiece-like, Llama 2's kind: puts "<s>" before a text; unknown characters fall apart
+    into bytes.
+    """
     specials = ["<unk>", "<s>", "</s>"]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
     )
     _train(tokenizer, trainers.BpeTrainer, specials + [f"<0x{i:02X}>" for i in range(256)])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
     return _wrap(tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
@@ -171,10 +214,14 @@ def framed_tokenizer() -> Any:
     return _wrap(tokenizer, **dict(zip(roles, specials, strict=True)))
 
 
-def _train(tokenizer: Tokenizer, trainer: Callable[..., Any], specials: list[str], **options: Any) -> None:
+def _train(
+    tokenizer: Tokenizer, trainer: Callable[..., Any], specials: list[str], **options: Any
+) -> None:
     # Byte tokens are ordinary vocabulary, but a trainer takes given tokens as special ones only.
     given = [AddedToken(s, special=True) for s in specials]
-    tokenizer.train_from_iterator(_TEXT, trainer(vocab_size=400, special_tokens=given, show_progress=False, **options))
+    tokenizer.train_from_iterator(
+        _TEXT, trainer(vocab_size=400, special_tokens=given, show_progress=False, **options)
+    )
 
 
 def _wrap(tokenizer: Tokenizer, **roles: str) -> Any:

@@ -1,4 +1,6 @@
-"""`python -m workers`: one worker, set up by the environment (see `contract.settings`)."""
+"""`python -m polyseme.workers`: one worker, set up by the environment (see
+`polyseme.contract.settings`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ import logging.config
 import os
 import sys
 
-from contract.errors import UnsafeRedis
-from contract.logs import logging_config
-from contract.settings import Settings
-from contract.traces import connect_tracer
-from workers.worker import run_worker
+from polyseme.contract.errors import UnsafeRedis
+from polyseme.contract.logs import logging_config
+from polyseme.contract.settings import Settings
+from polyseme.contract.traces import connect_tracer
+from polyseme.workers.worker import run_worker
 
 
 def main() -> int:
@@ -22,7 +24,7 @@ def main() -> int:
         logging.config.dictConfig(logging_config(settings.log_format))
         run_worker(settings, connect_tracer("polyseme-worker", os.environ))
     except (ValueError, UnsafeRedis) as e:
-        logging.getLogger("workers").error("%s", e)
+        logging.getLogger("polyseme.workers").error("%s", e)
         return 2
     return 0
 

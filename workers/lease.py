@@ -1,4 +1,6 @@
-"""Holding a unit of work: a thread renews the lease, passes on progress, and notices when the work is to stop."""
+"""Holding a unit of work: a thread renews the lease, passes on progress, and notices when the work
+is to stop.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from types import TracebackType
 
 import redis
 
-from contract.board import Board, Lease
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.units import Lease
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +22,14 @@ RENEW_S = 0.5  # half of what a cancel waits for on average
 
 
 class HeldLease:
-    """A context manager around the work on a unit. `should_stop` is cheap and meant to be asked often."""
+    """A context manager around the work on a unit.
 
-    def __init__(self, board: Board, lease: Lease, *, lease_s: float, draining: threading.Event) -> None:
+    `should_stop` is cheap and meant to be asked often.
+    """
+
+    def __init__(
+        self, board: Board, lease: Lease, *, lease_s: float, draining: threading.Event
+    ) -> None:
         self.lease = lease
         self._board = board
         self._lease_s = lease_s
@@ -33,14 +41,19 @@ class HeldLease:
         # It logs for the same unit.
         target = partial(copy_context().run, self._renew_until_ended)
         self._thread = threading.Thread(target=target, name="lease", daemon=True)
-        self._heard_at = time.monotonic()  # when the board last said that the unit is ours, or was asked in vain
+        self._heard_at = (
+            time.monotonic()
+        )  # when the board last said that the unit is ours, or was asked in vain
 
     def __enter__(self) -> HeldLease:
         self._thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
         self._thread.join()
@@ -67,9 +80,12 @@ class HeldLease:
                 sent = tokens if tokens is not None else sent
 
     def _renew(self, tokens: int | None) -> bool:
-        """Whether the board answered. While it does not the work goes on: what it writes harms nobody."""
+        """Whether the board answered.
+
+        While it does not the work goes on: what it writes harms nobody.
+        """
         try:
-            status = self._board.renew(self.lease, lease_s=self._lease_s, tokens=tokens)
+            status = self._board.units.renew(self.lease, lease_s=self._lease_s, tokens=tokens)
         except redis.RedisError as e:
             log.warning("lease of %s %s not renewed: %s", self.lease.job, self.lease.unit, e)
             return False

@@ -9,8 +9,8 @@ import torch
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-# done; stopped: given back, by a cancel or at the process' end; lost: taken by another worker; failed: it may pass
-# another time; refused: it would fail again, so its job ends.
+# done; stopped: given back, by a cancel or at the process' end; lost: taken by another worker;
+# failed: it may pass another time; refused: it would fail again, so its job ends.
 Outcome = Literal["done", "stopped", "lost", "failed", "refused"]
 
 _UNIT_S = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -23,18 +23,36 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._units = Counter(
-            "polyseme_units", "Units of work ended, by kind and outcome.", ("kind", "outcome"), registry=self.registry
+            "polyseme_units",
+            "Units of work ended, by kind and outcome.",
+            ("kind", "outcome"),
+            registry=self.registry,
         )
         self._seconds = Histogram(
-            "polyseme_unit_seconds", "Time in a unit.", ("kind",), buckets=_UNIT_S, registry=self.registry
+            "polyseme_unit_seconds",
+            "Time in a unit.",
+            ("kind",),
+            buckets=_UNIT_S,
+            registry=self.registry,
         )
-        self._tokens = Counter("polyseme_tokens", "Tokens of finished units.", ("kind",), registry=self.registry)
+        self._tokens = Counter(
+            "polyseme_tokens", "Tokens of finished units.", ("kind",), registry=self.registry
+        )
         self._retries = Counter(
-            "polyseme_unit_retries", "Units begun that had been begun before.", ("kind",), registry=self.registry
+            "polyseme_unit_retries",
+            "Units begun that had been begun before.",
+            ("kind",),
+            registry=self.registry,
         )
-        self._leases_lost = Counter("polyseme_leases_lost", "Leases that went to another.", registry=self.registry)
+        self._leases_lost = Counter(
+            "polyseme_leases_lost", "Leases that went to another.", registry=self.registry
+        )
         self._loads = Histogram(
-            "polyseme_model_load_seconds", "Time to load a model.", ("model",), buckets=_LOAD_S, registry=self.registry
+            "polyseme_model_load_seconds",
+            "Time to load a model.",
+            ("model",),
+            buckets=_LOAD_S,
+            registry=self.registry,
         )
 
     def note_begin(self, kind: str, attempt: int) -> None:
@@ -49,8 +67,12 @@ class WorkerMetrics:
     def note_load(self, model: str, seconds: float) -> None:
         self._loads.labels(model).observe(seconds)
 
-    def watch(self, models_bytes: Callable[[], Iterable[int]], written_bytes: Callable[[], int]) -> None:
-        """Adds what is read when asked: the sizes of the models in memory, what was written to the store, the GPU."""
+    def watch(
+        self, models_bytes: Callable[[], Iterable[int]], written_bytes: Callable[[], int]
+    ) -> None:
+        """Adds what is read when asked: the sizes of the models in memory, what was written to the
+        store, the GPU.
+        """
         self.registry.register(_Watched(models_bytes, written_bytes))
 
     def serve(self, host: str, port: int) -> None:
@@ -59,7 +81,9 @@ class WorkerMetrics:
 
 
 class _Watched(CollectorRegistry):
-    def __init__(self, models_bytes: Callable[[], Iterable[int]], written_bytes: Callable[[], int]) -> None:
+    def __init__(
+        self, models_bytes: Callable[[], Iterable[int]], written_bytes: Callable[[], int]
+    ) -> None:
         super().__init__()
         self._models_bytes, self._written_bytes = models_bytes, written_bytes
 
@@ -75,10 +99,13 @@ class _Watched(CollectorRegistry):
 
 
 def gpu_memory() -> Iterator[Metric]:
-    """One metric with a sample a device and state; without samples where there is no GPU, or none was touched yet."""
-    found = GaugeMetricFamily(
+    """One metric with a sample a device and state; without samples where there is no GPU, or none
+    was touched yet.
+    """
+    family = GaugeMetricFamily(
         "polyseme_gpu_memory_bytes",
-        "total; used: by every process; allocated: by this one's tensors; reserved: by its allocator.",
+        "total; used: by every process; allocated: by this one's tensors; reserved: by its "
+        "allocator.",
         labels=["device", "state"],
     )
     # Asking would set CUDA up, which takes memory and belongs to the thread that loads models.
@@ -92,5 +119,5 @@ def gpu_memory() -> Iterator[Metric]:
                 "reserved": torch.cuda.memory_reserved(device),
             }
             for state, size in states.items():
-                found.add_metric([str(device), state], size)
-    yield found
+                family.add_metric([str(device), state], size)
+    yield family

@@ -1,4 +1,6 @@
-"""What is told of a unit while it runs: a log line when it begins and ends, its metrics, its span."""
+"""What is told of a unit while it runs: a log line when it begins and ends, its metrics, its
+span.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from contract.board import Lease
-from contract.logs import log_ids
-from contract.traces import Span, Tracer
-from workers.metrics import Outcome, WorkerMetrics
+from polyseme.contract.board.units import Lease
+from polyseme.contract.logs import log_ids
+from polyseme.contract.traces import Span, Tracer
+from polyseme.workers.metrics import Outcome, WorkerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,16 @@ class Observation:
 def observe_unit(
     lease: Lease, origin: Mapping[str, str], metrics: WorkerMetrics, tracer: Tracer
 ) -> Iterator[Observation]:
-    """Around a unit. origin: of its job; the records and the span carry its request's id and trace."""
+    """Around a unit. origin: of its job; the records and the span carry its request's id and
+    trace.
+    """
     kind = lease.unit.partition(":")[0]
     ids = {"job": lease.job, "unit": lease.unit}
     span = tracer.start(
-        f"unit {kind}", "consumer", origin.get("traceparent"), {**ids, "kind": kind, "attempt": lease.attempt}
+        f"unit {kind}",
+        "consumer",
+        origin.get("traceparent"),
+        {**ids, "kind": kind, "attempt": lease.attempt},
     )
     seen, began = Observation(), time.monotonic()
     metrics.note_begin(kind, lease.attempt)

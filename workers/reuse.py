@@ -1,8 +1,9 @@
 """Which layers a job takes over from finished results of its tenant's, and from which.
 
-The plan decides it. The board keeps what was decided with the plan's end, once, and every later unit goes by that. A
-plan may be made twice, at the same time, or again later, and not come out the same, as results come and go. So what
-belongs to one decision lies in a folder of its own, and no unit finds files of another.
+The plan decides it. The board keeps what was decided with the plan's end, once, and every later
+unit goes by that. A plan may be made twice, at the same time, or again later, and not come out the
+same, as results come and go. So what belongs to one decision lies in a folder of its own, and no
+unit finds files of another.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from contract.board import Board
-from contract.errors import PolysemeError
-from contract.records import REUSE_VERSION, Job
-from contract.request import AnalysisRequest
-from contract.selection import resolve_layers
-from contract.store import Layout
-from workers.analysis.copies import UselessResult, copy_result
-from workers.analysis.steps import Analysis
-from workers.analysis.stopping import Stop, never
+from polyseme.contract.board.board import Board
+from polyseme.contract.errors import PolysemeError
+from polyseme.contract.files.store import Layout
+from polyseme.contract.records.job import Job
+from polyseme.contract.records.selection import resolve_layers
+from polyseme.workers.analysis.machine.stopping import Stop, never
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.copies import UselessResult, copy_result
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,9 @@ class Source:
 
 
 def may_reuse(job: Job) -> bool:
-    """Jobs of earlier versions may be shared with workers that know nothing of this.
-
-    A job that was planned before and scans everything has done some of it by now.
-    """
-    asked: bool = job.request.get("reuse", True)
+    """A job that was planned before and scans everything has done some of it by now."""
     scans_all = job.progress.layers_total is not None and not job.reused
-    return asked and not scans_all and job.version >= REUSE_VERSION
+    return job.analysis.reuse and not scans_all
 
 
 def work_folder(job: str, reused: Reused) -> str:
@@ -52,11 +48,17 @@ def work_folder(job: str, reused: Reused) -> str:
     folder = Layout.work(job)
     if not reused:
         return folder
-    return f"{folder}/reuse-{hashlib.sha256(json.dumps(reused, sort_keys=True).encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(json.dumps(reused, sort_keys=True).encode()).hexdigest()
+    return f"{folder}/reuse-{digest[:16]}"
 
 
-def plan_reuse(board: Board, analysis: Analysis, job: Job, address: str, *, should_stop: Stop = never) -> Analysis:
-    """The analysis with the layers that it takes over, whose files are in its work folder. Raises Cancelled."""
+def plan_reuse(
+    board: Board, analysis: Analysis, job: Job, address: str, *, should_stop: Stop = never
+) -> Analysis:
+    """The analysis with the layers that it takes over, whose files are in its work folder.
+
+    Raises Cancelled.
+    """
     sources = find_sources(board, analysis, job, address)
     while chosen := choose_sources(analysis.layers, sources):
         planned = replace(analysis, reused=chosen, work=work_folder(job.id, chosen))
@@ -68,7 +70,10 @@ def plan_reuse(board: Board, analysis: Analysis, job: Job, address: str, *, shou
 
 
 def _copy_all(analysis: Analysis, address: str, should_stop: Stop) -> str | None:
-    """Copies what is taken over. Returns the first job whose result cannot be used, if there is one."""
+    """Copies what is taken over.
+
+    Returns the first job whose result cannot be used, if there is one.
+    """
     for job in analysis.reused:
         try:
             copy_result(analysis, job, Layout.result(job), address, should_stop=should_stop)
@@ -79,14 +84,21 @@ def _copy_all(analysis: Analysis, address: str, should_stop: Stop) -> str | None
 
 
 def find_sources(board: Board, analysis: Analysis, job: Job, address: str) -> list[Source]:
-    """The tenant's finished jobs with this scan, last ended first. Their results may be gone all the same."""
-    found = board.get_jobs(board.list_scans(address, job.tenant))
-    usable = (j for j in found if j.status == "succeeded" and j.tenant == job.tenant and not j.has_expired)
+    """The tenant's finished jobs with this scan, last ended first.
+
+    Their results may be gone all the same.
+    """
+    candidates = board.jobs.get_many(board.jobs.list_scans(address, job.tenant))
+    usable = (
+        j
+        for j in candidates
+        if j.status == "succeeded" and j.tenant == job.tenant and not j.has_expired
+    )
     return [source for source in (_read_source(j, analysis) for j in usable) if source]
 
 
 def _read_source(job: Job, analysis: Analysis) -> Source | None:
-    request = AnalysisRequest.from_dict(job.request)
+    request = job.analysis
     try:
         layers = resolve_layers(request.neurons.layers, analysis.card.layers, analysis.card.id)
     except PolysemeError:
@@ -97,7 +109,8 @@ def _read_source(job: Job, analysis: Analysis) -> Source | None:
 def choose_sources(wanted: Iterable[int], sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:
     """Which of the wanted layers are taken from which job; the first of equal sources.
 
-    Layers with the same senses first, since they need no work; then from as few results as possible, or nearly.
+    Layers with the same senses first, since they need no work; then from as few results as
+    possible, or nearly.
     """
     missing, chosen = set(wanted), dict[str, tuple[int, ...]]()
 

@@ -1,79 +1,31 @@
-"""What is to be done next for a job. Called after every unit and, by one worker, every few seconds for every job.
+"""What is to be done next for a job.
 
-So a dead worker or an API killed before it could send the first ticket are the same case: a unit that is neither done
-nor in flight. It is put in its lane, and a ticket is sent. A lost ticket is one fewer than there are waiting units.
+Called after every unit and, by one worker, every few seconds for every job.
+
+So a dead worker and a unit that nobody took are the same case: a unit that is neither done nor in
+flight. It is put in its lane, and a ticket is sent. A lost ticket, or one that an API was killed
+before it could send, is one fewer than there are waiting units.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import redis
 from kombu.exceptions import OperationalError
 
-from contract.board import Board
-from contract.lanes import DEFAULT_QUEUE, Priority
-from contract.queue import ticket_keys
-from contract.records import JOB_VERSION, Job, Kind, Phase
-from contract.settings import Settings
-from contract.store import Layout, Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import JOB_VERSION, Job, priority_of
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import ticket_keys
+from polyseme.workers.pipelines import due_of
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[str], None]  # a ticket to a queue
-
-PROJECTED_TOGETHER = 8  # shards a unit "project": a second or so each, while a unit costs its round trips
-
-LAST_UNIT: dict[Kind, str] = {"analysis": "close", "activations": "activate"}
-
-
-@dataclass(frozen=True)
-class Step:
-    phase: Phase
-    units: tuple[str, ...]  # that may run now, in their order; done ones left out
-
-
-def next_step(job: Job, done: set[str]) -> Step:
-    """The phase a job is in, by what is done, and its units."""
-    if job.kind == "activations":
-        return Step("scanning", _left(("activate",), done))
-    shards, layers = job.progress.shards_total, job.progress.layers_total
-    if "plan" not in done or shards is None or layers is None:
-        return Step("planning", ("plan",))
-    if job.calibration_parts and "bands" not in done:
-        calibrations = _left((f"calibrate:{i}" for i in range(job.calibration_parts)), done)
-        return Step("calibrating", calibrations or ("bands",))
-    if scans := _left((f"scan:{i}" for i in range(shards)), done):
-        return Step("scanning", scans)
-    # A job that scans nothing finds the background in the result that it takes its layers from.
-    if shards and _groups(job):
-        if "background" not in done:
-            return Step("calibrating", ("background",))
-        groups = -(-shards // PROJECTED_TOGETHER)
-        if projects := _left((f"project:{i}" for i in range(groups)), done):
-            return Step("calibrating", projects)
-    if merges := _left((f"merge:{i}" for i in range(layers)), done):
-        return Step("merging", merges)
-    return Step("closing", _left(("close",), done))
-
-
-def priority_of(job: Job) -> Priority:
-    if job.kind == "activations":
-        return "live"
-    chosen: Priority = job.request.get("priority", "normal")
-    return chosen
-
-
-def _groups(job: Job) -> bool:
-    enabled: bool = job.request.get("senses", {}).get("enabled", True)
-    return enabled
-
-
-def _left(units: Iterable[str], done: set[str]) -> tuple[str, ...]:
-    return tuple(u for u in units if u not in done)
 
 
 class Scheduler:
@@ -84,28 +36,30 @@ class Scheduler:
         self._settings = settings
 
     def advance(self, job_id: str) -> None:
-        """Sends what is due, or ends the job. Safe to call from anywhere, at any time, any number of times."""
-        job = self._board.get_job(job_id)
+        """Sends what is due, or ends the job.
+
+        Safe to call from anywhere, at any time, any number of times.
+        """
+        job = self._board.jobs.get(job_id)
         # A newer API's job is left to newer workers.
         if job is None or job.is_terminal or job.version > JOB_VERSION:
             return
         if job.status == "cancelling":
             self._settle_cancel(job)
             return
-        done = self._board.done_units(job_id)
-        if LAST_UNIT[job.kind] in done:
+        due = due_of(job, self._board.units.list_done(job_id))
+        if due is None:
             self._end(job, "succeeded")
             return
-        step = next_step(job, done)
-        if job.status == "running" and job.phase != step.phase:
-            self._board.set_phase(job_id, step.phase)
-        spent = self._find_spent(job_id, step.units)
+        if job.status == "running" and job.phase != due.phase:
+            self._board.jobs.set_phase(job_id, due.phase)
+        spent = self._find_spent(job_id, due.units)
         if not self._fail_if_idle(job_id, spent):
             # One that is spent and runs still may end badly before the next line.
-            self._send_units(job, tuple(u for u in step.units if u not in spent))
+            self._send_units(job, tuple(u for u in due.units if u not in spent))
 
     def advance_all(self) -> None:
-        for job in self._board.active_jobs():
+        for job in self._board.jobs.list_active():
             try:
                 self.advance(job)
             except (redis.RedisError, OperationalError):
@@ -119,72 +73,78 @@ class Scheduler:
         self._send(queue)
 
     def replace_tickets(self) -> None:
-        """Sends those that are missing. One too many wakes a worker for nothing, which harms nobody."""
+        """Sends those that are missing.
+
+        One too many wakes a worker for nothing, which harms nobody.
+        """
         waiting: Counter[str] = Counter()
-        for (queue, _), units in self._board.waiting_units().items():
+        for (queue, _), units in self._board.units.count_waiting().items():
             waiting[queue] += units
-        for queue, tickets in self._board.list_lengths(ticket_keys(waiting)).items():
+        for queue, tickets in self._board.workers.count_tickets(ticket_keys(waiting)).items():
             for _ in range(min(waiting[queue] - tickets, self._settings.shards_in_flight)):
                 self._send(queue)
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
-        if job := self._board.get_job(job_id):
+        if job := self._board.jobs.get(job_id):
             self._end(job, "failed", {"code": code, "detail": detail})
 
     def _send_units(self, job: Job, units: tuple[str, ...]) -> None:
-        """Lets as many wait as may be in flight. A ticket that cannot be sent is replaced in the next round."""
+        """Lets as many wait as may be in flight.
+
+        A ticket that cannot be sent is replaced in the next round.
+        """
         settings = self._settings
         room = settings.shards_in_flight
-        # Of twice as many as there is room for, enough are not in flight yet; and a job may have very many.
+        # Of twice as many as there is room for, enough are not in flight yet; and a job may have
+        # very many.
         offered = units[: 2 * room]
-        queue = self._queue_of(job)
-        claimed = self._board.claim_units(
+        queue = self._board.registry.find_queue(job.request.model)
+        claimed = self._board.units.claim(
             job.id,
             offered,
             room=room,
             patience_s=settings.queue_patience_s,
             queue=queue,
-            priority=priority_of(job),
+            priority=priority_of(job.request),
         )
         for _ in claimed:
             self._send(queue)
 
-    def _queue_of(self, job: Job) -> str:
-        card = self._board.get_card(job.request["model"])
-        return card.queue if card else DEFAULT_QUEUE
-
     def _find_spent(self, job_id: str, units: tuple[str, ...]) -> dict[str, int]:
         """Those of the units that were begun as often as allowed, with how often that is."""
-        attempts = self._board.attempts(job_id)
+        attempts = self._board.units.count_attempts(job_id)
         return {u: attempts[u] for u in units if attempts.get(u, 0) >= self._settings.max_attempts}
 
     def _fail_if_idle(self, job_id: str, spent: Mapping[str, int]) -> bool:
         """Ends a job one of whose spent units is not running now."""
-        if not spent or (unit := self._board.first_idle(job_id, list(spent))) is None:
+        if not spent or (unit := self._board.units.first_idle(job_id, list(spent))) is None:
             return False
-        why = self._board.last_failure(job_id) or "its worker died each time"
-        self.fail(job_id, "too_many_attempts", f"{unit} did not end in {spent[unit]} attempts: {why}")
+        why = self._board.units.last_failure(job_id) or "its worker died each time"
+        self.fail(
+            job_id, "too_many_attempts", f"{unit} did not end in {spent[unit]} attempts: {why}"
+        )
         return True
 
     def tidy(self, job_id: str) -> None:
         """Removes what an ended job does not need. For whoever may have written after its end."""
-        job = self._board.get_job(job_id)
+        job = self._board.jobs.get(job_id)
         if job is None or job.is_terminal:
             self._remove_files(job_id, keep_result=job is not None and job.status == "succeeded")
 
     def tidy_all(self) -> None:
         """Tidies up after jobs whose worker died between their end and that."""
-        for job in self._board.get_jobs(self._store.names(Layout.WORK)):
+        for job in self._board.jobs.get_many(self._store.names(Layout.WORK)):
             if job.is_terminal:
                 self.tidy(job.id)
 
     def _settle_cancel(self, job: Job) -> None:
-        if self._board.units_held(job.id) == 0:
+        if self._board.units.count_held(job.id) == 0:
             self._end(job, "cancelled")
 
     def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
         """Ends a job and removes what it needed, and the result too unless it succeeded."""
-        # Only whoever ends a job as failed may remove its result: another may just have ended it well.
+        # Only whoever ends a job as failed may remove its result: another may just have ended it
+        # well.
         if status == "cancelled":
             self._remove_files(job.id, keep_result=False)
         if status == "succeeded":
@@ -193,7 +153,7 @@ class Scheduler:
         if status != "failed":
             size = self._store.folder_size(Layout.result(job.id))
             self._board.accounts.note_stored(job.tenant, f"job:{job.id}", size)
-        if self._board.end_job(job.id, status, error, keep_s=self._settings.retention_s):
+        if self._board.jobs.end(job.id, status, error, keep_s=self._settings.retention_s):
             log.info("job %s of %s %s", job.id, job.tenant, status)
             self.tidy(job.id)
 

@@ -1,4 +1,6 @@
-"""A worker process: a Celery consumer with one task, beside a thread that keeps jobs moving and says it is alive."""
+"""A worker process: a Celery consumer with one task, beside a thread that keeps jobs moving and
+says it is alive.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +20,30 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
 
-from contract.board import Board, worker_name
-from contract.catalogue import Entry, load_catalogue
-from contract.connection import call_patiently, check_durability
-from contract.lanes import DEFAULT_QUEUE
-from contract.queue import TAKE_UNIT, TICKET_VERSION, connect_queue, send_ticket, taken_queues
-from contract.settings import Settings
-from contract.store import Store
-from contract.traces import Tracer
-from workers.analysis.encoder import LazyEncoder
-from workers.analysis.model import ModelShelf, describe_model
-from workers.analysis.threads import set_threads
-from workers.device import EXIT_CODE, DeviceLost
-from workers.metrics import WorkerMetrics
-from workers.retention import Reaper
-from workers.scheduler import Scheduler
-from workers.units import Runner
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.connection import call_patiently, check_durability
+from polyseme.contract.board.workers import worker_name
+from polyseme.contract.files.store import Store
+from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.records.catalogue import Entry, load_catalogue
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import (
+    TAKE_UNIT,
+    TICKET_VERSION,
+    connect_queue,
+    send_ticket,
+    taken_queues,
+)
+from polyseme.contract.traces import Tracer
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import describe_model
+from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.device import EXIT_CODE, DeviceLost
+from polyseme.workers.metrics import WorkerMetrics
+from polyseme.workers.retention import Reaper
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.units import Runner
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +55,13 @@ _TIDY_ROUNDS = 20  # from one look at what ended jobs left to the next
 def run_worker(settings: Settings, tracer: Tracer) -> None:
     """Describes the catalogue's models on the board, then takes units until told to end."""
     set_threads(settings.threads)
-    check = partial(check_durability, settings.redis_url, allow_volatile=settings.allow_volatile_redis)
+    check = partial(
+        check_durability, settings.redis_url, allow_volatile=settings.allow_volatile_redis
+    )
     call_patiently(check, _sleep, pause_s=1.0)
-    board = Board.connect(settings.redis_url)
     app = connect_queue(settings.redis_url)
-    catalogue = load_catalogue(settings.catalogue)
-    runner = _make_runner(settings, board, app, catalogue, tracer)
+    runner = make_runner(settings, app, tracer)
+    board, catalogue = runner.board, runner.catalogue
     if settings.metrics_port:
         runner.metrics.serve(settings.metrics_host, settings.metrics_port)
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
@@ -60,7 +71,8 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     name, queues = worker_name(os.getpid()), settings.queue_names
     Ticker(board, runner.scheduler, reaper, runner.draining, name=name, queues=queues).start()
     app.conf.task_queues = taken_queues(queues)
-    gc.freeze()  # What is imported stays, so the full collection that ends a shard need not walk through it.
+    # What is imported stays, so the full collection that ends a shard need not walk through it.
+    gc.freeze()
     app.Worker(
         hostname=f"polyseme@{socket.gethostname()}-{os.getpid()}",
         loglevel="INFO",
@@ -78,17 +90,21 @@ def _sleep(seconds: float) -> bool:
 
 
 def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> None:
-    """Puts a card for every one of the models on the board. Speeds that an earlier worker measured are kept."""
+    """Puts a card for every one of the models on the board.
+
+    Speeds that an earlier worker measured are kept.
+    """
     for entry in catalogue.values():
         log.info("describing %s (%s)", entry.id, entry.source)
-        old = board.get_card(entry.id)
+        old = board.registry.get_card(entry.id)
         if old is None or old.error or old.source != entry.source:
-            board.put_card(replace(describe_model(entry, cache), queue=entry.queue))
+            board.registry.put_card(replace(describe_model(entry, cache), queue=entry.queue))
         elif old.queue != entry.queue:
-            board.put_card(replace(old, queue=entry.queue))
+            board.registry.put_card(replace(old, queue=entry.queue))
 
 
-def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[str, Entry], tracer: Tracer) -> Runner:
+def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
+    board, catalogue = Board.connect(settings.redis_url), load_catalogue(settings.catalogue)
     metrics = WorkerMetrics()
     store = Store(settings.store)
     scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
@@ -102,7 +118,18 @@ def _make_runner(settings: Settings, board: Board, app: Celery, catalogue: dict[
     )
     metrics.watch(shelf.sizes, lambda: store.written_bytes)
     encoder = LazyEncoder(settings.encoder)
-    return Runner(board, store, shelf, encoder, catalogue, scheduler, settings, threading.Event(), metrics, tracer)
+    return Runner(
+        board,
+        store,
+        shelf,
+        encoder,
+        catalogue,
+        scheduler,
+        settings,
+        threading.Event(),
+        metrics,
+        tracer,
+    )
 
 
 def _register_task(app: Celery, runner: Runner) -> None:
@@ -125,7 +152,9 @@ def _register_task(app: Celery, runner: Runner) -> None:
 
 
 class Ticker(threading.Thread):
-    """Every few seconds: tells the board that this process lives, and looks after all jobs if nobody else does."""
+    """Every few seconds: tells the board that this process lives, and looks after all jobs if
+    nobody else does.
+    """
 
     def __init__(
         self,
@@ -149,7 +178,7 @@ class Ticker(threading.Thread):
         rounds = 0  # of this worker
         while True:
             try:
-                self._board.announce_worker(self._name, ttl_s=4 * TICK_S, queues=self._queues)
+                self._board.workers.announce(self._name, ttl_s=4 * TICK_S, queues=self._queues)
                 if look_after_jobs(self._board, self._scheduler, self._name):
                     self._reaper.sweep()
                     if rounds % _TIDY_ROUNDS == 0:
@@ -164,13 +193,16 @@ class Ticker(threading.Thread):
 
 
 def look_after_jobs(board: Board, scheduler: Scheduler, worker: str) -> bool:
-    """Moves every active job on, unless a worker does so now or did within TICK_S. Whether it did."""
+    """Moves every active job on, unless a worker does so now or did within TICK_S.
+
+    Whether it did.
+    """
     began = time.monotonic()
-    if not board.begin_round(worker, most_s=ROUND_S):
+    if not board.workers.acquire_leadership(worker, most_s=ROUND_S):
         return False
     try:
         scheduler.advance_all()
     finally:
-        # A little early, or a worker alone would find its own round still resting.
-        board.end_round(worker, rest_s=0.9 * TICK_S - (time.monotonic() - began))
+        # A little early, or a worker alone would find its own leadership not yet over.
+        board.workers.release_leadership(worker, pause_s=0.9 * TICK_S - (time.monotonic() - began))
     return True

@@ -1,1 +1,3 @@
-"""The analysis beside other tools, each in an environment of its own, in turns over the same tokens."""
+"""The analysis beside other tools, each in an environment of its own, in turns over the same
+tokens.
+"""

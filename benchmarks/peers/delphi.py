@@ -1,6 +1,7 @@
 """Contender: delphi's cache of all activations, written as its own command writes it.
 
-Its encoders of sparse features are left out, so that the features are the neurons: what goes into `down_proj`.
+Its encoders of sparse features are left out, so that the features are the neurons: what goes into
+`down_proj`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _as_it_is(activations: Tensor) -> Tensor:
 
 def _maxima(cache: LatentCache, name: str, neurons: int) -> np.ndarray:
     values, places = cache.cache.latent_activations[name], cache.cache.latent_locations[name]
-    return torch.full((neurons,), -torch.inf).scatter_reduce(0, places[:, 2], values, "amax").numpy()
+    return (
+        torch.full((neurons,), -torch.inf).scatter_reduce(0, places[:, 2], values, "amax").numpy()
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Contender: this project's scan, and the model's body alone, in one process. Its plan says which tokens all run."""
+"""Contender: this project's scan, and the model's body alone, in one process.
+
+Its plan says which tokens all run.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,22 @@ import torch
 
 from benchmarks.peers.protocol import FEW_LAYERS, Maxima, Task, Way, serve
 from benchmarks.speed import plan_texts, planned_blocks
-from contract.catalogue import Entry
-from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
-from contract.store import Store
-from workers.analysis.limits import Limits
-from workers.analysis.memory import keeping_freed_arrays
-from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.partial import write_arrays
-from workers.analysis.scan import Block
-from workers.analysis.steps import ShardScan
-from workers.analysis.vectors import writing_vectors
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
+from polyseme.workers.analysis.files.arrays import write_arrays
+from polyseme.workers.analysis.machine.limits import Limits
+from polyseme.workers.analysis.machine.memory import keeping_freed_arrays
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.senses.vectors import writing_vectors
+from polyseme.workers.analysis.steps.scan_shard import ShardScan
 
 
 def load(task: Task) -> Mapping[str, Way]:
-    model = load_model(Entry("sample", "path", task.model), device="cpu", dtype="float32", cache=Path("cache"))
+    model = load_model(
+        Entry("sample", "path", task.model), device="cpu", dtype="float32", cache=Path("cache")
+    )
     runner = _Runner(task, model)
     few = replace(runner.request, neurons=Neurons(layers=FEW_LAYERS))
     return {
@@ -40,7 +45,9 @@ def load(task: Task) -> Mapping[str, Way]:
 
 class _Runner:
     def __init__(self, task: Task, model: LoadedModel) -> None:
-        """Plans the analysis of all layers, and writes the ids of its windows for the other contenders."""
+        """Plans the analysis of all layers, and writes the ids of its windows for the other
+        contenders.
+        """
         self.model = model
         # Windows of one length without uncounted tokens, as the other contenders want them.
         self.request = AnalysisRequest(
@@ -49,9 +56,14 @@ class _Runner:
             contexts=Contexts(top_k=task.top_k, window=task.window, packing="concat"),
             tokens=Tokens(exclude_special=False, max_tokens=task.tokens),
         )
-        texts = [json.loads(line)["text"] for line in Path(task.texts).read_text(encoding="utf-8").splitlines()]
+        texts = [
+            json.loads(line)["text"]
+            for line in Path(task.texts).read_text(encoding="utf-8").splitlines()
+        ]
         limits = Limits(block_tokens=task.batch * task.window)
-        self.analysis, self.plan = plan_texts(model, self.request, texts, Path("plan").absolute(), limits)
+        self.analysis, self.plan = plan_texts(
+            model, self.request, texts, Path("plan").absolute(), limits
+        )
         self.blocks = self._read_blocks()
         np.save(task.ids, np.concatenate([block.ids.numpy() for block in self.blocks]))
 
@@ -61,11 +73,14 @@ class _Runner:
     def run_body(self, folder: Path) -> Maxima:
         with torch.inference_mode():
             for block in self.blocks:
-                self.model.body(input_ids=block.ids, use_cache=False)
+                self.model.parts.body(input_ids=block.ids, use_cache=False)
         return None
 
     def scan(self, folder: Path, *, request: AnalysisRequest, keep: bool = False) -> Maxima:
-        """What a worker does with a shard; `keep`: and writes its partial, which a job's merge reads."""
+        """What a worker does with a shard;
+
+        `keep`: and writes its partial, which a job's merge reads.
+        """
         analysis, store = replace(self.analysis, request=request), Store(str(folder))
         if not request.senses.enabled:
             scan = ShardScan(analysis, self.model, self.plan, None)

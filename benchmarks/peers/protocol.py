@@ -1,6 +1,7 @@
 """How the command and a contender talk: lines of JSON on stdin and stdout, a round at a time.
 
-Knows nothing of models. A contender's environment has its own packages, so this side of it needs numpy alone.
+Knows nothing of models. A contender's environment has its own packages, so this side of it needs
+numpy alone.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ class Round:
     written: int  # bytes of files
 
 
-# A way to do the task: writes its files into the folder, and returns what gives the largest activation of each neuron,
-# (layers, neurons), or None where it finds none. What that costs is not timed.
+# A way to do the task: writes its files into the folder, and returns what gives the largest
+# activation of each neuron, (layers, neurons), or None where it finds none. What that costs is not
+# timed.
 Maxima = Callable[[], np.ndarray] | None
 Way = Callable[[Path], Maxima]
 
@@ -64,7 +66,8 @@ Way = Callable[[Path], Maxima]
 
 
 def serve(load: Callable[[Task], Mapping[str, Way]]) -> None:
-    """A contender's whole life: gets ready, then runs a way for each line that asks for one, until there are no more.
+    """A contender's whole life: gets ready, then runs a way for each line that asks for one, until
+    there are no more.
 
     The first round of each way gives its maxima and is not to be counted: it warms up.
     """
@@ -88,7 +91,9 @@ def _read_task(text: str) -> Task:
 
 @contextmanager
 def _private_stdout() -> Iterator[IO[str]]:
-    """Gives stdout, and lets everything else that is printed meanwhile go to stderr: libraries print what they like."""
+    """Gives stdout, and lets everything else that is printed meanwhile go to stderr: libraries
+    print what they like.
+    """
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         yield answers
@@ -123,7 +128,10 @@ def _release_memory() -> None:
 
 
 def _reset_peak() -> bool:
-    """Lets VmHWM begin at what is resident now. False where that is not allowed: then it counts from the start."""
+    """Lets VmHWM begin at what is resident now.
+
+    False where that is not allowed: then it counts from the start.
+    """
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -154,10 +162,15 @@ class Contender:
         self.resettable: bool = ready["resettable"]  # else peaks are those since its start
 
     def run(self, way: str, maxima: Path | None = None) -> Round:
-        """maxima: a .npy to write the first round's findings to. Raises RuntimeError with its last words if it ends."""
+        """maxima: a .npy to write the first round's findings to.
+
+        Raises RuntimeError with its last words if it ends.
+        """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"way": way, "maxima": str(maxima) if maxima else None}) + "\n")
+            self._process.stdin.write(
+                json.dumps({"way": way, "maxima": str(maxima) if maxima else None}) + "\n"
+            )
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended, which reading will tell
@@ -181,7 +194,13 @@ def running(python: Path, module: str, task: Task, threads: int) -> Iterator[Con
         command = [str(python), "-m", module, json.dumps(asdict(task))]
         with errors.open("w") as stderr:
             process = subprocess.Popen(
-                command, stdin=-1, stdout=-1, stderr=stderr, text=True, env=_environment(threads), cwd=folder
+                command,
+                stdin=-1,
+                stdout=-1,
+                stderr=stderr,
+                text=True,
+                env=_environment(threads),
+                cwd=folder,
             )
         try:
             yield Contender(process, errors)
@@ -191,9 +210,15 @@ def running(python: Path, module: str, task: Task, threads: int) -> Iterator[Con
 
 def _environment(threads: int) -> dict[str, str]:
     """This project on the path, so many threads for whoever asks, and no hub."""
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    counts = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
+    )
     here = Path(__file__).parents[2]
-    return os.environ | counts | {"PYTHONPATH": str(here), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return (
+        os.environ
+        | counts
+        | {"PYTHONPATH": str(here), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    )
 
 
 def _end(process: subprocess.Popen[str]) -> None:

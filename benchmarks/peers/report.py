@@ -1,4 +1,6 @@
-"""The tables: what each way took in each round, and how it compares with others in the same round."""
+"""The tables: what each way took in each round, and how it compares with others in the same
+round.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Result:
 def costs(results: Mapping[str, Result], tokens: int) -> str:
     """A row a way. The ratios are those to the way "body"."""
     header = ["", "neurons", "seconds", "tokens/s", "times the body", "quartiles"]
-    return table([*header, "peak RSS, MiB", "added, MiB", "files, MiB"], _cost_rows(results, tokens))
+    return table(
+        [*header, "peak RSS, MiB", "added, MiB", "files, MiB"], _cost_rows(results, tokens)
+    )
 
 
 def _cost_rows(results: Mapping[str, Result], tokens: int) -> Iterator[list[str]]:
@@ -35,19 +39,39 @@ def _cost_rows(results: Mapping[str, Result], tokens: int) -> Iterator[list[str]
             f"{seconds:.2f}",
             f"{tokens / seconds:,.0f}",
             *_spread(result, results["body"]),
-            *(_mebibytes(max(getattr(r, name) for r in result.rounds)) for name in ("peak", "added", "written")),
+            *(
+                _mebibytes(max(getattr(r, name) for r in result.rounds))
+                for name in ("peak", "added", "written")
+            ),
         ]
 
 
 def comparisons(results: Mapping[str, Result], pairs: Sequence[tuple[str, str]]) -> str:
-    """A row for each pair (one, other) of ways: how many times what the other takes the one takes."""
-    header = ["", "beside", "times its seconds", "quartiles", "times its added memory", "times its files"]
+    """A row for each pair (one, other) of ways: how many times what the other takes the one
+    takes.
+    """
+    header = [
+        "",
+        "beside",
+        "times its seconds",
+        "quartiles",
+        "times its added memory",
+        "times its files",
+    ]
     return table(header, (_compare(results[one], results[other]) for one, other in pairs))
 
 
 def _compare(one: Result, other: Result) -> list[str]:
-    sizes = [[max(getattr(r, name) for r in result.rounds) for result in (one, other)] for name in ("added", "written")]
-    return [one.name, other.name, *_spread(one, other), *(f"{a / b:.1f}" if a and b else "" for a, b in sizes)]
+    sizes = [
+        [max(getattr(r, name) for r in result.rounds) for result in (one, other)]
+        for name in ("added", "written")
+    ]
+    return [
+        one.name,
+        other.name,
+        *_spread(one, other),
+        *(f"{a / b:.1f}" if a and b else "" for a, b in sizes),
+    ]
 
 
 def _spread(one: Result, other: Result) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Contender: SAEDashboard's `SaeVisRunner`, its dashboards saved as JSON.
 
-It has no runner for neurons. An autoencoder that changes nothing stands in: each neuron is one of its features.
+It has no runner for neurons. An autoencoder that changes nothing stands in: each neuron is one of
+its features.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def load(task: Task) -> Mapping[str, Way]:
 
 
 def _hooked_model(folder: Path, window: int) -> HookedSAETransformer:
-    """The model in TransformerLens' own form. Its `from_pretrained` would ask a hub for the config."""
+    """The model in TransformerLens' own form.
+
+    Its `from_pretrained` would ask a hub for the config.
+    """
     llama = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = HookedTransformerConfig(
         n_layers=llama["num_hidden_layers"],
@@ -74,16 +78,27 @@ def _hooked_model(folder: Path, window: int) -> HookedSAETransformer:
         dtype=torch.float32,
         device="cpu",
     )
-    weights = convert_llama_weights(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), config)
+    weights = convert_llama_weights(
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), config
+    )
     model = HookedSAETransformer(config)
-    model.load_and_process_state_dict(weights, fold_ln=False, center_writing_weights=False, center_unembed=False)
+    model.load_and_process_state_dict(
+        weights, fold_ln=False, center_writing_weights=False, center_unembed=False
+    )
     return model
 
 
 def _layout(top_k: int) -> SaeVisLayoutConfig:
     """What its runner for Neuronpedia asks for: whole windows, and a sample over five intervals."""
-    sequences = SequencesConfig(buffer=None, n_quantiles=5, top_acts_group_size=top_k, quantile_group_size=5)
-    others = ActsHistogramConfig(), LogitsHistogramConfig(), LogitsTableConfig(), FeatureTablesConfig(n_rows=3)
+    sequences = SequencesConfig(
+        buffer=None, n_quantiles=5, top_acts_group_size=top_k, quantile_group_size=5
+    )
+    others = (
+        ActsHistogramConfig(),
+        LogitsHistogramConfig(),
+        LogitsTableConfig(),
+        FeatureTablesConfig(n_rows=3),
+    )
     return SaeVisLayoutConfig(columns=[Column(sequences, *others)])
 
 
@@ -96,7 +111,9 @@ def _identity(size: int) -> Any:
 
 def _maxima(data: SaeVisData, neurons: int) -> np.ndarray:
     groups = [data.feature_data_dict[n].sequence_data.seq_group_data for n in range(neurons)]
-    return np.array([[max(max(s.feat_acts) for group in each for s in group.seq_data) for each in groups]])
+    return np.array(
+        [[max(max(s.feat_acts) for group in each for s in group.seq_data) for each in groups]]
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Contender: TransformerLens' `run_with_cache`, and torch.topk over each neuron's maximum in each window."""
+"""Contender:
+
+TransformerLens' `run_with_cache`, and torch.topk over each neuron's maximum in each window.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What else counts a neuron's senses: trivial answers, and ways from the literature at their own settings.
+"""What else counts a neuron's senses: trivial answers, and ways from the literature at their own
+settings.
 
 scikit-learn is needed for the clusterings, so it is imported where it is used.
 """
@@ -10,7 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-Grouping = Callable[[np.ndarray], np.ndarray]  # unit vectors (n, P) to labels (n,), negative for none
+Grouping = Callable[
+    [np.ndarray], np.ndarray
+]  # unit vectors (n, P) to labels (n,), negative for none
 
 SMALLEST = 4  # contexts of a group where a method asks for that
 
@@ -48,11 +51,16 @@ def hdbscan(vectors: np.ndarray) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return np.asarray(HDBSCAN(min_cluster_size=SMALLEST).fit_predict(vectors.astype(np.float64)), np.int64)
+        return np.asarray(
+            HDBSCAN(min_cluster_size=SMALLEST).fit_predict(vectors.astype(np.float64)), np.int64
+        )
 
 
 def silhouette(vectors: np.ndarray, most: int = 10) -> np.ndarray:
-    """Average linkage cut into the 2 to `most` groups with the best silhouette (Rousseeuw 1987). Never one group."""
+    """Average linkage cut into the 2 to `most` groups with the best silhouette (Rousseeuw 1987).
+
+    Never one group.
+    """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
     from sklearn.metrics import silhouette_score
@@ -64,4 +72,7 @@ def silhouette(vectors: np.ndarray, most: int = 10) -> np.ndarray:
     usable = [cut for cut in cuts if 1 < len(set(cut.tolist())) < len(cut)]
     if not usable:
         return always_one(vectors)
-    return np.asarray(max(usable, key=lambda cut: silhouette_score(distances, cut, metric="precomputed")), np.int64)
+    return np.asarray(
+        max(usable, key=lambda cut: silhouette_score(distances, cut, metric="precomputed")),
+        np.int64,
+    )

@@ -1,6 +1,7 @@
 """The Brown corpus as plain documents whose words know their part-of-speech tags.
 
-Knows the corpus' own files (one a document, `word/tag` between blanks, a sentence a line), not tokens or models.
+Knows the corpus' own files (one a document, `word/tag` between blanks, a sentence a line), not
+tokens or models.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from pathlib import Path
 
 DOCUMENTS = 500
 _NAME = re.compile(r"c[a-r]\d\d")
-_SUFFIXES = ("-hl", "-tl", "-nc")  # headline, title, cited word: where a word stands, not what it is
+_SUFFIXES = (
+    "-hl",
+    "-tl",
+    "-nc",
+)  # headline, title, cited word: where a word stands, not what it is
 _NO_BLANK_BEFORE = frozenset([",", ".", ";", ":", "?", "!", ")", "]", "''", "'"])
 _NO_BLANK_AFTER = frozenset(["``", "(", "[", "`"])
 _WRITTEN = {"``": '"', "''": '"', "`": "'", "--": "--"}
@@ -37,13 +42,17 @@ class Document:
 
 def read_documents(folder: Path) -> Iterator[Document]:
     """The documents by name. Raises FileNotFoundError when the folder holds no Brown corpus."""
-    genres = dict(line.split() for line in (folder / "cats.txt").read_text().splitlines() if line.strip())
+    genres = dict(
+        line.split() for line in (folder / "cats.txt").read_text().splitlines() if line.strip()
+    )
     for path in sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name)):
         yield read_document(path.name, genres[path.name], path.read_text(encoding="latin-1"))
 
 
 def read_document(name: str, genre: str, tagged: str) -> Document:
-    """One document from its tagged text; sentences are joined by blanks, paragraphs by line breaks."""
+    """One document from its tagged text; sentences are joined by blanks, paragraphs by line
+    breaks.
+    """
     text, words, gap = "", [], ""
     for paragraph in re.split(r"\n\s*\n", tagged):
         for sentence in filter(None, map(str.strip, paragraph.splitlines())):

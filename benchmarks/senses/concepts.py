@@ -1,4 +1,6 @@
-"""The concepts of one split that units are built from: which places of the corpus each has, and what is near it."""
+"""The concepts of one split that units are built from: which places of the corpus each has, and
+what is near it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.senses.families import SPLITS, list_families, list_fields, list_lemmas, list_synonyms
+from benchmarks.senses.families import (
+    SPLITS,
+    list_families,
+    list_fields,
+    list_lemmas,
+    list_synonyms,
+)
 from benchmarks.senses.occurrences import OTHER, Occurrences
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # words to unit vectors
 
-FAMILY_DOCUMENTS, LEMMA_DOCUMENTS, SINGLE_DOCUMENTS = 80, 45, 60  # a concept in fewer documents is left out
+FAMILY_DOCUMENTS, LEMMA_DOCUMENTS, SINGLE_DOCUMENTS = (
+    80,
+    45,
+    60,
+)  # a concept in fewer documents is left out
 SINGLE_CLASS = 0.98  # share of a single word's occurrences in one coarse class
 HOMOGRAPH_DOCUMENTS, HOMOGRAPH_SHARE = 29, 0.15  # of the rarer use
 CONTROL_DOCUMENTS, CONTROL_CLASS = 41, 0.97
@@ -36,19 +48,28 @@ class Concepts:
 
 def gather_concepts(found: Occurrences, split: str, encode: Encode) -> Concepts:
     lists = list_families(split)
-    families = {n: p for n, w in lists.items() if _documents(found, p := _main_class(found, w)) >= FAMILY_DOCUMENTS}
+    families = {
+        n: p
+        for n, w in lists.items()
+        if _documents(found, p := _main_class(found, w)) >= FAMILY_DOCUMENTS
+    }
     lemmas = {n: _places(found, w) for n, w in list_lemmas(split).items()}
     singles = _single_words(found, split)
     wanted = {n: lists[n] for n in families} | {n: (n,) for n in [*lemmas, *singles]}
     homographs = _homographs(found, split)
     return Concepts(
         families=families,
-        fields={f: tuple(n for n in inside if n in families) for f, inside in list_fields(split).items()},
+        fields={
+            f: tuple(n for n in inside if n in families) for f, inside in list_fields(split).items()
+        },
         near=_by_nearness({n: _centre(encode, [*w, n]) for n, w in lists.items()}, families),
         lemmas=lemmas,
         synonyms={n: _main_class(found, w) for n, w in list_synonyms(split).items()},
         singles=singles,
-        centres={n: _centre(encode, [w for w in words if w in found.by_form]) for n, words in wanted.items()},
+        centres={
+            n: _centre(encode, [w for w in words if w in found.by_form])
+            for n, words in wanted.items()
+        },
         homographs=homographs,
         controls=_controls(found, split, homographs),
     )
@@ -66,7 +87,11 @@ def _places(found: Occurrences, words: Iterable[str]) -> np.ndarray:
 
 def _main_class(found: Occurrences, words: Iterable[str]) -> np.ndarray:
     """Each word's places in its most frequent class: what the list means by it."""
-    kept = [(p := _places(found, [w]))[found.kind[p] == _classes(found, p)[0]] for w in words if w in found.by_form]
+    kept = [
+        (p := _places(found, [w]))[found.kind[p] == _classes(found, p)[0]]
+        for w in words
+        if w in found.by_form
+    ]
     return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
 
@@ -89,11 +114,19 @@ def _by_nearness(centres: dict[str, np.ndarray], kept: Iterable[str]) -> dict[st
     names = [n for n in centres if n in kept]
     cosine = np.stack([centres[n] for n in names]) @ np.stack([centres[n] for n in names]).T
     np.fill_diagonal(cosine, -2)
-    return {n: [names[j] for j in np.argsort(-row)[:-1]] for n, row in zip(names, cosine, strict=True)}
+    return {
+        n: [names[j] for j in np.argsort(-row)[:-1]] for n, row in zip(names, cosine, strict=True)
+    }
 
 
 def _single_words(found: Occurrences, split: str) -> dict[str, np.ndarray]:
-    elsewhere = {w for other in SPLITS if other != split for words in list_families(other).values() for w in words}
+    elsewhere = {
+        w
+        for other in SPLITS
+        if other != split
+        for words in list_families(other).values()
+        for w in words
+    }
     return {
         word: places
         for word, places in found.by_form.items()
@@ -107,7 +140,9 @@ def _single_words(found: Occurrences, split: str) -> dict[str, np.ndarray]:
 
 
 def _homographs(found: Occurrences, split: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Words with two frequent classes; a noun that is also a name is left out, as it is the same word."""
+    """Words with two frequent classes; a noun that is also a name is left out, as it is the same
+    word.
+    """
     uses = {}
     for word, places in found.by_form.items():
         if len(places) < 2 * HOMOGRAPH_DOCUMENTS or not word.isalpha() or not in_split(word, split):
@@ -125,13 +160,18 @@ def _homographs(found: Occurrences, split: str) -> dict[str, tuple[np.ndarray, n
 def _controls(
     found: Occurrences, split: str, homographs: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """For each homograph another word of one use, of the same class as its first and as frequent as can be had."""
+    """For each homograph another word of one use, of the same class as its first and as frequent as
+    can be had.
+    """
     free = {}
     for word, places in found.by_form.items():
         if len(places) >= CONTROL_DOCUMENTS and word.isalpha() and in_split(word, split):
             kind = _classes(found, places)[0]
             own = places[found.kind[places] == kind]
-            if len(own) >= CONTROL_CLASS * len(places) and _documents(found, own) >= CONTROL_DOCUMENTS:
+            if (
+                len(own) >= CONTROL_CLASS * len(places)
+                and _documents(found, own) >= CONTROL_DOCUMENTS
+            ):
                 free[word] = kind, own
     chosen = {}
     for first, second in homographs.values():

@@ -1,4 +1,6 @@
-"""Copies of contexts, injected before the service chooses a neuron's contexts: do they change what it says?"""
+"""Copies of contexts, injected before the service chooses a neuron's contexts: do they change what
+it says?
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,27 @@ import numpy as np
 from benchmarks.senses.judging import Verdict, judge
 from benchmarks.senses.material import Material
 from benchmarks.senses.units import Unit
-from contract.request import Contexts
-from workers.analysis.contexts import NEAR, TOP, Candidates, choose_contexts
-from workers.analysis.grouping import Background
+from polyseme.contract.records.request import Contexts
+from polyseme.workers.analysis.contexts.choose import NEAR, TOP, Candidates, choose_contexts
+from polyseme.workers.analysis.senses.layer_senses import Background
 
 COPIED = 10  # of each unit's contexts, the strongest ones, once each
 
 
-def count_changed(material: Material, background: Background, units: Sequence[Unit]) -> tuple[int, int]:
-    """How many of the units have another score, coverage or sense with copies than without; and how many units."""
+def count_changed(
+    material: Material, background: Background, units: Sequence[Unit]
+) -> tuple[int, int]:
+    """How many of the units have another score, coverage or sense with copies than without; and how
+    many units.
+    """
     bare, copied = [_strongest_first(u) for u in units], []
     for unit in bare:
-        order = choose(material, unit, np.concatenate([np.arange(len(unit.places)), np.arange(COPIED)]))
-        copied.append(replace(unit, places=unit.places[order], truth=unit.truth[order], mass=unit.mass[order]))
+        order = choose(
+            material, unit, np.concatenate([np.arange(len(unit.places)), np.arange(COPIED)])
+        )
+        copied.append(
+            replace(unit, places=unit.places[order], truth=unit.truth[order], mass=unit.mass[order])
+        )
     pairs = zip(*(_judged(material, background, u) for u in (bare, copied)), strict=True)
     return sum(not _is_same(one, other) for one, other in pairs), len(bare)
 
@@ -35,7 +45,9 @@ def _is_same(one: Verdict, other: Verdict) -> bool:
 
 
 def choose(material: Material, unit: Unit, contexts: np.ndarray) -> np.ndarray:
-    """Which of the unit's contexts the service keeps of these, each standing in a window of its own; in its order."""
+    """Which of the unit's contexts the service keeps of these, each standing in a window of its
+    own; in its order.
+    """
     order = contexts[np.argsort(-unit.mass[contexts], kind="stable")]
     places = unit.places[order]
     row, position = material.found.row[places][None], material.found.position[places][None]
@@ -63,4 +75,6 @@ def _strongest_first(unit: Unit) -> Unit:
 
 def _judged(material: Material, background: Background, units: Sequence[Unit]) -> list[Verdict]:
     places = np.concatenate([u.places for u in units])
-    return judge(units, background.space(material.project(background, places)), material.found.token[places])
+    return judge(
+        units, background.space(material.project(background, places)), material.found.token[places]
+    )

@@ -1,4 +1,7 @@
-"""The exact counts of every method as a figure: a dot with its interval for each tier. SVG by hand."""
+"""The exact counts of every method as a figure: a dot with its interval for each tier.
+
+SVG by hand.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,19 @@ def draw_figure(methods: Methods) -> str:
     width = _LEFT + len(COUNTED) * (_PANEL + _GAP)
     height = _TOP + len(methods) * _ROW + _BOTTOM
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-family="sans-serif" '
         'font-size="12">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         *_names(methods),
     ]
     for i, tier in enumerate(COUNTED):
         parts += _panel(tier, _LEFT + i * (_PANEL + _GAP), methods)
-    parts.append(_text(_LEFT, height - 8, "share of units whose number of senses is right, with 95 % intervals"))
+    parts.append(
+        _text(
+            _LEFT, height - 8, "share of units whose number of senses is right, with 95 % intervals"
+        )
+    )
     return "\n".join([*parts, "</svg>\n"])
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.senses.units import Unit
-from contract.request import Senses
-from workers.analysis.senses import Evidence, find_senses
-from workers.analysis.spaces import Space
+from polyseme.contract.records.request import Senses
+from polyseme.workers.analysis.senses.find_senses import find_senses
+from polyseme.workers.analysis.senses.records import Evidence
+from polyseme.workers.analysis.senses.spaces import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,9 @@ class Verdict:
 
     unit: Unit
     sense: np.ndarray  # (n,) from 0, negative for none
-    scores: Mapping[str, float]  # by the names of `contract.results.SCORES`; empty for a method without any
+    scores: Mapping[
+        str, float
+    ]  # by the names of `polyseme.contract.files.results.SCORES`; empty for a method without any
 
     @property
     def count(self) -> int:
@@ -44,16 +47,22 @@ class Verdict:
         return 1.0 - float(((held / held.sum()) ** 2).sum())
 
 
-def judge(units: Sequence[Unit], space: Space, tokens: np.ndarray, options: Senses | None = None) -> list[Verdict]:
+def judge(
+    units: Sequence[Unit], space: Space, tokens: np.ndarray, options: Senses | None = None
+) -> list[Verdict]:
     """space: of the units' contexts in their order, a vector each; tokens: (C,) at their peaks."""
     sizes = np.array([len(u.places) for u in units])
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     contexts = np.arange(offsets[-1])
     mass = np.concatenate([u.mass for u in units])
     evidence = Evidence(offsets, contexts, contexts, mass, tokens.astype(np.int32))
-    seeds = np.array([zlib.crc32(f"{u.tier} {u.kind} {u.seed} {u.name}".encode()) for u in units], np.uint64)
+    seeds = np.array(
+        [zlib.crc32(f"{u.tier} {u.kind} {u.seed} {u.name}".encode()) for u in units], np.uint64
+    )
     made = find_senses(evidence, space, None, options or Senses(), seeds)
     return [
-        Verdict(unit, made.sense[first:end], {name: column[i] for name, column in made.scores.items()})
+        Verdict(
+            unit, made.sense[first:end], {name: column[i] for name, column in made.scores.items()}
+        )
         for i, (unit, first, end) in enumerate(zip(units, offsets[:-1], offsets[1:], strict=True))
     ]

@@ -1,4 +1,6 @@
-"""What the benchmark works on: the corpus in the model's windows, units of one split, and the vectors at all places."""
+"""What the benchmark works on: the corpus in the model's windows, units of one split, and the
+vectors at all places.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,22 @@ import numpy as np
 
 from benchmarks.senses.brown import read_documents
 from benchmarks.senses.concepts import gather_concepts
-from benchmarks.senses.occurrences import WINDOW, Occurrences, Windows, cut_windows, find_occurrences
+from benchmarks.senses.occurrences import (
+    WINDOW,
+    Occurrences,
+    Windows,
+    cut_windows,
+    find_occurrences,
+)
 from benchmarks.senses.units import Plan, Unit, build_units
 from benchmarks.senses.vectors import Vectors, extract, near_tokens
-from contract.catalogue import Entry
-from workers.analysis.background import NEAR, is_random_token
-from workers.analysis.capture import reference_layers
-from workers.analysis.encoder import LazyEncoder, WordEncoder
-from workers.analysis.framing import tokenize
-from workers.analysis.grouping import Background, add_parts
-from workers.analysis.model import LoadedModel, load_model
+from polyseme.contract.records.catalogue import Entry
+from polyseme.workers.analysis.models.capture import reference_layers
+from polyseme.workers.analysis.models.encoder import LazyEncoder, WordEncoder
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.models.tokens import tokenize
+from polyseme.workers.analysis.senses.background import NEAR, is_random_token
+from polyseme.workers.analysis.senses.layer_senses import Background, add_parts
 
 _SENTENCE = 24  # tokens on each side of a peak that a sentence encoder reads
 
@@ -32,7 +40,9 @@ class Material:
     found: Occurrences
     units: list[Unit]
     vectors: Vectors
-    random: tuple[np.ndarray, np.ndarray]  # rows and positions of the background's tokens, (R,) each
+    random: tuple[
+        np.ndarray, np.ndarray
+    ]  # rows and positions of the background's tokens, (R,) each
     parts: int  # reference layers
     tokenizer: Any
     vocabulary: list[str]
@@ -51,7 +61,9 @@ class Material:
         return background.project(self.at(places), self.around(self.found.row[places]))
 
     def near(self, places: np.ndarray, reach: int = NEAR) -> np.ndarray:
-        return near_tokens(self.windows.ids, self.found.row[places], self.found.position[places], reach)
+        return near_tokens(
+            self.windows.ids, self.found.row[places], self.found.position[places], reach
+        )
 
     def background(self) -> Background:
         residual, around = self.vectors.find(*self.random), self.around(self.random[0])
@@ -64,7 +76,12 @@ class Material:
 
 
 def fit_background(
-    residual: np.ndarray, around: np.ndarray, parts: int, ids: np.ndarray, row: np.ndarray, position: np.ndarray
+    residual: np.ndarray,
+    around: np.ndarray,
+    parts: int,
+    ids: np.ndarray,
+    row: np.ndarray,
+    position: np.ndarray,
 ) -> Background:
     return Background.fit(
         residual,
@@ -88,7 +105,13 @@ def random_tokens(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gather(
-    brown: Path, model: Path, split: str, seeds: Sequence[int], plan: Plan, cache: Path | None, device: str
+    brown: Path,
+    model: Path,
+    split: str,
+    seeds: Sequence[int],
+    plan: Plan,
+    cache: Path | None,
+    device: str,
 ) -> Material:
     """Reads the corpus, draws the units and runs the model over the windows they are in."""
     loaded, encoder = _load(model, device), LazyEncoder().get()
@@ -97,16 +120,22 @@ def gather(
     found = find_occurrences(windows, documents)
     units = build_units(found, gather_concepts(found, split, encoder.encode), split, seeds, plan)
     random, places = random_tokens(windows), np.concatenate([u.places for u in units])
-    keys = np.concatenate([found.row[places] * WINDOW + found.position[places], random[0] * WINDOW + random[1]])
+    keys = np.concatenate(
+        [found.row[places] * WINDOW + found.position[places], random[0] * WINDOW + random[1]]
+    )
     file = cache / f"vectors-{split}.npz" if cache else None
     vectors = extract(loaded, windows, keys, file)
     parts = len(reference_layers(loaded.card.layers))
-    return Material(windows, found, units, vectors, random, parts, loaded.tokenizer, loaded.vocabulary, encoder)
+    return Material(
+        windows, found, units, vectors, random, parts, loaded.tokenizer, loaded.vocabulary, encoder
+    )
 
 
 def _load(model: Path, device: str) -> LoadedModel:
     entry = Entry("smollm2-135m", "path", str(model.resolve()))
-    return load_model(entry, device=device, dtype="float32", cache=model)  # a folder needs no converting, so no cache
+    return load_model(
+        entry, device=device, dtype="float32", cache=model
+    )  # a folder needs no converting, so no cache
 
 
 def _tokenize(model: LoadedModel, text: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Every method over the units it is for: the library with each kind of vectors, and what else counts senses."""
+"""Every method over the units it is for: the library with each kind of vectors, and what else
+counts senses.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from benchmarks.senses import baselines
 from benchmarks.senses.judging import Verdict, judge
 from benchmarks.senses.material import Material, fit_background
 from benchmarks.senses.units import Unit
-from workers.analysis.grouping import Background
-from workers.analysis.spaces import Space, add_words
-from workers.analysis.words import peak_words
+from polyseme.workers.analysis.corpus.words import peak_words
+from polyseme.workers.analysis.senses.layer_senses import Background
+from polyseme.workers.analysis.senses.spaces import Space, add_words
 
 RESIDUAL, WORDS, WINDOW = "residual (default)", "residual+encoder", "window"
 SENTENCE = "sentence encoder"  # a kind that the service does not offer
@@ -41,7 +43,9 @@ def judge_all(material: Material, background: Background, sentences: bool = True
     return methods
 
 
-def _with_words(material: Material, background: Background, residual: Space, places: np.ndarray) -> Space:
+def _with_words(
+    material: Material, background: Background, residual: Space, places: np.ndarray
+) -> Space:
     def encode(near: np.ndarray) -> np.ndarray:
         middle = np.full(len(near), near.shape[1] // 2)
         return material.encoder.encode(peak_words(near, middle, material.vocabulary))

@@ -1,4 +1,7 @@
-"""How far labels found agree with labels known, and how sure a mean over units is. Arrays in, numbers out."""
+"""How far labels found agree with labels known, and how sure a mean over units is.
+
+Arrays in, numbers out.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,15 @@ def _pairs(counts: np.ndarray) -> np.ndarray:
 
 
 def v_measure(truth: np.ndarray, found: np.ndarray) -> float:
-    """Harmonic mean of homogeneity and completeness, 0..1. Source: Rosenberg and Hirschberg 2007."""
+    """Harmonic mean of homogeneity and completeness, 0..1.
+
+    Source: Rosenberg and Hirschberg 2007.
+    """
     table = contingency(truth, found)
     shared = _entropy(table.sum(1)) + _entropy(table.sum(0)) - _entropy(table.ravel())
     homogeneity, completeness = (
-        shared / entropy if (entropy := _entropy(table.sum(axis))) > 1e-12 else 1.0 for axis in (1, 0)
+        shared / entropy if (entropy := _entropy(table.sum(axis))) > 1e-12 else 1.0
+        for axis in (1, 0)
     )
     total = homogeneity + completeness
     return float(2 * homogeneity * completeness / total) if total > 1e-12 else 0.0
@@ -58,7 +65,10 @@ def _entropy(counts: np.ndarray) -> float:
 
 
 def b_cubed(truth: np.ndarray, found: np.ndarray) -> float:
-    """F1 of the mean precision and recall of each context's group, 0..1. Source: Bagga and Baldwin 1998."""
+    """F1 of the mean precision and recall of each context's group, 0..1.
+
+    Source: Bagga and Baldwin 1998.
+    """
     table = contingency(truth, found)
     squares, total = table**2, table.sum()
     precision = (squares / table.sum(0)).sum() / total
@@ -90,9 +100,15 @@ def mean_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], units: int, draws: int = 1000, level: float = 0.95, seed: int = 0
+    statistic: Callable[[np.ndarray], float],
+    units: int,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap over units. statistic: of the drawn units' numbers, (units,) int64; its NaN is left out."""
+    """Percentile bootstrap over units. statistic: of the drawn units' numbers, (units,) int64; its
+    NaN is left out.
+    """
     if units == 0:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)

@@ -1,7 +1,9 @@
-"""A model whose weights are shuffled: whatever is said of its neurons is not what training put there.
+"""A model whose weights are shuffled: whatever is said of its neurons is not what training put
+there.
 
-The entries of every matrix of every layer's attention and MLP are permuted, each matrix in itself; embeddings and norms
-stay. So each weight keeps its size, each token its vector, and nothing learned above the embeddings is left.
+The entries of every matrix of every layer's attention and MLP are permuted, each matrix in itself;
+embeddings and norms stay. So each weight keeps its size, each token its vector, and nothing learned
+above the embeddings is left.
 
     python -m benchmarks.senses.nulls --out DIR --brown FOLDER --model FOLDER
     python -m benchmarks.senses.nulls --score RESULT_FOLDER
@@ -20,8 +22,8 @@ from benchmarks.markdown import table
 from benchmarks.senses.brown import read_documents
 from benchmarks.senses.passages import draw_passages
 from benchmarks.senses.scans import Scores, scan_passages
-from contract.request import Contexts
-from contract.results import STATUSES
+from polyseme.contract.files.columns import STATUSES
+from polyseme.contract.records.request import Contexts
 
 LAYERS = (4, 12, 20)
 WORDS = 31_000  # about 40,000 tokens
@@ -52,16 +54,28 @@ def shuffle_matrices(module: Any, generator: Any) -> None:
 
 def report(scores: Scores) -> str:
     """The share of each status, of all neurons of a layer."""
-    header = ["", "neurons", *(s.replace("_", " ") for s in STATUSES), "coverage, mean", "coverage, 95th percentile"]
+    header = [
+        "",
+        "neurons",
+        *(s.replace("_", " ") for s in STATUSES),
+        "coverage, mean",
+        "coverage, 95th percentile",
+    ]
     layers = sorted(set(scores.layer.tolist()))
     parts = [(f"layer {layer}", scores.layer == layer) for layer in layers]
-    return table(header, [_row(name, scores, here) for name, here in [*parts, ("all", scores.layer >= 0)]])
+    return table(
+        header, [_row(name, scores, here) for name, here in [*parts, ("all", scores.layer >= 0)]]
+    )
 
 
 def _row(name: str, scores: Scores, here: np.ndarray) -> list[str]:
     shares = [f"{(scores.status[here] == status).mean():.3f}" for status in STATUSES]
     coverage = scores.coverage[here & ~np.isnan(scores.coverage)]
-    spread = [f"{coverage.mean():.2f}", f"{np.quantile(coverage, 0.95):.2f}"] if len(coverage) else ["-", "-"]
+    spread = (
+        [f"{coverage.mean():.2f}", f"{np.quantile(coverage, 0.95):.2f}"]
+        if len(coverage)
+        else ["-", "-"]
+    )
     return [name, str(here.sum()), *shares, *spread]
 
 
@@ -85,7 +99,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--brown", type=Path, help="the corpus' folder")
     parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--score", type=Path, help="a result folder; nothing is shuffled or analysed")
+    parser.add_argument(
+        "--score", type=Path, help="a result folder; nothing is shuffled or analysed"
+    )
     return parser.parse_args(arguments)
 
 

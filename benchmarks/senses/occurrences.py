@@ -1,4 +1,7 @@
-"""Where each word of the corpus stands in the model's windows, and what it is there. Knows tokens, not models."""
+"""Where each word of the corpus stands in the model's windows, and what it is there.
+
+Knows tokens, not models.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,20 @@ WINDOW = 128  # tokens
 SHORTEST = 32  # tokens of a document's last window, below which it is left out
 NONE = -1
 
-Tokenize = Callable[[str], tuple[np.ndarray, np.ndarray]]  # ids (T,) and where they stand in the text, (T, 2)
+Tokenize = Callable[
+    [str], tuple[np.ndarray, np.ndarray]
+]  # ids (T,) and where they stand in the text, (T, 2)
 
 # The coarse class of a word by what its tag begins with; the first that fits.
 _CLASSES = {
-    "nn": "noun", "np": "name", "nr": "noun", "vb": "verb", "jj": "adjective", "rb": "adverb", "md": "modal",
-    "be": "be", "hv": "have", "do": "do", "in": "preposition", "cs": "subordinator", "dt": "determiner",
-    "pp": "pronoun", "w": "wh", "cd": "number", "ap": "quantifier", "rp": "particle", "ql": "qualifier", "to": "to",
-    "od": "ordinal", "at": "article", "cc": "conjunction", "ab": "quantifier", "ex": "there", "uh": "interjection",
+    "nn": "noun", "np": "name", "nr": "noun", "vb": "verb", "jj": "adjective", "rb": "adverb",
+    "md": "modal",
+    "be": "be", "hv": "have", "do": "do", "in": "preposition", "cs": "subordinator",
+    "dt": "determiner",
+    "pp": "pronoun", "w": "wh", "cd": "number", "ap": "quantifier", "rp": "particle",
+    "ql": "qualifier", "to": "to",
+    "od": "ordinal", "at": "article", "cc": "conjunction", "ab": "quantifier", "ex": "there",
+    "uh": "interjection",
     "pn": "indefinite",
 }  # fmt: skip
 OTHER = "other"
@@ -37,7 +46,10 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Occurrences:
-    """Words in windows, in reading order of the windows. O of them; a place is an index into them."""
+    """Words in windows, in reading order of the windows.
+
+    O of them; a place is an index into them.
+    """
 
     row: np.ndarray  # (O,) the window
     position: np.ndarray  # (O,) its last token there
@@ -76,7 +88,9 @@ def _cut(document: Document, ids: np.ndarray, spans: np.ndarray) -> tuple[np.nda
 
 def _words_of(document: Document, spans: np.ndarray) -> np.ndarray:
     """The word that holds each token's last character, or NONE."""
-    starts, ends = (np.array([getattr(w, name) for w in document.words]) for name in ("start", "end"))
+    starts, ends = (
+        np.array([getattr(w, name) for w in document.words]) for name in ("start", "end")
+    )
     last = spans[:, 1] - 1
     word = np.searchsorted(starts, last, side="right") - 1
     inside = (spans[:, 1] > spans[:, 0]) & (word >= 0) & (last < ends[word.clip(0)])
@@ -89,7 +103,8 @@ def find_occurrences(windows: Windows, documents: Sequence[Document]) -> Occurre
     row, position = np.nonzero((windows.word != NONE) & (windows.word != following))
     document = windows.document[row]
     words = [
-        documents[d].words[w] for d, w in zip(document.tolist(), windows.word[row, position].tolist(), strict=True)
+        documents[d].words[w]
+        for d, w in zip(document.tolist(), windows.word[row, position].tolist(), strict=True)
     ]
     forms, form = np.unique([w.form for w in words], return_inverse=True)
     order = np.argsort(form, kind="stable")

@@ -1,4 +1,6 @@
-"""Short documents cut from the corpus: so that one neuron's contexts, one a document, are enough in a small scan."""
+"""Short documents cut from the corpus: so that one neuron's contexts, one a document, are enough in
+a small scan.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ PASSAGE_WORDS = 60  # punctuation included; a passage ends with the sentence tha
 
 
 def cut_passages(document: Document, words: int = PASSAGE_WORDS) -> Iterator[Document]:
-    """The document in runs of whole sentences, each at least `words` long; what is left over at its end is dropped."""
+    """The document in runs of whole sentences, each at least `words` long; what is left over at its
+    end is dropped.
+    """
     first = 0
     for i, word in enumerate(document.words):
         if word.opens and i - first >= words:
@@ -29,10 +33,14 @@ def _slice(document: Document, first: int, end: int) -> Document:
     part = document.words[first:end]
     start, stop = part[0].start, part[-1].end
     moved = tuple(replace(w, start=w.start - start, end=w.end - start) for w in part)
-    return replace(document, name=f"{document.name}:{first}", text=document.text[start:stop], words=moved)
+    return replace(
+        document, name=f"{document.name}:{first}", text=document.text[start:stop], words=moved
+    )
 
 
-def split_documents(documents: Sequence[Document], seed: int) -> tuple[list[Document], list[Document]]:
+def split_documents(
+    documents: Sequence[Document], seed: int
+) -> tuple[list[Document], list[Document]]:
     """Two halves with no document in common, the genres spread over both."""
     order = np.random.default_rng(seed).permutation(len(documents))
     return [documents[i] for i in sorted(order[::2])], [documents[i] for i in sorted(order[1::2])]
@@ -46,10 +54,11 @@ def draw_passages(
     wanted: int = 0,
     size: int = PASSAGE_WORDS,
 ) -> list[Document]:
-    """Random passages of about so many words in all and at least `size` words each, no two with the same text.
+    """Random passages of about so many words in all and at least `size` words each, no two with the
+    same text.
 
-    families, wanted: first come passages that hold a family of which there are fewer than `wanted` yet, so that rare
-    ones can be found at all.
+    families, wanted: first come passages that hold a family of which there are fewer than `wanted`
+    yet, so that rare ones can be found at all.
     """
     passages = list({p.text: p for d in documents for p in cut_passages(d, size)}.values())
     order = [passages[i] for i in np.random.default_rng(seed).permutation(len(passages))]
@@ -64,7 +73,9 @@ def draw_passages(
 
 
 def _with_families(passages: Sequence[Document], families: Families, wanted: int) -> list[Document]:
-    """Passages until each family is in `wanted` of them or no more hold it, the rarest family first."""
+    """Passages until each family is in `wanted` of them or no more hold it, the rarest family
+    first.
+    """
     names = family_names(families)
     here = [{names[w.form] for w in p.words if w.form in names} for p in passages]
     held, found = Counter[str](), dict[int, None]()
@@ -94,7 +105,10 @@ def count_families(documents: Sequence[Document], families: Families) -> Counter
 
 
 def word_at(words: Sequence[Word], starts: np.ndarray, char_end: int) -> Word | None:
-    """The word that holds the last character of a token; None between words. starts: those of the words."""
+    """The word that holds the last character of a token;
+
+    None between words. starts: those of the words.
+    """
     at = int(np.searchsorted(starts, char_end - 1, "right")) - 1
     return words[at] if at >= 0 and char_end - 1 < words[at].end else None
 
@@ -104,10 +118,15 @@ def write_passages(path: Path, passages: Sequence[Document]) -> None:
     with path.open("w", encoding="utf-8") as f:
         for p in passages:
             words = [[w.form, w.tag, w.start, w.end, w.opens] for w in p.words]
-            f.write(json.dumps({"name": p.name, "genre": p.genre, "text": p.text, "words": words}) + "\n")
+            f.write(
+                json.dumps({"name": p.name, "genre": p.genre, "text": p.text, "words": words})
+                + "\n"
+            )
 
 
 def read_passages(path: Path) -> list[Document]:
     """What `write_passages` wrote."""
-    lines: list[Mapping[str, list[list[str]]]] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    lines: list[Mapping[str, list[list[str]]]] = [
+        json.loads(line) for line in path.read_text("utf-8").splitlines()
+    ]
     return [Document(**line | {"words": tuple(Word(*w) for w in line["words"])}) for line in lines]  # type: ignore

@@ -1,9 +1,11 @@
-"""Planted neurons through the whole service: rows fitted to known families, posted over HTTP, scored by what came back.
+"""Planted neurons through the whole service: rows fitted to known families, posted over HTTP,
+scored by what came back.
 
-In three layers of a real model some neurons are made to fire for the words of one to five families (`planting`), on
-documents other than those analysed. The job is an ordinary one with default options. What counts as true is what a
-neuron's kept contexts hold: a family is present when it has enough contexts to be a sense. `ρ true, planted` says how
-far that truth itself follows the number planted: one family may keep others out of the kept contexts.
+In three layers of a real model some neurons are made to fire for the words of one to five families
+(`planting`), on documents other than those analysed. The job is an ordinary one with default
+options. What counts as true is what a neuron's kept contexts hold: a family is present when it has
+enough contexts to be a sense. `ρ true, planted` says how far that truth itself follows the number
+planted: one family may keep others out of the kept contexts.
 
     python -m benchmarks.senses.planted --out DIR --brown FOLDER --model FOLDER
     python -m benchmarks.senses.planted --out DIR --score RESULT_FOLDER [--score …]
@@ -36,8 +38,8 @@ from benchmarks.senses.passages import (
     write_passages,
 )
 from benchmarks.stack import HOST, running_stack
-from client.api import Client
-from contract.results import report_file
+from polyseme import Polyseme
+from polyseme.contract.files.results import report_file
 
 MODEL = "planted"
 CORPUS = "brown-passages"
@@ -45,7 +47,9 @@ LAYERS = (4, 12, 20)
 NEURONS = 25  # a layer
 MOST_FAMILIES = 5  # of one neuron
 RATIO = 4.0  # the commonest of a neuron's families is at most so many times as common as its rarest
-COUNTS = range(300, 2001)  # words of a family in the whole corpus: rarer ones are not found, commoner ones drown others
+COUNTS = range(
+    300, 2001
+)  # words of a family in the whole corpus: rarer ones are not found, commoner ones drown others
 FIT_WORDS, FIT_PASSAGES = 40_000, 30  # of the fit, in all and a family
 WORDS, PASSAGES = 53_500, 24  # of the analysis, likewise: about 60,000 tokens
 LEAST_CONTEXTS = 4  # of a family that is present; no less than LEAST_SHARE of the neuron's contexts
@@ -75,7 +79,9 @@ class Truth:
     @classmethod
     def read(cls, folder: Path) -> Truth:
         kept = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-        planted = tuple(Planted(p["layer"], p["neuron"], tuple(p["families"])) for p in kept["planted"])
+        planted = tuple(
+            Planted(p["layer"], p["neuron"], tuple(p["families"])) for p in kept["planted"]
+        )
         families = {name: tuple(forms) for name, forms in kept["families"].items()}
         return cls(families, planted, tuple(read_passages(folder / "passages.jsonl")))
 
@@ -95,7 +101,9 @@ class Scored:
     sense_count: int | None
     effective_senses: float | None
     coverage: float | None
-    ari: float | None  # senses against families, contexts of present families, unassigned ones as one more sense
+    ari: (
+        float | None
+    )  # senses against families, contexts of present families, unassigned ones as one more sense
     ari_assigned: float | None  # the same without the unassigned
 
 
@@ -125,7 +133,9 @@ def draw_families(
 
 
 def usable_fields(split: str, counts: Counter[str]) -> dict[str, Families]:
-    """The fields of a split with those of their families that are neither too rare nor too common."""
+    """The fields of a split with those of their families that are neither too rare nor too
+    common.
+    """
     fields = {
         field: {name: forms for name, forms in families.items() if counts[name] in COUNTS}
         for field, families in list_fields(split).items()
@@ -137,24 +147,38 @@ def usable_fields(split: str, counts: Counter[str]) -> dict[str, Families]:
 
 
 def plant_all(folder: Path, source: Path, brown: Path, split: str, seed: int) -> Truth:
-    """Writes the model with planted neurons, and what is true of it, into `folder`. source: the model's folder."""
+    """Writes the model with planted neurons, and what is true of it, into `folder`. source: the
+    model's folder.
+    """
     documents = list(read_documents(brown))
-    everything = {name: forms for families in list_fields(split).values() for name, forms in families.items()}
+    everything = {
+        name: forms for families in list_fields(split).values() for name, forms in families.items()
+    }
     counts = count_families(documents, everything)
     fields = usable_fields(split, counts)
     families = {name: forms for inside in fields.values() for name, forms in inside.items()}
     fit, rest = split_documents(documents, seed)
     planted = draw_planted(fields, counts, LAYERS, seed)
     write_model(
-        folder / "model", source, planted, families, draw_passages(fit, FIT_WORDS, seed, families, FIT_PASSAGES)
+        folder / "model",
+        source,
+        planted,
+        families,
+        draw_passages(fit, FIT_WORDS, seed, families, FIT_PASSAGES),
     )
-    truth = Truth(families, tuple(planted), tuple(draw_passages(rest, WORDS, seed, families, PASSAGES)))
+    truth = Truth(
+        families, tuple(planted), tuple(draw_passages(rest, WORDS, seed, families, PASSAGES))
+    )
     truth.write(folder)
     return truth
 
 
 def write_model(
-    target: Path, source: Path, planted: Sequence[Planted], families: Families, passages: Sequence[Document]
+    target: Path,
+    source: Path,
+    planted: Sequence[Planted],
+    families: Families,
+    passages: Sequence[Document],
 ) -> None:
     """Fits the rows to the passages and saves the changed model."""
     import torch
@@ -184,13 +208,15 @@ def analyse(folder: Path, truth: Truth) -> Path:
     data = folder / "data"
     data.mkdir(exist_ok=True)
     model = json.dumps(str((folder / "model").resolve()))
-    (data / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = {model}\n', encoding="utf-8")
-    with running_stack(data, MODEL) as port, Client(f"http://{HOST}:{port}") as client:
+    (data / "models.toml").write_text(
+        f'[[models]]\nid = "{MODEL}"\npath = {model}\n', encoding="utf-8"
+    )
+    with running_stack(data, MODEL) as port, Polyseme(f"http://{HOST}:{port}") as client:
         _add_corpus(client, truth.passages)
-        job = client.wait(client.submit(make_request(truth))["id"])
-    if job["status"] != "succeeded":
-        raise RuntimeError(f"the job {job['status']}: {job['error']}")
-    return data / "store/results" / job["id"]
+        job = client.wait(client.submit(make_request(truth)))
+    if not job.succeeded:
+        raise RuntimeError(f"the job {job.status}: {job.error}")
+    return data / "store/results" / job.id
 
 
 def make_request(truth: Truth) -> dict[str, Any]:
@@ -201,13 +227,15 @@ def make_request(truth: Truth) -> dict[str, Any]:
     return {"model": MODEL, "corpus": {"id": CORPUS}, "reuse": False} | chosen
 
 
-def _add_corpus(client: Client, passages: Sequence[Document]) -> None:
-    if any(c["id"] == CORPUS for c in client.corpora()):
+def _add_corpus(client: Polyseme, passages: Sequence[Document]) -> None:
+    if any(c.id == CORPUS for c in client.corpora()):
         return
-    corpus = client.add_corpus((json.dumps({"text": p.text}).encode() + b"\n" for p in passages), name=CORPUS)
+    corpus = client.add_corpus(
+        (json.dumps({"text": p.text}).encode() + b"\n" for p in passages), name=CORPUS
+    )
     # Else a context's document would not be the passage of that number.
-    if corpus["documents"] != len(passages):
-        raise RuntimeError(f"{len(passages)} passages became {corpus['documents']} documents")
+    if corpus.documents != len(passages):
+        raise RuntimeError(f"{len(passages)} passages became {corpus.documents} documents")
 
 
 # Scores
@@ -222,13 +250,19 @@ def score_folder(result: Path, truth: Truth) -> list[Scored]:
         rows = {r["neuron"]: r for r in pq.read_table(result / report_file(layer)).to_pylist()}
         for planted in (p for p in truth.planted if p.layer == layer):
             row = rows[planted.neuron]
-            families = [_family_of(c, truth, starts, names, planted.families) for c in row["contexts"]]
+            families = [
+                _family_of(c, truth, starts, names, planted.families) for c in row["contexts"]
+            ]
             found.append(score_neuron(planted, row, families))
     return found
 
 
 def _family_of(
-    context: Mapping[str, Any], truth: Truth, starts: Sequence[np.ndarray], names: Mapping[str, str], own: Sequence[str]
+    context: Mapping[str, Any],
+    truth: Truth,
+    starts: Sequence[np.ndarray],
+    names: Mapping[str, str],
+    own: Sequence[str],
 ) -> int:
     """Which of the neuron's families has the word at the peak; -1 for none."""
     document = context["document"]
@@ -238,7 +272,9 @@ def _family_of(
 
 
 def stemmed_names(families: Families) -> dict[str, str]:
-    """The family of each word form and, where no form is spelled so, of each stem: a neuron fires for those too."""
+    """The family of each word form and, where no form is spelled so, of each stem: a neuron fires
+    for those too.
+    """
     names = family_names(families)
     return {stem(form): name for form, name in reversed(names.items())} | names
 
@@ -246,14 +282,19 @@ def stemmed_names(families: Families) -> dict[str, str]:
 def stem(form: str) -> str:
     """The form without a common ending, where three letters are left."""
     form = form.removesuffix("'s")
-    ending = next((e for e in ("ing", "ed", "s") if form.endswith(e) and len(form) >= len(e) + 3), "")
+    ending = next(
+        (e for e in ("ing", "ed", "s") if form.endswith(e) and len(form) >= len(e) + 3), ""
+    )
     return form.removesuffix(ending)
 
 
 def score_neuron(planted: Planted, row: Mapping[str, Any], families: Sequence[int]) -> Scored:
     """families: of each context, -1 where the peak stands on no planted word."""
     contexts = row["contexts"]
-    family, sense = np.array(families), np.array([-1 if c["sense"] is None else c["sense"] for c in contexts])
+    family, sense = (
+        np.array(families),
+        np.array([-1 if c["sense"] is None else c["sense"] for c in contexts]),
+    )
     activation = np.array([c["activation"] for c in contexts])
     least = max(LEAST_CONTEXTS, LEAST_SHARE * len(contexts))
     present = [f for f in range(len(planted.families)) if (family == f).sum() >= least]
@@ -283,7 +324,10 @@ def effective_number(mass: np.ndarray) -> float:
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Agreement of two labellings: 1 the same, about 0 by chance; None without items. Source: Hubert & Arabie 1985."""
+    """Agreement of two labellings: 1 the same, about 0 by chance;
+
+    None without items. Source: Hubert & Arabie 1985.
+    """
     if not len(a):
         return None
     cells = np.zeros((a.max() + 2, b.max() + 2))
@@ -292,7 +336,12 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
     def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1) / 2).sum())
 
-    both, one, other, every = pairs(cells), pairs(cells.sum(1)), pairs(cells.sum(0)), pairs(np.array([len(a)]))
+    both, one, other, every = (
+        pairs(cells),
+        pairs(cells.sum(1)),
+        pairs(cells.sum(0)),
+        pairs(np.array([len(a)])),
+    )
     chance = one * other / every if every else 0.0
     most = (one + other) / 2
     return 1.0 if most == chance else (both - chance) / (most - chance)
@@ -302,7 +351,9 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def report(scored: Sequence[Scored], alpha: float | None = None) -> str:
-    """The figures of one result, by layer and together; then what was said by the number planted."""
+    """The figures of one result, by layer and together; then what was said by the number
+    planted.
+    """
     layers = sorted({s.layer for s in scored})
     parts = [(f"layer {layer}", [s for s in scored if s.layer == layer]) for layer in layers]
     header = [
@@ -317,7 +368,9 @@ def report(scored: Sequence[Scored], alpha: float | None = None) -> str:
         "error",
     ]
     header += ["ARI", "ARI, assigned", "on planted words", "coverage"]
-    by_layer = table(header, [[name, *_figures(part)] for name, part in [*parts, ("all", list(scored))]])
+    by_layer = table(
+        header, [[name, *_figures(part)] for name, part in [*parts, ("all", list(scored))]]
+    )
     return "\n\n".join([by_layer, _by_planted(scored)])
 
 
@@ -344,12 +397,21 @@ def _figures(scored: Sequence[Scored]) -> list[str]:
 
 
 def _by_planted(scored: Sequence[Scored]) -> str:
-    header = ["families planted", "present", "true effective", "effective senses", "sense count", "statuses"]
+    header = [
+        "families planted",
+        "present",
+        "true effective",
+        "effective senses",
+        "sense count",
+        "statuses",
+    ]
     rows = []
     for planted in sorted({s.planted for s in scored}):
         part = [s for s in scored if s.planted == planted]
         said = [s.effective_senses for s in part if s.effective_senses is not None]
-        statuses = ", ".join(f"{n} {name}" for name, n in Counter(s.status for s in part).most_common())
+        statuses = ", ".join(
+            f"{n} {name}" for name, n in Counter(s.status for s in part).most_common()
+        )
         means: list[list[Any]] = [
             [s.present for s in part],
             [s.effective for s in part],
@@ -383,12 +445,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="for the model, the truth and the service's data")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="for the model, the truth and the service's data"
+    )
     parser.add_argument("--brown", type=Path, help="the corpus' folder")
     parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
     parser.add_argument("--split", choices=SPLITS, default="test", help="of the families")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--score", type=Path, action="append", help="a result folder; nothing is planted or analysed")
+    parser.add_argument(
+        "--score",
+        type=Path,
+        action="append",
+        help="a result folder; nothing is planted or analysed",
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,7 @@
-"""The verdicts as tables in Markdown. The first figure of a cell is the mean over units, its interval in brackets."""
+"""The verdicts as tables in Markdown.
+
+The first figure of a cell is the mean over units, its interval in brackets.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from benchmarks.senses.judging import Verdict
 from benchmarks.senses.material import Material
 from benchmarks.senses.methods import MEAN_COSINE, RESIDUAL, WORDS, Methods
 from benchmarks.senses.toy import Toy
-from contract.request import Senses
-from contract.results import COHERENT_COVERAGE
-from workers.analysis import agglomeration
-from workers.analysis.grouping import Background
+from polyseme.contract.files.results import COHERENT_COVERAGE
+from polyseme.contract.records.request import Senses
+from polyseme.workers.analysis.senses import clustering
+from polyseme.workers.analysis.senses.layer_senses import Background
 
 POOLED = ("T1", "T2", "T3")
 SMALLEST = Senses().min_contexts  # contexts of a concept without which it cannot be a sense
@@ -26,7 +29,17 @@ _TITLES = {
     "T5": "T5, topics: any content word of a genre",
     "T6": "T6, syntax: any word of a form or place",
 }
-_HEADER = ("", "units", "exact count", "error", "ARI", "V-measure", "B-cubed", "ρ with the number", "AUROC several")
+_HEADER = (
+    "",
+    "units",
+    "exact count",
+    "error",
+    "ARI",
+    "V-measure",
+    "B-cubed",
+    "ρ with the number",
+    "AUROC several",
+)
 
 Statistic = Callable[[Sequence[Verdict]], float]
 
@@ -39,7 +52,9 @@ def error(verdicts: Sequence[Verdict]) -> float:
     return float(np.mean([abs(v.count - v.unit.senses) for v in verdicts]))
 
 
-def _mean(agreement: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Sequence[Verdict]], np.ndarray]:
+def _mean(
+    agreement: Callable[[np.ndarray, np.ndarray], float],
+) -> Callable[[Sequence[Verdict]], np.ndarray]:
     return lambda verdicts: np.array([agreement(v.unit.truth, v.sense) for v in verdicts])
 
 
@@ -73,7 +88,12 @@ def _row(name: str, verdicts: Sequence[Verdict]) -> list[str]:
     off = np.array([abs(v.count - v.unit.senses) for v in verdicts], float)
     polysemanticity = np.array([v.polysemanticity for v in verdicts])
     found = [_spread(x) for x in (right, off, _ari(verdicts), _v(verdicts), _b3(verdicts))]
-    return [name, str(len(verdicts)), *found, *_ranking(verdicts, polysemanticity, [v.count for v in verdicts])]
+    return [
+        name,
+        str(len(verdicts)),
+        *found,
+        *_ranking(verdicts, polysemanticity, [v.count for v in verdicts]),
+    ]
 
 
 def _mean_cosine(verdicts: Sequence[Verdict]) -> list[str]:
@@ -82,7 +102,9 @@ def _mean_cosine(verdicts: Sequence[Verdict]) -> list[str]:
     return [MEAN_COSINE, str(len(verdicts)), *["-"] * 5, *_ranking(verdicts, fall, fall)]
 
 
-def _ranking(verdicts: Sequence[Verdict], score: np.ndarray, count: Sequence[float] | np.ndarray) -> list[str]:
+def _ranking(
+    verdicts: Sequence[Verdict], score: np.ndarray, count: Sequence[float] | np.ndarray
+) -> list[str]:
     senses, count = np.array([v.unit.senses for v in verdicts]), np.asarray(count, float)
 
     def correlation(drawn: np.ndarray) -> float:
@@ -135,23 +157,35 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
     """T4."""
     rows = []
     for name in (RESIDUAL, WORDS):
-        rows.append(_uses_row(name, methods[name], [v.polysemanticity for v in _of(methods[name], "T4")]))
+        rows.append(
+            _uses_row(name, methods[name], [v.polysemanticity for v in _of(methods[name], "T4")])
+        )
     verdicts = _of(methods[RESIDUAL], "T4")
     shares = [_between_uses(material, background, v) for v in verdicts]
     rows.append(_uses_row("variance between two uses", verdicts, shares, counts=False))
     fall = [-v.scores["monosemanticity_score"] for v in verdicts]
     rows.append(_uses_row(MEAN_COSINE, verdicts, fall, counts=False))
-    header = ["", "homographs", "controls", "AUROC", "homographs split", "controls split", "ARI, homographs"]
+    header = [
+        "",
+        "homographs",
+        "controls",
+        "AUROC",
+        "homographs split",
+        "controls split",
+        "ARI, homographs",
+    ]
     return f"### T4, homographs against words of one use\n\n{table(header, rows)}"
 
 
 def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
     places = verdict.unit.places
     vectors = background.uses(material.project(background, places))
-    return float(agglomeration.two_uses(vectors, material.found.token[places])[1])
+    return float(clustering.two_uses(vectors, material.found.token[places])[1])
 
 
-def _uses_row(name: str, verdicts: Sequence[Verdict], score: Sequence[float], counts: bool = True) -> list[str]:
+def _uses_row(
+    name: str, verdicts: Sequence[Verdict], score: Sequence[float], counts: bool = True
+) -> list[str]:
     verdicts, known = _of(verdicts, "T4"), np.asarray(score)
     two = np.array([v.unit.kind == "homograph" for v in verdicts])
 
@@ -164,7 +198,15 @@ def _uses_row(name: str, verdicts: Sequence[Verdict], score: Sequence[float], co
         return [name, str(two.sum()), str((~two).sum()), area, *["-"] * 3]
     split = np.array([v.count > 1 for v in verdicts], float)
     ari = _spread(_ari([v for v in verdicts if v.unit.kind == "homograph"]))
-    return [name, str(two.sum()), str((~two).sum()), area, _spread(split[two]), _spread(split[~two]), ari]
+    return [
+        name,
+        str(two.sum()),
+        str((~two).sum()),
+        area,
+        _spread(split[two]),
+        _spread(split[~two]),
+        ari,
+    ]
 
 
 def _nulls(methods: Methods) -> str:
@@ -174,12 +216,24 @@ def _nulls(methods: Methods) -> str:
         random = _of(verdicts, "T9", kind="random")
         if not random:
             continue
-        covered, coherent = (np.array([v.covered for v in part]) for part in (random, _of(verdicts, *POOLED)))
+        covered, coherent = (
+            np.array([v.covered for v in part]) for part in (random, _of(verdicts, *POOLED))
+        )
         rare = [float(finds_rare(v)) for v in _of(verdicts, "T9", kind="rare")]
         incoherent = (covered < COHERENT_COVERAGE).astype(float)
-        figures = [_spread(incoherent), f"{covered.mean():.2f}", f"{metrics.auroc(coherent, covered):.3f}"]
+        figures = [
+            _spread(incoherent),
+            f"{covered.mean():.2f}",
+            f"{metrics.auroc(coherent, covered):.3f}",
+        ]
         rows.append([name, str(len(random)), *figures, _spread(np.array(rare)) if rare else "-"])
-    header = ["", "random units", "incoherent", "coverage", "AUROC of coverage, T1 to T3 against random"]
+    header = [
+        "",
+        "random units",
+        "incoherent",
+        "coverage",
+        "AUROC of coverage, T1 to T3 against random",
+    ]
     return f"### T9, nulls\n\n{table([*header, '5 % sense found'], rows)}"
 
 
@@ -191,19 +245,35 @@ def finds_rare(verdict: Verdict) -> bool:
 
 
 def _interval(methods: Methods) -> str:
-    """How often the score's 90 % interval holds the value that endlessly many contexts would give."""
+    """How often the score's 90 % interval holds the value that endlessly many contexts would
+    give.
+    """
     rows = []
     for tier, what in (("T1 drawn", "sizes drawn"), ("T1", "sizes fixed")):
         for name in (RESIDUAL, WORDS):
-            scored = [v for v in _of(methods[name], tier) if not np.isnan(v.scores["polysemanticity"])]
+            scored = [
+                v for v in _of(methods[name], tier) if not np.isnan(v.scores["polysemanticity"])
+            ]
             right = [v for v in scored if v.count == v.unit.senses]
             several = [v for v in scored if v.unit.senses > 1]
-            whole = [v for v in scored if np.unique(v.unit.truth, return_counts=True)[1].min() >= SMALLEST]
+            whole = [
+                v
+                for v in scored
+                if np.unique(v.unit.truth, return_counts=True)[1].min() >= SMALLEST
+            ]
             whole = [v for v in whole if len(v.unit.name.split("+")) == v.unit.senses]
             chosen = (scored, several, whole, right)
-            parts = [f"{len(p)}: {_spread(np.array([_covers(v) for v in p], float))}" for p in chosen]
+            parts = [
+                f"{len(p)}: {_spread(np.array([_covers(v) for v in p], float))}" for p in chosen
+            ]
             rows.append([f"{name}, {what}", *parts])
-    header = ["", "all units", "units of several concepts", "units with enough of each", "units counted right"]
+    header = [
+        "",
+        "all units",
+        "units of several concepts",
+        "units with enough of each",
+        "units counted right",
+    ]
     return f"### T1, the 90 % interval of the score\n\n{table(header, rows)}"
 
 
@@ -213,10 +283,19 @@ def _covers(verdict: Verdict) -> bool:
 
 
 def copies(changed: int, units: int) -> str:
-    return f"### T9, copies\n\nOf {units} units of T1 with ten contexts copied, {changed} have another score or sense."
+    return (
+        f"### T9, copies\n\nOf {units} units of T1 with ten contexts copied, {changed} have "
+        f"another score or sense."
+    )
 
 
 def toy(found: Toy) -> str:
-    header = ["neurons", "told", "ρ of effective senses with the participation ratio", "mean distance", "middle ratio"]
+    header = [
+        "neurons",
+        "told",
+        "ρ of effective senses with the participation ratio",
+        "mean distance",
+        "middle ratio",
+    ]
     row = [found.neurons, f"{found.told:.2f}", f"{found.correlation:.3f}", f"{found.error:.2f}"]
     return f"### T8, toy superposition\n\n{table(header, [[*row, f'{found.median_ratio:.2f}']])}"

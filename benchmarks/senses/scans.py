@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.senses.brown import Document
-from contract.catalogue import Entry
-from contract.request import AnalysisRequest, Contexts, Neurons, Senses
-from contract.results import MANIFEST, NEURONS
-from contract.store import Store
-from workers.analysis.model import describe_model, load_model
-from workers.analysis.regrouping import close_regrouping, read_corpus, regroup_layer
-from workers.analysis.run import run_analysis
-from workers.analysis.steps import Analysis
-from workers.analysis.threads import set_threads
+from polyseme.contract.files.results import MANIFEST, NEURONS
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.models.load import describe_model, load_model
+from polyseme.workers.analysis.run import run_analysis
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.regrouping import close_regrouping, read_corpus, regroup_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,9 @@ class Scores:
     @classmethod
     def read(cls, result: Path) -> Scores:
         """result: a folder that a job, `scan_passages` or a regrouping left."""
-        found = pq.read_table(result / NEURONS).sort_by([("layer", "ascending"), ("neuron", "ascending")])
+        found = pq.read_table(result / NEURONS).sort_by(
+            [("layer", "ascending"), ("neuron", "ascending")]
+        )
 
         def numbers(name: str) -> np.ndarray:
             values: np.ndarray = found.column(name).cast("float64").to_numpy()
@@ -51,18 +53,29 @@ class Scores:
 
 
 def scan_passages(
-    model: Path, passages: Sequence[Document], layers: Sequence[int], folder: Path, contexts: Contexts
+    model: Path,
+    passages: Sequence[Document],
+    layers: Sequence[int],
+    folder: Path,
+    contexts: Contexts,
 ) -> Path:
-    """Analyses all neurons of some layers on passages, one thread. model: a folder. Returns the result's folder."""
+    """Analyses all neurons of some layers on passages, one thread. model: a folder.
+
+    Returns the result's folder.
+    """
     set_threads(1)
     loaded = load_model(_entry(model), device="cpu", dtype="float32", cache=folder / "cache")
-    request = AnalysisRequest("model", "passages", neurons=Neurons(layers=tuple(layers)), contexts=contexts)
+    request = AnalysisRequest(
+        "model", "passages", neurons=Neurons(layers=tuple(layers)), contexts=contexts
+    )
     run_analysis(loaded, request, [p.text for p in passages], folder)
     return folder
 
 
 def regroup(result: Path, target: Path, model: Path, senses: Senses) -> Path:
-    """Makes the senses of a result anew, into the folder `target`, which it returns. model: the result's, a folder."""
+    """Makes the senses of a result anew, into the folder `target`, which it returns. model: the
+    result's, a folder.
+    """
     set_threads(1)
     store, source = Store("/"), str(result.resolve()).lstrip("/")
     manifest = json.loads(store.read(f"{source}/{MANIFEST}"))

@@ -1,7 +1,7 @@
 """Does a neuron get the same score from another half of the corpus? Two halves share no document.
 
-python -m benchmarks.senses.stability --out DIR --brown FOLDER --model FOLDER [--words N --top-k N --sampled N]
-python -m benchmarks.senses.stability --score FIRST SECOND
+python -m benchmarks.senses.stability --out DIR --brown FOLDER --model FOLDER [--words N --top-k N
+--sampled N] python -m benchmarks.senses.stability --score FIRST SECOND
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.senses.brown import read_documents
 from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.passages import draw_passages, split_documents
 from benchmarks.senses.scans import Scores, scan_passages
-from contract.request import Contexts
+from polyseme.contract.records.request import Contexts
 
 LAYERS = (12,)
 WORDS = 38_500  # about 50,000 tokens
@@ -26,7 +26,15 @@ TOLD = ("monosemantic", "polysemantic")
 
 def report(first: Scores, second: Scores) -> str:
     """By layer: rank correlations over the neurons that have a score in both halves."""
-    header = ["", "neurons", "scored in both", "same status", "ρ effective senses", "ρ sense count", "same count"]
+    header = [
+        "",
+        "neurons",
+        "scored in both",
+        "same status",
+        "ρ effective senses",
+        "ρ sense count",
+        "same count",
+    ]
     layers = sorted(set(first.layer.tolist()))
     return table(
         [*header, "ρ coverage, all"],
@@ -47,12 +55,17 @@ def _row(name: str, first: Scores, second: Scores, here: np.ndarray) -> list[str
     return [name, str(here.sum()), str(both.sum()), *(f"{f:.3f}" for f in figures)]
 
 
-def analyse(folder: Path, model: Path, brown: Path, words: int, seed: int, contexts: Contexts) -> tuple[Path, Path]:
+def analyse(
+    folder: Path, model: Path, brown: Path, words: int, seed: int, contexts: Contexts
+) -> tuple[Path, Path]:
     """Scans both halves, so many words of each, and gives the folders of the results."""
     halves = split_documents(list(read_documents(brown)), seed)
     passages = [draw_passages(half, words, seed) for half in halves]
     name = f"{words}-{contexts.top_k}-{contexts.sampled}-{seed}"
-    found = [scan_passages(model, p, LAYERS, folder / f"{name}-{i}", contexts) for i, p in enumerate(passages)]
+    found = [
+        scan_passages(model, p, LAYERS, folder / f"{name}-{i}", contexts)
+        for i, p in enumerate(passages)
+    ]
     return found[0], found[1]
 
 
@@ -78,7 +91,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the halves")
     parser.add_argument("--top-k", type=int, default=Contexts.top_k)
     parser.add_argument("--sampled", type=int, default=Contexts.sampled)
-    parser.add_argument("--score", type=Path, nargs=2, help="two result folders; nothing is analysed")
+    parser.add_argument(
+        "--score", type=Path, nargs=2, help="two result folders; nothing is analysed"
+    )
     return parser.parse_args(arguments)
 
 

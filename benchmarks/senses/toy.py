@@ -1,9 +1,11 @@
-"""Toy superposition: a small network that stores more features than it has neurons, so that its neurons share them.
+"""Toy superposition: a small network that stores more features than it has neurons, so that its
+neurons share them.
 
-What it measures: whether the number of senses follows the number of features that a neuron's weights read, where that
-number is known without a corpus or labels. Contexts are inputs in which few features are on, and a context's vector is
-the sum of a random direction for each of them; so features are far apart, and a context may hold several. It says
-nothing of how near senses in language are told apart. Source of the network: Elhage et al. 2022, with ReLU neurons.
+What it measures: whether the number of senses follows the number of features that a neuron's
+weights read, where that number is known without a corpus or labels. Contexts are inputs in which
+few features are on, and a context's vector is the sum of a random direction for each of them; so
+features are far apart, and a context may hold several. It says nothing of how near senses in
+language are told apart. Source of the network: Elhage et al. 2022, with ReLU neurons.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import torch
 from benchmarks.senses.judging import judge
 from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.units import CONTEXTS, NO_CONCEPT, Unit
-from workers.analysis.grouping import Background
+from polyseme.workers.analysis.senses.layer_senses import Background
 
 FEATURES, NEURONS, WIDTH = 24, 12, 64
 ON = 0.1  # chance of a feature
-IMPORTANCE = 0.82  # of each feature in the loss, times that of the one before it, so that some get a neuron alone
+# of each feature in the loss, times that of the one before it, so that some get a neuron alone
+IMPORTANCE = 0.82
 _STEPS, _BATCH, _INPUTS, _RANDOM = 1_500, 256, 20_000, 2_300
 _TOKENS = 8  # that a feature is written with
 
@@ -41,7 +44,10 @@ def train(seed: int) -> np.ndarray:
     """Weights of the trained network's neurons over the features, (NEURONS, FEATURES)."""
     generator = torch.Generator().manual_seed(seed)
     read = (torch.randn(NEURONS, FEATURES, generator=generator) * 0.2).requires_grad_()
-    bias, importance = torch.zeros(FEATURES, requires_grad=True), IMPORTANCE ** torch.arange(FEATURES)
+    bias, importance = (
+        torch.zeros(FEATURES, requires_grad=True),
+        IMPORTANCE ** torch.arange(FEATURES),
+    )
     optimiser = torch.optim.Adam([read, bias], lr=1e-2)
     for _ in range(_STEPS):
         x = _inputs(generator, _BATCH)
@@ -55,11 +61,15 @@ def train(seed: int) -> np.ndarray:
 
 def _inputs(generator: torch.Generator, rows: int) -> torch.Tensor:
     """(rows, FEATURES), each feature 0 or, with chance ON, between 0 and 1."""
-    return torch.rand(rows, FEATURES, generator=generator) * (torch.rand(rows, FEATURES, generator=generator) < ON)
+    return torch.rand(rows, FEATURES, generator=generator) * (
+        torch.rand(rows, FEATURES, generator=generator) < ON
+    )
 
 
 def participation(weights: np.ndarray) -> np.ndarray:
-    """How many features each neuron reads with positive weight, (N,): (sum w²)² / sum w⁴; 1 for one, F for F equal."""
+    """How many features each neuron reads with positive weight, (N,): (sum w²)² / sum w⁴; 1 for
+    one, F for F equal.
+    """
     square = weights.clip(0) ** 2
     return np.asarray(square.sum(1) ** 2 / np.maximum((square**2).sum(1), 1e-30))
 
@@ -70,7 +80,9 @@ def measure(seeds: Sequence[int]) -> Toy:
     told = ~np.isnan(effective)
     by_seed = [rank_correlation(t[~np.isnan(e)], e[~np.isnan(e)]) for t, e in found]
     error = float(np.abs(truth - effective)[told].mean())
-    return Toy(len(truth), float(np.mean(by_seed)), error, float(np.median(truth)), float(told.mean()))
+    return Toy(
+        len(truth), float(np.mean(by_seed)), error, float(np.median(truth)), float(told.mean())
+    )
 
 
 def _measure(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,17 +98,25 @@ def _measure(seed: int) -> tuple[np.ndarray, np.ndarray]:
     units = [_unit(seed, int(j), activations[:, j]) for j in used]
     places = np.concatenate([u.places for u in units])
     background = _background(vectors[:_RANDOM])
-    verdicts = judge(units, background.space(background.project(vectors[places], vectors[places])), tokens[places])
+    verdicts = judge(
+        units,
+        background.space(background.project(vectors[places], vectors[places])),
+        tokens[places],
+    )
     return participation(weights[used]), np.array([v.scores["effective_senses"] for v in verdicts])
 
 
 def _unit(seed: int, neuron: int, activation: np.ndarray) -> Unit:
-    """Half of the contexts the strongest inputs, half drawn from all on which the neuron fires, as a job does it."""
+    """Half of the contexts the strongest inputs, half drawn from all on which the neuron fires, as
+    a job does it.
+    """
     order = np.argsort(-activation, kind="stable")
     firing = order[: int((activation > 0).sum())]
     rest = np.random.default_rng((seed, neuron)).permutation(firing[CONTEXTS // 2 :])
     places = np.concatenate([firing[: CONTEXTS // 2], rest[: CONTEXTS // 2]])
-    return Unit("T8", "toy", seed, str(neuron), places, np.full(len(places), NO_CONCEPT), activation[places])
+    return Unit(
+        "T8", "toy", seed, str(neuron), places, np.full(len(places), NO_CONCEPT), activation[places]
+    )
 
 
 def _background(vectors: np.ndarray) -> Background:

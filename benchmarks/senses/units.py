@@ -1,7 +1,9 @@
-"""Units: made-up neurons whose senses are known, because their contexts are drawn from known concepts.
+"""Units: made-up neurons whose senses are known, because their contexts are drawn from known
+concepts.
 
-A unit has one context a document, as near-copies are dropped from a neuron's lists too, and log-normal activations
-whose level differs from concept to concept. Tiers are named as in the report.
+A unit has one context a document, as near-copies are dropped from a neuron's lists too, and
+log-normal activations whose level differs from concept to concept. Tiers are named as in the
+report.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ LARGEST = 6  # concepts of a unit
 UNRELATED = 0.35  # greatest cosine between the concepts' word vectors in a mixture across fields
 SEEDS = (0, 1, 2)
 NO_CONCEPT = -1
-_TRIALS = 3_000  # draws of concepts, most of which are too near each other where words of all kinds are mixed
+# draws of concepts, most of which are too near each other where words of all kinds are mixed
+_TRIALS = 3_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +62,27 @@ def generator(*key: object) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
-def build_units(found: Occurrences, concepts: Concepts, split: str, seeds: Sequence[int], plan: Plan) -> list[Unit]:
+def build_units(
+    found: Occurrences, concepts: Concepts, split: str, seeds: Sequence[int], plan: Plan
+) -> list[Unit]:
     draw = _Draw(found, concepts, split, plan)
-    tiers = (draw.far, draw.across, draw.drawn, draw.near, draw.single, draw.uses, draw.topics, draw.syntax, draw.nulls)
+    tiers = (
+        draw.far,
+        draw.across,
+        draw.drawn,
+        draw.near,
+        draw.single,
+        draw.uses,
+        draw.topics,
+        draw.syntax,
+        draw.nulls,
+    )
     return [unit for seed in seeds for tier in tiers for unit in tier(seed) if unit]
 
 
-def draw_sizes(rng: np.random.Generator, concepts: int, contexts: int, least: int = 5) -> np.ndarray:
+def draw_sizes(
+    rng: np.random.Generator, concepts: int, contexts: int, least: int = 5
+) -> np.ndarray:
     """Skewed sizes that sum to `contexts`, none below `least`."""
     sizes = np.maximum(np.round(draw_shares(rng, concepts) * contexts).astype(int), least)
     while sizes.sum() != contexts:
@@ -97,7 +114,9 @@ class _Draw:
             yield from self._enough(self.plan.across, "across", seed, m, f"x{m}")
 
     def drawn(self, seed: int) -> Iterator[Unit | None]:
-        """As T1, but each context is drawn on its own, so that sizes vary as in a sample: for the interval alone."""
+        """As T1, but each context is drawn on its own, so that sizes vary as in a sample: for the
+        interval alone.
+        """
         for m in range(1, LARGEST + 1):
             yield from self._enough(self.plan.mixtures, "drawn", seed, m, f"m{m}")
 
@@ -113,19 +132,31 @@ class _Draw:
             if made == wanted:
                 return
 
-    def _mixture(self, rng: np.random.Generator, way: str, kind: str, seed: int, chosen: list[str]) -> Unit | None:
+    def _mixture(
+        self, rng: np.random.Generator, way: str, kind: str, seed: int, chosen: list[str]
+    ) -> Unit | None:
         if way != "drawn":
             return self._unit(rng, "T1", kind, seed, chosen, draw_sizes(rng, len(chosen), CONTEXTS))
         shares = draw_shares(rng, len(chosen))
-        return self._unit(rng, "T1 drawn", kind, seed, chosen, rng.multinomial(CONTEXTS, shares), shares)
+        return self._unit(
+            rng, "T1 drawn", kind, seed, chosen, rng.multinomial(CONTEXTS, shares), shares
+        )
 
     def _mix_families(self, rng: np.random.Generator, m: int) -> list[str] | None:
-        fields = rng.permutation(sorted(f for f, inside in self.concepts.fields.items() if inside))[:m]
-        return [str(rng.choice(self.concepts.fields[f])) for f in fields] if len(fields) == m else None
+        fields = rng.permutation(sorted(f for f, inside in self.concepts.fields.items() if inside))[
+            :m
+        ]
+        return (
+            [str(rng.choice(self.concepts.fields[f])) for f in fields] if len(fields) == m else None
+        )
 
     def _mix_words(self, rng: np.random.Generator, m: int) -> list[str] | None:
         """None unless one is no family, and all are unrelated."""
-        pools = [sorted(self.concepts.families), sorted(self.concepts.singles), sorted(self.concepts.lemmas)]
+        pools = [
+            sorted(self.concepts.families),
+            sorted(self.concepts.singles),
+            sorted(self.concepts.lemmas),
+        ]
         chosen = [str(rng.choice(pools[rng.choice(3, p=(0.5, 0.3, 0.2))])) for _ in range(m)]
         if len(set(chosen)) < m or all(c in self.concepts.families for c in chosen):
             return None
@@ -137,11 +168,15 @@ class _Draw:
         for name, others in self.concepts.near.items():
             for m in (2, 3):
                 rng = generator("T2", self.split, seed, name, m)
-                yield self._unit(rng, "T2", f"m{m}", seed, [name, *others[: m - 1]], draw_sizes(rng, m, CONTEXTS))
+                yield self._unit(
+                    rng, "T2", f"m{m}", seed, [name, *others[: m - 1]], draw_sizes(rng, m, CONTEXTS)
+                )
 
     def single(self, seed: int) -> Iterator[Unit | None]:
         """T3: one family, one lemma, one set of synonyms, one word."""
-        words = generator("T3", self.split, seed).permutation(sorted(self.concepts.singles))[: self.plan.words]
+        words = generator("T3", self.split, seed).permutation(sorted(self.concepts.singles))[
+            : self.plan.words
+        ]
         kinds = {
             "family": self.concepts.families,
             "lemma": self.concepts.lemmas,
@@ -152,7 +187,13 @@ class _Draw:
             for name, pool in pools.items():
                 size = int(np.clip(len(np.unique(self.found.document[pool])), 20, CONTEXTS))
                 yield self._unit_of(
-                    generator("T3", kind, self.split, seed, name), "T3", kind, seed, name, [pool], [size]
+                    generator("T3", kind, self.split, seed, name),
+                    "T3",
+                    kind,
+                    seed,
+                    name,
+                    [pool],
+                    [size],
                 )
 
     def uses(self, seed: int) -> Iterator[Unit | None]:
@@ -160,7 +201,9 @@ class _Draw:
         for word, pools in self.concepts.homographs.items():
             rng = generator("T4", self.split, seed, word)
             first = int(rng.integers(12, 29))
-            yield self._unit_of(rng, "T4", "homograph", seed, word, pools, [first, CONTEXTS - first])
+            yield self._unit_of(
+                rng, "T4", "homograph", seed, word, pools, [first, CONTEXTS - first]
+            )
         for word, pool in self.concepts.controls.items():
             rng = generator("T4", "control", self.split, seed, word)
             yield self._unit_of(rng, "T4", "control", seed, word, [pool], [CONTEXTS])
@@ -169,20 +212,25 @@ class _Draw:
         """T5: any noun, verb or adjective in documents of a genre."""
         content = np.isin(self.found.kind, ("noun", "verb", "adjective")) & self.found.is_word
         names, documents = np.unique(
-            np.unique(np.stack([self.found.genre, self.found.document.astype(str)]), axis=1)[0], return_counts=True
+            np.unique(np.stack([self.found.genre, self.found.document.astype(str)]), axis=1)[0],
+            return_counts=True,
         )
         genres = _half([str(n) for n in names[documents >= 24]], self.split)
         pools = {g: np.flatnonzero(content & (self.found.genre == g)) for g in genres}
         for m, rng, chosen in self._choices("T5", seed, genres):
             sizes = np.minimum(draw_sizes(rng, m, CONTEXTS, 8), 24)  # a genre has no more documents
-            yield self._unit_of(rng, "T5", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes)
+            yield self._unit_of(
+                rng, "T5", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes
+            )
 
     def syntax(self, seed: int) -> Iterator[Unit | None]:
         """T6: forms and places in the sentence, whatever the word."""
         pools = find_syntax(self.found)
         for m, rng, chosen in self._choices("T6", seed, _half(sorted(pools), self.split)):
             sizes = draw_sizes(rng, m, CONTEXTS)
-            yield self._unit_of(rng, "T6", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes)
+            yield self._unit_of(
+                rng, "T6", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes
+            )
 
     def _choices(
         self, tier: str, seed: int, names: Sequence[str]
@@ -234,7 +282,10 @@ class _Draw:
         sizes: Sequence[int] | np.ndarray,
         shares: np.ndarray | None = None,
     ) -> Unit | None:
-        """shares: of the population, when the sizes are a sample of it. None when there are too few documents."""
+        """shares: of the population, when the sizes are a sample of it.
+
+        None when there are too few documents.
+        """
         sizes = np.asarray(sizes)
         places = draw_places(rng, self.found, pools, sizes)
         if places is None:
@@ -243,13 +294,16 @@ class _Draw:
         mass = np.repeat(level, sizes) * np.exp(rng.normal(0, 0.3, sizes.sum()))
         weight = level * (sizes if shares is None else shares)
         value = 1.0 - float(((weight / weight.sum()) ** 2).sum())
-        return Unit(tier, kind, seed, name, places, np.repeat(np.arange(len(pools)), sizes), mass, value)
+        return Unit(
+            tier, kind, seed, name, places, np.repeat(np.arange(len(pools)), sizes), mass, value
+        )
 
 
 def draw_places(
     rng: np.random.Generator, found: Occurrences, pools: Sequence[np.ndarray], sizes: np.ndarray
 ) -> np.ndarray | None:
-    """`sizes` places of each pool, no two of one document; frequent words are held back by the root of their count.
+    """`sizes` places of each pool, no two of one document; frequent words are held back by the root
+    of their count.
 
     The pool of the fewest documents chooses first. None when there are too few.
     """
@@ -286,9 +340,10 @@ def find_syntax(found: Occurrences) -> dict[str, np.ndarray]:
         "superlatives": ("jjt", "rbt"),
         "wh-words": ("wdt", "wps", "wpo", "wrb", "wp$"),
     }
-    return {name: np.flatnonzero(np.isin(found.tag, kinds) & found.is_word) for name, kinds in tags.items()} | {
-        "sentence starts": np.flatnonzero(found.opens & found.is_word)
-    }
+    return {
+        name: np.flatnonzero(np.isin(found.tag, kinds) & found.is_word)
+        for name, kinds in tags.items()
+    } | {"sentence starts": np.flatnonzero(found.opens & found.is_word)}
 
 
 def _half(names: Sequence[str], split: str) -> list[str]:

@@ -1,4 +1,6 @@
-"""The model's vectors at places in the corpus' windows, kept in a file so that they are computed once."""
+"""The model's vectors at places in the corpus' windows, kept in a file so that they are computed
+once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.senses.occurrences import WINDOW, Windows
-from workers.analysis.capture import Taps, level, reference_layers, run_block
-from workers.analysis.model import LoadedModel
+from polyseme.workers.analysis.models.capture import Taps, level, reference_layers, run_block
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.sites import mlp
 
 _ROWS = 8  # windows of a batch
 _KEPT_ROWS = 256  # windows whose vectors are written together
@@ -20,11 +23,15 @@ _KEPT_ROWS = 256  # windows whose vectors are written together
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Residual streams of the reference layers at root mean square 1, side by side. K layers of D numbers."""
+    """Residual streams of the reference layers at root mean square 1, side by side.
+
+    K layers of D numbers.
+    """
 
     keys: np.ndarray  # (U,) int64 ascending, row * WINDOW + position
     at: np.ndarray  # (U, K * D) float16
-    windows: np.ndarray  # (W, K * D) float16, the mean over each window's tokens but its first; NaN where none was run
+    # (W, K * D) float16, the mean over each window's tokens but its first; NaN where none was run
+    windows: np.ndarray
 
     def find(self, row: np.ndarray, position: np.ndarray) -> np.ndarray:
         """(n, K * D) float16. Raises KeyError for a place that was not asked for."""
@@ -45,7 +52,10 @@ class Vectors:
 
 
 def extract(model: LoadedModel, windows: Windows, keys: np.ndarray, cache: Path | None) -> Vectors:
-    """The vectors at keys, from the cache when it has all of them. A run that is cut off goes on where it was."""
+    """The vectors at keys, from the cache when it has all of them.
+
+    A run that is cut off goes on where it was.
+    """
     keys = np.unique(keys)
     if cache and cache.exists() and np.isin(keys, (found := Vectors.read(cache)).keys).all():
         return found
@@ -64,7 +74,9 @@ def extract(model: LoadedModel, windows: Windows, keys: np.ndarray, cache: Path 
 Part = tuple[np.ndarray, np.ndarray]  # at keys, (u, K * D), and means over windows, (w, K * D)
 
 
-def _extract_part(model: LoadedModel, windows: Windows, keys: np.ndarray, rows: np.ndarray, cache: Path | None) -> Part:
+def _extract_part(
+    model: LoadedModel, windows: Windows, keys: np.ndarray, rows: np.ndarray, cache: Path | None
+) -> Part:
     """Of the keys in some windows that follow each other. rows: ascending."""
     own = keys[slice(*np.searchsorted(keys, [rows[0] * WINDOW, (rows[-1] + 1) * WINDOW]))]
     if cache is None:
@@ -111,12 +123,17 @@ def _run(model: LoadedModel, ids: np.ndarray) -> np.ndarray:
     held: list[Tensor] = []
     block = torch.from_numpy(ids.clip(0).astype(np.int64)).to(model.device)
     taps = Taps(residual=lambda layer, hidden: held.append(level(hidden)))
-    run_block(model, block, None, [0], lambda layer, activations: None, taps)  # the first costs the least
+    points = mlp.SITE.points(model.parts, [0])
+    run_block(
+        model, block, None, points, lambda layer, activations: None, taps
+    )  # the first costs the least
     return torch.cat(held, dim=-1).cpu().numpy()
 
 
 def near_tokens(ids: np.ndarray, row: np.ndarray, position: np.ndarray, reach: int) -> np.ndarray:
-    """(n, 2 * reach + 1) int32, the tokens around each place, itself in the middle; -1 outside of the window."""
+    """(n, 2 * reach + 1) int32, the tokens around each place, itself in the middle; -1 outside of
+    the window.
+    """
     padded = np.pad(ids, ((0, 0), (reach, reach)), constant_values=-1)
     found: np.ndarray = padded[row[:, None], position[:, None] + np.arange(2 * reach + 1)]
     return found

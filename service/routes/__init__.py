@@ -1,0 +1,1 @@
+"""The paths of the API: each reads its request, asks another room, answers. No rule is here."""

@@ -1,4 +1,6 @@
-"""/v1/activations: a text through a finished job's model, read against the senses of its neurons."""
+"""/v1/activations: a text through a finished job's model, read against the senses of its
+neurons.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +9,36 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.records import Job
-from service.activations import check_to_dict, delete_check, find_check, submit_check
-from service.answers import answer_json
-from service.blueprint import ETAG, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
-from service.context import services
-from service.headers import matches_tag, read_wait
-from service.jobs import etag, job_headers
-from service.schemas.activations import ActivationsRequestSchema, ActivationsSchema
-from service.schemas.jobs import EXAMPLE_JOB
+from polyseme.contract.records.job import Job
+from polyseme.service.context import services
+from polyseme.service.http.answers import answer_json
+from polyseme.service.http.blueprint import (
+    ETAG,
+    LOCATION,
+    RETRY_AFTER,
+    Blueprint,
+    header,
+    problems,
+    takes,
+)
+from polyseme.service.http.headers import matches_tag, read_wait
+from polyseme.service.jobs.live_checks import check_to_dict, delete_check, find_check, submit_check
+from polyseme.service.jobs.show import etag, job_headers
+from polyseme.service.schemas.activations import ActivationsRequestSchema, ActivationsSchema
+from polyseme.service.schemas.jobs import EXAMPLE_JOB
 
 blueprint = Blueprint(
-    "activations", __name__, url_prefix="/v1/activations", description="A text, read against a finished job's senses."
+    "activations",
+    __name__,
+    url_prefix="/v1/activations",
+    description="A text, read against a finished job's senses.",
 )
 
-_PREFER = header("Prefer", "`wait=N`: answer when it has ended, or after N seconds, at most 30.", example="wait=10")
+_PREFER = header(
+    "Prefer",
+    "`wait=N`: answer when it has ended, or after N seconds, at most 30.",
+    example="wait=10",
+)
 _NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
 _APPLIED = {"description": "The wait that was granted.", "schema": {"type": "string"}}
 _HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
@@ -38,9 +55,15 @@ EXAMPLE = {
 @blueprint.arguments(ActivationsRequestSchema, location="json", example=EXAMPLE)
 @takes(_PREFER)
 @blueprint.doc(operationId="submitActivations")
-@blueprint.response(202, ActivationsSchema, description="Accepted; it goes before jobs.", headers=_SUBMITTED)
+@blueprint.response(
+    202, ActivationsSchema, description="Accepted; it goes before jobs.", headers=_SUBMITTED
+)
 @blueprint.alt_response(
-    200, schema=ActivationsSchema, description="It ended within `Prefer: wait`.", headers=_SUBMITTED, success=True
+    200,
+    schema=ActivationsSchema,
+    description="It ended within `Prefer: wait`.",
+    headers=_SUBMITTED,
+    success=True,
 )
 @problems(
     {
@@ -57,20 +80,25 @@ EXAMPLE = {
 def submit(body: Mapping[str, Any]) -> Response:
     """Run a text through a job's model
 
-    Answers each neuron's activations, its peaks with the nearest sense of each, and where two senses both fire.
+    Answers each neuron's activations, its peaks with the nearest sense of each, and where two
+    senses both fire.
     """
     here, seconds = services(), read_wait(request.headers)
     check = submit_check(here, body)
     check, waited = here.waits.wait(check, _is_over, seconds)
     headers = _headers(check, seconds, waited) | {"Location": f"/v1/activations/{check.id}"}
-    return answer_json(check_to_dict(here, check), 200 if seconds and check.is_terminal else 202, headers)
+    return answer_json(
+        check_to_dict(here, check), 200 if seconds and check.is_terminal else 202, headers
+    )
 
 
 @blueprint.route("/<check:check_id>", methods=["GET"])
 @takes(_NONE_MATCH, _PREFER)
 @blueprint.doc(operationId="getActivations")
 @blueprint.response(200, ActivationsSchema, headers=_HEADERS)
-@blueprint.alt_response(304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER})
+@blueprint.alt_response(
+    304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER}
+)
 @problems({400: "a bad Prefer", 404: "no such live check", 410: "its result is no longer there"})
 def get_one(check_id: str) -> Response:
     """Read a live check

@@ -7,10 +7,25 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.batches import Batch
-from contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
-from service.answers import answer_json, answer_page
-from service.batches import (
+from polyseme.contract.board.batches import Batch
+from polyseme.contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
+from polyseme.service.context import Services, services
+from polyseme.service.http.answers import answer_json, answer_page
+from polyseme.service.http.blueprint import (
+    ETAG,
+    LINK,
+    LOCATION,
+    RETRY_AFTER,
+    Blueprint,
+    header,
+    problems,
+    takes,
+)
+from polyseme.service.http.body import parse_json, read_json
+from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
+from polyseme.service.http.problems import invalid_values
+from polyseme.service.jobs.show import make_tag
+from polyseme.service.jobs.submit_batches import (
     Submitted,
     batch_to_dict,
     cancel_batch,
@@ -19,13 +34,7 @@ from service.batches import (
     show_batch,
     submit_batch,
 )
-from service.blueprint import ETAG, LINK, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
-from service.body import parse_json, read_json
-from service.context import Services, services
-from service.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
-from service.jobs import make_tag
-from service.problems import invalid_values
-from service.schemas.batches import (
+from polyseme.service.schemas.batches import (
     BatchesQuery,
     BatchListSchema,
     BatchRequestSchema,
@@ -35,25 +44,48 @@ from service.schemas.batches import (
     SubmitBatchQuery,
 )
 
-blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches", description="Many jobs in one call.")
+blueprint = Blueprint(
+    "batches", __name__, url_prefix="/v1/batches", description="Many jobs in one call."
+)
 
 _LINES = ("application/x-ndjson", "application/jsonl")
-_PREFER = header("Prefer", "`wait=N`: answer when it has changed, or after N seconds, at most 30.", example="wait=10")
+_PREFER = header(
+    "Prefer",
+    "`wait=N`: answer when it has changed, or after N seconds, at most 30.",
+    example="wait=10",
+)
 _NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
-_KEY = header("Idempotency-Key", "A repeated submit answers the batch of the first, for a day.", pattern=KEY_PATTERN)
+_KEY = header(
+    "Idempotency-Key",
+    "A repeated submit answers the batch of the first, for a day.",
+    pattern=KEY_PATTERN,
+)
 _APPLIED = {"description": "The wait that was granted.", "schema": {"type": "string"}}
-_REPLAYED = {"description": "`true` when an earlier request made the batch.", "schema": {"type": "string"}}
+_REPLAYED = {
+    "description": "`true` when an earlier request made the batch.",
+    "schema": {"type": "string"},
+}
 _HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
 _SUBMITTED = _HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
 
 EXAMPLE = {
     "jobs": [
-        {"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}, "neurons": {"layers": "0-3"}},
-        {"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}, "neurons": {"layers": "26-29"}},
+        {
+            "model": "smollm2-135m-instruct",
+            "corpus": {"id": "sample"},
+            "neurons": {"layers": "0-3"},
+        },
+        {
+            "model": "smollm2-135m-instruct",
+            "corpus": {"id": "sample"},
+            "neurons": {"layers": "26-29"},
+        },
     ],
     "metadata": {"project": "demo"},
 }
-_LINE = '{"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}, "neurons": {"layers": "0-3"}}\n'
+_LINE = (
+    '{"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}, "neurons": {"layers": "0-3"}}\n'
+)
 _BODY = {
     "required": True,
     "description": "JSON with all jobs, or JSON lines: one job's request a line.",
@@ -68,9 +100,15 @@ _BODY = {
 @blueprint.arguments(SubmitBatchQuery, location="query")
 @takes(_KEY, _PREFER)
 @blueprint.doc(operationId="submitBatch", requestBody=_BODY)
-@blueprint.response(202, BatchSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED)
+@blueprint.response(
+    202, BatchSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED
+)
 @blueprint.alt_response(
-    200, schema=BatchSchema, description="It ended within `Prefer: wait`.", headers=_SUBMITTED, success=True
+    200,
+    schema=BatchSchema,
+    description="It ended within `Prefer: wait`.",
+    headers=_SUBMITTED,
+    success=True,
 )
 @problems(
     {
@@ -79,38 +117,50 @@ _BODY = {
         410: "the batch of this Idempotency-Key was deleted, or has expired",
         413: "the body is too long",
         415: "a Content-Type that is not taken",
-        422: "an entry is refused; each wrong value has its pointer, such as `/jobs/3/contexts/top_k`",
+        422: "an entry is refused; each wrong value has its pointer, such as "
+        "`/jobs/3/contexts/top_k`",
         429: "too many jobs have not ended, or a quota of the tenant's is used up",
     }
 )
 def submit(query: Mapping[str, Any]) -> Response:
     """Submit many analyses
 
-    All or none of them, unless `atomic` is false: then the answer tells of each entry its job or its problem.
+    All or none of them, unless `atomic` is false: then the answer tells of each entry its job or
+    its problem.
     """
     here = services()
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
     batch, replayed = submit_batch(here, sent, key)
-    batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get_batch, _is_over, seconds)
+    batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get, _is_over, seconds)
     headers = _headers(batch) | {"Location": f"/v1/batches/{batch.id}"} | _applied(seconds, waited)
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(show_batch(here.board, batch), 200 if seconds and batch.is_terminal else 202, headers)
+    return answer_json(
+        show_batch(here.board, batch), 200 if seconds and batch.is_terminal else 202, headers
+    )
 
 
 @blueprint.route("", methods=["GET"])
 @blueprint.arguments(BatchesQuery, location="query")
 @blueprint.doc(operationId="listBatches")
 @blueprint.response(200, BatchListSchema, headers={"Link": LINK})
-@problems({400: "a cursor that is not of this list", 410: "an expired cursor", 422: "a parameter is not allowed"})
+@problems(
+    {
+        400: "a cursor that is not of this list",
+        410: "an expired cursor",
+        422: "a parameter is not allowed",
+    }
+)
 def list_batches(query: Mapping[str, Any]) -> Response:
     """List batches, newest first, without their entries"""
     here, limit = services(), query["limit"]
     before = _open_cursor(here, query.get("cursor"))
-    found = here.board.batches.list_batches(before=before, count=limit + 1, tenant=here.tenant)
-    page = found[:limit]
-    last = page[-1] if len(found) > limit else None
-    cursor = here.cursors.seal("batches", {}, [last.created_at, last.id], here.tenant) if last else None
+    batches = here.board.batches.list_page(before=before, count=limit + 1, tenant=here.tenant)
+    page = batches[:limit]
+    last = page[-1] if len(batches) > limit else None
+    cursor = (
+        here.cursors.seal("batches", {}, [last.created_at, last.id], here.tenant) if last else None
+    )
     return answer_page([batch_to_dict(b) for b in page], cursor)
 
 
@@ -118,20 +168,22 @@ def list_batches(query: Mapping[str, Any]) -> Response:
 @takes(_NONE_MATCH, _PREFER)
 @blueprint.doc(operationId="getBatch")
 @blueprint.response(200, BatchSchema, headers=_HEADERS)
-@blueprint.alt_response(304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER})
+@blueprint.alt_response(
+    304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER}
+)
 @problems({400: "a bad Prefer", 404: "no such batch", 410: "the batch has expired"})
 def get_batch(batch_id: str) -> Response:
     """Read a batch
 
-    With `Prefer: wait=N` and `If-None-Match`, the answer comes when something in it changes; with `Prefer` alone, when
-    it ends.
+    With `Prefer: wait=N` and `If-None-Match`, the answer comes when something in it changes; with
+    `Prefer` alone, when it ends.
     """
     here, seconds = services(), read_wait(request.headers)
     tag = here.board.batches.read_tag(batch_id, here.tenant)
     if not seconds and tag and matches_tag(request.headers, make_tag(tag[0])):
         return Response(status=304, headers=_state_headers(*tag))
     batch, waited = here.waits.wait_for_batch(
-        find_batch(here, batch_id), here.board.batches.get_batch, _has_changed(), seconds
+        find_batch(here, batch_id), here.board.batches.get, _has_changed(), seconds
     )
     headers = _headers(batch) | _applied(seconds, waited)
     if matches_tag(request.headers, make_tag(batch.revision)):
@@ -156,7 +208,9 @@ def delete(query: Mapping[str, Any], batch_id: str) -> Response:
 @blueprint.route("/<batch:batch_id>/cancel", methods=["POST"])
 @blueprint.doc(operationId="cancelBatch")
 @blueprint.response(202, BatchSchema, description="It will end soon, or has.", headers=_HEADERS)
-@blueprint.alt_response(200, schema=BatchSchema, description="It had ended before.", headers=_HEADERS, success=True)
+@blueprint.alt_response(
+    200, schema=BatchSchema, description="It had ended before.", headers=_HEADERS, success=True
+)
 @problems({404: "no such batch", 410: "the batch has expired"})
 def cancel(batch_id: str) -> Response:
     """Cancel every job of a batch that has not ended"""
@@ -167,9 +221,13 @@ def cancel(batch_id: str) -> Response:
 
 def _read_envelope(here: Services, query: Mapping[str, Any]) -> Submitted:
     if request.mimetype != "application/json":
-        raise UnsupportedMedia(f"Content-Type {request.content_type!r}: send application/json, {', '.join(_LINES)}")
+        raise UnsupportedMedia(
+            f"Content-Type {request.content_type!r}: send application/json, {', '.join(_LINES)}"
+        )
     if given := sorted(query):
-        raise InvalidRequest(f"{given[0]} goes into the body, unless that is JSON lines", pointer=f"/{given[0]}")
+        raise InvalidRequest(
+            f"{given[0]} goes into the body, unless that is JSON lines", pointer=f"/{given[0]}"
+        )
     body = read_json(request, here.settings.batch_bytes)
     schema = EnvelopeSchema()
     if messages := schema.validate(body):
@@ -184,7 +242,10 @@ def _read_lines(here: Services, query: Mapping[str, Any]) -> Submitted:
         raise UnsupportedMedia("Content-Encoding of a batch: none is taken")
     body = request.stream.read(limit + 1)
     if len(body) > limit:
-        raise TooLarge(f"the body has more than {limit} bytes; upload the corpora instead of sending texts along")
+        raise TooLarge(
+            f"the body has more than {limit} bytes; upload the corpora instead of sending texts "
+            f"along"
+        )
     lines = enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
     entries = [_read_line(line, number + 1) for number, line in lines if line.strip()]
     return Submitted(entries, query.get("atomic", True), query.get("webhook"))

@@ -7,19 +7,26 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.errors import InvalidRequest
-from contract.records import Corpus
-from service.answers import answer_json, answer_page
-from service.blueprint import LINK, LOCATION, Blueprint, problems
-from service.body import read_json
-from service.context import Services, services
-from service.corpora import corpus_to_dict, delete_corpus, find_corpus, register_corpus
-from service.problems import invalid_values
-from service.schemas.corpora import CorpusListSchema, CorpusSchema
-from service.schemas.requests import CorporaQuery, TextsSchema, UploadQuery
-from service.uploads import MEDIA_TYPES, plan_upload, read_upload
+from polyseme.contract.errors import InvalidRequest
+from polyseme.contract.records.job import Corpus
+from polyseme.service.context import Services, services
+from polyseme.service.corpora.register import (
+    corpus_to_dict,
+    delete_corpus,
+    find_corpus,
+    register_corpus,
+)
+from polyseme.service.corpora.uploads import MEDIA_TYPES, plan_upload, read_upload
+from polyseme.service.http.answers import answer_json, answer_page
+from polyseme.service.http.blueprint import LINK, LOCATION, Blueprint, problems
+from polyseme.service.http.body import read_json
+from polyseme.service.http.problems import invalid_values
+from polyseme.service.schemas.corpora import CorpusListSchema, CorpusSchema
+from polyseme.service.schemas.requests import CorporaQuery, TextsSchema, UploadQuery
 
-blueprint = Blueprint("corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over.")
+blueprint = Blueprint(
+    "corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over."
+)
 
 _ONLY_UPLOADS = ("name", "sample_by", "field", "format")
 _EXAMPLES = {
@@ -37,7 +44,10 @@ _BODY = {
             "example": {"name": "greetings", "texts": ["Good morning.", "Good night."]},
         },
         **{
-            kind: {"schema": {"type": "string"}, **({"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {})}
+            kind: {
+                "schema": {"type": "string"},
+                **({"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {}),
+            }
             for kind in MEDIA_TYPES
         },
     },
@@ -49,7 +59,11 @@ _BODY = {
 @blueprint.doc(operationId="addCorpus", requestBody=_BODY)
 @blueprint.response(201, CorpusSchema, description="Registered.", headers={"Location": LOCATION})
 @blueprint.alt_response(
-    200, schema=CorpusSchema, description="It was registered before.", headers={"Location": LOCATION}, success=True
+    200,
+    schema=CorpusSchema,
+    description="It was registered before.",
+    headers={"Location": LOCATION},
+    success=True,
 )
 @problems(
     {
@@ -79,14 +93,22 @@ def add(query: Mapping[str, Any]) -> Response:
 @blueprint.arguments(CorporaQuery, location="query")
 @blueprint.doc(operationId="listCorpora")
 @blueprint.response(200, CorpusListSchema, headers={"Link": LINK})
-@problems({400: "a cursor that is not of this list", 410: "an expired cursor", 422: "a parameter is not allowed"})
+@problems(
+    {
+        400: "a cursor that is not of this list",
+        410: "an expired cursor",
+        422: "a parameter is not allowed",
+    }
+)
 def list_corpora(query: Mapping[str, Any]) -> Response:
     """List corpora, newest first"""
     here = services()
-    offset = here.cursors.open(query["cursor"], "corpora", {}, here.tenant) if "cursor" in query else 0
-    found, end = here.board.list_corpora(here.tenant), offset + query["limit"]
-    cursor = here.cursors.seal("corpora", {}, end, here.tenant) if end < len(found) else None
-    data = [corpus_to_dict(c) for c in found[offset:end]]
+    offset = (
+        here.cursors.open(query["cursor"], "corpora", {}, here.tenant) if "cursor" in query else 0
+    )
+    corpora, end = here.board.registry.list_corpora(here.tenant), offset + query["limit"]
+    cursor = here.cursors.seal("corpora", {}, end, here.tenant) if end < len(corpora) else None
+    data = [corpus_to_dict(c) for c in corpora[offset:end]]
     return answer_page(data, cursor)
 
 
@@ -111,7 +133,9 @@ def delete(corpus_id: str) -> Response:
 
 def _add_texts(here: Services, query: Mapping[str, Any]) -> tuple[Corpus, bool]:
     if given := [name for name in _ONLY_UPLOADS if name in query]:
-        raise InvalidRequest(f"{given[0]} goes with an upload that is not application/json", pointer=f"/{given[0]}")
+        raise InvalidRequest(
+            f"{given[0]} goes with an upload that is not application/json", pointer=f"/{given[0]}"
+        )
     body = read_json(request, here.settings.inline_bytes)
     schema = TextsSchema()
     if messages := schema.validate(body):

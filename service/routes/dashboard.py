@@ -15,11 +15,11 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from service.access import is_served, open_to_all
-from service.blueprint import takes_any_query
-from service.context import services
-from service.embeds import parse_origins
-from service.secure_headers import APP_POLICY, EMBED_POLICY
+from polyseme.service.access.callers import is_served, open_to_all
+from polyseme.service.context import services
+from polyseme.service.http.blueprint import takes_any_query
+from polyseme.service.http.embeds import parse_origins
+from polyseme.service.http.secure_headers import APP_POLICY, EMBED_POLICY
 
 _TYPES: Final = {
     ".html": "text/html",
@@ -44,8 +44,12 @@ class Asset:
 
 def load_assets() -> dict[str, Asset]:
     """The built files by name. `make dashboard` builds them; the package ships them."""
-    folder = files("service") / "dashboard" / "static"
-    return {f.name: _pack(f.name, f.read_bytes()) for f in folder.iterdir() if f.name[f.name.rfind(".") :] in _TYPES}
+    folder = files("polyseme.service") / "dashboard" / "static"
+    return {
+        f.name: _pack(f.name, f.read_bytes())
+        for f in folder.iterdir()
+        if f.name[f.name.rfind(".") :] in _TYPES
+    }
 
 
 def register_dashboard(app: Flask, embed_origins: str) -> None:
@@ -71,7 +75,10 @@ def register_dashboard(app: Flask, embed_origins: str) -> None:
     @open_to_all
     @takes_any_query
     def embed(view: str) -> Response:
-        """One neuron. Pages of the allowed origins may frame it, which the policy says to browsers."""
+        """One neuron.
+
+        Pages of the allowed origins may frame it, which the policy says to browsers.
+        """
         answer = _answer(assets[_EMBED])
         answer.headers["Content-Security-Policy"] = embed_policy
         return answer

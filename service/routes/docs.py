@@ -1,4 +1,6 @@
-"""/openapi.json and /docs: the OpenAPI document, and a page that shows it with files from this machine only."""
+"""/openapi.json and /docs: the OpenAPI document, and a page that shows it with files from this
+machine only.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from importlib.resources import files
 from flask import Flask, Response, render_template, send_from_directory
 from werkzeug.exceptions import NotFound
 
-from service.access import open_to_all
-from service.secure_headers import PAGE_POLICY
+from polyseme.service.access.callers import open_to_all
+from polyseme.service.http.secure_headers import PAGE_POLICY
 
 # The files of Swagger UI that the page uses, of those that the package ships.
 _ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
@@ -27,7 +29,9 @@ def register_docs(app: Flask, document: bytes) -> None:
     @open_to_all
     def docs() -> Response:
         return Response(
-            render_template("docs.html"), headers={"Content-Security-Policy": PAGE_POLICY}, mimetype="text/html"
+            render_template("docs.html"),
+            headers={"Content-Security-Policy": PAGE_POLICY},
+            mimetype="text/html",
         )
 
     @app.get("/docs/<path:name>")

@@ -7,13 +7,13 @@ import secrets
 import redis
 from flask import Response
 
-from contract.errors import Unavailable
-from service import metrics as prometheus
-from service.access import needs_admin, open_to_all
-from service.answers import answer_json
-from service.blueprint import Blueprint, problems
-from service.context import Services, services
-from service.schemas.models import ReadySchema, StateSchema
+from polyseme.contract.errors import Unavailable
+from polyseme.service.access.callers import needs_admin, open_to_all
+from polyseme.service.context import Services, services
+from polyseme.service.http.answers import answer_json
+from polyseme.service.http.blueprint import Blueprint, problems
+from polyseme.service.monitoring import metrics as prometheus
+from polyseme.service.schemas.models import ReadySchema, StateSchema
 
 blueprint = Blueprint("health", __name__, description="For supervisors and dashboards.")
 
@@ -37,7 +37,7 @@ def readyz() -> Response:
     here = services()
     try:
         here.board.ping()
-        workers, queues = here.board.count_workers(), here.board.count_servers()
+        workers, queues = here.board.workers.count(), here.board.workers.count_by_queue()
     except redis.RedisError as e:
         raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
     _try_store(here)
@@ -46,7 +46,12 @@ def readyz() -> Response:
 
 @blueprint.route("/metrics", methods=["GET"])
 @blueprint.doc(operationId="metrics")
-@blueprint.response(200, {"type": "string"}, content_type=prometheus.MEDIA_TYPE, description="Prometheus' text format.")
+@blueprint.response(
+    200,
+    {"type": "string"},
+    content_type=prometheus.MEDIA_TYPE,
+    description="Prometheus' text format.",
+)
 @problems({})
 @needs_admin
 def metrics() -> Response:

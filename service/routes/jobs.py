@@ -8,39 +8,59 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.records import Job
-from service.answers import answer_json, answer_page
-from service.batches import list_jobs_of
-from service.blueprint import ETAG, LINK, LOCATION, RETRY_AFTER, Blueprint, header, problems, takes
-from service.context import Services, services
-from service.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
-from service.jobs import (
-    cancel_job,
-    delete_job,
-    estimate,
+from polyseme.contract.records.job import Job
+from polyseme.service.context import Services, services
+from polyseme.service.http.answers import answer_json, answer_page
+from polyseme.service.http.blueprint import (
+    ETAG,
+    LINK,
+    LOCATION,
+    RETRY_AFTER,
+    Blueprint,
+    header,
+    problems,
+    takes,
+)
+from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
+from polyseme.service.jobs.find_and_end import cancel_job, delete_job, find_job
+from polyseme.service.jobs.show import (
     etag,
-    find_job,
     job_headers,
     make_tag,
     show_job,
     show_jobs,
     state_headers,
-    submit_job,
 )
-from service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
-from service.schemas.requests import AnalysisSchema, JobsQuery, SubmitQuery
+from polyseme.service.jobs.submit import check_job, submit_job
+from polyseme.service.jobs.submit_batches import list_jobs_of
+from polyseme.service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
+from polyseme.service.schemas.requests import AnalysisSchema, JobsQuery, SubmitQuery
 
 blueprint = Blueprint(
-    "jobs", __name__, url_prefix="/v1/jobs", description="An analysis: submitted once, polled, then read."
+    "jobs",
+    __name__,
+    url_prefix="/v1/jobs",
+    description="An analysis: submitted once, polled, then read.",
 )
 
 _FRESH_S = 60.0  # after its end a job counts as just finished
 _SCANNED = 2000  # jobs looked at for one page of a filtered list
-_PREFER = header("Prefer", "`wait=N`: answer when it has changed, or after N seconds, at most 30.", example="wait=10")
+_PREFER = header(
+    "Prefer",
+    "`wait=N`: answer when it has changed, or after N seconds, at most 30.",
+    example="wait=10",
+)
 _NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
-KEY = header("Idempotency-Key", "Makes a repeated submit answer the job of the first, for a day.", pattern=KEY_PATTERN)
+KEY = header(
+    "Idempotency-Key",
+    "Makes a repeated submit answer the job of the first, for a day.",
+    pattern=KEY_PATTERN,
+)
 _APPLIED = {"description": "The wait that was granted.", "schema": {"type": "string"}}
-_REPLAYED = {"description": "`true` when an earlier request made the job.", "schema": {"type": "string"}}
+_REPLAYED = {
+    "description": "`true` when an earlier request made the job.",
+    "schema": {"type": "string"},
+}
 _JOB_HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
 SUBMITTED = _JOB_HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
 
@@ -85,7 +105,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     here = services()
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     if query["dry_run"]:
-        return answer_json(estimate(here, body).to_dict())
+        return answer_json(check_job(here, body).estimate().to_dict())
     job, replayed = submit_job(here, body, key)
     job, waited = here.waits.wait(job, _is_over, seconds)
     headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"} | _applied(seconds, waited)
@@ -97,14 +117,26 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
 @blueprint.arguments(JobsQuery, location="query")
 @blueprint.doc(operationId="listJobs")
 @blueprint.response(200, JobListSchema, headers={"Link": LINK})
-@problems({400: "a cursor that is not of this list", 410: "an expired cursor", 422: "a parameter is not allowed"})
+@problems(
+    {
+        400: "a cursor that is not of this list",
+        410: "an expired cursor",
+        422: "a parameter is not allowed",
+    }
+)
 def list_jobs(query: Mapping[str, Any]) -> Response:
     """List jobs, newest first"""
     here = services()
-    filters = {name: query[name] for name in ("status", "model", "corpus", "batch") if name in query}
+    filters = {
+        name: query[name] for name in ("status", "model", "corpus", "batch") if name in query
+    }
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
-    cursor = here.cursors.seal("jobs", filters, [last.created_at, last.id], here.tenant) if last else None
+    cursor = (
+        here.cursors.seal("jobs", filters, [last.created_at, last.id], here.tenant)
+        if last
+        else None
+    )
     return answer_page(show_jobs(here, jobs), cursor)
 
 
@@ -112,12 +144,15 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
 @takes(_NONE_MATCH, _PREFER)
 @blueprint.doc(operationId="getJob")
 @blueprint.response(200, JobSchema, headers=_JOB_HEADERS)
-@blueprint.alt_response(304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER})
+@blueprint.alt_response(
+    304, description="As it was.", headers={"ETag": ETAG, "Retry-After": RETRY_AFTER}
+)
 @problems({400: "a bad Prefer", 404: "no such job", 410: "the job has expired"})
 def get_job(job_id: str) -> Response:
     """Read a job
 
-    With `Prefer: wait=N` and `If-None-Match`, the answer comes when the job changes; with `Prefer` alone, when it ends.
+    With `Prefer: wait=N` and `If-None-Match`, the answer comes when the job changes; with `Prefer`
+    alone, when it ends.
     """
     seconds = read_wait(request.headers)
     if not seconds and (headers := _unchanged(job_id)):
@@ -148,7 +183,9 @@ def delete(job_id: str) -> Response:
 @blueprint.route("/<job:job_id>/cancel", methods=["POST"])
 @blueprint.doc(operationId="cancelJob")
 @blueprint.response(202, JobSchema, description="It will end soon, or has.", headers=_JOB_HEADERS)
-@blueprint.alt_response(200, schema=JobSchema, description="It had ended before.", headers=_JOB_HEADERS, success=True)
+@blueprint.alt_response(
+    200, schema=JobSchema, description="It had ended before.", headers=_JOB_HEADERS, success=True
+)
 @problems({404: "no such job", 410: "the job has expired"})
 def cancel(job_id: str) -> Response:
     """Cancel a job"""
@@ -157,16 +194,23 @@ def cancel(job_id: str) -> Response:
 
 
 def _unchanged(job_id: str) -> dict[str, str] | None:
-    """The headers of a 304, when the client's tag still holds. Most polls end here, so the job itself is not read."""
-    if "If-None-Match" not in request.headers or (found := _read_tag(job_id)) is None:
+    """The headers of a 304, when the client's tag still holds.
+
+    Most polls end here, so the job itself is not read.
+    """
+    if "If-None-Match" not in request.headers or (tag := _read_tag(job_id)) is None:
         return None
-    revision, status = found
-    return state_headers(revision, status) if matches_tag(request.headers, make_tag(revision)) else None
+    revision, status = tag
+    return (
+        state_headers(revision, status)
+        if matches_tag(request.headers, make_tag(revision))
+        else None
+    )
 
 
 def _read_tag(job_id: str) -> tuple[int, str] | None:
     here = services()
-    return here.board.read_tag(job_id, here.tenant)
+    return here.board.jobs.read_tag(job_id, here.tenant)
 
 
 def _is_over(job: Job) -> bool:
@@ -178,14 +222,18 @@ def _wait_for_change(job: Job, seconds: int) -> tuple[Job, bool]:
     if "If-None-Match" not in headers:
         return here.waits.wait(job, _is_over, seconds)
     # A job that has ended changes no more.
-    return here.waits.wait(job, lambda j: j.is_terminal or not matches_tag(headers, etag(j)), seconds)
+    return here.waits.wait(
+        job, lambda j: j.is_terminal or not matches_tag(headers, etag(j)), seconds
+    )
 
 
 def _applied(seconds: int, waited: bool) -> dict[str, str]:
     return {"Preference-Applied": f"wait={seconds}"} if waited else {}
 
 
-def _open_cursor(here: Services, cursor: str | None, filters: Mapping[str, Any]) -> tuple[float, str] | None:
+def _open_cursor(
+    here: Services, cursor: str | None, filters: Mapping[str, Any]
+) -> tuple[float, str] | None:
     if cursor is None:
         return None
     created_at, job = here.cursors.open(cursor, "jobs", filters, here.tenant)
@@ -196,22 +244,24 @@ def _collect(
     here: Services, filters: Mapping[str, Any], before: tuple[float, str] | None, limit: int
 ) -> tuple[list[Job], Job | None]:
     """A page, and the job after which the next one begins; None when the list ends here."""
-    found: list[Job] = []
+    page: list[Job] = []
     scanned, last = 0, None
     for job in _newest_first(here, before, filters.get("batch")):
-        if len(found) == limit or scanned == _SCANNED:
-            return found, last
+        if len(page) == limit or scanned == _SCANNED:
+            return page, last
         scanned, last = scanned + 1, job
         if _passes(job, filters):
-            found.append(job)
-    return found, None
+            page.append(job)
+    return page, None
 
 
-def _newest_first(here: Services, before: tuple[float, str] | None, batch: str | None) -> Iterator[Job]:
+def _newest_first(
+    here: Services, before: tuple[float, str] | None, batch: str | None
+) -> Iterator[Job]:
     if batch is not None:
         yield from _last_first(here, before, batch)
         return
-    while jobs := here.board.list_jobs(before=before, count=200, tenant=here.tenant):
+    while jobs := here.board.jobs.list_page(before=before, count=200, tenant=here.tenant):
         yield from jobs
         before = jobs[-1].created_at, jobs[-1].id
 
@@ -222,10 +272,14 @@ def _last_first(here: Services, before: tuple[float, str] | None, batch: str) ->
     if before is not None and before[1] in jobs:
         jobs = jobs[jobs.index(before[1]) + 1 :]
     for i in range(0, len(jobs), 200):
-        yield from here.board.get_jobs(jobs[i : i + 200])
+        yield from here.board.jobs.get_many(jobs[i : i + 200])
 
 
 def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
-    has = {"status": job.status, "model": job.request["model"], "corpus": job.request["corpus"]["id"]}
-    has["batch"] = job.batch
+    has = {
+        "status": job.status,
+        "model": job.request.model,
+        "corpus": job.analysis.corpus,
+        "batch": job.batch,
+    }
     return not job.has_expired and all(has[name] == wanted for name, wanted in filters.items())

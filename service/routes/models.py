@@ -7,15 +7,17 @@ from typing import Any
 
 from flask import Response
 
-from contract.errors import NotFound
-from contract.records import ModelCard
-from service.answers import answer_json
-from service.blueprint import Blueprint, problems
-from service.context import services
-from service.jobs import catalogue
-from service.schemas.models import ModelListSchema, ModelSchema
+from polyseme.contract.errors import NotFound
+from polyseme.contract.records.model_card import ModelCard
+from polyseme.service.context import services
+from polyseme.service.http.answers import answer_json
+from polyseme.service.http.blueprint import Blueprint, problems
+from polyseme.service.jobs.submit import catalogue
+from polyseme.service.schemas.models import ModelListSchema, ModelSchema
 
-blueprint = Blueprint("models", __name__, url_prefix="/v1/models", description="Models that may be analysed.")
+blueprint = Blueprint(
+    "models", __name__, url_prefix="/v1/models", description="Models that may be analysed."
+)
 
 _DESCRIBED = (
     "family",
@@ -26,7 +28,6 @@ _DESCRIBED = (
     "hidden_size",
     "vocabulary",
     "max_positions",
-    "hooks",
     "bos",
     "separator",
     "tokens_per_second",
@@ -50,18 +51,20 @@ def list_all() -> Response:
 @problems({404: "no such model"})
 def get_one(model_id: str) -> Response:
     """Read what is known of a model"""
-    found = next((m for m in _read_models() if m["id"] == model_id), None)
-    if found is None:
+    model = next((m for m in _read_models() if m["id"] == model_id), None)
+    if model is None:
         raise NotFound(f"no model {model_id!r}")
-    return answer_json(found)
+    return answer_json(model)
 
 
 def _read_models() -> list[dict[str, Any]]:
     """Those of the catalogue and those that workers have described, by id."""
     here = services()
-    cards = {card.id: card for card in here.board.list_cards()}
+    cards = {card.id: card for card in here.board.registry.list_cards()}
     sources = catalogue(here.settings) | {card.id: card.source for card in cards.values()}
-    return [_model_to_dict(name, source, cards.get(name)) for name, source in sorted(sources.items())]
+    return [
+        _model_to_dict(name, source, cards.get(name)) for name, source in sorted(sources.items())
+    ]
 
 
 def _model_to_dict(model: str, source: str, card: ModelCard | None) -> dict[str, Any]:

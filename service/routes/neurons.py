@@ -7,23 +7,26 @@ from typing import Any
 
 from flask import Response, request
 
-from contract.errors import InvalidRequest
-from contract.records import Job
-from contract.request import AnalysisRequest
-from contract.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
-from service.answers import answer_json, answer_page, dump_json, put_in
-from service.blueprint import LINK, Blueprint, problems
-from service.context import Services, services
-from service.exports import gzipped, stream_file, stream_lines, stream_zip
-from service.jobs import find_result
-from service.neuronpedia import describe_origin, stream_bundle
-from service.queries import NeuronQuery, plan_query, read_ranges, run_query
-from service.reports import build_report, build_tree
-from service.results import Results, WrittenPage
-from service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
-from service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
+from polyseme.contract.errors import InvalidRequest
+from polyseme.contract.files.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
+from polyseme.contract.records.job import Job
+from polyseme.service.context import Services, services
+from polyseme.service.http.answers import answer_json, answer_page
+from polyseme.service.http.blueprint import LINK, Blueprint, problems
+from polyseme.service.jobs.find_and_end import find_result
+from polyseme.service.json_text import dump_json, put_in
+from polyseme.service.results.exports import gzipped, stream_file, stream_lines, stream_zip
+from polyseme.service.results.neuronpedia.bundle import stream_bundle
+from polyseme.service.results.neuronpedia.origin import read_origin
+from polyseme.service.results.queries import NeuronQuery, plan_query, read_ranges, run_query
+from polyseme.service.results.reports import build_report, build_tree
+from polyseme.service.results.result import Results, WrittenPage
+from polyseme.service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
+from polyseme.service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
 
-blueprint = Blueprint("results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found.")
+blueprint = Blueprint(
+    "results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found."
+)
 
 _MISSING = {
     404: "no such job",
@@ -37,7 +40,9 @@ _BINARY = {"type": "string", "format": "binary"}
 
 @blueprint.route("/<job:job_id>/summary", methods=["GET"])
 @blueprint.doc(operationId="getSummary")
-@blueprint.response(200, {"type": "object"}, description="Counts by layer and status, and distributions.")
+@blueprint.response(
+    200, {"type": "object"}, description="Counts by layer and status, and distributions."
+)
 @problems(_MISSING)
 def summary(job_id: str) -> Response:
     """Read a result's summary"""
@@ -59,7 +64,10 @@ def manifest(job_id: str) -> Response:
 @blueprint.response(200, NeuronListSchema, headers={"Link": LINK})
 @problems(
     _MISSING
-    | {400: "a cursor that is not of this list", 410: "an expired cursor, or a result that is no longer there"}
+    | {
+        400: "a cursor that is not of this list",
+        410: "an expired cursor, or a result that is no longer there",
+    }
     | {422: "a parameter is not allowed"}
 )
 def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
@@ -67,10 +75,18 @@ def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     here = services()
     plan = plan_query(query)
     find_result(here, job_id)
-    asked = {name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")}
-    offset = here.cursors.open(query["cursor"], job_id, asked, here.tenant) if "cursor" in query else 0
+    asked = {
+        name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")
+    }
+    offset = (
+        here.cursors.open(query["cursor"], job_id, asked, here.tenant) if "cursor" in query else 0
+    )
     page = _find_page(here.results, job_id, plan, query, offset)
-    cursor = None if page.next_offset is None else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
+    cursor = (
+        None
+        if page.next_offset is None
+        else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
+    )
     return answer_page(put_in(page.rows), cursor, total=page.total)
 
 
@@ -83,7 +99,9 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     here = services()
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
-    return answer_json(build_report(row, job_id, job.request["model"], here.results.vocabulary(job_id)))
+    return answer_json(
+        build_report(row, job_id, job.request.model, here.results.vocabulary(job_id))
+    )
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>/tree", methods=["GET"])
@@ -96,7 +114,7 @@ def get_tree(query: Mapping[str, Any], job_id: str, layer: int, neuron: int) -> 
     here = services()
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
-    least = AnalysisRequest.from_dict(job.request).senses.min_contexts
+    least = job.analysis.senses.min_contexts
     return answer_json(build_tree(row, job_id, query["tail"], least))
 
 
@@ -104,7 +122,10 @@ def get_tree(query: Mapping[str, Any], job_id: str, layer: int, neuron: int) -> 
 @blueprint.arguments(ExportQuery, location="query")
 @blueprint.doc(operationId="exportResult")
 @blueprint.response(
-    200, _BINARY, content_type="application/zip", description="All files; with `file` one of them; or the bundle."
+    200,
+    _BINARY,
+    content_type="application/zip",
+    description="All files; with `file` one of them; or the bundle.",
 )
 @blueprint.alt_response(200, schema=_BINARY, content_type=_PARQUET, success=True)
 @blueprint.alt_response(200, schema=_BINARY, content_type="application/x-ndjson", success=True)
@@ -131,7 +152,9 @@ def export(query: Mapping[str, Any], job_id: str) -> Response:
     return _attachment(chunks, "application/zip", f"{job_id}.zip")
 
 
-def _find_page(results: Results, job: str, plan: NeuronQuery, query: Mapping[str, Any], offset: int) -> WrittenPage:
+def _find_page(
+    results: Results, job: str, plan: NeuronQuery, query: Mapping[str, Any], offset: int
+) -> WrittenPage:
     """plan: of the query."""
 
     def write() -> WrittenPage:
@@ -157,23 +180,28 @@ def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) ->
     chosen = [layer for layer in layers if any(first <= layer <= last for first, last in pairs)]
     if not chosen:
         raise InvalidRequest(
-            f"none of these layers is in the result: it has {layers[0]} to {layers[-1]}", pointer="/layer"
+            f"none of these layers is in the result: it has {layers[0]} to {layers[-1]}",
+            pointer="/layer",
         )
     return chosen
 
 
 def _answer_lines(here: Services, job: Job, layers: list[int]) -> Response:
-    lines = stream_lines(here.results, job.id, job.request["model"], layers)
+    lines = stream_lines(here.results, job.id, job.request.model, layers)
     packed = request.accept_encodings.quality("gzip") > 0
-    answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", f"{job.id}.ndjson")
+    answer = _attachment(
+        gzipped(lines) if packed else lines, "application/x-ndjson", f"{job.id}.ndjson"
+    )
     answer.headers["Vary"] = "Accept-Encoding"
     if packed:
         answer.headers["Content-Encoding"] = "gzip"
     return answer
 
 
-def _answer_bundle(here: Services, job: Job, layers: list[int], query: Mapping[str, Any]) -> Response:
-    origin = describe_origin(here.results, job, query.get("model_id"), query.get("creator_id"))
+def _answer_bundle(
+    here: Services, job: Job, layers: list[int], query: Mapping[str, Any]
+) -> Response:
+    origin = read_origin(here.results, job, query.get("model_id"), query.get("creator_id"))
     chunks = stream_bundle(here.results, origin, layers)
     return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 

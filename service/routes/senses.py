@@ -7,24 +7,28 @@ from typing import Any
 
 from flask import Response, request
 
-from service.answers import answer_json
-from service.blueprint import Blueprint, problems, takes
-from service.context import services
-from service.headers import read_idempotency_key
-from service.jobs import job_headers, show_job
-from service.regrouping import submit_regrouping
-from service.routes.jobs import KEY, SUBMITTED
-from service.schemas.jobs import JobSchema
-from service.schemas.requests import RegroupSchema
+from polyseme.service.context import services
+from polyseme.service.http.answers import answer_json
+from polyseme.service.http.blueprint import Blueprint, problems, takes
+from polyseme.service.http.headers import read_idempotency_key
+from polyseme.service.jobs.regrouping import submit_regrouping
+from polyseme.service.jobs.show import job_headers, show_job
+from polyseme.service.routes.jobs import KEY, SUBMITTED
+from polyseme.service.schemas.jobs import JobSchema
+from polyseme.service.schemas.requests import RegroupSchema
 
-blueprint = Blueprint("senses", __name__, url_prefix="/v1/jobs", description="Senses made anew from a finished scan.")
+blueprint = Blueprint(
+    "senses", __name__, url_prefix="/v1/jobs", description="Senses made anew from a finished scan."
+)
 
 
 @blueprint.route("/<job:job_id>/senses", methods=["POST"])
 @blueprint.arguments(RegroupSchema, location="json", example={"alpha": 0.02})
 @takes(KEY)
 @blueprint.doc(operationId="regroupJob")
-@blueprint.response(202, JobSchema, description="A new job, whose result is whole.", headers=SUBMITTED)
+@blueprint.response(
+    202, JobSchema, description="A new job, whose result is whole.", headers=SUBMITTED
+)
 @problems(
     {
         400: "broken JSON, or a bad Idempotency-Key",
@@ -41,7 +45,9 @@ def regroup(body: Mapping[str, Any], job_id: str) -> Response:
 
     With another alpha, smallest sense or kind of vector. It takes seconds and no GPU.
     """
-    job, replayed = submit_regrouping(services(), job_id, body, read_idempotency_key(request.headers))
+    job, replayed = submit_regrouping(
+        services(), job_id, body, read_idempotency_key(request.headers)
+    )
     headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"}
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(show_job(services(), job), 202, headers)

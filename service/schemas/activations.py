@@ -6,10 +6,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from contract.records import JOB_ID
-from service.schemas.fields import StrictSchema, Whole, between
-from service.schemas.jobs import EXAMPLE_JOB, JobErrorSchema
-from service.schemas.requests import JOB_STATUSES
+from polyseme.contract.records.job import JOB_ID
+from polyseme.service.schemas.fields import StrictSchema, Whole, between
+from polyseme.service.schemas.jobs import EXAMPLE_JOB, JobErrorSchema
+from polyseme.service.schemas.requests import JOB_STATUSES
 
 MOST_CHARACTERS = 20_000
 MOST_NEURONS = 100
@@ -36,12 +36,19 @@ class ActivationsRequestSchema(StrictSchema):
     job = fields.String(
         required=True,
         validate=validate.Regexp(_JOB, error="no job id"),
-        metadata={"description": "A job that has succeeded.", "pattern": _JOB, "example": EXAMPLE_JOB},
+        metadata={
+            "description": "A job that has succeeded.",
+            "pattern": _JOB,
+            "example": EXAMPLE_JOB,
+        },
     )
     text = fields.String(
         required=True,
         validate=_check_text,
-        metadata={"minLength": 1, "description": f"At most {MOST_CHARACTERS} characters; not only white space."},
+        metadata={
+            "minLength": 1,
+            "description": f"At most {MOST_CHARACTERS} characters; not only white space.",
+        },
     )
     neurons = fields.List(
         fields.Nested(TargetSchema),
@@ -51,7 +58,10 @@ class ActivationsRequestSchema(StrictSchema):
     )
     top = Whole(
         validate=between(1, 1000),
-        metadata={"default": DEFAULT_TOP, "description": "Peaks listed of a neuron: the strongest."},
+        metadata={
+            "default": DEFAULT_TOP,
+            "description": "Peaks listed of a neuron: the strongest.",
+        },
     )
 
 
@@ -59,27 +69,46 @@ class TextTokenSchema(Schema):
     token = fields.String(required=True)
     token_id = fields.Integer(required=True)
     char_span = fields.List(
-        fields.Integer(), required=True, allow_none=True, metadata={"description": "In the text; null: not of it."}
+        fields.Integer(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "In the text; null: not of it."},
     )
-    window = fields.Integer(required=True, metadata={"description": "Tokens of two windows do not see each other."})
+    window = fields.Integer(
+        required=True, metadata={"description": "Tokens of two windows do not see each other."}
+    )
 
 
 class ThresholdSchema(Schema):
-    positive = fields.Float(required=True, allow_none=True, metadata={"description": "null: it never fired."})
-    negative = fields.Float(required=True, allow_none=True, metadata={"description": "null also with one tail."})
+    positive = fields.Float(
+        required=True, allow_none=True, metadata={"description": "null: it never fired."}
+    )
+    negative = fields.Float(
+        required=True, allow_none=True, metadata={"description": "null also with one tail."}
+    )
 
 
 def _distance(description: str, **options: Any) -> fields.Float:
-    return fields.Float(required=True, metadata={"description": description, "minimum": 0, "maximum": 1}, **options)
+    return fields.Float(
+        required=True, metadata={"description": description, "minimum": 0, "maximum": 1}, **options
+    )
 
 
 class TextPeakSchema(Schema):
     token = fields.Integer(required=True, metadata={"description": "Index in `tokens`."})
     tail = fields.String(required=True, validate=_TAIL)
     activation = fields.Float(required=True)
-    sense = fields.Integer(required=True, allow_none=True, metadata={"description": "null: in none of its tail."})
-    distance = _distance("To the nearest sense, a quantile of random pairs; null without senses.", allow_none=True)
-    name = fields.String(required=True, allow_none=True, metadata={"description": "The sense's commonest peak words."})
+    sense = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null: in none of its tail."}
+    )
+    distance = _distance(
+        "To the nearest sense, a quantile of random pairs; null without senses.", allow_none=True
+    )
+    name = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The sense's commonest peak words."},
+    )
 
 
 class CrossActivationSchema(Schema):
@@ -87,7 +116,9 @@ class CrossActivationSchema(Schema):
     senses = fields.List(fields.Integer(), required=True, metadata={"description": "Two of them."})
     names = fields.List(fields.String(), required=True)
     tokens = fields.List(
-        fields.Integer(), required=True, metadata={"description": "The strongest peak of each, an index in `tokens`."}
+        fields.Integer(),
+        required=True,
+        metadata={"description": "The strongest peak of each, an index in `tokens`."},
     )
     separation = _distance("Between the contexts of the two, a quantile of random pairs.")
 
@@ -97,7 +128,9 @@ class TextNeuronSchema(Schema):
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True, metadata={"example": "blocks.3.mlp.hook_post"})
     activations = fields.List(
-        fields.Float(allow_none=True), required=True, metadata={"description": "Of each token; null: does not count."}
+        fields.Float(allow_none=True),
+        required=True,
+        metadata={"description": "Of each token; null: does not count."},
     )
     threshold = fields.Nested(ThresholdSchema, required=True)
     peaks = fields.List(fields.Nested(TextPeakSchema), required=True)
@@ -119,11 +152,19 @@ class ActivationsSchema(Schema):
     finished_at = fields.DateTime(required=True, allow_none=True)
     text = fields.String(required=True)
     tokens = fields.List(
-        fields.Nested(TextTokenSchema), required=True, allow_none=True, metadata={"description": _NOT_YET}
+        fields.Nested(TextTokenSchema),
+        required=True,
+        allow_none=True,
+        metadata={"description": _NOT_YET},
     )
     neurons = fields.List(
-        fields.Nested(TextNeuronSchema), required=True, allow_none=True, metadata={"description": _NOT_YET}
+        fields.Nested(TextNeuronSchema),
+        required=True,
+        allow_none=True,
+        metadata={"description": _NOT_YET},
     )
-    note = fields.String(required=True, allow_none=True, metadata={"description": "Why no peak has a sense."})
+    note = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why no peak has a sense."}
+    )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     links = fields.Nested(ActivationsLinksSchema, required=True)

@@ -1,19 +1,30 @@
-"""Batches: what clients may send, and the shape of the answers, which are built by hand in `service/batches.py`."""
+"""Batches: what clients may send, and the shape of the answers, which are built by hand in
+`service/jobs/submit_batches.py`.
+"""
 
 from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.schemas.fields import METADATA_SCHEMA, Flag, Metadata, QueryFlag, QueryWhole, StrictSchema, between
-from service.schemas.jobs import EXAMPLE_JOB, DeliverySchema
-from service.schemas.requests import JOB_STATUSES, AnalysisSchema, WebhookSchema
-from service.webhooks import BATCH_EVENT
+from polyseme.service.schemas.fields import (
+    METADATA_SCHEMA,
+    Flag,
+    Metadata,
+    QueryFlag,
+    QueryWhole,
+    StrictSchema,
+    between,
+)
+from polyseme.service.schemas.jobs import EXAMPLE_JOB, DeliverySchema
+from polyseme.service.schemas.requests import JOB_STATUSES, AnalysisSchema, WebhookSchema
 
+BATCH_EVENT = "batch.ended"
 EXAMPLE_BATCH = "bat_0199c2d3a1b24f6c8e1d5a7b9c3d"
 
 _ATOMIC = {
     "default": True,
-    "description": "Whether one entry that is refused refuses all. If false, the others are submitted.",
+    "description": "Whether one entry that is refused refuses all. If false, the others are "
+    "submitted.",
 }
 _STATUS = validate.OneOf(["running", "cancelling", "ended"])
 
@@ -21,10 +32,14 @@ _STATUS = validate.OneOf(["running", "cancelling", "ended"])
 class BatchRequestSchema(StrictSchema):
     """For the documentation."""
 
-    jobs = fields.List(fields.Nested(AnalysisSchema), required=True, validate=validate.Length(min=1))
+    jobs = fields.List(
+        fields.Nested(AnalysisSchema), required=True, validate=validate.Length(min=1)
+    )
     atomic = Flag(metadata=_ATOMIC)
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata={"default": None})
-    metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the batch."})
+    metadata = Metadata(
+        metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the batch."}
+    )
 
 
 class EnvelopeSchema(BatchRequestSchema):
@@ -34,10 +49,14 @@ class EnvelopeSchema(BatchRequestSchema):
 
 
 class SubmitBatchQuery(StrictSchema):
-    atomic = QueryFlag(metadata=_ATOMIC | {"description": f"With JSON lines only. {_ATOMIC['description']}"})
+    atomic = QueryFlag(
+        metadata=_ATOMIC | {"description": f"With JSON lines only. {_ATOMIC['description']}"}
+    )
     webhook = fields.String(
         validate=validate.Length(min=1),
-        metadata={"description": "With JSON lines only: the URL that is told when the batch has ended."},
+        metadata={
+            "description": "With JSON lines only: the URL that is told when the batch has ended."
+        },
     )
 
 
@@ -48,35 +67,46 @@ class BatchesQuery(StrictSchema):
 
 class DeleteBatchQuery(StrictSchema):
     with_jobs = QueryFlag(
-        load_default=False, metadata={"description": "Delete its jobs and their results too.", "default": False}
+        load_default=False,
+        metadata={"description": "Delete its jobs and their results too.", "default": False},
     )
 
 
 class CountsSchema(Schema):
-    jobs = fields.Integer(required=True, metadata={"description": "All of them: the sum of the statuses."})
+    jobs = fields.Integer(
+        required=True, metadata={"description": "All of them: the sum of the statuses."}
+    )
     queued = fields.Integer(required=True)
     running = fields.Integer(required=True)
     cancelling = fields.Integer(required=True)
     succeeded = fields.Integer(required=True)
     failed = fields.Integer(required=True)
     cancelled = fields.Integer(required=True)
-    refused = fields.Integer(required=True, metadata={"description": "Entries that no job was made of."})
+    refused = fields.Integer(
+        required=True, metadata={"description": "Entries that no job was made of."}
+    )
 
 
 class EntryErrorSchema(Schema):
-    pointer = fields.String(required=True, metadata={"description": "Into the request: `/jobs/3/contexts/top_k`."})
+    pointer = fields.String(
+        required=True, metadata={"description": "Into the request: `/jobs/3/contexts/top_k`."}
+    )
     detail = fields.String(required=True)
 
 
 class EntryProblemSchema(Schema):
-    status = fields.Integer(required=True, metadata={"description": "That a single submit would have answered."})
+    status = fields.Integer(
+        required=True, metadata={"description": "That a single submit would have answered."}
+    )
     code = fields.String(required=True)
     detail = fields.String(required=True)
     errors = fields.List(fields.Nested(EntryErrorSchema), required=True)
 
 
 class EntrySchema(Schema):
-    index = fields.Integer(required=True, metadata={"description": "Of the entry in the request, from 0."})
+    index = fields.Integer(
+        required=True, metadata={"description": "Of the entry in the request, from 0."}
+    )
     job = fields.String(required=True, allow_none=True, metadata={"example": EXAMPLE_JOB})
     status = fields.String(
         required=True,
@@ -85,7 +115,9 @@ class EntrySchema(Schema):
         metadata={"description": "Of the job; its last one also when it is deleted."},
     )
     problem = fields.Nested(EntryProblemSchema, required=True, allow_none=True)
-    link = fields.String(required=True, allow_none=True, metadata={"description": "The path of the job."})
+    link = fields.String(
+        required=True, allow_none=True, metadata={"description": "The path of the job."}
+    )
 
 
 class BatchLinksSchema(Schema):
@@ -100,10 +132,14 @@ class BatchSummarySchema(Schema):
     status = fields.String(
         required=True,
         validate=_STATUS,
-        metadata={"description": "`ended` once every job has: `counts` tells how. It changes no more then."},
+        metadata={
+            "description": "`ended` once every job has: `counts` tells how. It changes no more "
+            "then."
+        },
     )
     revision = fields.Integer(
-        required=True, metadata={"description": "Grows with every change of it or of one of its jobs."}
+        required=True,
+        metadata={"description": "Grows with every change of it or of one of its jobs."},
     )
     atomic = fields.Boolean(required=True)
     created_at = fields.DateTime(required=True)
@@ -112,7 +148,11 @@ class BatchSummarySchema(Schema):
     counts = fields.Nested(CountsSchema, required=True)
     fraction = fields.Float(
         required=True,
-        metadata={"minimum": 0, "maximum": 1, "description": "Mean over the jobs; one that has ended counts whole."},
+        metadata={
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Mean over the jobs; one that has ended counts whole.",
+        },
     )
     metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
     webhook = fields.Nested(DeliverySchema, required=True, allow_none=True)
@@ -120,7 +160,9 @@ class BatchSummarySchema(Schema):
 
 
 class BatchSchema(BatchSummarySchema):
-    entries = fields.List(fields.Nested(EntrySchema), required=True, metadata={"description": "By index."})
+    entries = fields.List(
+        fields.Nested(EntrySchema), required=True, metadata={"description": "By index."}
+    )
 
 
 class EndedBatchSchema(BatchSchema):

@@ -12,8 +12,12 @@ class CorpusSchema(Schema):
     documents = fields.Integer(required=True)
     characters = fields.Integer(required=True)
     utf8_bytes = fields.Integer(required=True)
-    duplicates_dropped = fields.Integer(required=True, metadata={"description": "Exact copies of an earlier one."})
-    empty_dropped = fields.Integer(required=True, metadata={"description": "Nothing but white space."})
+    duplicates_dropped = fields.Integer(
+        required=True, metadata={"description": "Exact copies of an earlier one."}
+    )
+    empty_dropped = fields.Integer(
+        required=True, metadata={"description": "Nothing but white space."}
+    )
     created_at = fields.DateTime(required=True)
 
 

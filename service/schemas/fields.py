@@ -1,4 +1,6 @@
-"""marshmallow fields that take exactly their type: 1 is no true, "3" is no 3, and what is unknown is refused."""
+"""marshmallow fields that take exactly their type: 1 is no true, "3" is no 3, and what is unknown
+is refused.
+"""
 
 from __future__ import annotations
 
@@ -88,16 +90,29 @@ class QueryFlag(fields.Boolean):
 
 
 class Selected(fields.Field):
-    """Layers or neurons: "all", ranges such as "0-3,14", or a list of whole numbers from 0. Ranges are read later."""
+    """Layers or neurons:
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str | tuple[int, ...]:
+    "all", ranges such as "0-3,14", or a list of whole numbers from 0. Ranges are read later.
+    """
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **_: Any
+    ) -> str | tuple[int, ...]:
         if isinstance(value, str):
             return value
         if not isinstance(value, list):
-            raise ValidationError('expected "all", ranges such as "0-3,14", or a list of whole numbers')
+            raise ValidationError(
+                'expected "all", ranges such as "0-3,14", or a list of whole numbers'
+            )
         if not 1 <= len(value) <= LONGEST_SELECTION:
-            raise ValidationError(f"a list has 1 to {LONGEST_SELECTION} numbers, or is written as ranges")
-        wrong = {i: ["expected a whole number from 0"] for i, v in enumerate(value) if type(v) is not int or v < 0}
+            raise ValidationError(
+                f"a list has 1 to {LONGEST_SELECTION} numbers, or is written as ranges"
+            )
+        wrong = {
+            i: ["expected a whole number from 0"]
+            for i, v in enumerate(value)
+            if type(v) is not int or v < 0
+        }
         if wrong:
             raise ValidationError(dict(list(wrong.items())[:20]))
         return tuple(value)
@@ -122,7 +137,9 @@ def choice(values: Sequence[str | None]) -> validate.OneOf:
 
 
 def between(low: float, high: float | None = None) -> validate.Range:
-    return validate.Range(low, high, error=f"{{input}}: from {low}" + ("" if high is None else f" to {high}"))
+    return validate.Range(
+        low, high, error=f"{{input}}: from {low}" + ("" if high is None else f" to {high}")
+    )
 
 
 def _wrong_pair(key: str, text: Any) -> str | None:
@@ -130,12 +147,19 @@ def _wrong_pair(key: str, text: Any) -> str | None:
         return f"a name has 1 to {LONGEST_METADATA_KEY} characters"
     if not isinstance(text, str):
         return "expected a string"
-    return f"at most {LONGEST_METADATA_VALUE} characters" if len(text) > LONGEST_METADATA_VALUE else None
+    return (
+        f"at most {LONGEST_METADATA_VALUE} characters"
+        if len(text) > LONGEST_METADATA_VALUE
+        else None
+    )
 
 
 SELECTION_SCHEMA: dict[str, Any] = {
     "oneOf": [
-        {"type": "string", "pattern": r"^(all|[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*)$"},
+        {
+            "type": "string",
+            "pattern": r"^(all|[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*)$",
+        },
         {
             "type": "array",
             "items": {"type": "integer", "minimum": 0},

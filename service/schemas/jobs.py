@@ -1,13 +1,15 @@
-"""The shape of a job, for the documentation: answers are built by hand, in `service/jobs.py`."""
+"""The shape of a job, for the documentation: answers are built by hand, in
+`service/jobs/submit.py`.
+"""
 
 from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from service.schemas.fields import METADATA_SCHEMA
-from service.schemas.requests import JOB_STATUSES
-from service.webhooks import EVENTS
+from polyseme.service.schemas.fields import METADATA_SCHEMA
+from polyseme.service.schemas.requests import JOB_STATUSES
 
+EVENTS = ("job.succeeded", "job.failed", "job.cancelled")
 EXAMPLE_JOB = "job_0199c2d3a1b24f6c8e1d5a7b9c3d"
 
 
@@ -17,7 +19,9 @@ class AnyObject(fields.Dict):
 
 class DoneSchema(Schema):
     done = fields.Integer(required=True)
-    total = fields.Integer(required=True, allow_none=True, metadata={"description": "null until planned"})
+    total = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null until planned"}
+    )
 
 
 class ProgressSchema(Schema):
@@ -27,14 +31,17 @@ class ProgressSchema(Schema):
     shards = fields.Nested(DoneSchema, required=True)
     layers = fields.Nested(DoneSchema, required=True)
     tokens_done = fields.Integer(required=True)
-    tokens_total = fields.Integer(required=True, allow_none=True, metadata={"description": "null until planned"})
+    tokens_total = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null until planned"}
+    )
     tokens_per_second = fields.Float(required=True, allow_none=True)
     fraction = fields.Float(required=True, allow_none=True, metadata={"minimum": 0, "maximum": 1})
     eta_seconds = fields.Float(
         required=True,
         allow_none=True,
         metadata={
-            "description": "Until the phase ends, for scanning and merging; null when it cannot be told, and in others."
+            "description": "Until the phase ends, for scanning and merging; null when it cannot "
+            "be told, and in others."
         },
     )
 
@@ -49,11 +56,17 @@ class DeliverySchema(Schema):
     state = fields.String(
         required=True,
         validate=validate.OneOf(["waiting", "pending", "delivered", "failed"]),
-        metadata={"description": "waiting: the job has not ended; failed: no further attempt is made."},
+        metadata={
+            "description": "waiting: the job has not ended; failed: no further attempt is made."
+        },
     )
     attempts = fields.Integer(required=True)
-    last_status = fields.Integer(required=True, allow_none=True, metadata={"description": "Of the last answer."})
-    last_error = fields.String(required=True, allow_none=True, metadata={"description": "Why the last attempt failed."})
+    last_status = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Of the last answer."}
+    )
+    last_error = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why the last attempt failed."}
+    )
     next_attempt_at = fields.DateTime(required=True, allow_none=True)
 
 
@@ -70,7 +83,9 @@ class ReusedSchema(Schema):
     """What was taken over from results of other jobs, and not scanned."""
 
     layers = fields.String(required=True, metadata={"example": "0-3,14"})
-    jobs = fields.List(fields.String(), required=True, metadata={"description": "They may be deleted by now."})
+    jobs = fields.List(
+        fields.String(), required=True, metadata={"description": "They may be deleted by now."}
+    )
 
 
 class JobSchema(Schema):
@@ -79,25 +94,38 @@ class JobSchema(Schema):
     status = fields.String(required=True, validate=validate.OneOf(JOB_STATUSES))
     phase = fields.String(
         required=True,
-        validate=validate.OneOf(["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]),
+        validate=validate.OneOf(
+            ["queued", "planning", "scanning", "calibrating", "merging", "closing", "ended"]
+        ),
     )
     revision = fields.Integer(required=True, metadata={"description": "Grows with every change."})
     priority = fields.String(required=True, validate=validate.OneOf(["low", "normal", "high"]))
-    queue = fields.String(required=True, metadata={"description": "Whose workers run it: the model's queue."})
+    queue = fields.String(
+        required=True, metadata={"description": "Whose workers run it: the model's queue."}
+    )
     warning = fields.String(
-        required=True, allow_none=True, metadata={"description": "That no worker serves its queue at the moment."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "That no worker serves its queue at the moment."},
     )
     batch = fields.String(
-        required=True, allow_none=True, metadata={"description": "That it was submitted in, until that is deleted."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "That it was submitted in, until that is deleted."},
     )
     created_at = fields.DateTime(required=True)
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
     expires_at = fields.DateTime(required=True, allow_none=True)
-    request = AnyObject(required=True, metadata={"description": "As sent, with every default filled in."})
+    request = AnyObject(
+        required=True, metadata={"description": "As sent, with every default filled in."}
+    )
     progress = fields.Nested(ProgressSchema, required=True)
     reused = fields.Nested(
-        ReusedSchema, required=True, allow_none=True, metadata={"description": "null: nothing, or not planned yet"}
+        ReusedSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null: nothing, or not planned yet"},
     )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
@@ -128,22 +156,31 @@ class BasisSchema(Schema):
     documents = fields.Integer(required=True)
     characters = fields.Integer(required=True)
     characters_per_token = fields.Float(required=True)
-    characters_per_token_from = fields.String(required=True, validate=validate.OneOf(["measured", "assumed"]))
+    characters_per_token_from = fields.String(
+        required=True, validate=validate.OneOf(["measured", "assumed"])
+    )
     tokens_per_second = fields.Float(
-        required=True, allow_none=True, metadata={"description": "Last measured over all layers; null before any job."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "Last measured over all layers; null before any job."},
     )
     depth = fields.Float(required=True, metadata={"description": "Share of the layers that run."})
 
 
 class EstimateSchema(Schema):
     object = fields.String(required=True, validate=validate.OneOf(["estimate"]))
-    estimate = fields.Boolean(required=True, metadata={"description": "Always true: nothing was tokenised."})
+    estimate = fields.Boolean(
+        required=True, metadata={"description": "Always true: nothing was tokenised."}
+    )
     tokens = fields.Integer(required=True)
     windows = fields.Integer(required=True)
     neurons = fields.Integer(required=True)
     layers = fields.Integer(required=True)
     memory_bytes = fields.Integer(
-        required=True, metadata={"description": "Of a worker's running statistics, without the model's weights."}
+        required=True,
+        metadata={"description": "Of a worker's running statistics, without the model's weights."},
     )
-    seconds = fields.Float(required=True, allow_none=True, metadata={"description": "On one worker, once it begins."})
+    seconds = fields.Float(
+        required=True, allow_none=True, metadata={"description": "On one worker, once it begins."}
+    )
     basis = fields.Nested(BasisSchema, required=True)

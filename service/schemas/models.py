@@ -5,6 +5,17 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 
+class SiteSchema(Schema):
+    """A place of the model whose units can be analysed."""
+
+    site = fields.String(required=True, metadata={"example": "mlp"})
+    units = fields.Integer(required=True, metadata={"description": "Of a layer."})
+    hook = fields.String(required=True, metadata={"example": "blocks.{layer}.mlp.hook_post"})
+    signed = fields.Boolean(
+        required=True, metadata={"description": "Negative activations mean something."}
+    )
+
+
 class ModelSchema(Schema):
     """Everything below `state` is null until a worker has looked at the model."""
 
@@ -14,20 +25,29 @@ class ModelSchema(Schema):
     state = fields.String(
         required=True,
         validate=validate.OneOf(["ready", "undescribed", "unusable"]),
-        metadata={"description": "undescribed: no worker has looked at it yet; unusable: see `error`"},
+        metadata={
+            "description": "undescribed: no worker has looked at it yet; unusable: see `error`"
+        },
     )
     family = fields.String(required=True, allow_none=True)
-    kind = fields.String(required=True, allow_none=True, metadata={"description": "decoder or encoder"})
+    kind = fields.String(
+        required=True, allow_none=True, metadata={"description": "decoder or encoder"}
+    )
     layers = fields.Integer(required=True, allow_none=True)
     neurons = fields.Integer(required=True, allow_none=True, metadata={"description": "A layer."})
-    gated = fields.Boolean(required=True, allow_none=True, metadata={"description": "Activations are signed."})
+    gated = fields.Boolean(
+        required=True, allow_none=True, metadata={"description": "Activations are signed."}
+    )
     hidden_size = fields.Integer(required=True, allow_none=True)
     vocabulary = fields.Integer(required=True, allow_none=True)
     max_positions = fields.Integer(required=True, allow_none=True)
-    hooks = fields.String(required=True, allow_none=True, metadata={"example": "blocks.{layer}.mlp.hook_post"})
-    bos = fields.String(required=True, allow_none=True, metadata={"description": "added, available or none"})
-    separator = fields.Boolean(required=True, allow_none=True, metadata={"description": "`concat` is possible."})
-    sites = fields.List(fields.String(), required=True)
+    bos = fields.String(
+        required=True, allow_none=True, metadata={"description": "added, available or none"}
+    )
+    separator = fields.Boolean(
+        required=True, allow_none=True, metadata={"description": "`concat` is possible."}
+    )
+    sites = fields.List(fields.Nested(SiteSchema), required=True)
     tokens_per_second = fields.Float(required=True, allow_none=True)
     characters_per_token = fields.Float(required=True, allow_none=True)
     error = fields.String(required=True, allow_none=True)

@@ -1,64 +1,86 @@
-"""The shape of a result, for the documentation: rows come from Parquet and are never dumped through these."""
+"""The shape of a result, for the documentation: rows come from Parquet and are never dumped through
+these.
+
+What a field is, and when it is null, `polyseme.contract.files.columns` says. Only what answers have
+beside the files' columns is described here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pyarrow as pa
 from marshmallow import Schema, fields, validate
 
-from contract.results import SCORES, STATUSES, negative
+from polyseme.contract.files import columns
+from polyseme.contract.files.columns import ACTIVATION, LOGIT_UNIT, STATUSES, Column
+
+# JSON has no word for a number that is not finite, and such could be among what the model gives.
+_MEASURED = (ACTIVATION, LOGIT_UNIT)
+# A client is to be ready for null in anything else of a row.
+_IN_EVERY_ROW = ("layer", "neuron", "hook", "n_tokens")
 
 
-def _number(description: str) -> fields.Float:
-    return fields.Float(allow_none=True, metadata={"description": description})
+def _may_be_null(column: Column) -> bool:
+    is_measured = column.unit in _MEASURED and not pa.types.is_list(column.type)
+    return column.null is not None or is_measured
 
 
-def _status(description: str) -> fields.String:
-    return fields.String(
-        allow_none=True, validate=validate.OneOf([*STATUSES, None]), metadata={"description": description}
-    )
+def _field(column: Column, kind: pa.DataType, **options: Any) -> fields.Field:
+    if pa.types.is_list(kind):
+        inner = _field(column, kind.value_type, allow_none=column.unit in _MEASURED)
+        return fields.List(inner, **options)
+    if pa.types.is_floating(kind):
+        return fields.Float(**options)
+    if pa.types.is_integer(kind):
+        return fields.Integer(**options)
+    if column.choices:
+        values = [*column.choices, *([None] if options.get("allow_none") else [])]
+        options["validate"] = validate.OneOf(values)
+    return fields.String(**options)
 
 
-# What is said of a tail; each stands in a row twice.
-_TAIL_SCORES = {
-    "status": lambda: _status("What can be said of the neuron's meaning."),
-    "polysemanticity": lambda: _number("The chance that two firings differ in meaning; null unless coherent."),
-    "polysemanticity_low": lambda: _number("Lower end of the 90 % bootstrap interval."),
-    "polysemanticity_high": lambda: _number("Its upper end."),
-    "effective_senses": lambda: _number("The exponential of the entropy of the senses' shares."),
-    "sense_count": lambda: fields.Integer(allow_none=True, metadata={"description": "null: too little evidence."}),
-    "coverage": lambda: _number("Activation-weighted share of the contexts that are in a sense."),
-    "monosemanticity_score": lambda: _number("Activation-weighted mean cosine of the contexts (MS)."),
-}
+def _document(column: Column, *, is_nullable: bool, **options: Any) -> fields.Field:
+    metadata = {"description": column.description}
+    if column.name == "hook":
+        metadata["example"] = "blocks.3.mlp.hook_post"
+    if is_nullable:
+        options["allow_none"] = True
+    return _field(column, column.type, metadata=metadata, **options)
 
 
-class _NeuronRowSchema(Schema):
-    layer = fields.Integer()
-    neuron = fields.Integer()
-    hook = fields.String(metadata={"example": "blocks.3.mlp.hook_post"})
-    alpha = _number("With which senses were told apart; null when they were not asked for.")
-    n_tokens = fields.Integer()
-    density = _number("Share of the tokens with activation > 0.")
-    mean = _number("Over all counted tokens.")
-    std = _number("Population standard deviation.")
-    skewness = _number("null when std is 0.")
-    kurtosis = _number("Excess: 0 for a normal distribution; null when std is 0.")
-    min = _number("Smallest activation.")
-    max = _number("Largest activation.")
-    top_contexts = fields.Integer(allow_none=True)
-    sampled_contexts = fields.Integer(allow_none=True)
-    distinct_contexts = fields.Integer(allow_none=True)
-    near_duplicates = fields.Integer(allow_none=True)
-    peak_token = fields.String(allow_none=True)
-    peak_token_share = _number("Of the distinct contexts.")
-    peak_token_count = fields.Integer(allow_none=True)
+def _shape(
+    name: str,
+    described: Sequence[Column],
+    more: dict[str, fields.Field] | None = None,
+    *,
+    without: Collection[str] = (),
+) -> type[Schema]:
+    """A schema of the columns and what an answer has beside them, in the place of `without`."""
+    own = {
+        c.name: _document(c, is_nullable=_may_be_null(c), required=True)
+        for c in described
+        if c.name not in without
+    }
+    return type(name, (Schema,), own | (more or {}))
+
+
+def _token_fields() -> dict[str, fields.Field]:
+    """In the place of the row in the vocabulary."""
+    return {"token": fields.String(required=True), "token_id": fields.Integer(required=True)}
 
 
 NeuronRowSchema: type[Schema] = type(
     "NeuronRowSchema",
-    (_NeuronRowSchema,),
+    (Schema,),
     {
         "__doc__": "Only the columns asked for with `fields`; all of them by default.",
-        **{f.name: _TAIL_SCORES[f.name]() for f in SCORES},
-        **{negative(f.name): _TAIL_SCORES[f.name]() for f in SCORES},
+        **{
+            c.name: _document(c, is_nullable=c.name not in _IN_EVERY_ROW)
+            for c in columns.SCALARS
+            if c.is_listed
+        },
     },
 )
 
@@ -66,7 +88,9 @@ NeuronRowSchema: type[Schema] = type(
 class NeuronListSchema(Schema):
     object = fields.String(required=True, validate=validate.OneOf(["list"]))
     data = fields.List(fields.Nested(NeuronRowSchema), required=True)
-    total = fields.Integer(required=True, metadata={"description": "Neurons that pass the filters."})
+    total = fields.Integer(
+        required=True, metadata={"description": "Neurons that pass the filters."}
+    )
     next_cursor = fields.String(required=True, allow_none=True)
 
 
@@ -74,67 +98,45 @@ class HistogramSchema(Schema):
     edges = fields.List(
         fields.Float(),
         required=True,
-        metadata={"description": "One more than counts. 0 stands twice: the bin between is exact zero."},
+        metadata={
+            "description": "One more than counts. 0 stands twice: the bin between is exact zero."
+        },
     )
     counts = fields.List(fields.Integer(), required=True)
 
 
-class StatsSchema(Schema):
-    n_tokens = fields.Integer(required=True)
-    density = fields.Float(required=True)
-    mean = fields.Float(required=True, allow_none=True)
-    std = fields.Float(required=True, allow_none=True)
-    skewness = fields.Float(required=True, allow_none=True)
-    kurtosis = fields.Float(required=True, allow_none=True)
-    min = fields.Float(required=True, allow_none=True)
-    max = fields.Float(required=True, allow_none=True)
-    quantiles = fields.Dict(
-        required=True,
-        keys=fields.String(),
-        values=fields.Float(allow_none=True),
-        metadata={"example": {"0.5": -0.01, "0.999": 2.31}},
-    )
-    histogram = fields.Nested(HistogramSchema, required=True)
-
-
-class PeakTokenSchema(Schema):
-    token = fields.String(required=True)
-    token_id = fields.Integer(required=True)
-    count = fields.Integer(required=True)
-    mean = fields.Float(required=True, allow_none=True)
-    max = fields.Float(required=True, allow_none=True)
-
-
-class BandSchema(Schema):
-    tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
-    band = fields.Integer(required=True)
-    low = fields.Float(required=True, allow_none=True)
-    high = fields.Float(required=True, allow_none=True, metadata={"description": "null: no upper end"})
-    windows = fields.Integer(required=True)
-
-
-class ContextSchema(Schema):
-    tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
-    sample = fields.String(required=True, validate=validate.OneOf(["top", "interval", "quantile"]))
-    band = fields.Integer(required=True, allow_none=True)
-    document = fields.Integer(required=True)
-    window = fields.Integer(required=True)
-    position = fields.Integer(required=True, metadata={"description": "Of the peak in its window."})
-    char_span = fields.List(
-        fields.Integer(), required=True, metadata={"description": "Of the peak token in its document."}
-    )
-    activation = fields.Float(required=True, allow_none=True)
-    sense = fields.Integer(required=True, allow_none=True, metadata={"description": "Of its tail; null: in none."})
-    display_start = fields.Integer(required=True, metadata={"description": "Position of tokens[0] in the window."})
-    peak = fields.Integer(required=True, metadata={"description": "Index of the peak in `tokens`."})
-    tokens = fields.List(fields.String(), required=True)
-    activations = fields.List(fields.Float(allow_none=True), required=True)
-
-
-class LogitSchema(Schema):
-    token = fields.String(required=True)
-    token_id = fields.Integer(required=True)
-    logit = fields.Float(required=True, allow_none=True)
+StatsSchema = _shape(
+    "StatsSchema",
+    columns.STATS,
+    {
+        "quantiles": fields.Dict(
+            required=True,
+            keys=fields.String(),
+            values=fields.Float(allow_none=True),
+            metadata={"example": {"0.5": -0.01, "0.999": 2.31}},
+        ),
+        "histogram": fields.Nested(HistogramSchema, required=True),
+    },
+)
+PeakTokenSchema = _shape("PeakTokenSchema", columns.PEAK_TOKEN, _token_fields())
+BandSchema = _shape("BandSchema", columns.BAND)
+ContextSchema = _shape(
+    "ContextSchema",
+    columns.CONTEXT,
+    {
+        "char_span": fields.List(
+            fields.Integer(),
+            required=True,
+            metadata={"description": "Of the peak token in its document."},
+        ),
+        "peak": fields.Integer(
+            required=True, metadata={"description": "Index of the peak in `tokens`."}
+        ),
+        "tokens": fields.List(fields.String(), required=True),
+    },
+    without=("char_start", "char_end"),
+)
+LogitSchema = _shape("LogitSchema", columns.LOGIT, _token_fields())
 
 
 class LogitsSchema(Schema):
@@ -142,16 +144,27 @@ class LogitsSchema(Schema):
     suppressed = fields.List(fields.Nested(LogitSchema), required=True)
 
 
-class PolysemanticitySchema(Schema):
-    alpha = fields.Float(required=True, metadata={"description": "Every other number here depends on it, but MS."})
-    score = fields.Float(required=True, allow_none=True, metadata={"description": "null unless coherent."})
-    interval = fields.List(
-        fields.Float(), required=True, allow_none=True, metadata={"description": "90 % bootstrap interval."}
-    )
-    effective_senses = fields.Float(required=True, allow_none=True)
-    sense_count = fields.Integer(required=True, allow_none=True)
-    coverage = fields.Float(required=True, allow_none=True)
-    monosemanticity_score = fields.Float(required=True, allow_none=True)
+_ENDS = ("polysemanticity_low", "polysemanticity_high")
+PolysemanticitySchema = _shape(
+    "PolysemanticitySchema",
+    columns.SCORES,
+    {
+        "alpha": fields.Float(
+            required=True,
+            metadata={"description": "Every other number here depends on it, but MS."},
+        ),
+        "score": fields.Float(
+            required=True, allow_none=True, metadata={"description": "null unless coherent."}
+        ),
+        "interval": fields.List(
+            fields.Float(),
+            required=True,
+            allow_none=True,
+            metadata={"description": "90 % bootstrap interval."},
+        ),
+    },
+    without=("status", "polysemanticity", *_ENDS),
+)
 
 
 class NegativeSchema(Schema):
@@ -160,12 +173,7 @@ class NegativeSchema(Schema):
     polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
 
 
-class SenseTokenSchema(Schema):
-    token = fields.String(required=True)
-    token_id = fields.Integer(required=True)
-    at = fields.String(required=True, validate=validate.OneOf(["peak", "near"]))
-    count = fields.Integer(required=True, metadata={"description": "Contexts of the sense that hold it there."})
-    z = fields.Float(required=True, metadata={"description": "Log-odds against the corpus, in standard deviations."})
+SenseTokenSchema = _shape("SenseTokenSchema", columns.SENSE_TOKEN, _token_fields())
 
 
 class SenseActivationSchema(Schema):
@@ -174,32 +182,19 @@ class SenseActivationSchema(Schema):
     max = fields.Float(required=True)
 
 
-class SenseSchema(Schema):
-    tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
-    sense = fields.Integer(required=True, metadata={"description": "0 has the largest share of its tail."})
-    share = fields.Float(required=True)
-    size = fields.Integer(required=True, metadata={"description": "Contexts."})
-    cohesion = fields.Float(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Mean distance inside, as a quantile of random pairs: 0 tight, 1 random."},
-    )
-    separation = fields.Float(
-        required=True, allow_none=True, metadata={"description": "To the nearest other sense, likewise."}
-    )
-    medoid = fields.Integer(required=True, metadata={"description": "Index in `contexts`."})
-    tokens = fields.List(fields.Nested(SenseTokenSchema), required=True)
-    activation = fields.Nested(SenseActivationSchema, required=True)
-    lexical_diversity = fields.Float(required=True)
-    auprc = fields.Float(required=True, allow_none=True)
-    auprc_baseline = fields.Float(required=True, allow_none=True)
-    contexts = fields.List(fields.Integer(), required=True, metadata={"description": "Indices in `contexts`."})
-
-
-class MergeSchema(Schema):
-    left = fields.Integer(required=True)
-    right = fields.Integer(required=True)
-    height = fields.Float(required=True, metadata={"description": "The smallest alpha at which the two are one sense."})
+SenseSchema = _shape(
+    "SenseSchema",
+    columns.SENSE,
+    {
+        "tokens": fields.List(fields.Nested(SenseTokenSchema), required=True),
+        "activation": fields.Nested(SenseActivationSchema, required=True),
+        "contexts": fields.List(
+            fields.Integer(), required=True, metadata={"description": "Indices in `contexts`."}
+        ),
+    },
+    without=("activation_min", "activation_median", "activation_max", "tokens"),
+)
+MergeSchema = _shape("MergeSchema", columns.MERGE)
 
 
 class CurvePointSchema(Schema):
@@ -211,8 +206,10 @@ class CurvePointSchema(Schema):
     exact = fields.Boolean(
         required=True,
         metadata={
-            "description": "True where the senses are those of the report, and so are the numbers. Elsewhere a group "
-            "that the job did not find is not looked into for two uses of a word: count and score may be too low."
+            "description": "True where the senses are those of the report, and so are the "
+            "numbers. Elsewhere a group "
+            "that the job did not find is not looked into for two uses of a word: count and "
+            "score may be too low."
         },
     )
 
@@ -227,10 +224,14 @@ class TreeSchema(Schema):
     contexts = fields.List(
         fields.Integer(),
         required=True,
-        metadata={"description": "The leaves: indices in the report's `contexts`. Leaf i is piece i."},
+        metadata={
+            "description": "The leaves: indices in the report's `contexts`. Leaf i is piece i."
+        },
     )
     merges = fields.List(
-        fields.Nested(MergeSchema), required=True, metadata={"description": "Merge i of n leaves makes piece n + i."}
+        fields.Nested(MergeSchema),
+        required=True,
+        metadata={"description": "Merge i of n leaves makes piece n + i."},
     )
     curve = fields.List(
         fields.Nested(CurvePointSchema),
@@ -255,10 +256,15 @@ class NeuronSchema(Schema):
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    meaning = fields.String(required=True, metadata={"description": "One sentence, made by rules from this report."})
+    meaning = fields.String(
+        required=True, metadata={"description": "One sentence, made by rules from this report."}
+    )
     polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
     negative = fields.Nested(
-        NegativeSchema, required=True, allow_none=True, metadata={"description": "null unless both tails ran."}
+        NegativeSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null unless both tails ran."},
     )
     senses = fields.List(fields.Nested(SenseSchema), required=True)
     stats = fields.Nested(StatsSchema, required=True)

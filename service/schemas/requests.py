@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from contract.addresses import LONGEST_URL
-from contract.records import CORPUS_ID
-from contract.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
-from contract.results import SCALARS, STATUSES
-from service.schemas.fields import (
+from polyseme.contract.files.columns import BOUNDED, LISTED, STATUSES
+from polyseme.contract.records.job import CORPUS_ID
+from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
+from polyseme.service.outbound.addresses import LONGEST_URL
+from polyseme.service.schemas.fields import (
     METADATA_SCHEMA,
     SELECTION_SCHEMA,
     Flag,
@@ -26,35 +26,15 @@ from service.schemas.fields import (
     choice,
 )
 
-BOUNDED = (
-    "polysemanticity",
-    "effective_senses",
-    "sense_count",
-    "coverage",
-    "monosemanticity_score",
-    "negative_polysemanticity",
-    "negative_sense_count",
-    "negative_coverage",
-    "density",
-    "mean",
-    "std",
-    "skewness",
-    "kurtosis",
-    "min",
-    "max",
-    "peak_token_share",
-    "distinct_contexts",
-    "near_duplicates",
-)
 VECTORS = ("residual", "residual+encoder", "window", "neuron")
-STORED_VECTORS = ("residual", "residual+encoder", "window")  # those that a finished job can be grouped by anew
-COLUMNS = tuple(f.name for f in SCALARS if f.name != "peak_token_ids")  # of a list of neurons
+# Those that a finished job can be grouped by anew.
+STORED_VECTORS = ("residual", "residual+encoder", "window")
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cancelled")
 
 CORPUS_NAME = rf"^{CORPUS_ID.pattern}$"
 _RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
 _FOREIGN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
-_COLUMN = f"({'|'.join(COLUMNS)})"
+_COLUMN = f"({'|'.join(LISTED)})"
 
 _NEURONS, _CONTEXTS, _TOKENS, _SENSES = Neurons(), Contexts(), Tokens(), Senses()
 
@@ -67,11 +47,16 @@ def _default(value: Any) -> dict[str, Any]:
 class CorpusRefSchema(StrictSchema):
     """Exactly one of the two."""
 
-    id = fields.String(validate=validate.Regexp(CORPUS_NAME, error="no corpus id"), metadata={"pattern": CORPUS_NAME})
+    id = fields.String(
+        validate=validate.Regexp(CORPUS_NAME, error="no corpus id"),
+        metadata={"pattern": CORPUS_NAME},
+    )
     texts = fields.List(
         fields.String(),
         validate=validate.Length(min=1, error="at least one text"),
-        metadata={"description": "Documents, registered as a corpus whose id comes from their content."},
+        metadata={
+            "description": "Documents, registered as a corpus whose id comes from their content."
+        },
     )
 
     @validates_schema
@@ -81,7 +66,10 @@ class CorpusRefSchema(StrictSchema):
 
 
 class NeuronsSchema(StrictSchema):
-    site = fields.String(validate=choice(["mlp"]), metadata=_default(_NEURONS.site))
+    site = fields.String(
+        validate=validate.Length(1, 40),
+        metadata=_default(_NEURONS.site) | {"description": "One of the model's `sites`."},
+    )
     layers = Selected(metadata=SELECTION_SCHEMA | _default("all"))
     indices = Selected(metadata=SELECTION_SCHEMA | _default("all"))
 
@@ -89,36 +77,54 @@ class NeuronsSchema(StrictSchema):
 class ContextsSchema(StrictSchema):
     top_k = Whole(validate=between(1), metadata=_default(_CONTEXTS.top_k))
     sampled = Whole(
-        validate=between(0, 1000), metadata=_default(_CONTEXTS.sampled) | {"description": "A multiple of `bands`."}
+        validate=between(0, 1000),
+        metadata=_default(_CONTEXTS.sampled) | {"description": "A multiple of `bands`."},
     )
-    sampling = fields.String(validate=choice(["interval", "quantile"]), metadata=_default(_CONTEXTS.sampling))
+    sampling = fields.String(
+        validate=choice(["interval", "quantile"]), metadata=_default(_CONTEXTS.sampling)
+    )
     bands = Whole(validate=between(1, 20), metadata=_default(_CONTEXTS.bands))
     window = Whole(
-        validate=between(8), metadata=_default(_CONTEXTS.window) | {"description": "Tokens; at most the model's."}
+        validate=between(8),
+        metadata=_default(_CONTEXTS.window) | {"description": "Tokens; at most the model's."},
     )
-    packing = fields.String(validate=choice(["document", "concat"]), metadata=_default(_CONTEXTS.packing))
+    packing = fields.String(
+        validate=choice(["document", "concat"]), metadata=_default(_CONTEXTS.packing)
+    )
     per_document = Whole(
         allow_none=True,
         validate=between(1, 1),
         metadata=_default(_CONTEXTS.per_document)
-        | {"description": "Contexts that one document may give to one list: 1, or null for no limit."},
+        | {
+            "description": "Contexts that one document may give to one list: 1, or null for no "
+            "limit."
+        },
     )
     tails = fields.String(validate=choice(["positive", "both"]), metadata=_default(_CONTEXTS.tails))
-    near_duplicates = fields.String(validate=choice(["drop", "keep"]), metadata=_default(_CONTEXTS.near_duplicates))
+    near_duplicates = fields.String(
+        validate=choice(["drop", "keep"]), metadata=_default(_CONTEXTS.near_duplicates)
+    )
     display_tokens = Whole(validate=between(1), metadata=_default(_CONTEXTS.display_tokens))
 
 
 class TokensSchema(StrictSchema):
-    bos = fields.String(validate=choice(["model", "always", "never"]), metadata=_default(_TOKENS.bos))
+    bos = fields.String(
+        validate=choice(["model", "always", "never"]), metadata=_default(_TOKENS.bos)
+    )
     exclude_special = Flag(metadata=_default(_TOKENS.exclude_special))
     exclude_positions = Whole(validate=between(0), metadata=_default(_TOKENS.exclude_positions))
-    max_tokens = Whole(allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens))
+    max_tokens = Whole(
+        allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens)
+    )
 
 
 _ALPHA = _default(_SENSES.alpha) | {
-    "description": "How near two groups of contexts must be to be one sense; larger is more lenient."
+    "description": "How near two groups of contexts must be to be one sense; larger is more "
+    "lenient."
 }
-_MIN_CONTEXTS = _default(_SENSES.min_contexts) | {"description": "Of a sense; no less than a twentieth of all."}
+_MIN_CONTEXTS = _default(_SENSES.min_contexts) | {
+    "description": "Of a sense; no less than a twentieth of all."
+}
 
 
 class SensesSchema(StrictSchema):
@@ -134,7 +140,10 @@ class WebhookSchema(StrictSchema):
     url = fields.String(
         required=True,
         validate=validate.Length(min=1, max=LONGEST_URL, error=f"1 to {LONGEST_URL} characters"),
-        metadata={"description": "https, of a public host.", "example": "https://example.org/polyseme"},
+        metadata={
+            "description": "https, of a public host.",
+            "example": "https://example.org/polyseme",
+        },
     )
 
 
@@ -143,11 +152,16 @@ class RegroupSchema(StrictSchema):
     min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
     vectors = fields.String(
         validate=choice(STORED_VECTORS),
-        metadata=_default(_SENSES.vectors) | {"description": "`neuron` needs the model again: submit a new job."},
+        metadata=_default(_SENSES.vectors)
+        | {"description": "`neuron` needs the model again: submit a new job."},
     )
-    priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    priority = fields.String(
+        validate=choice(["low", "normal", "high"]), metadata=_default("normal")
+    )
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
-    metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
+    metadata = Metadata(
+        metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."}
+    )
 
 
 class AnalysisSchema(StrictSchema):
@@ -163,39 +177,64 @@ class AnalysisSchema(StrictSchema):
     senses = fields.Nested(SensesSchema)
     reuse = Flag(
         metadata=_default(True)
-        | {"description": "Layers that an earlier job scanned alike are taken over from its result. false: scan them."}
+        | {
+            "description": "Layers that an earlier job scanned alike are taken over from its "
+            "result. false: scan them."
+        }
     )
-    priority = fields.String(validate=choice(["low", "normal", "high"]), metadata=_default("normal"))
+    priority = fields.String(
+        validate=choice(["low", "normal", "high"]), metadata=_default("normal")
+    )
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
-    metadata = Metadata(metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."})
+    metadata = Metadata(
+        metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."}
+    )
 
 
 class TextsSchema(StrictSchema):
-    name = fields.String(validate=validate.Regexp(CORPUS_NAME, error="no corpus id"), metadata={"pattern": CORPUS_NAME})
-    texts = fields.List(fields.String(), required=True, validate=validate.Length(min=1, error="at least one text"))
+    name = fields.String(
+        validate=validate.Regexp(CORPUS_NAME, error="no corpus id"),
+        metadata={"pattern": CORPUS_NAME},
+    )
+    texts = fields.List(
+        fields.String(), required=True, validate=validate.Length(min=1, error="at least one text")
+    )
 
 
 class SubmitQuery(StrictSchema):
-    dry_run = QueryFlag(load_default=False, metadata={"description": "Answer an estimate, and run nothing."})
+    dry_run = QueryFlag(
+        load_default=False, metadata={"description": "Answer an estimate, and run nothing."}
+    )
 
 
 class JobsQuery(StrictSchema):
     status = fields.String(validate=choice(JOB_STATUSES))
     model = fields.String(validate=validate.Length(min=1, max=96))
     corpus = fields.String(validate=validate.Length(min=1, max=64))
-    batch = fields.String(validate=validate.Length(min=1, max=64), metadata={"description": "Only jobs of this batch."})
+    batch = fields.String(
+        validate=validate.Length(min=1, max=64),
+        metadata={"description": "Only jobs of this batch."},
+    )
     limit = QueryWhole(load_default=50, validate=between(1, 200))
     cursor = fields.String()
 
 
 class _NeuronsQuery(StrictSchema):
-    layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "example": "0-3,14", "pattern": _RANGES})
+    layer = fields.String(
+        metadata={
+            "description": "Ranges such as `0-3,14`.",
+            "example": "0-3,14",
+            "pattern": _RANGES,
+        }
+    )
     neuron = fields.String(metadata={"description": "Ranges, likewise.", "pattern": _RANGES})
     status = fields.String(validate=choice(STATUSES))
     negative_status = fields.String(validate=choice(STATUSES))
     token = fields.String(
         validate=validate.Length(min=1, max=200),
-        metadata={"description": "Only neurons that peak on this token; space around it does not count."},
+        metadata={
+            "description": "Only neurons that peak on this token; space around it does not count."
+        },
     )
     sort = fields.String(
         metadata={
@@ -237,14 +276,17 @@ class ExportQuery(StrictSchema):
     layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "pattern": _RANGES})
     file = fields.String(
         validate=choice(["neurons", "tokens", "reports"]),
-        metadata={"description": "One Parquet file instead of a zip of all; `reports` with one `layer`."},
+        metadata={
+            "description": "One Parquet file instead of a zip of all; `reports` with one `layer`."
+        },
     )
     model_id = fields.String(
         validate=validate.Regexp(
             _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
         ),
         metadata={
-            "description": "What Neuronpedia calls the model; with `format=neuronpedia`. By default as here.",
+            "description": "What Neuronpedia calls the model; with `format=neuronpedia`. By "
+            "default as here.",
             "example": "gpt2-small",
             "pattern": _FOREIGN_ID,
         },
@@ -254,7 +296,8 @@ class ExportQuery(StrictSchema):
             _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
         ),
         metadata={
-            "description": "The id of the importing Neuronpedia's user to whom it belongs; with `format=neuronpedia`.",
+            "description": "The id of the importing Neuronpedia's user to whom it belongs; with "
+            "`format=neuronpedia`.",
             "default": "polyseme",
             "pattern": _FOREIGN_ID,
         },
@@ -263,8 +306,13 @@ class ExportQuery(StrictSchema):
 
 class UploadQuery(StrictSchema):
     name = fields.String(
-        validate=validate.Regexp(CORPUS_NAME, error="no corpus id: lower case letters, digits, '_', '-', '.'"),
-        metadata={"description": "The corpus' id; otherwise it comes from the content.", "pattern": CORPUS_NAME},
+        validate=validate.Regexp(
+            CORPUS_NAME, error="no corpus id: lower case letters, digits, '_', '-', '.'"
+        ),
+        metadata={
+            "description": "The corpus' id; otherwise it comes from the content.",
+            "pattern": CORPUS_NAME,
+        },
     )
     sample_by = fields.String(
         validate=choice(["line", "paragraph", "document"]),
@@ -275,7 +323,8 @@ class UploadQuery(StrictSchema):
         metadata={"description": "The JSON field that holds a document's text.", "default": "text"},
     )
     format = fields.String(
-        validate=choice(["text", "jsonl"]), metadata={"description": "What is inside an application/gzip body."}
+        validate=choice(["text", "jsonl"]),
+        metadata={"description": "What is inside an application/gzip body."},
     )
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generator import Load, put_load
-from contract.board import Board
-from contract.store import Store
-from service.app import create_app
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.service.app import create_app
 from tests.factories import add_corpus, make_body, make_card, open_job
 from tests.service.conftest import make_settings, serving
 
@@ -22,7 +22,7 @@ from tests.service.conftest import make_settings, serving
 @pytest.fixture
 def load(redis_url: str, board: Board, store: Store, tmp_path: Path) -> Iterator[Load]:
     """Six reads of a running service."""
-    board.put_card(make_card())
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     with serving(create_app(make_settings(redis_url, tmp_path))) as client:
         yield Load("127.0.0.1", client.base_url.port or 0, ["/v1/models"], 6, connections=2)
@@ -41,7 +41,7 @@ def test_bodies_are_posted(load: Load, board: Board) -> None:
     answers = put_load(replace(load, paths=["/v1/jobs"], body=json.dumps(make_body())))
 
     assert answers.good == {"202": 6}
-    assert board.count_active() == 6
+    assert board.jobs.count_active() == 6
 
 
 def test_a_rate_is_kept(load: Load) -> None:

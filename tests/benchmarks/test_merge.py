@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.made_up import Sizes, make_job
 from benchmarks.merge import merge_all
-from contract.results import NEURONS
+from polyseme.contract.files.results import NEURONS
 
 
 def test_a_made_up_job_gives_senses_in_every_layer(tmp_path: Path) -> None:

@@ -8,21 +8,37 @@ import numpy as np
 import pytest
 
 from benchmarks.precision import TopLists, compare
-from contract.request import AnalysisRequest
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis.run import run_analysis
 from tests.factories import make_texts
 from tests.tiny_models import NEURONS, load_tiny
-from workers.analysis.run import run_analysis
 
 
 def lists(*contexts: tuple[int, int, int, float]) -> TopLists:
     """Of (neuron, window, position, activation)."""
-    neuron, window, position, activation = (np.array(column) for column in zip(*contexts, strict=True))
+    neuron, window, position, activation = (
+        np.array(column) for column in zip(*contexts, strict=True)
+    )
     return TopLists(neuron, window, position, activation)
 
 
 def test_lists_agree_by_what_they_share() -> None:
-    ours = lists((0, 1, 5, 9.0), (0, 2, 5, 8.0), (0, 3, 5, 7.0), (0, 4, 5, 6.0), (2, 1, 1, 1.0), (3, 1, 1, 1.0))
-    theirs = lists((0, 2, 5, 9.0), (0, 1, 5, 8.0), (0, 3, 5, 7.0), (0, 4, 6, 6.0), (1, 1, 1, 1.0), (3, 1, 1, 1.0))
+    ours = lists(
+        (0, 1, 5, 9.0),
+        (0, 2, 5, 8.0),
+        (0, 3, 5, 7.0),
+        (0, 4, 5, 6.0),
+        (2, 1, 1, 1.0),
+        (3, 1, 1, 1.0),
+    )
+    theirs = lists(
+        (0, 2, 5, 9.0),
+        (0, 1, 5, 8.0),
+        (0, 3, 5, 7.0),
+        (0, 4, 6, 6.0),
+        (1, 1, 1, 1.0),
+        (3, 1, 1, 1.0),
+    )
 
     found = compare(ours, theirs, 4)
 
@@ -33,10 +49,14 @@ def test_lists_agree_by_what_they_share() -> None:
     assert np.isnan(found.order[1])
 
 
-def test_the_lists_of_a_result_are_its_top_contexts_and_agree_with_themselves(tmp_path: Path) -> None:
+def test_the_lists_of_a_result_are_its_top_contexts_and_agree_with_themselves(
+    tmp_path: Path,
+) -> None:
     model = load_tiny("llama", tmp_path / "model")
     contexts = {"window": 32, "top_k": 5, "tails": "both"}
-    request = AnalysisRequest.from_dict({"model": model.card.id, "corpus": {"id": "c"}, "contexts": contexts})
+    request = AnalysisRequest.from_dict(
+        {"model": model.card.id, "corpus": {"id": "c"}, "contexts": contexts}
+    )
     run_analysis(model, request, make_texts(40, seed=1), tmp_path / "result")
 
     found = TopLists.read(tmp_path / "result", 1)

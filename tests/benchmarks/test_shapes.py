@@ -10,7 +10,18 @@ from tests.workers.analysis.builders import needs_compiler
 def test_a_model_of_random_weights_is_run_every_way() -> None:
     parser = argparse.ArgumentParser()
     shapes.add_options(parser)
-    wanted = ["--shapes", "tiny", "--blocks", "2", "--block-tokens", "256", "--device", "cpu", "--dtype", "float32"]
+    wanted = [
+        "--shapes",
+        "tiny",
+        "--blocks",
+        "2",
+        "--block-tokens",
+        "256",
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
 
     report = shapes.run(parser.parse_args(wanted))
 

@@ -1,4 +1,6 @@
-"""Small processes in place of the API and the worker, so that a test of the supervisor takes no model."""
+"""Small processes in place of the API and the worker, so that a test of the supervisor takes no
+model.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from polyseme.stack.child import SAFE_PYTHON
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 3  # machines that others use too may be a third as fast
@@ -30,20 +33,25 @@ def app(environ, start_response):
 _WORKER = """
 import os, signal, sys, time
 from redis import RedisError
-from contract.board import Board, worker_name
-from contract.settings import Settings
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.workers import worker_name
+from polyseme.contract.settings import Settings
 print("a worker, process", os.getpid(), flush=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 board = Board.connect(Settings.from_environ(os.environ).redis_url)
 while True:
     try:
-        board.announce_worker(worker_name(os.getpid()), ttl_s=2)
+        board.workers.announce(worker_name(os.getpid()), ttl_s=2)
     except RedisError:
         pass  # as the real one: it waits
     time.sleep(0.1)
 """
-
-
+_WORKER_CLASS = """
+from gunicorn.workers.gthread import ThreadWorker as SlowClientWorker
+"""
+_LOG_CLASS = """
+from gunicorn.glogging import Logger as ServerLog
+"""
 _SENDER = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -52,12 +60,22 @@ signal.pause()
 
 
 def write_standins(folder: Path) -> Path:
-    """Packages named `service` and `workers`, that `python -m` finds in the folder before the real ones."""
-    files = (("service", "wsgi.py", _WSGI), ("workers", "__main__.py", _WORKER), ("service", "sender.py", _SENDER))
-    for package, name, text in files:
-        (folder / package).mkdir(parents=True, exist_ok=True)
-        (folder / package / "__init__.py").touch()
-        (folder / package / name).write_text(text)
+    """Sources to run from: the real `polyseme`, but for the service and the workers."""
+    package = folder / "polyseme"
+    package.mkdir(parents=True)
+    for path in (REPOSITORY / "polyseme").iterdir():
+        if path.name not in ("service", "workers", "__pycache__"):
+            (package / path.name).symlink_to(path.resolve())
+    files = {
+        "service/wsgi.py": _WSGI,
+        "service/http/slow_clients.py": _WORKER_CLASS,
+        "service/http/server_log.py": _LOG_CLASS,
+        "service/webhooks/sender.py": _SENDER,
+        "workers/__main__.py": _WORKER,
+    }
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
     return folder
 
 
@@ -78,11 +96,14 @@ def wait_until_live(url: str) -> str:
     raise AssertionError("gunicorn did not come up")
 
 
-def run_polyseme(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_polyseme(
+    arguments: Sequence[str], cwd: Path, sources: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
+    """sources: the folder whose `polyseme` is run; see `write_standins`."""
     return subprocess.run(
-        [sys.executable, "-m", "client.cli", *arguments],
+        [*SAFE_PYTHON, "-m", "polyseme", *arguments],
         cwd=cwd,
-        env=_environ(),
+        env=safe_environ(sources),
         capture_output=True,
         text=True,
         timeout=180,
@@ -90,11 +111,13 @@ def run_polyseme(arguments: Sequence[str], cwd: Path) -> subprocess.CompletedPro
 
 
 @contextmanager
-def running_polyseme(arguments: Sequence[str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
+def running_polyseme(
+    arguments: Sequence[str], cwd: Path, sources: Path = REPOSITORY
+) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "client.cli", *arguments],
+        [*SAFE_PYTHON, "-m", "polyseme", *arguments],
         cwd=cwd,
-        env=_environ(),
+        env=safe_environ(sources),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -134,6 +157,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _environ() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k != "REDIS_URL" and not k.startswith("POLYSEME_")}
-    return kept | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+def safe_environ(sources: Path = REPOSITORY) -> dict[str, str]:
+    """Without what would lead the command to another service; with the sources to run."""
+    kept = {
+        k: v for k, v in os.environ.items() if k != "REDIS_URL" and not k.startswith("POLYSEME_")
+    }
+    return kept | {"PYTHONPATH": str(sources), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}

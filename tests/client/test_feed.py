@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from client.feed import Feed
+from polyseme.feed import Feed
 
 STREAM = (
     b"retry: 700\n\n"
@@ -15,7 +15,9 @@ def test_states_come_whole_however_the_stream_is_cut_up() -> None:
     for size in (1, 2, 7, len(STREAM)):
         feed = Feed("job_1")
         feed.open()
-        assert [s for i in range(0, len(STREAM), size) for s in feed.take(STREAM[i : i + size])] == wanted
+        assert [
+            s for i in range(0, len(STREAM), size) for s in feed.take(STREAM[i : i + size])
+        ] == wanted
         assert (feed.has_ended, feed.retry_s) == (True, 0.7)
 
 

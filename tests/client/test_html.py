@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from client.html import activations_html, job_html, neurons_html, report_html
-from client.records import Activations, Job, NeuronRow, Report, read
+from polyseme.html import activations_html, job_html, neurons_html, report_html
+from polyseme.reading import read
+from polyseme.records import Activations, Job
+from polyseme.reports import NeuronRow, Report
 from tests.client.wire import grouped_report, job_state, neuron_report
 
 EVIL = "<script>alert('x')</script>\"&"
@@ -31,6 +33,7 @@ class Outline(HTMLParser):
 
 def test_a_neuron_shows_its_sentence_its_senses_and_shaded_contexts() -> None:
     page = read(Report, grouped_report())._repr_html_()
+    assert page is not None
 
     outline = Outline(page)
     assert outline.text.index("Fires for two unrelated things") < outline.text.index("sense 1")
@@ -47,11 +50,23 @@ def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:
 
 def test_nothing_of_a_report_becomes_markup() -> None:
     context = neuron_report()["contexts"][0] | {"tokens": [EVIL] * 5}
-    sense = {"tail": "positive", "sense": 0, "share": 1.0, "contexts": [0], "tokens": [{"token": EVIL}]}
+    sense = {
+        "tail": "positive",
+        "sense": 0,
+        "share": 1.0,
+        "contexts": [0],
+        "tokens": [{"token": EVIL}],
+    }
     logits = {"promoted": [{"token": EVIL}], "suppressed": [{"token": EVIL}]}
     negative = {"status": "polysemantic", "meaning": EVIL}
     report = grouped_report(
-        meaning=EVIL, model=EVIL, status=EVIL, contexts=[context], senses=[sense], logits=logits, negative=negative
+        meaning=EVIL,
+        model=EVIL,
+        status=EVIL,
+        contexts=[context],
+        senses=[sense],
+        logits=logits,
+        negative=negative,
     )
 
     page = report_html(read(Report, report))
@@ -61,7 +76,9 @@ def test_nothing_of_a_report_becomes_markup() -> None:
 
 
 def test_nothing_of_a_job_a_row_or_a_text_becomes_markup() -> None:
-    job = job_state(status="failed", error={"code": "c", "detail": EVIL}, id=EVIL, request={"model": EVIL})
+    job = job_state(
+        status="failed", error={"code": "c", "detail": EVIL}, id=EVIL, request={"model": EVIL}
+    )
     row = NeuronRow(layer=1, neuron=2, peak_token=EVIL, status=EVIL)
     neuron = {
         "layer": 1,
@@ -69,7 +86,13 @@ def test_nothing_of_a_job_a_row_or_a_text_becomes_markup() -> None:
         "activations": [2.0, -1.0],
         "peaks": [{"token": 0, "tail": "positive", "activation": 2.0, "sense": 0, "name": EVIL}],
     }
-    text = {"id": "a", "status": "succeeded", "tokens": [{"token": EVIL}] * 2, "neurons": [neuron], "note": EVIL}
+    text = {
+        "id": "a",
+        "status": "succeeded",
+        "tokens": [{"token": EVIL}] * 2,
+        "neurons": [neuron],
+        "note": EVIL,
+    }
 
     pages = (
         job_html(read(Job, job)),

@@ -7,13 +7,15 @@ import pytest
 from marshmallow import Schema
 from marshmallow import fields as marshmallow_fields
 
-from client.records import Activations, Batch, Corpus, Estimate, Job, Model, NeuronRow, Report, read
-from service.schemas.activations import ActivationsSchema
-from service.schemas.batches import BatchSchema
-from service.schemas.corpora import CorpusSchema
-from service.schemas.jobs import EstimateSchema, JobSchema
-from service.schemas.models import ModelSchema
-from service.schemas.neurons import NeuronRowSchema, NeuronSchema
+from polyseme.reading import read
+from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
+from polyseme.reports import NeuronRow, Report
+from polyseme.service.schemas.activations import ActivationsSchema
+from polyseme.service.schemas.batches import BatchSchema
+from polyseme.service.schemas.corpora import CorpusSchema
+from polyseme.service.schemas.jobs import EstimateSchema, JobSchema
+from polyseme.service.schemas.models import ModelSchema
+from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
 from tests.client.wire import grouped_report, job_state
 
 _UNREAD = {"object", "links", "link", "webhook", "estimate", "basis"}  # in `raw`
@@ -69,7 +71,9 @@ def test_a_record_cannot_be_changed() -> None:
         (Activations, ActivationsSchema),
     ],
 )
-def test_the_records_have_the_fields_of_the_services_schemas(kind: type[Any], schema: type[Schema]) -> None:
+def test_the_records_have_the_fields_of_the_services_schemas(
+    kind: type[Any], schema: type[Schema]
+) -> None:
     assert missing(kind, schema()) == []
 
 
@@ -86,6 +90,10 @@ def missing(kind: type[Any], schema: Schema) -> list[str]:
             continue
         inner = field.inner if isinstance(field, marshmallow_fields.List) else field
         if isinstance(inner, marshmallow_fields.Nested):
-            [record] = [a for a in (hints[name], *get_args(hints[name])) if hasattr(a, "__dataclass_fields__")]
+            [record] = [
+                a
+                for a in (hints[name], *get_args(hints[name]))
+                if hasattr(a, "__dataclass_fields__")
+            ]
             found += missing(record, inner.schema)
     return found

@@ -44,7 +44,9 @@ class Wire:
         self.answers[request] = list(answers)
 
     def next_answer(self, request: str) -> Answer:
-        left = self.answers.get(request) or [Answer({"detail": f"no answer for {request}", "code": "not_found"}, 404)]
+        left = self.answers.get(request) or [
+            Answer({"detail": f"no answer for {request}", "code": "not_found"}, 404)
+        ]
         return left.pop(0) if len(left) > 1 else left[0]
 
 
@@ -116,6 +118,17 @@ def job_state(**changed: Any) -> dict[str, Any]:
     } | changed
 
 
+def estimate(**changed: Any) -> dict[str, Any]:
+    return {
+        "tokens": 4000,
+        "windows": 32,
+        "neurons": 9,
+        "layers": 3,
+        "memory_bytes": 1_000_000,
+        "seconds": 2.0,
+    } | changed
+
+
 def grouped_report(**changed: Any) -> dict[str, Any]:
     """The report with its two contexts in two senses."""
     scores = {"alpha": 0.05, "score": 0.32, "interval": [0.1, 0.5], "coverage": 0.9}
@@ -123,8 +136,15 @@ def grouped_report(**changed: Any) -> dict[str, Any]:
         {"tail": "positive", "sense": 0, "share": 0.8, "contexts": [0]},
         {"tail": "positive", "sense": 1, "share": 0.2, "contexts": [1]},
     ]
-    meaning = "Fires for two unrelated things: the word “beginning” (80 %) and the word “end” (20 %)."
-    grouped = {"status": "polysemantic", "meaning": meaning, "polysemanticity": scores, "senses": senses}
+    meaning = (
+        "Fires for two unrelated things: the word “beginning” (80 %) and the word “end” (20 %)."
+    )
+    grouped = {
+        "status": "polysemantic",
+        "meaning": meaning,
+        "polysemanticity": scores,
+        "senses": senses,
+    }
     return neuron_report(**grouped | changed)
 
 

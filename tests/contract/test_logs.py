@@ -11,7 +11,14 @@ from datetime import datetime
 
 import pytest
 
-from contract.logs import JsonFormatter, TextFormatter, add_log_ids, clear_log_ids, log_ids, logging_config
+from polyseme.contract.logs import (
+    JsonFormatter,
+    TextFormatter,
+    add_log_ids,
+    clear_log_ids,
+    log_ids,
+    logging_config,
+)
 
 
 @pytest.fixture
@@ -56,7 +63,11 @@ def test_ids_end_with_their_block_and_inner_ones_go_first(written: io.StringIO) 
         log.info("outer")
     log.info("after")
 
-    assert [(x.get("job"), x.get("request")) for x in lines(written)] == [("b", "r"), ("a", "r"), (None, None)]
+    assert [(x.get("job"), x.get("request")) for x in lines(written)] == [
+        ("b", "r"),
+        ("a", "r"),
+        (None, None),
+    ]
 
 
 def test_added_ids_stay_until_they_are_cleared(written: io.StringIO) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contract.settings import Settings
+from polyseme.contract.settings import Settings
 
 
 def test_settings_come_back_from_the_variables_they_make() -> None:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from contract.traces import NoTracer, OtelTracer, connect_tracer
+from polyseme.contract.traces import NoTracer, OtelTracer, connect_tracer
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -26,7 +26,9 @@ def tracer(spans: InMemorySpanExporter) -> OtelTracer:
     return OtelTracer(provider)
 
 
-def test_a_span_goes_on_with_the_trace_of_its_parent(tracer: OtelTracer, spans: InMemorySpanExporter) -> None:
+def test_a_span_goes_on_with_the_trace_of_its_parent(
+    tracer: OtelTracer, spans: InMemorySpanExporter
+) -> None:
     span = tracer.start("unit scan", "consumer", PARENT, {"job": "job_1"})
     span.end()
 
@@ -41,7 +43,9 @@ def test_a_span_goes_on_with_the_trace_of_its_parent(tracer: OtelTracer, spans: 
     assert f"{found.parent.span_id:016x}" == PARENT.split("-")[2]
 
 
-def test_a_traceparent_leads_from_one_span_to_the_next(tracer: OtelTracer, spans: InMemorySpanExporter) -> None:
+def test_a_traceparent_leads_from_one_span_to_the_next(
+    tracer: OtelTracer, spans: InMemorySpanExporter
+) -> None:
     first = tracer.start("first", "server")
     second = tracer.start("second", "consumer", first.traceparent)
     second.end()
@@ -53,8 +57,12 @@ def test_a_traceparent_leads_from_one_span_to_the_next(tracer: OtelTracer, spans
     assert child.context.trace_id == parent.context.trace_id
 
 
-@pytest.mark.parametrize("header", ["", "junk", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "\r\nx: y"])
-def test_a_malformed_parent_begins_a_new_trace(tracer: OtelTracer, spans: InMemorySpanExporter, header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["", "junk", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "\r\nx: y"]
+)
+def test_a_malformed_parent_begins_a_new_trace(
+    tracer: OtelTracer, spans: InMemorySpanExporter, header: str
+) -> None:
     tracer.start("alone", "server", header).end()
 
     assert spans.get_finished_spans()[0].parent is None
@@ -90,13 +98,15 @@ class Block:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
 logging.basicConfig()
-from contract.traces import connect_tracer
+from polyseme.contract.traces import connect_tracer
 print(type(connect_tracer("x", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})).__name__)
 """
 
 
 def test_without_the_extra_a_warning_says_so_and_the_service_runs() -> None:
-    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.strip() == "NoTracer"
     assert "extra `otel` is not installed" in done.stderr

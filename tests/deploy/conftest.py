@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from contract.board import Board
-from contract.store import Store
-from contract.webhooks import Outbox
-from service.metrics import Metrics
-from workers.metrics import WorkerMetrics
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.outbox import Outbox
+from polyseme.contract.files.store import Store
+from polyseme.service.monitoring.metrics import Metrics
+from polyseme.workers.metrics import WorkerMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -22,10 +22,17 @@ def families(board: Board, store: Store) -> list[Metric]:
     """Every metric of the API and of a worker."""
     worker = WorkerMetrics()
     worker.watch(lambda: [1], lambda: 1)
-    return [*Metrics(board, store, Outbox(board._redis), patience_s=600).families(), *worker.registry.collect()]
+    return [
+        *Metrics(board, store, Outbox(board._redis), patience_s=600).families(),
+        *worker.registry.collect(),
+    ]
 
 
 def names_of(family: Metric) -> set[str]:
     """The names that its samples have in Prometheus."""
-    ends: dict[str, Iterable[str]] = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
+    ends: dict[str, Iterable[str]] = {
+        "counter": ["_total"],
+        "histogram": ["_bucket", "_count", "_sum"],
+        "gauge": [""],
+    }
     return {family.name + end for end in ends[family.type]}

@@ -1,4 +1,6 @@
-"""Every URL of the results' dashboard and of its page, asked for as Grafana's server does: with a key, over HTTP."""
+"""Every URL of the results' dashboard and of its page, asked for as Grafana's server does: with a
+key, over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,16 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from contract.batches import NewJob
-from contract.board import Board
-from contract.results import NEURONS, SCALARS, SUMMARY
-from contract.store import Layout, Store
-from service.app import create_app
+from polyseme.contract.board.batches import NewJob
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.results import NEURONS, SCALARS, SUMMARY
+from polyseme.contract.files.store import Layout, Store
+from polyseme.service.app import create_app
+from polyseme.workers.analysis.reports.summary import summarise
 from tests.deploy.conftest import DEPLOY
 from tests.factories import add_corpus, make_card, make_request, open_job, run_job, write_result
 from tests.service.conftest import make_settings, serving
 from tests.test_docs import section
-from workers.analysis.summary import summarise
 
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/results.json").read_text())
 TYPES = {"number": (int, float), "string": (str, int), "timestamp": (str,)}
@@ -45,7 +47,9 @@ def of_target(name: str, target: Mapping[str, Any]) -> Query:
 def of_dashboard() -> list[Query]:
     found = [of_target(p["title"], t) for p in DASHBOARD["panels"] for t in p["targets"]]
     variables = [v for v in DASHBOARD["templating"]["list"] if v["type"] == "query"]
-    return found + [of_target(f"variable {v['name']}", v["query"]["infinityQuery"]) for v in variables]
+    return found + [
+        of_target(f"variable {v['name']}", v["query"]["infinityQuery"]) for v in variables
+    ]
 
 
 def of_page() -> list[Query]:
@@ -53,15 +57,22 @@ def of_page() -> list[Query]:
     rows = re.findall(r"(?m)^\| ([^|]+) \| `(/[^`]+)` \| ([^|]+) \| ([^|]+) \|$", table)
     return [
         Query(
-            f"page: {name}", url, "".join(re.findall("`(.+)`", root)), dict.fromkeys(re.findall(r"`([^`]+)`", columns))
+            f"page: {name}",
+            url,
+            "".join(re.findall("`(.+)`", root)),
+            dict.fromkeys(re.findall(r"`([^`]+)`", columns)),
         )
         for name, url, root, columns in rows
     ]
 
 
 @pytest.fixture(scope="module")
-def site(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, str]]:
-    """A service with a batch and a finished job, asked with a key that only reads; and the job's id."""
+def site(
+    redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.Client, str]]:
+    """A service with a batch and a finished job, asked with a key that only reads; and the job's
+    id.
+    """
     folder = tmp_path_factory.mktemp("grafana")
     board, settings = Board.connect(redis_server), make_settings(redis_server, folder)
     board._redis.flushall()
@@ -73,7 +84,7 @@ def site(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def fill(board: Board, store: Store) -> str:
-    board.put_card(make_card())
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     job = open_job(board).id
     write_result(store, job, senses=True)
@@ -81,19 +92,24 @@ def fill(board: Board, store: Store) -> str:
     neurons = pq.read_table(store.local_path(f"{Layout.result(job)}/{NEURONS}"), schema=SCALARS)
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     store.write(f"{Layout.result(job)}/{SUMMARY}", json.dumps(summarise(neurons, plan)).encode())
-    board.batches.open_batch([NewJob(0, make_request().to_dict(), 0)], {}, atomic=True, full={})
+    board.batches.open([NewJob(0, make_request(), 0)], {}, atomic=True, full={})
     return job
 
 
 def pick(value: Any, path: str) -> Any:
-    """What a selector such as `counts.jobs` names; an error when it is not there. Null has nothing below it."""
+    """What a selector such as `counts.jobs` names; an error when it is not there.
+
+    Null has nothing below it.
+    """
     for part in path.split(".") if path else ():
         value = None if value is None else value[part]
     return value
 
 
 @pytest.mark.parametrize("query", [*of_dashboard(), *of_page()], ids=lambda q: q.name)
-def test_the_service_answers_and_every_column_is_there(query: Query, site: tuple[httpx.Client, str]) -> None:
+def test_the_service_answers_and_every_column_is_there(
+    query: Query, site: tuple[httpx.Client, str]
+) -> None:
     client, job = site
     url = query.url.replace("${job}", job).replace("${layer}", "1").replace("${neuron}", "2")
     assert "$" not in url
@@ -106,7 +122,9 @@ def test_the_service_answers_and_every_column_is_there(query: Query, site: tuple
     assert rows
     for selector, kind in query.columns.items():
         values = [pick(row, selector) for row in rows]
-        assert kind is None or all(v is None or isinstance(v, TYPES[kind]) for v in values), selector
+        assert kind is None or all(v is None or isinstance(v, TYPES[kind]) for v in values), (
+            selector
+        )
 
 
 def test_the_page_and_the_dashboard_ask_for_the_same_paths() -> None:
@@ -114,7 +132,9 @@ def test_the_page_and_the_dashboard_ask_for_the_same_paths() -> None:
         return {(q.url.partition("?")[0], q.root) for q in queries}
 
     assert len(of_page()) == 7
-    assert paths(of_dashboard()) - paths(of_page()) == {("/v1/jobs/${job}/neurons/${layer}/${neuron}", "peak_tokens")}
+    assert paths(of_dashboard()) - paths(of_page()) == {
+        ("/v1/jobs/${job}/neurons/${layer}/${neuron}", "peak_tokens")
+    }
 
 
 def test_no_two_panels_overlap_and_all_use_the_chosen_source() -> None:
@@ -127,4 +147,6 @@ def test_no_two_panels_overlap_and_all_use_the_chosen_source() -> None:
 
     assert len(set(cells)) == len(cells)
     assert {p["datasource"]["uid"] for p in DASHBOARD["panels"]} == {"${source}"}
-    assert not any(word in Path(DEPLOY / "grafana/results.json").read_text() for word in ("psk_", "Bearer"))
+    assert not any(
+        word in Path(DEPLOY / "grafana/results.json").read_text() for word in ("psk_", "Bearer")
+    )

@@ -1,11 +1,12 @@
-"""The manifests, rendered as kubectl would, are valid by the schema and keep what the rest of the project says."""
+"""The manifests, rendered as kubectl would, are valid by the schema and keep what the rest of the
+project says.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -13,31 +14,41 @@ from typing import Any
 import pytest
 import yaml
 
-from contract.catalogue import load_catalogue
-from contract.settings import Settings
+from polyseme.contract.records.catalogue import load_catalogue
+from polyseme.contract.settings import Settings
 from tests.deploy.conftest import DEPLOY
 
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
-NEEDS_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for `kubectl kustomize`")
+NEEDS_KUBECTL = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="needs kubectl, for `kubectl kustomize`"
+)
 
 Manifest = dict[str, Any]
 
 
 def read_base() -> list[Manifest]:
     files = yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["resources"]
-    return [m for file in files for m in yaml.safe_load_all((KUBERNETES / "base" / file).read_text())]
+    return [
+        m for file in files for m in yaml.safe_load_all((KUBERNETES / "base" / file).read_text())
+    ]
 
 
 def render(overlay: str) -> list[Manifest]:
     command = ["kubectl", "kustomize", str(KUBERNETES / "overlays" / overlay)]
-    return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    return list(
+        yaml.safe_load_all(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
+    )
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
     """The pod templates by name."""
     return {
-        m["metadata"]["name"]: m["spec"]["template"] for m in manifests if m["kind"] in ("Deployment", "StatefulSet")
+        m["metadata"]["name"]: m["spec"]["template"]
+        for m in manifests
+        if m["kind"] in ("Deployment", "StatefulSet")
     }
 
 
@@ -67,10 +78,17 @@ def test_an_overlay_is_valid_by_the_schema(overlay: str) -> None:
 def test_the_gpu_overlay_asks_for_one_gpu_and_leaves_the_count_to_the_scaler() -> None:
     manifests = render("gpu")
 
-    (worker,) = (m for m in manifests if m["kind"] == "Deployment" and m["metadata"]["name"] == "polyseme-worker")
+    (worker,) = (
+        m
+        for m in manifests
+        if m["kind"] == "Deployment" and m["metadata"]["name"] == "polyseme-worker"
+    )
     (scaler,) = (m for m in manifests if m["kind"] == "ScaledObject")
     assert "replicas" not in worker["spec"]
-    assert worker["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert (
+        worker["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+        == "1"
+    )
     assert scaler["spec"]["scaleTargetRef"]["name"] == worker["metadata"]["name"]
 
 
@@ -100,13 +118,20 @@ def test_every_container_has_probes_and_limits() -> None:
 
 def test_every_selector_finds_its_pods() -> None:
     manifests = read_base()
-    labels = {name: pod["metadata"]["labels"]["app.kubernetes.io/name"] for name, pod in pods(manifests).items()}
+    labels = {
+        name: pod["metadata"]["labels"]["app.kubernetes.io/name"]
+        for name, pod in pods(manifests).items()
+    }
 
     assert all(name == label for name, label in labels.items())
-    named = set(re.findall(r"app\.kubernetes\.io/name['\"]?: ['\"]?([\w-]+)", yaml.safe_dump(manifests)))
+    named = set(
+        re.findall(r"app\.kubernetes\.io/name['\"]?: ['\"]?([\w-]+)", yaml.safe_dump(manifests))
+    )
     listed = {
         v
-        for found in re.findall(r"values: \[([^\]]*)\]", (KUBERNETES / "base/network.yaml").read_text())
+        for found in re.findall(
+            r"values: \[([^\]]*)\]", (KUBERNETES / "base/network.yaml").read_text()
+        )
         for v in found.split(", ")
     }
     assert named | listed == set(labels)
@@ -115,7 +140,10 @@ def test_every_selector_finds_its_pods() -> None:
 def test_every_mount_has_its_volume_and_every_volume_its_source() -> None:
     manifests = read_base()
     generated = {
-        g["name"] for g in yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())["configMapGenerator"]
+        g["name"]
+        for g in yaml.safe_load((KUBERNETES / "base/kustomization.yaml").read_text())[
+            "configMapGenerator"
+        ]
     }
     claims = {m["metadata"]["name"] for m in manifests if m["kind"] == "PersistentVolumeClaim"}
 
@@ -125,12 +153,18 @@ def test_every_mount_has_its_volume_and_every_volume_its_source() -> None:
         assert mounted - set(volumes) <= {"data"}, name  # of the stateful set's template
         for volume in volumes.values():
             assert volume.get("configMap", {}).get("name", "polyseme-catalogue") in generated
-            assert volume.get("persistentVolumeClaim", {}).get("claimName", "polyseme-store") in claims
+            assert (
+                volume.get("persistentVolumeClaim", {}).get("claimName", "polyseme-store") in claims
+            )
 
 
 def test_the_variables_are_settings() -> None:
     variables = {f"POLYSEME_{f.name.upper()}" for f in fields(Settings)}
-    files = [*KUBERNETES.rglob("*.yaml"), DEPLOY.parent / "docker-compose.yml", *DEPLOY.glob("*.Dockerfile")]
+    files = [
+        *KUBERNETES.rglob("*.yaml"),
+        DEPLOY.parent / "docker-compose.yml",
+        *DEPLOY.glob("*.Dockerfile"),
+    ]
 
     named = {name for file in files for name in re.findall(r"\bPOLYSEME_[A-Z_]+", file.read_text())}
 
@@ -147,10 +181,9 @@ def test_the_catalogue_is_one_that_loads() -> None:
 
 def test_pods_are_given_longer_to_end_than_their_processes_take() -> None:
     found = pods(read_base())
-    gunicorn: dict[str, Any] = tomllib.loads(
-        "\n".join(re.findall(r"(?m)^\w*timeout = \d+", (DEPLOY / "gunicorn.conf.py").read_text()))
-    )
+    dockerfile = (DEPLOY / "api.Dockerfile").read_text()
+    [graceful_timeout] = re.findall(r"--graceful-timeout=(\d+)", dockerfile)
 
     api = found["polyseme-api"]["spec"]
     pause = int(api["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert api["terminationGracePeriodSeconds"] > pause + gunicorn["graceful_timeout"]
+    assert api["terminationGracePeriodSeconds"] > pause + int(graceful_timeout)

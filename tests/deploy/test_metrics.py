@@ -21,21 +21,29 @@ SCALER = DEPLOY / "kubernetes/components/keda/scaledobject.yaml"
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    ]
 
 
 def expressions() -> dict[str, str]:
     """Every query in the files, by where it is."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    found = {f"{panel['title']} {t['refId']}": t["expr"] for panel in panels for t in panel["targets"]}
+    found = {
+        f"{panel['title']} {t['refId']}": t["expr"] for panel in panels for t in panel["targets"]
+    }
     found |= {rule["alert"]: rule["expr"] for rule in alert_rules()}
     triggers = yaml.safe_load(SCALER.read_text())["spec"]["triggers"]
-    return found | {f"scaler {i}": trigger["metadata"]["query"] for i, trigger in enumerate(triggers)}
+    return found | {
+        f"scaler {i}": trigger["metadata"]["query"] for i, trigger in enumerate(triggers)
+    }
 
 
 def documented() -> dict[str, set[str]]:
     """Labels by metric, from the table of the operations page."""
-    rows = re.findall(r"(?m)^\| `(polyseme_\w+)` \|([^|]*)\|", section("docs/operations.md", "Metrics"))
+    rows = re.findall(
+        r"(?m)^\| `(polyseme_\w+)` \|([^|]*)\|", section("docs/operations.md", "Metrics")
+    )
     return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
 
 
@@ -76,7 +84,9 @@ def test_every_label_of_a_query_is_one_of_its_metric(where: str) -> None:
     text = expressions()[where]
     asked = set(re.findall(r"(\w+)\s*(?:=~?|!=|!~)\s*\"", text))
     asked |= {
-        n for names in re.findall(r"(?:by|without|ignoring|on) \(([^)]*)\)", text) for n in re.split(r",\s*", names)
+        n
+        for names in re.findall(r"(?:by|without|ignoring|on) \(([^)]*)\)", text)
+        for n in re.split(r",\s*", names)
     }
 
     known = {
@@ -101,9 +111,17 @@ def test_every_alert_says_how_bad_and_what() -> None:
         assert rule["annotations"]["summary"].endswith(".")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of Debian's package prometheus")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs promtool, of Debian's package prometheus"
+)
 def test_promtool_takes_the_rules_and_their_tests() -> None:
     folder = DEPLOY / "prometheus"
-    for command in ("check rules alerts.yml", "test rules alerts_test.yml", "check config prometheus.yml"):
-        done = subprocess.run(["promtool", *command.split()], cwd=folder, capture_output=True, text=True, check=False)
+    for command in (
+        "check rules alerts.yml",
+        "test rules alerts_test.yml",
+        "check config prometheus.yml",
+    ):
+        done = subprocess.run(
+            ["promtool", *command.split()], cwd=folder, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr

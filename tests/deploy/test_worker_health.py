@@ -4,18 +4,23 @@ import os
 import subprocess
 import sys
 
-from contract.board import Board, worker_name
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.workers import worker_name
 from tests.deploy.conftest import DEPLOY
 
 
 def exit_code(redis_url: str) -> int:
     environ = os.environ | {"REDIS_URL": redis_url}
-    return subprocess.run([sys.executable, DEPLOY / "worker_health.py"], env=environ, check=False).returncode
+    return subprocess.run(
+        [sys.executable, DEPLOY / "worker_health.py"], env=environ, check=False
+    ).returncode
 
 
-def test_a_worker_that_was_heard_of_is_healthy_and_one_that_was_not_is_not(redis_url: str, board: Board) -> None:
+def test_a_worker_that_was_heard_of_is_healthy_and_one_that_was_not_is_not(
+    redis_url: str, board: Board
+) -> None:
     before = exit_code(redis_url)
-    board.announce_worker(worker_name(1), ttl_s=30)
+    board.workers.announce(worker_name(1), ttl_s=30)
 
     assert (before, exit_code(redis_url)) == (1, 0)
 

@@ -1,7 +1,9 @@
-"""The chaos test: jobs run while workers, Redis and connections are killed at random. `make chaos` is the long form.
+"""The chaos test: jobs run while workers, Redis and connections are killed at random.
 
-Every accepted job must end, with the bytes of a quiet run, and be there once. The same seed gives the same order of
-blows, though not at the same moments of the work, which depend on the machine.
+`make chaos` is the long form.
+
+Every accepted job must end, with the bytes of a quiet run, and be there once. The same seed gives
+the same order of blows, though not at the same moments of the work, which depend on the machine.
 """
 
 from __future__ import annotations
@@ -21,14 +23,20 @@ from typing import Any
 
 import httpx
 
-from contract.store import Layout
+from polyseme.contract.files.store import Layout
 from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Api, Site, await_that, running_site
 from tests.nursery import Nursery
 
 # How often each blow falls. A stopped worker sleeps past its lease.
-WEIGHTS = {"kill a worker": 5, "stop a worker": 2, "kill Redis": 2, "cut the connections": 3, "end a worker": 1}
+WEIGHTS = {
+    "kill a worker": 5,
+    "stop a worker": 2,
+    "kill Redis": 2,
+    "cut the connections": 3,
+    "end a worker": 1,
+}
 CORPORA = 3  # that the jobs take by turns
 
 
@@ -49,7 +57,9 @@ class Report:
     """What was done to the service, and what became of the jobs."""
 
     blows: dict[str, int] = field(default_factory=dict)
-    recovery_s: dict[str, list[float]] = field(default_factory=dict)  # from a blow to the next finished unit of any job
+    recovery_s: dict[str, list[float]] = field(
+        default_factory=dict
+    )  # from a blow to the next finished unit of any job
     submits_again: int = 0  # submits that had to be sent more than once
     jobs: int = 0
     attempts: int = 0
@@ -63,10 +73,12 @@ class Report:
             shown = f"{median(took):>32.1f}{max(took):>9.1f}" if took else f"{'-':>32}{'-':>9}"
             rows.append(f"{name:<22}{count:>6}{shown}")
         rows.append(
-            f"{sum(self.blows.values())} blows in {self.seconds:.0f} s; {self.jobs} jobs, all with the bytes of"
+            f"{sum(self.blows.values())} blows in {self.seconds:.0f} s; {self.jobs} jobs, all "
+            f"with the bytes of"
         )
         rows.append(
-            f"a quiet run; {self.attempts} attempts at {self.units} units; {self.submits_again} submits repeated."
+            f"a quiet run; {self.attempts} attempts at {self.units} units; {self.submits_again} "
+            f"submits repeated."
         )
         return "\n".join(rows)
 
@@ -75,9 +87,13 @@ class Chaos:
     def __init__(self, site: Site, api: Api, size: Size, seed: int) -> None:
         self._site, self._api, self._size = site, api, size
         self._random = random.Random(seed)
-        self._to_come = self._random.sample(list(WEIGHTS), len(WEIGHTS))  # each once, then by weight
+        self._to_come = self._random.sample(
+            list(WEIGHTS), len(WEIGHTS)
+        )  # each once, then by weight
         self._sleeping: dict[int, float] = {}  # when each stopped worker goes on
-        self._waiting: list[tuple[str, float]] = []  # blows after which no unit has been finished yet
+        self._waiting: list[
+            tuple[str, float]
+        ] = []  # blows after which no unit has been finished yet
         self._progress = 0
         self.report = Report()
 
@@ -91,7 +107,9 @@ class Chaos:
             if time.monotonic() > next_blow and sum(self.report.blows.values()) < self._size.blows:
                 self._strike()
                 next_blow = time.monotonic() + self._random.uniform(0.5, 1.5) * self._size.pause_s
-            assert time.monotonic() - began < 60 + 60 * self._size.jobs, f"too slow:\n{self._site.logs()}"
+            assert time.monotonic() - began < 60 + 60 * self._size.jobs, (
+                f"too slow:\n{self._site.logs()}"
+            )
             time.sleep(0.05)
         while sum(self.report.blows.values()) < self._size.blows:
             # The machine was faster than the blows: they need work to fall on.
@@ -117,7 +135,13 @@ class Chaos:
         headers = {"Idempotency-Key": f"{time.time_ns()}-{number}"}
         for attempt in range(100):
             try:
-                answer = httpx.post(f"{self._api.url}/v1/jobs", json=body, headers=headers, timeout=30, trust_env=False)
+                answer = httpx.post(
+                    f"{self._api.url}/v1/jobs",
+                    json=body,
+                    headers=headers,
+                    timeout=30,
+                    trust_env=False,
+                )
                 if answer.status_code == 202:
                     self.report.submits_again += attempt > 0
                     return str(answer.json()["id"])
@@ -130,7 +154,10 @@ class Chaos:
         raise AssertionError("a submit was not accepted")
 
     def _keep_workers(self) -> None:
-        """What a supervisor does: a worker that ended is started again. Wakes those that slept enough, too."""
+        """What a supervisor does: a worker that ended is started again.
+
+        Wakes those that slept enough, too.
+        """
         for pid, until in list(self._sleeping.items()):
             if time.monotonic() > until:
                 os.kill(pid, signal.SIGCONT)
@@ -142,7 +169,11 @@ class Chaos:
         return [pid for pid in self._site.started if self._site.nursery.poll(pid) is None]
 
     def _strike(self) -> None:
-        name = self._to_come.pop() if self._to_come else self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        name = (
+            self._to_come.pop()
+            if self._to_come
+            else self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        )
         awake = [pid for pid in self._alive() if pid not in self._sleeping]
         if not awake:
             self._to_come.append(name)
@@ -168,7 +199,7 @@ class Chaos:
         self._site.server.start()
 
     def _are_over(self, jobs: list[str]) -> bool:
-        found = self._site.board.get_jobs(jobs)
+        found = self._site.board.jobs.get_many(jobs)
         assert len(found) == len(jobs), "a job is lost"
         done = sum(j.progress.shards_done + j.progress.layers_done + j.is_terminal for j in found)
         if done > self._progress:
@@ -181,21 +212,28 @@ class Chaos:
     def _finish(self, jobs: list[str]) -> None:
         def are_over() -> bool:
             self._keep_workers()
-            return all(j.is_terminal for j in self._site.board.get_jobs(jobs))
+            return all(j.is_terminal for j in self._site.board.jobs.get_many(jobs))
 
         await_that(are_over, 120, self._site.logs)
 
     def _check(self, jobs: list[str], quiet: list[dict[str, str]]) -> None:
         assert len(set(jobs)) == len(jobs), "a job was accepted under another's id"
-        listed = [j.id for j in self._site.board.list_jobs(count=10_000)]
+        listed = [j.id for j in self._site.board.jobs.list_page(count=10_000)]
         assert len(listed) == len(set(listed)) == len(jobs) + CORPORA, "a job is doubled or lost"
-        assert self._site.board.active_jobs() == []
+        assert self._site.board.jobs.list_active() == []
         for number, job in enumerate(jobs):
             ended = self._site.job(job)
-            assert (ended.status, ended.error) == ("succeeded", None), f"{ended}\n{self._site.logs()}"
-            assert self._site.digests(job) == quiet[number % CORPORA], f"{job}: other bytes than in a quiet run"
+            assert (ended.status, ended.error) == ("succeeded", None), (
+                f"{ended}\n{self._site.logs()}"
+            )
+            assert self._site.digests(job) == quiet[number % CORPORA], (
+                f"{job}: other bytes than in a quiet run"
+            )
             progress = ended.progress
-            assert (progress.shards_done, progress.layers_done) == (progress.shards_total, progress.layers_total)
+            assert (progress.shards_done, progress.layers_done) == (
+                progress.shards_total,
+                progress.layers_total,
+            )
             assert progress.tokens_done == progress.tokens_total
             attempts = self._site.attempts(job)
             self.report.attempts += len(attempts)
@@ -211,7 +249,9 @@ def run_chaos(nursery: Nursery, data: Path, size: Size, seed: int) -> Report:
     # As many attempts as blows: here it is no fault of a job's that its workers die.
     with running_site(nursery, data, max_attempts=size.blows) as site:
         for number in range(CORPORA):
-            add_corpus(site.board, site.store, make_texts(60 + 20 * number, seed=number), f"chaos-{number}")
+            add_corpus(
+                site.board, site.store, make_texts(60 + 20 * number, seed=number), f"chaos-{number}"
+            )
         with site.api() as api:
             return Chaos(site, api, size, seed).run()
 
@@ -222,7 +262,9 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Nursery.running() as nursery:
-        report = run_chaos(nursery, Path(folder) / "data", SHORT if options.short else LONG, options.seed)
+        report = run_chaos(
+            nursery, Path(folder) / "data", SHORT if options.short else LONG, options.seed
+        )
     sys.stdout.write(report.to_text() + "\n")
     return 0
 

@@ -1,4 +1,7 @@
-"""The whole service in its own processes: Redis, gunicorn and workers under `polyseme up`, with a tiny model."""
+"""The whole service in its own processes:
+
+Redis, gunicorn and workers under `polyseme up`, with a tiny model.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from client.api import Client
+from polyseme import Polyseme
 from tests.client.standins import free_port
 from tests.nursery import Nursery
 from tests.tiny_models import save_model
@@ -30,7 +33,9 @@ class Stack:
 
     def worker_pids(self) -> list[int]:
         """The workers of this stack that run now."""
-        return sorted(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and self._is_worker(p))
+        return sorted(
+            int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and self._is_worker(p)
+        )
 
     def _is_worker(self, process: Path) -> bool:
         try:
@@ -38,18 +43,36 @@ class Stack:
             environ = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             return False
-        return b"workers" in command and f"POLYSEME_STORE={self.data.resolve()}/store".encode() in environ
+        return (
+            b"polyseme.workers" in command
+            and f"POLYSEME_STORE={self.data.resolve()}/store".encode() in environ
+        )
 
 
 @contextmanager
 def running_stack(data: Path, *, workers: int, **settings: object) -> Iterator[Stack]:
-    """`polyseme up` on a free port until the block ends. `settings`: fields of contract.settings.Settings."""
+    """`polyseme up` on a free port until the block ends.
+
+    `settings`: fields of contract.settings.Settings.
+    """
     port = free_port()
     environ = dict(os.environ) | {f"POLYSEME_{k.upper()}": str(v) for k, v in settings.items()}
     environ["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, "-m", "client.cli", "up", "--port", str(port), "--data", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "polyseme",
+        "up",
+        "--port",
+        str(port),
+        "--data",
+        str(data),
+    ]
     command += ["--workers", str(workers)]
-    with open(data / "up.log", "wb") as log, subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process:
+    with (
+        open(data / "up.log", "wb") as log,
+        subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process,
+    ):
         try:
             _await_ready(data / "up.log", process)
             yield Stack(f"http://127.0.0.1:{port}", data)
@@ -73,7 +96,9 @@ def prepare_data(folder: Path, *, layers: int = 3) -> Path:
     """A data folder whose catalogue lists a tiny model."""
     folder.mkdir(parents=True)
     entry = save_model("llama", folder / "model", num_hidden_layers=layers)
-    (folder / "models.toml").write_text(f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8")
+    (folder / "models.toml").write_text(
+        f'[[models]]\nid = "{MODEL}"\npath = "{entry.location}"\n', encoding="utf-8"
+    )
     return folder
 
 
@@ -86,11 +111,13 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = prepare_data(tmp_path_factory.mktemp("stack") / "data")
-    with running_stack(data, workers=2, shard_tokens=2000, lease_s=4, webhook_allow="127.0.0.1") as found:
+    with running_stack(
+        data, workers=2, shard_tokens=2000, lease_s=4, webhook_allow="127.0.0.1"
+    ) as found:
         yield found
 
 
 @pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with Client(stack.url) as found:
-        yield found
+def client(stack: Stack) -> Iterator[Polyseme]:
+    with Polyseme(stack.url) as client:
+        yield client

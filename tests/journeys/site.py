@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +17,17 @@ from typing import Any
 import httpx
 import redis
 
-from contract.board import Board
-from contract.records import Job
-from contract.settings import Settings
-from contract.store import Layout, Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Job
+from polyseme.contract.settings import Settings
+from polyseme.stack.child import SAFE_PYTHON
+from polyseme.workers.worker import publish_cards
 from tests.client.standins import PATIENCE, free_port
 from tests.factories import add_corpus, make_texts, open_job
 from tests.journeys.conftest import MODEL, prepare_data
 from tests.nursery import Nursery
 from tests.servers import RedisServer
-from workers.worker import publish_cards
 
 CONTEXTS = {"window": 32, "top_k": 8, "tails": "both"}
 
@@ -64,12 +64,14 @@ class Site:
         return open_job(self.board, model=MODEL, corpus={"id": corpus}, **body).id
 
     def job(self, job: str) -> Job:
-        found = self.board.get_job(job)
+        found = self.board.jobs.get(job)
         assert found is not None
         return found
 
     def wait(self, job: str, timeout_s: float = 120.0) -> Job:
-        await_that(lambda: self.job(job).is_terminal, timeout_s, lambda: f"{self.job(job)}\n{self.logs()}")
+        await_that(
+            lambda: self.job(job).is_terminal, timeout_s, lambda: f"{self.job(job)}\n{self.logs()}"
+        )
         return self.job(job)
 
     def run_quietly(self, job: str) -> dict[str, str]:
@@ -81,7 +83,9 @@ class Site:
     def digests(self, job: str) -> dict[str, str]:
         folder = Path(self.store.local_path(Layout.result(job)))
         files = sorted(p for p in folder.rglob("*") if p.is_file())
-        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+        }
 
     def holder(self, job: str, kind: str, timeout_s: float = 60.0) -> tuple[int, str]:
         """A worker that runs a unit of this kind for the job, and the unit."""
@@ -89,10 +93,14 @@ class Site:
 
         def look() -> bool:
             for pid, log in self.started.items():
-                lines = re.findall(rf"(begun|ended) job={job} unit=(\S+)", log.read_text()) if log.exists() else []
+                lines = (
+                    re.findall(rf"(begun|ended) job={job} unit=(\S+)", log.read_text())
+                    if log.exists()
+                    else []
+                )
                 if self.nursery.poll(pid) is None and lines and lines[-1][0] == "begun":
                     unit = lines[-1][1]
-                    if unit.startswith(kind) and unit not in self.board.done_units(job):
+                    if unit.startswith(kind) and unit not in self.board.units.list_done(job):
                         found.append((pid, unit))
             return bool(found)
 
@@ -102,10 +110,16 @@ class Site:
     def attempts(self, job: str) -> list[tuple[str, int]]:
         """Every attempt at a unit of the job that a worker's log tells of."""
         text = "".join(log.read_text() for log in self.started.values() if log.exists())
-        return [(unit, int(n)) for unit, n in re.findall(rf"begun job={job} unit=(\S+) attempt=(\d+)\n", text)]
+        return [
+            (unit, int(n))
+            for unit, n in re.findall(rf"begun job={job} unit=(\S+) attempt=(\d+)\n", text)
+        ]
 
     def logs(self) -> str:
-        return "\n".join(f"{p.name}:\n{p.read_text()[-3000:]}" for p in sorted((self.data / "logs").glob("*.log")))
+        return "\n".join(
+            f"{p.name}:\n{p.read_text()[-3000:]}"
+            for p in sorted((self.data / "logs").glob("*.log"))
+        )
 
     def is_clean(self, job: str) -> bool:
         """Whether nothing of the job is in the store but a result's files."""
@@ -132,11 +146,18 @@ class Api:
         self.url = f"http://127.0.0.1:{port}"
 
     def start(self) -> None:
-        conf = Path(__file__).parents[2] / "client/gunicorn_conf.py"
-        command = [sys.executable, "-m", "gunicorn", "-c", f"file:{conf}", "--bind", f"127.0.0.1:{self._port}"]
+        command = [
+            *SAFE_PYTHON,
+            "-m",
+            "polyseme.stack.serve",
+            "--bind",
+            f"127.0.0.1:{self._port}",
+        ]
         with open(self._site.data / "logs/api.log", "ab") as log:
             environ = dict(os.environ) | self._site.environ
-            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=environ, stdout=log, stderr=log, start_new_session=True
+            )
         await_that(self._answers, 60, self._site.logs)
 
     def kill(self) -> None:
@@ -165,14 +186,28 @@ def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], st
 
 
 @contextmanager
-def running_site(nursery: Nursery, data: Path, *, layers: int = 2, **settings: Any) -> Iterator[Site]:
-    """A site without workers, with a tiny model and the corpus "notes" of several shards. Ends its workers."""
+def running_site(
+    nursery: Nursery, data: Path, *, layers: int = 2, **settings: Any
+) -> Iterator[Site]:
+    """A site without workers, with a tiny model and the corpus "notes" of several shards.
+
+    Ends its workers.
+    """
     prepare_data(data, layers=layers)
     for name in ("logs", "store", "cache"):
         (data / name).mkdir()
     with RedisServer.running() as server:
-        chosen: dict[str, Any] = {"shard_tokens": 1500, "lease_s": 3.0, "threads": 1, "device": "cpu"} | settings
-        places = {"store": str(data / "store"), "cache": str(data / "cache"), "catalogue": str(data / "models.toml")}
+        chosen: dict[str, Any] = {
+            "shard_tokens": 1500,
+            "lease_s": 3.0,
+            "threads": 1,
+            "device": "cpu",
+        } | settings
+        places = {
+            "store": str(data / "store"),
+            "cache": str(data / "cache"),
+            "catalogue": str(data / "models.toml"),
+        }
         site = Site(server, nursery, data, Settings(redis_url=server.url, **places, **chosen))
         publish_cards(site.board, _catalogue(site), data / "cache")
         add_corpus(site.board, site.store, make_texts(100, seed=1))
@@ -185,6 +220,6 @@ def running_site(nursery: Nursery, data: Path, *, layers: int = 2, **settings: A
 
 
 def _catalogue(site: Site) -> Any:
-    from contract.catalogue import load_catalogue
+    from polyseme.contract.records.catalogue import load_catalogue
 
     return load_catalogue(site.settings.catalogue)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from contract.board import Board
+from polyseme.contract.board.board import Board
 from tests.journeys.site import Site, await_that, running_site
 from tests.nursery import Nursery
 from tests.servers import RedisServer
@@ -24,7 +24,9 @@ def back_up(site: Site, folder: Path) -> None:
     shutil.copytree(site.settings.store, folder / "store")
 
 
-def test_a_backup_of_a_running_service_is_restored_and_its_jobs_end(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_backup_of_a_running_service_is_restored_and_its_jobs_end(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     with running_site(nursery, tmp_path / "data") as site:
         site.start_worker(slow=0.1)
         ended = site.submit()
@@ -38,9 +40,11 @@ def test_a_backup_of_a_running_service_is_restored_and_its_jobs_end(nursery: Nur
             shutil.rmtree(f"{server.folder}/appendonlydir")
             shutil.copytree(tmp_path / "backup/appendonlydir", f"{server.folder}/appendonlydir")
             server.start()
-            settings = replace(site.settings, redis_url=server.url, store=str(tmp_path / "backup/store"))
+            settings = replace(
+                site.settings, redis_url=server.url, store=str(tmp_path / "backup/store")
+            )
             restored = Site(server, nursery, tmp_path / "data", settings, site.started)
-            assert Board.connect(server.url).get_job(ended) == site.job(ended)
+            assert Board.connect(server.url).jobs.get(ended) == site.job(ended)
             restored.start_worker()
 
             for job in (under_way, waiting):

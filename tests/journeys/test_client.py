@@ -1,4 +1,6 @@
-"""The Python client and the command against the real service: every call, a killed API, a spent allowance."""
+"""The Python client and the command against the real service: every call, a killed API, a spent
+allowance.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from client import AsyncPolyseme, Invalid, NotFound, Polyseme
-from client.models_cli import write_entry
-from client.records import Batch, Job
+from polyseme import AsyncPolyseme, Invalid, NotFound, Polyseme
+from polyseme.commands.models import write_entry
+from polyseme.records import Batch, Job
 from tests.client.standins import REPOSITORY
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL
@@ -31,7 +33,7 @@ REQUEST = {"model": MODEL, "corpus": {"id": "mine"}, "contexts": CONTEXTS}
 
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(nursery, tmp_path_factory.mktemp("client") / "data") as found:
+    with running_site(nursery, tmp_path_factory.mktemp("polyseme") / "data") as found:
         yield found
 
 
@@ -118,14 +120,19 @@ def test_a_batch_is_submitted_waited_for_listed_and_deleted(polyseme: Polyseme, 
     batch = polyseme.submit_batch(requests, atomic=False, metadata={"run": "7"})
     done = polyseme.wait_batch(batch, lambda b: fractions.append(b.fraction))
 
-    assert (refused.value.code, refused.value.pointers) == ("batch_refused", ["/jobs/1/neurons/layers"])
+    assert (refused.value.code, refused.value.pointers) == (
+        "batch_refused",
+        ["/jobs/1/neurons/layers"],
+    )
     assert (done.counts.jobs, done.counts.succeeded, done.counts.refused) == (2, 2, 1)
     assert [entry.status for entry in done.entries] == ["succeeded", None, "succeeded"]
     assert done.entries[1].problem is not None
     assert done.entries[1].problem.code == "unknown_layer"
     assert fractions[-1] == 1.0
     assert polyseme.batches().first(1)[0].metadata == {"run": "7"}
-    assert {job.id for job in polyseme.jobs(batch=batch.id)} == {e.job for e in done.entries if e.job}
+    assert {job.id for job in polyseme.jobs(batch=batch.id)} == {
+        e.job for e in done.entries if e.job
+    }
     assert polyseme.cancel_batch(batch.id).counts.succeeded == 2
     polyseme.delete_batch(batch.id, with_jobs=True)
     for gone in (lambda: polyseme.batch(batch.id), lambda: polyseme.job(done.entries[0].job or "")):
@@ -137,7 +144,9 @@ def test_asyncio_has_batches_and_events_too(api: Api, key: str, ended: Job) -> N
     async def run() -> tuple[Batch, list[list[Job]]]:
         async with AsyncPolyseme(api.url, api_key=key) as other:
             batch = await other.submit_batch([REQUEST | {"metadata": {"line": "a\u2028b"}}] * 2)
-            events = [[job async for job in other.events(entry.job or "")] for entry in batch.entries]
+            events = [
+                [job async for job in other.events(entry.job or "")] for entry in batch.entries
+            ]
             return await other.wait_batch(batch), events
 
     batch, events = asyncio.run(run())
@@ -180,7 +189,9 @@ def test_an_export_is_the_whole_result(polyseme: Polyseme, ended: Job) -> None:
     assert json.loads(lines[5])["neuron"] == 5
 
 
-def test_one_text_is_analysed_once_it_may_give_several_contexts(polyseme: Polyseme, ended: Job) -> None:
+def test_one_text_is_analysed_once_it_may_give_several_contexts(
+    polyseme: Polyseme, ended: Job
+) -> None:
     polyseme.add_texts([" ".join(make_texts(20, seed=9))], name="one-text")
     request = REQUEST | {"corpus": {"id": "one-text"}}
     with pytest.raises(Invalid, match=r'Send "contexts": \{"per_document": null\}') as refused:
@@ -188,8 +199,15 @@ def test_one_text_is_analysed_once_it_may_give_several_contexts(polyseme: Polyse
 
     job = polyseme.wait(polyseme.submit(request | {"contexts": CONTEXTS | {"per_document": None}}))
 
-    contexts = [c for c in polyseme.neuron(job.id, 1, 7).contexts if (c.tail, c.sample) == ("positive", "top")]
-    assert (refused.value.code, refused.value.pointers) == ("too_few_documents", ["/contexts/top_k"])
+    contexts = [
+        c
+        for c in polyseme.neuron(job.id, 1, 7).contexts
+        if (c.tail, c.sample) == ("positive", "top")
+    ]
+    assert (refused.value.code, refused.value.pointers) == (
+        "too_few_documents",
+        ["/contexts/top_k"],
+    )
     assert len({c.window for c in contexts}) == len(contexts) == CONTEXTS["top_k"]
 
 
@@ -209,13 +227,28 @@ def stop_workers(site: Site) -> None:
             await_that(lambda pid=pid: site.nursery.poll(pid) is not None, 10)  # type: ignore[misc]
 
 
-def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, polyseme: Polyseme) -> None:
-    """The client, a stream of events, the client of asyncio and the command, all waiting when the API dies."""
+def test_who_waits_lives_through_a_killed_api(
+    site: Site, api: Api, key: str, polyseme: Polyseme
+) -> None:
+    """The client, a stream of events, the client of asyncio and the command, all waiting when the
+    API dies.
+    """
     polyseme.add_texts(make_texts(400, seed=5), name="long")
     stop_workers(site)
     site.start_worker(slow=0.1)
     job = polyseme.submit(REQUEST | {"corpus": {"id": "long"}}).id
-    polyseme_watch = [sys.executable, "-m", "client.cli", "watch", job, "--json", "--url", api.url, "--api-key", key]
+    polyseme_watch = [
+        sys.executable,
+        "-m",
+        "polyseme",
+        "watch",
+        job,
+        "--json",
+        "--url",
+        api.url,
+        "--api-key",
+        key,
+    ]
 
     async def wait() -> Job:
         async with AsyncPolyseme(api.url, api_key=key) as other:
@@ -223,7 +256,11 @@ def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, po
 
     with (
         subprocess.Popen(
-            polyseme_watch, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            polyseme_watch,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as command,
         ThreadPoolExecutor(3) as threads,
     ):
@@ -249,16 +286,20 @@ def test_who_waits_lives_through_a_killed_api(site: Site, api: Api, key: str, po
 
 
 def test_a_busy_service_is_asked_again_when_it_says(site: Site, polyseme: Polyseme) -> None:
-    """Here no worker has described a listed model yet: the service says to come again in five seconds."""
-    card = site.board.get_card(MODEL)
+    """Here no worker has described a listed model yet: the service says to come again in five
+    seconds.
+    """
+    card = site.board.registry.get_card(MODEL)
     assert card is not None
-    write_entry(Path(site.settings.catalogue), "later", ("path", str(site.data / "model")), None, None)
+    write_entry(
+        Path(site.settings.catalogue), "later", ("path", str(site.data / "model")), None, None
+    )
     began = time.monotonic()
 
     with ThreadPoolExecutor(1) as threads:
         planned = threads.submit(polyseme.plan, REQUEST | {"model": "later"})
         time.sleep(2)
-        site.board.put_card(replace(card, id="later"))
+        site.board.registry.put_card(replace(card, id="later"))
 
     assert planned.result().neurons == 96
     assert 5.0 <= time.monotonic() - began < 10.0

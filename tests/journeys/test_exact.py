@@ -1,4 +1,6 @@
-"""The contexts of a result against a program that keeps every activation, and the result against itself in shards."""
+"""The contexts of a result against a program that keeps every activation, and the result against
+itself in shards.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,40 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from client import samples
-from contract.catalogue import Entry
-from contract.documents import write_documents
-from contract.request import AnalysisRequest, Contexts, Neurons
-from contract.results import histogram_edges, report_file
-from contract.store import Store
+from polyseme.commands import samples
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.files.results import histogram_edges, report_file
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons
+from polyseme.workers.analysis.corpus.windows import read_blocks
+from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.closing import close_analysis
+from polyseme.workers.analysis.steps.merging import merge_layer
+from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
+from polyseme.workers.analysis.steps.scan_shard import scan_shard
 from tests import brute_force
 from tests.brute_force import Row
 from tests.factories import make_texts
 from tests.tiny_models import load_tiny
-from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
-from workers.analysis.model import LoadedModel, load_model
-from workers.analysis.planning import plan_analysis
-from workers.analysis.steps import Analysis, scan_shard
-from workers.analysis.windows import read_blocks
+from tests.workers.analysis.builders import plan_analysis
 
 
 def analyse(
-    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, *, shard_tokens: int = 32_768
+    model: LoadedModel,
+    request: AnalysisRequest,
+    texts: list[str],
+    folder: Path,
+    *,
+    shard_tokens: int = 32_768,
 ) -> Analysis:
     store = Store(str(folder))
     with store.writing("documents.parquet") as f:
         corpus = write_documents(texts, f, name="c", max_documents=10**6)
-    analysis = Analysis(request, corpus, model.card, store, "work", "result", "lens", 1024, shard_tokens)
+    analysis = Analysis(
+        request, corpus, model.card, store, "work", "result", "lens", 1024, shard_tokens
+    )
     plan = plan_analysis(analysis, model, texts)
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
@@ -57,14 +69,21 @@ def planned_blocks(folder: Path) -> list[list[Row]]:
                 spans = list(zip(windows.offsets[:-1], windows.offsets[1:], strict=True))
                 blocks.append(
                     [
-                        Row(int(n), int(windows.documents[a]), windows.ids[a:b].tolist(), windows.counted[a:b].tolist())
+                        Row(
+                            int(n),
+                            int(windows.documents[a]),
+                            windows.ids[a:b].tolist(),
+                            windows.counted[a:b].tolist(),
+                        )
                         for n, (a, b) in zip(windows.number, spans, strict=True)
                     ]
                 )
     return blocks
 
 
-def listed(report: dict[str, Any], tail: str, sample: str = "top") -> list[tuple[int, int, int, float]]:
+def listed(
+    report: dict[str, Any], tail: str, sample: str = "top"
+) -> list[tuple[int, int, int, float]]:
     return [
         (c["document"], c["window"], c["position"], c["activation"])
         for c in report["contexts"]
@@ -73,9 +92,17 @@ def listed(report: dict[str, Any], tail: str, sample: str = "top") -> list[tuple
 
 
 def compare_with_brute_force(
-    model: LoadedModel, request: AnalysisRequest, texts: list[str], folder: Path, *, windows_known: bool
+    model: LoadedModel,
+    request: AnalysisRequest,
+    texts: list[str],
+    folder: Path,
+    *,
+    windows_known: bool,
 ) -> int:
-    """Asserts that every list of every neuron is the brute-force one. Returns how many ties there were in them."""
+    """Asserts that every list of every neuron is the brute-force one.
+
+    Returns how many ties there were in them.
+    """
     analyse(model, request, texts, folder)
     blocks = planned_blocks(folder)
     rows = sorted((row for block in blocks for row in block), key=lambda r: r.number)
@@ -83,7 +110,9 @@ def compare_with_brute_force(
         cut = brute_force.cut(model.tokenizer, texts, request.contexts.window)
         assert [(r.document, r.ids) for r in rows] == cut
     layers = [int(n) for n in request.neurons.layers]
-    kept = brute_force.keep_activations(model.body, {n: model.projections[n] for n in layers}, blocks)
+    kept = brute_force.keep_activations(
+        model.parts.body, {n: model.parts.projections[n] for n in layers}, blocks
+    )
     ids = {r.number: r.ids for r in rows}
     ties = 0
     for layer in layers:
@@ -96,9 +125,13 @@ def compare_with_brute_force(
                     wanted = brute_force.best(peaks, request.contexts.top_k, one_a_document=one)
                 else:
                     spare = max(4, request.contexts.top_k // 4)
-                    ranked = brute_force.best(peaks, request.contexts.top_k + spare, one_a_document=one)
+                    ranked = brute_force.best(
+                        peaks, request.contexts.top_k + spare, one_a_document=one
+                    )
                     wanted, _ = brute_force.without_copies(ranked, ids, request.contexts.top_k)
-                expected = [(p.document, p.window, p.position, np.float32(sign * p.value)) for p in wanted]
+                expected = [
+                    (p.document, p.window, p.position, np.float32(sign * p.value)) for p in wanted
+                ]
                 assert listed(report, tail) == expected, (layer, report["neuron"], tail)
                 values = [p.value for p in wanted]
                 ties += len(values) - len(set(values))
@@ -106,8 +139,12 @@ def compare_with_brute_force(
     return ties
 
 
-def check_statistics(reports: list[dict[str, Any]], kept: dict[int, np.ndarray], rows: list[Row]) -> None:
-    everything = np.concatenate([kept[r.number][np.array(r.counted)] for r in rows]).astype(np.float64)  # (T, N)
+def check_statistics(
+    reports: list[dict[str, Any]], kept: dict[int, np.ndarray], rows: list[Row]
+) -> None:
+    everything = np.concatenate([kept[r.number][np.array(r.counted)] for r in rows]).astype(
+        np.float64
+    )  # (T, N)
     edges = np.array(histogram_edges())
     mean, std = everything.mean(0), everything.std(0)
     for n, report in enumerate(reports):
@@ -132,7 +169,7 @@ def quantise_inputs(model: LoadedModel, step: float) -> list[Any]:
     def rounded(_module: Any, inputs: Any) -> Any:
         return (torch.round(inputs[0] / step) * step, *inputs[1:])
 
-    return [p.register_forward_pre_hook(rounded) for p in model.projections]
+    return [p.register_forward_pre_hook(rounded) for p in model.parts.projections]
 
 
 def tiny_request(model: LoadedModel, **contexts: Any) -> AnalysisRequest:
@@ -147,15 +184,21 @@ def test_thousands_of_ties_are_broken_as_documented(
 ) -> None:
     model = load_tiny("llama", tmp_path / "model")
     quantise_inputs(model, 4.0)
-    request = tiny_request(model, top_k=15, near_duplicates=near_duplicates, per_document=per_document)
+    request = tiny_request(
+        model, top_k=15, near_duplicates=near_duplicates, per_document=per_document
+    )
 
-    ties = compare_with_brute_force(model, request, make_texts(120, seed=3), tmp_path / "run", windows_known=True)
+    ties = compare_with_brute_force(
+        model, request, make_texts(120, seed=3), tmp_path / "run", windows_known=True
+    )
 
     assert ties > 1000
 
 
 @pytest.mark.parametrize("packing", ["document", "concat"])
-def test_the_result_is_byte_identical_for_one_three_and_seven_shards(tmp_path: Path, packing: str) -> None:
+def test_the_result_is_byte_identical_for_one_three_and_seven_shards(
+    tmp_path: Path, packing: str
+) -> None:
     model = load_tiny("gpt2", tmp_path / "model")
     request = tiny_request(model, packing=packing)
     texts = make_texts(400, seed=5)
@@ -175,7 +218,9 @@ def whole_tokens(analysis: Analysis) -> int:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def test_shards_run_again_in_another_order_change_nothing(tmp_path: Path) -> None:
@@ -213,12 +258,16 @@ def test_every_neuron_of_some_layers_of_a_real_model_has_the_brute_force_context
     contexts = Contexts(tails="both", near_duplicates="keep")
     request = AnalysisRequest("sample", "c", Neurons(layers=layers), contexts)
 
-    compare_with_brute_force(sample_model, request, sample_texts(tokens), tmp_path / "run", windows_known=True)
+    compare_with_brute_force(
+        sample_model, request, sample_texts(tokens), tmp_path / "run", windows_known=True
+    )
 
 
 @pytest.fixture
 def sample_texts(sample_model: LoadedModel) -> Callable[[int], list[str]]:
-    """Real texts of at least so many tokens: the sample corpus, then the rest of Python's reference."""
+    """Real texts of at least so many tokens: the sample corpus, then the rest of Python's
+    reference.
+    """
 
     def take(tokens: int) -> list[str]:
         texts = list(dict.fromkeys([*samples.corpus_texts(), *topics.values()]))

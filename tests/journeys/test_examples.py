@@ -1,4 +1,6 @@
-"""The examples of the documents, run in their order against the real service, with a small model in place of theirs."""
+"""The examples of the documents, run in their order against the real service, with a small model in
+place of theirs.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from client import Polyseme
-from client.cli import app
-from client.models_cli import write_entry
+from polyseme import Polyseme
+from polyseme.commands.main import app
+from polyseme.commands.models import write_entry
 from tests.factories import make_texts
 from tests.journeys.site import Api, Site, await_that, running_site
 from tests.nursery import Nursery
@@ -49,7 +51,9 @@ NOT_RUN = re.compile(r"(make|pip|\.) |python -m http\.server |(\w+=\S+ )?polysem
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_site(nursery, tmp_path_factory.mktemp("examples") / "data") as found:
-        example = save_model("llama", found.data / "example", num_hidden_layers=LAYERS, max_position_embeddings=128)
+        example = save_model(
+            "llama", found.data / "example", num_hidden_layers=LAYERS, max_position_embeddings=128
+        )
         write_entry(Path(found.settings.catalogue), MODEL, ("path", example.location), None, None)
         yield found
 
@@ -110,19 +114,29 @@ class Reader:
         addresses = re.findall(r'"(http[^"]+)"', self._translate(page))
         assert len(addresses) == 2
         for address in addresses:
-            answer = httpx.get(address, headers={"Authorization": f"Bearer {os.environ['POLYSEME_API_KEY']}"})
+            answer = httpx.get(
+                address, headers={"Authorization": f"Bearer {os.environ['POLYSEME_API_KEY']}"}
+            )
             assert answer.is_success, f"{address}\n{answer.text}"
 
     def curl(self, line: str) -> None:
         if "Authorization" in line:  # then without that of the .curlrc
-            line = line.replace("curl ", "curl --disable --silent --show-error --fail-with-body ", 1)
+            line = line.replace(
+                "curl ", "curl --disable --silent --show-error --fail-with-body ", 1
+            )
         while True:
-            done = subprocess.run(["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=360)
+            done = subprocess.run(
+                ["bash", "-c", self._translate(line)], capture_output=True, text=True, timeout=360
+            )
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}\n{self.site.logs()}"
-            if "wait=30" not in line or '"phase":"ended"' in done.stdout:  # they are told to ask until it has
+            if (
+                "wait=30" not in line or '"phase":"ended"' in done.stdout
+            ):  # they are told to ask until it has
                 break
         _, _, body = done.stdout.rpartition("\r\n\r\n")
-        self.answers.append(json.loads(body) if body.startswith("{") and "\n" not in body.strip() else None)
+        self.answers.append(
+            json.loads(body) if body.startswith("{") and "\n" not in body.strip() else None
+        )
         self._note_job(done.stdout)
 
     def _note_job(self, output: str) -> None:
@@ -130,27 +144,48 @@ class Reader:
             self.job = found[0]
 
     def _translate(self, text: str) -> str:
-        """With what is here in place of what the documents name: the address, the job, layers and neurons."""
-        text = re.sub(r"\bJOB\b|\bjob_[0-9a-f]{28}\b", self.job or "JOB", text.replace(SERVICE, self.url))
-        text = re.sub(r"/neurons/(\d+)/\d+", lambda found: f"/neurons/{min(int(found[1]), LAYERS - 1)}/7", text)
+        """With what is here in place of what the documents name: the address, the job, layers and
+        neurons.
+        """
+        text = re.sub(
+            r"\bJOB\b|\bjob_[0-9a-f]{28}\b", self.job or "JOB", text.replace(SERVICE, self.url)
+        )
+        text = re.sub(
+            r"/neurons/(\d+)/\d+",
+            lambda found: f"/neurons/{min(int(found[1]), LAYERS - 1)}/7",
+            text,
+        )
         return re.sub(r'"neuron": \d+', '"neuron": 7', text)
 
 
 @pytest.fixture
 def reader(
-    site: Site, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    site: Site,
+    api: Api,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Reader]:
     catalogue = Path(site.settings.catalogue)
     before = catalogue.read_text()
     if not [pid for pid in site.started if site.nursery.poll(pid) is None]:
         site.start_worker()
-    await_that(lambda: site.board.get_card(MODEL) is not None, 120, site.logs)
-    key = site.board.accounts.create_key(re.sub(r"\W", "-", request.node.name.lower())[:60], ("read", "submit"), "")[1]
-    environ = {"URL": api.url, "API_KEY": key, "CATALOGUE": str(catalogue), "REDIS_URL": site.server.url}
+    await_that(lambda: site.board.registry.get_card(MODEL) is not None, 120, site.logs)
+    key = site.board.accounts.create_key(
+        re.sub(r"\W", "-", request.node.name.lower())[:60], ("read", "submit"), ""
+    )[1]
+    environ = {
+        "URL": api.url,
+        "API_KEY": key,
+        "CATALOGUE": str(catalogue),
+        "REDIS_URL": site.server.url,
+    }
     for name, value in environ.items():
         monkeypatch.setenv(f"POLYSEME_{name}", value)
     monkeypatch.setenv("CURL_HOME", str(tmp_path))
-    (tmp_path / ".curlrc").write_text(f'header = "Authorization: Bearer {key}"\nsilent\nshow-error\nfail-with-body\n')
+    (tmp_path / ".curlrc").write_text(
+        f'header = "Authorization: Bearer {key}"\nsilent\nshow-error\nfail-with-body\n'
+    )
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path, site)
     with Polyseme(api.url, api_key=key) as polyseme:
@@ -168,7 +203,9 @@ def write_files(folder: Path, site: Site) -> None:
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (folder / "one.txt").write_text(" ".join(make_texts(3, seed=8)))
     request = {"model": MODEL, "corpus": {"id": "sample"}}
-    (folder / "jobs.jsonl").write_text("".join(json.dumps(request | {"neurons": {"layers": n}}) + "\n" for n in "01"))
+    (folder / "jobs.jsonl").write_text(
+        "".join(json.dumps(request | {"neurons": {"layers": n}}) + "\n" for n in "01")
+    )
     shutil.copytree(site.data / "example", folder / "my-model")
     (folder / "docs").symlink_to(ROOT / "docs")
 
@@ -179,7 +216,7 @@ def restart_workers(site: Site, model: str) -> None:
             os.kill(pid, signal.SIGKILL)
             await_that(lambda pid=pid: site.nursery.poll(pid) is not None, 10)  # type: ignore[misc]
     site.start_worker()
-    await_that(lambda: site.board.get_card(model) is not None, 120, site.logs)
+    await_that(lambda: site.board.registry.get_card(model) is not None, 120, site.logs)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -195,7 +232,9 @@ def test_the_examples_of_a_page_run(page: str, reader: Reader) -> None:
 def test_the_answers_in_the_readme_are_of_the_services_shape(reader: Reader) -> None:
     reader.follow("README.md", read("README.md"))
 
-    shown = [json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```", read("README.md"))]
+    shown = [
+        json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```", read("README.md"))
+    ]
     assert len(shown) == len(reader.answers) == 4
     for example, answer in zip(shown, reader.answers, strict=True):
         assert strangers(example, answer) == []
@@ -210,4 +249,6 @@ def strangers(example: Any, answer: Any, place: str = "") -> list[str]:
     if isinstance(example, list) and isinstance(answer, list):
         return strangers(example[0], answer[0], f"{place}/0") if example and answer else []
     alike = type(example) is type(answer) or None in (example, answer)
-    return [] if alike or {type(example), type(answer)} == {int, float} else [f"{place}: {answer!r}"]
+    return (
+        [] if alike or {type(example), type(answer)} == {int, float} else [f"{place}: {answer!r}"]
+    )

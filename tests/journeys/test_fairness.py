@@ -16,6 +16,8 @@ PACE = Pace(scan_s=1.5, other_s=0.01)
 def test_a_job_of_one_shard_behind_one_of_200_ends_soon(
     redis_url: str, tmp_path: Path, priority: str, phase: float, most: float
 ) -> None:
-    times = measure_wait(redis_url, str(tmp_path), workers=1, pace=PACE, priority=priority, phase=phase)
+    times = measure_wait(
+        redis_url, str(tmp_path), workers=1, pace=PACE, priority=priority, phase=phase
+    )
 
     assert 1.0 < times <= most

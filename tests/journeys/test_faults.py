@@ -1,4 +1,6 @@
-"""Everything that can go wrong, on real processes: each job still ends, once, with the bytes of a quiet run."""
+"""Everything that can go wrong, on real processes: each job still ends, once, with the bytes of a
+quiet run.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,21 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract.records import Job
-from contract.store import Layout
+from polyseme.contract.files.store import Layout
+from polyseme.contract.records.job import Job
+from polyseme.workers.device import EXIT_CODE
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Site, await_that, running_site
 from tests.nursery import Nursery
-from workers.device import EXIT_CODE
 
 BLOCK_TOKENS = 256  # of which even a small job's calibration has several
 
 
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(nursery, tmp_path_factory.mktemp("faults") / "data", block_tokens=BLOCK_TOKENS) as found:
+    with running_site(
+        nursery, tmp_path_factory.mktemp("faults") / "data", block_tokens=BLOCK_TOKENS
+    ) as found:
         yield found
 
 
@@ -58,7 +62,9 @@ def assert_unharmed(site: Site, job: str, quiet: dict[str, str]) -> Job:
 
 
 @pytest.mark.parametrize("kind", ["plan", "calibrate", "scan", "merge"])
-def test_a_killed_worker_costs_time_but_no_byte(site: Site, quiet: dict[str, str], kind: str) -> None:
+def test_a_killed_worker_costs_time_but_no_byte(
+    site: Site, quiet: dict[str, str], kind: str
+) -> None:
     for _ in range(2):
         site.start_worker(slow=0.05)
     job = site.submit()
@@ -70,7 +76,9 @@ def test_a_killed_worker_costs_time_but_no_byte(site: Site, quiet: dict[str, str
     assert (unit, 2) in site.attempts(job) or kind not in ("calibrate", "scan")
 
 
-def test_a_worker_that_wakes_up_after_its_lease_harms_nothing(site: Site, quiet: dict[str, str]) -> None:
+def test_a_worker_that_wakes_up_after_its_lease_harms_nothing(
+    site: Site, quiet: dict[str, str]
+) -> None:
     sleeper = site.start_worker(slow=0.1)
     job = site.submit()
     site.holder(job, "scan")
@@ -91,7 +99,7 @@ def test_a_worker_that_wakes_up_after_its_job_was_cancelled_leaves_nothing(site:
     job = site.submit()
     site.holder(job, "scan")
     os.kill(sleeper, signal.SIGSTOP)
-    site.board.cancel(job)
+    site.board.jobs.cancel(job)
     site.start_worker()
     assert site.wait(job).status == "cancelled"
 
@@ -120,7 +128,9 @@ def test_a_unit_that_fails_once_is_done_by_another_attempt(
 
 
 @pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
-def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dict[str, str], how: str) -> None:
+def test_a_poison_shard_fails_its_job_and_delays_no_other(
+    site: Site, quiet: dict[str, str], how: str
+) -> None:
     for _ in range(2):
         site.start_worker()
     began = time.monotonic()
@@ -130,7 +140,7 @@ def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dic
 
     others = [site.submit() for _ in range(2)]
     began = time.monotonic()
-    while site.board.get_job(poison).status not in ("failed", "succeeded"):  # type: ignore[union-attr]
+    while site.board.jobs.get(poison).status not in ("failed", "succeeded"):  # type: ignore[union-attr]
         alive = [pid for pid in site.started if site.nursery.poll(pid) is None]
         for _ in range(2 - len(alive)):
             site.start_worker()
@@ -143,7 +153,9 @@ def test_a_poison_shard_fails_its_job_and_delays_no_other(site: Site, quiet: dic
     assert failed.error is not None
     assert failed.error["code"] == "too_many_attempts"
     assert "scan:1 did not end in 3 attempts" in failed.error["detail"]
-    assert ("this shard cannot be computed" if how == "raise" else "worker died") in failed.error["detail"]
+    assert ("this shard cannot be computed" if how == "raise" else "worker died") in failed.error[
+        "detail"
+    ]
     assert sorted(n for unit, n in site.attempts(poison) if unit == "scan:1") == [1, 2, 3]
     waits = [(j.finished_at or 0) - j.created_at for j in ended]
     sys.stdout.write(f"\npoison ({how}): the others took {waits} s, one alone {alone_s:.1f} s\n")
@@ -177,7 +189,9 @@ def test_redis_may_be_out_of_reach_for_half_a_minute(site: Site, quiet: dict[str
         with site.server.stopped():
             began = time.monotonic()
             answers = [httpx.get(f"{api.url}/v1/jobs/{job}", timeout=30) for _ in range(2)]
-            submitted = httpx.post(f"{api.url}/v1/jobs", json={"model": MODEL, "corpus": {"id": "notes"}}, timeout=30)
+            submitted = httpx.post(
+                f"{api.url}/v1/jobs", json={"model": MODEL, "corpus": {"id": "notes"}}, timeout=30
+            )
             time.sleep(max(30 - (time.monotonic() - began), 0))
 
         for answer in (*answers, submitted):
@@ -190,7 +204,9 @@ def test_redis_may_be_out_of_reach_for_half_a_minute(site: Site, quiet: dict[str
     assert max(n for _, n in site.attempts(job)) <= 2
 
 
-def test_connections_that_are_cut_all_the_time_cost_nothing(site: Site, quiet: dict[str, str]) -> None:
+def test_connections_that_are_cut_all_the_time_cost_nothing(
+    site: Site, quiet: dict[str, str]
+) -> None:
     for _ in range(2):
         site.start_worker(slow=0.02)
     job = site.submit()
@@ -204,20 +220,24 @@ def test_connections_that_are_cut_all_the_time_cost_nothing(site: Site, quiet: d
     assert_unharmed(site, job, quiet)
 
 
-def test_an_api_killed_in_the_middle_of_submits_takes_each_once(site: Site, quiet: dict[str, str]) -> None:
+def test_an_api_killed_in_the_middle_of_submits_takes_each_once(
+    site: Site, quiet: dict[str, str]
+) -> None:
     body = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": CONTEXTS, "reuse": False}
     keys = [f"key-{time.time_ns()}-{i}" for i in range(6)]
     answered: dict[str, str] = {}
 
     def submit(key: str) -> None:
         try:
-            answer = httpx.post(f"{api.url}/v1/jobs", json=body, headers={"Idempotency-Key": key}, timeout=30)
+            answer = httpx.post(
+                f"{api.url}/v1/jobs", json=body, headers={"Idempotency-Key": key}, timeout=30
+            )
         except httpx.TransportError:
             return
         assert answer.status_code == 202, answer.text
         answered[key] = answer.json()["id"]
 
-    known = set(site.board.active_jobs())
+    known = set(site.board.jobs.list_active())
     with site.api() as api:
         threads = [threading.Thread(target=submit, args=(key,)) for key in keys]
         for thread in threads[:2]:
@@ -228,14 +248,14 @@ def test_an_api_killed_in_the_middle_of_submits_takes_each_once(site: Site, quie
         api.kill()
         for thread in threads:
             thread.join()
-        accepted, before = dict(answered), set(site.board.active_jobs()) - known
+        accepted, before = dict(answered), set(site.board.jobs.list_active()) - known
         assert len(before) >= len(accepted)
         api.start()
         for key in keys:
             submit(key)
 
     assert len(answered) == len(keys)
-    assert set(answered.values()) == set(site.board.active_jobs()) - known
+    assert set(answered.values()) == set(site.board.jobs.list_active()) - known
     assert before <= set(answered.values())
     assert {key: answered[key] for key in accepted} == accepted
     for _ in range(2):
@@ -256,7 +276,9 @@ def test_workers_whose_clocks_are_off_by_minutes_agree(site: Site, quiet: dict[s
     assert len({pid for pid, log in site.started.items() if "attempt" in log.read_text()}) >= 2
 
 
-def test_a_worker_told_to_end_gives_its_unit_back_uncounted(site: Site, quiet: dict[str, str]) -> None:
+def test_a_worker_told_to_end_gives_its_unit_back_uncounted(
+    site: Site, quiet: dict[str, str]
+) -> None:
     leaving = site.start_worker(slow=0.2)
     job = site.submit()
     _, unit = site.holder(job, "scan")
@@ -265,8 +287,8 @@ def test_a_worker_told_to_end_gives_its_unit_back_uncounted(site: Site, quiet: d
     await_that(lambda: site.nursery.poll(leaving) is not None, 20, site.logs)
 
     assert site.nursery.poll(leaving) == 0
-    assert site.board.attempts(job)[unit] == 0
-    assert site.board.units_held(job) == 0
+    assert site.board.units.count_attempts(job)[unit] == 0
+    assert site.board.units.count_held(job) == 0
     site.start_worker()
     assert_unharmed(site, job, quiet)
     assert {n for _, n in site.attempts(job)} == {1}
@@ -276,7 +298,9 @@ def test_a_worker_told_to_end_gives_its_unit_back_uncounted(site: Site, quiet: d
 def test_a_full_store_fails_the_job_and_an_emptied_one_takes_the_next(
     nursery: Nursery, tmp_path: Path, quiet: dict[str, str]
 ) -> None:
-    with running_site(nursery, tmp_path / "data", max_attempts=2, block_tokens=BLOCK_TOKENS) as small:
+    with running_site(
+        nursery, tmp_path / "data", max_attempts=2, block_tokens=BLOCK_TOKENS
+    ) as small:
         small.start_worker(slow=0.05)
         with full_disk(Path(small.settings.store) / "work"):
             job = small.submit()
@@ -294,7 +318,9 @@ def test_a_full_store_fails_the_job_and_an_emptied_one_takes_the_next(
 def full_disk(folder: Path) -> Iterator[None]:
     """A file system of 64 KiB on a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "polyseme-test", str(folder)], check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "polyseme-test", str(folder)], check=False
+    )
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a file system")
     try:

@@ -1,4 +1,5 @@
-"""A job from POST to its last page, on a real Redis, gunicorn and workers: quiet, shared out, killed, cancelled; and
+"""A job from POST to its last page, on a real Redis, gunicorn and workers: quiet, shared out,
+killed, cancelled; and
 live checks beside it."""
 
 from __future__ import annotations
@@ -17,26 +18,27 @@ from typing import Any
 import httpx
 import pytest
 
-from client.api import Client, Problem
-from service.alpha import cut_tree
+from polyseme import Polyseme, Problem
+from polyseme.records import Corpus
+from polyseme.service.results.alpha import cut_tree
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL, Stack
 from tests.journeys.site import running_site
 from tests.nursery import Nursery
 from tests.service.receiver import receiving
-from tests.service.test_neuronpedia import ACTIVATION, FEATURE, conforms, unpack
+from tests.service.results.test_neuronpedia import ACTIVATION, FEATURE, conforms, unpack
 
 REQUEST: dict[str, Any] = {"model": MODEL, "contexts": {"window": 32, "top_k": 8, "tails": "both"}}
 
 
-def register(client: Client, name: str, texts: list[str]) -> dict[str, Any]:
+def register(client: Polyseme, name: str, texts: list[str]) -> Corpus:
     lines = (json.dumps({"text": t}).encode() + b"\n" for t in texts)
     return client.add_corpus(lines, name=name)
 
 
-def submit(client: Client, corpus: str, **changes: Any) -> str:
-    return str(client.submit(REQUEST | {"corpus": {"id": corpus}} | changes)["id"])
+def submit(client: Polyseme, corpus: str, **changes: Any) -> str:
+    return client.submit(REQUEST | {"corpus": {"id": corpus}} | changes).id
 
 
 def digests(stack: Stack, job: str) -> dict[str, str]:
@@ -45,49 +47,57 @@ def digests(stack: Stack, job: str) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_a_job_is_polled_to_its_end_and_paged_to_its_last_neuron(client: Client) -> None:
+def test_a_job_is_polled_to_its_end_and_paged_to_its_last_neuron(client: Polyseme) -> None:
     corpus = register(client, "journey", [*make_texts(200, seed=1), make_texts(1, seed=1)[0]])
-    assert (corpus["documents"], corpus["duplicates_dropped"]) == (200, 1)
+    assert (corpus.documents, corpus.duplicates_dropped) == (200, 1)
 
     job = client.wait(submit(client, "journey"))
 
-    assert job["status"] == "succeeded", job["error"]
-    assert job["progress"]["fraction"] == 1
-    assert job["progress"]["shards"]["total"] > 1
-    rows = list(client.neurons(job["id"], limit=50))
-    assert [(r["layer"], r["neuron"]) for r in rows] == [(layer, n) for layer in range(3) for n in range(48)]
-    report = client.report(job["id"], 2, 47)
-    top = [c["activation"] for c in report["contexts"] if c["tail"] == "positive" and c["sample"] == "top"]
+    assert job.succeeded, job.error
+    assert job.progress.fraction == 1
+    assert (job.progress.shards.total or 0) > 1
+    rows = list(client.neurons(job.id, limit=50))
+    assert [(r.layer, r.neuron) for r in rows] == [
+        (layer, n) for layer in range(3) for n in range(48)
+    ]
+    report = client.neuron(job.id, 2, 47)
+    top = [c.activation for c in report.contexts if (c.tail, c.sample) == ("positive", "top")]
     assert top == sorted(top, reverse=True)
-    assert top[0] == rows[-1]["max"] == report["stats"]["max"]
-    assert client.summary(job["id"])["neurons"] == len(rows)
+    assert top[0] == rows[-1].max == report.stats.max
+    assert client.summary(job.id)["neurons"] == len(rows)
 
 
-def test_every_context_points_at_its_peak_token_in_its_document(client: Client) -> None:
+def test_every_context_points_at_its_peak_token_in_its_document(client: Polyseme) -> None:
     texts = [f"{t} — café {i} 🙂 naïve" for i, t in enumerate(make_texts(60, seed=2))]
     register(client, "offsets", texts)
 
     job = client.wait(submit(client, "offsets"))
 
-    for row in client.neurons(job["id"], layer="1", limit=48):
-        for context in client.report(job["id"], 1, row["neuron"])["contexts"]:
-            start, end = context["char_span"]
-            token = context["tokens"][context["peak"]]
+    for row in client.neurons(job.id, layer="1", limit=48):
+        for context in client.neuron(job.id, 1, row.neuron).contexts:
+            start, end = context.char_span
+            token = context.tokens[context.peak]
             if "�" not in token:
-                assert texts[context["document"]][start:end] == token
+                assert texts[context.document][start:end] == token
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.07])
-def test_at_the_jobs_own_alpha_the_tree_gives_the_reports_senses(client: Client, alpha: float) -> None:
+def test_at_the_jobs_own_alpha_the_tree_gives_the_reports_senses(
+    client: Polyseme, alpha: float
+) -> None:
     register(client, "tree", make_texts(200, seed=1))
-    job = client.wait(submit(client, "tree", contexts={"window": 32, "tails": "both"}, senses={"alpha": alpha}))["id"]
+    job = client.wait(
+        submit(client, "tree", contexts={"window": 32, "tails": "both"}, senses={"alpha": alpha})
+    ).id
 
     for row in client.neurons(job):
-        report = client.report(job, row["layer"], row["neuron"])
+        report = client.neuron(job, row.layer, row.neuron).raw
         for tail, scores in (("positive", report), ("negative", report["negative"])):
-            tree = client.tree(job, row["layer"], row["neuron"], tail=tail)
+            tree = client.tree(job, row.layer, row.neuron, tail=tail)
             least = max(4, math.ceil(0.05 * len(tree["contexts"])))
-            groups = [g for g in cut_tree(tree["merges"], len(tree["contexts"]), alpha) if len(g) >= least]
+            groups = [
+                g for g in cut_tree(tree["merges"], len(tree["contexts"]), alpha) if len(g) >= least
+            ]
             senses = [s["contexts"] for s in report["senses"] if s["tail"] == tail]
             point = next(p for p in tree["curve"] if p["alpha"] == alpha)
 
@@ -97,12 +107,14 @@ def test_at_the_jobs_own_alpha_the_tree_gives_the_reports_senses(client: Client,
             if scores["status"] != "insufficient_evidence":
                 together = sorted(tree["contexts"][i] for g in groups for i in g)
                 assert sorted(i for s in senses for i in s) == together
-                assert all(any(set(s) <= {tree["contexts"][i] for i in g} for g in groups) for s in senses)
+                assert all(
+                    any(set(s) <= {tree["contexts"][i] for i in g} for g in groups) for s in senses
+                )
 
 
-def test_exports_hold_what_the_pages_show(client: Client) -> None:
+def test_exports_hold_what_the_pages_show(client: Polyseme) -> None:
     register(client, "export", make_texts(80, seed=3))
-    job = client.wait(submit(client, "export"))["id"]
+    job = client.wait(submit(client, "export")).id
     parquet, lines = io.BytesIO(), io.BytesIO()
 
     client.export(job, "parquet", parquet)
@@ -113,14 +125,16 @@ def test_exports_hold_what_the_pages_show(client: Client) -> None:
         assert any(name.endswith(wanted) for name in names)
     reports = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert len(reports) == 144
-    shown = client.report(job, 0, 5)
-    assert reports[5]["contexts"] == shown["contexts"]
+    shown = client.neuron(job, 0, 5)
+    assert reports[5]["contexts"] == shown.raw["contexts"]
 
 
-def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, nursery: Nursery, tmp_path: Path) -> None:
+def test_one_worker_and_two_give_the_same_bytes(
+    client: Polyseme, stack: Stack, nursery: Nursery, tmp_path: Path
+) -> None:
     texts = make_texts(300, seed=4)
     register(client, "bytes", texts)
-    job = client.wait(submit(client, "bytes"))["id"]
+    job = client.wait(submit(client, "bytes")).id
 
     with running_site(nursery, tmp_path / "data", layers=3, shard_tokens=10**8) as site:
         add_corpus(site.board, site.store, texts, "bytes")
@@ -131,32 +145,32 @@ def test_one_worker_and_two_give_the_same_bytes(client: Client, stack: Stack, nu
     assert digests(stack, job) == wanted
 
 
-def test_a_killed_worker_costs_time_but_no_byte(client: Client, stack: Stack) -> None:
+def test_a_killed_worker_costs_time_but_no_byte(client: Polyseme, stack: Stack) -> None:
     register(client, "kill", make_texts(300, seed=5))
-    quiet = client.wait(submit(client, "kill"))["id"]
+    quiet = client.wait(submit(client, "kill")).id
 
     job = submit(client, "kill", reuse=False)
-    while client.job(job)["phase"] != "scanning":
+    while client.job(job).phase != "scanning":
         time.sleep(0.02)
     victims = stack.worker_pids()
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
     ended = client.wait(job)
 
-    assert ended["status"] == "succeeded", ended["error"]
+    assert ended.succeeded, ended.error
     assert digests(stack, job) == digests(stack, quiet)
 
 
-def test_a_cancelled_job_leaves_nothing_but_its_record(client: Client, stack: Stack) -> None:
+def test_a_cancelled_job_leaves_nothing_but_its_record(client: Polyseme, stack: Stack) -> None:
     register(client, "cancel", make_texts(3000, seed=6))
     job = submit(client, "cancel")
-    while client.job(job)["status"] == "queued":
+    while client.job(job).status == "queued":
         time.sleep(0.02)
 
     client.cancel(job)
     ended = client.wait(job)
 
-    assert ended["status"] == "cancelled"
+    assert ended.status == "cancelled"
     assert not (stack.data / "store/work" / job).exists()
     assert not (stack.data / "store/results" / job).exists()
     client.delete(job)
@@ -165,12 +179,16 @@ def test_a_cancelled_job_leaves_nothing_but_its_record(client: Client, stack: St
     assert gone.value.status == 404
 
 
-def test_a_conditional_poll_of_a_finished_job_is_not_modified(client: Client, stack: Stack) -> None:
+def test_a_conditional_poll_of_a_finished_job_is_not_modified(
+    client: Polyseme, stack: Stack
+) -> None:
     register(client, "etag", make_texts(40, seed=8))
-    job = client.wait(submit(client, "etag"))["id"]
+    job = client.wait(submit(client, "etag")).id
     first = httpx.get(f"{stack.url}/v1/jobs/{job}")
 
-    second = httpx.get(f"{stack.url}/v1/jobs/{job}", headers={"If-None-Match": first.headers["ETag"]})
+    second = httpx.get(
+        f"{stack.url}/v1/jobs/{job}", headers={"If-None-Match": first.headers["ETag"]}
+    )
 
     assert (first.status_code, second.status_code) == (200, 304)
 
@@ -178,15 +196,19 @@ def test_a_conditional_poll_of_a_finished_job_is_not_modified(client: Client, st
 def test_a_submit_that_waits_gets_the_ended_job(stack: Stack) -> None:
     request = REQUEST | {"corpus": {"texts": make_texts(30, seed=9)}}
 
-    answer = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Prefer": "wait=30"}, timeout=60)
+    answer = httpx.post(
+        f"{stack.url}/v1/jobs", json=request, headers={"Prefer": "wait=30"}, timeout=60
+    )
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "succeeded"
 
 
-def test_a_batch_runs_to_its_end_and_tells_it_once(client: Client, stack: Stack) -> None:
+def test_a_batch_runs_to_its_end_and_tells_it_once(client: Polyseme, stack: Stack) -> None:
     register(client, "batch", make_texts(60, seed=5))
-    jobs = [REQUEST | {"corpus": {"id": "batch"}, "neurons": {"layers": [layer]}} for layer in (0, 1, 7)]
+    jobs = [
+        REQUEST | {"corpus": {"id": "batch"}, "neurons": {"layers": [layer]}} for layer in (0, 1, 7)
+    ]
     with receiving() as receiver, httpx.Client(base_url=stack.url, timeout=40) as http:
         sent = {"jobs": jobs, "atomic": False, "webhook": {"url": receiver.url}}
         batch = http.post("/v1/batches", json=sent, headers={"Prefer": "wait=1"}).json()
@@ -195,24 +217,30 @@ def test_a_batch_runs_to_its_end_and_tells_it_once(client: Client, stack: Stack)
         wait_until(lambda: bool(receiver.posts))
 
     assert [e["status"] for e in batch["entries"]] == ["succeeded", "succeeded", None]
-    assert (batch["counts"]["succeeded"], batch["counts"]["refused"], batch["fraction"]) == (2, 1, 1.0)
+    assert (batch["counts"]["succeeded"], batch["counts"]["refused"], batch["fraction"]) == (
+        2,
+        1,
+        1.0,
+    )
     event = json.loads(receiver.posts[0].body)
     assert (event["type"], event["data"]["id"]) == ("batch.ended", batch["id"])
     assert event["data"]["entries"] == batch["entries"]
     assert len(receiver.posts) == 1
 
 
-def test_a_real_result_keeps_neuronpedias_rules(client: Client, stack: Stack) -> None:
+def test_a_real_result_keeps_neuronpedias_rules(client: Polyseme, stack: Stack) -> None:
     register(client, "neuronpedia", make_texts(60, seed=6))
     job = client.wait(submit(client, "neuronpedia", neurons={"layers": [1]}))
 
-    files = unpack(httpx.get(f"{stack.url}/v1/jobs/{job['id']}/export?format=neuronpedia", timeout=20).content)
+    files = unpack(
+        httpx.get(f"{stack.url}/v1/jobs/{job.id}/export?format=neuronpedia", timeout=20).content
+    )
 
     features = [f for name, records in files.items() if "/features/" in name for f in records]
     acts = [a for name, records in files.items() if "/activations/" in name for a in records]
     assert (len(features), len(acts) > 48) == (48, True)
     for f in features:
-        stats = client.report(job["id"], 1, int(f["index"]))["stats"]
+        stats = client.neuron(job.id, 1, int(f["index"])).raw["stats"]
         assert conforms(f, FEATURE)
         assert sum(f["freq_hist_data_bar_heights"]) == round(stats["density"] * stats["n_tokens"])
         assert f["maxActApprox"] == pytest.approx(max(stats["max"], 0), rel=1e-6)
@@ -225,17 +253,25 @@ def test_a_real_result_keeps_neuronpedias_rules(client: Client, stack: Stack) ->
         assert a["binMin"] == -1 or a["binMin"] <= a["maxValue"] <= a["binMax"] * (1 + 1e-5)
 
 
-def ask(stack: Stack, job: str, text: str, *neurons: tuple[int, int], wait: int = 30) -> httpx.Response:
-    body = {"job": job, "text": text, "neurons": [{"layer": layer, "neuron": n} for layer, n in neurons]}
+def ask(
+    stack: Stack, job: str, text: str, *neurons: tuple[int, int], wait: int = 30
+) -> httpx.Response:
+    body = {
+        "job": job,
+        "text": text,
+        "neurons": [{"layer": layer, "neuron": n} for layer, n in neurons],
+    }
     headers = {"Prefer": f"wait={wait}"} if wait else {}
     return httpx.post(f"{stack.url}/v1/activations", json=body, headers=headers, timeout=60)
 
 
-def test_a_context_is_found_again_with_its_activation_and_its_sense(client: Client, stack: Stack) -> None:
+def test_a_context_is_found_again_with_its_activation_and_its_sense(
+    client: Polyseme, stack: Stack
+) -> None:
     texts = make_texts(150, seed=11)
     register(client, "live", texts)
-    job = client.wait(submit(client, "live"))["id"]
-    report = client.report(job, 1, 7)
+    job = client.wait(submit(client, "live")).id
+    report = client.neuron(job, 1, 7).raw
     context = next(c for c in report["contexts"] if c["sample"] == "top" and c["sense"] is not None)
 
     answer = ask(stack, job, texts[context["document"]], (1, 7))
@@ -250,12 +286,12 @@ def test_a_context_is_found_again_with_its_activation_and_its_sense(client: Clie
     assert (peak["sense"], peak["activation"]) == (context["sense"], neuron["activations"][token])
 
 
-def test_a_check_overtakes_a_job_that_is_being_scanned(client: Client, stack: Stack) -> None:
+def test_a_check_overtakes_a_job_that_is_being_scanned(client: Polyseme, stack: Stack) -> None:
     register(client, "small", make_texts(40, seed=12))
-    small = client.wait(submit(client, "small"))["id"]
+    small = client.wait(submit(client, "small")).id
     register(client, "big", make_texts(4000, seed=13))
     big = submit(client, "big")
-    while client.job(big)["phase"] != "scanning":
+    while client.job(big).phase != "scanning":
         time.sleep(0.05)
 
     located = ask(stack, small, "the river and the bank", (0, 0), wait=0).headers["Location"]
@@ -263,7 +299,7 @@ def test_a_check_overtakes_a_job_that_is_being_scanned(client: Client, stack: St
         time.sleep(0.05)
 
     assert check["status"] == "succeeded", check["error"]
-    assert client.job(big)["status"] == "running"
+    assert client.job(big).status == "running"
     client.cancel(big)
     client.wait(big)
     assert httpx.delete(f"{stack.url}{located}").status_code == 204

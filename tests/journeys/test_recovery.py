@@ -12,18 +12,20 @@ from statistics import median
 
 import pytest
 
-from client import samples
-from contract.catalogue import load_catalogue
-from contract.settings import Settings
-from contract.store import Layout
+from polyseme.commands import samples
+from polyseme.contract.files.store import Layout
+from polyseme.contract.records.catalogue import load_catalogue
+from polyseme.contract.settings import Settings
+from polyseme.workers.worker import publish_cards
 from tests.factories import add_corpus, open_job
 from tests.journeys.site import Site, await_that, running_site
 from tests.nursery import Nursery
-from workers.worker import publish_cards
 
 
 @pytest.mark.slow
-def test_a_killed_workers_shard_runs_again_within_half_a_minute(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_killed_workers_shard_runs_again_within_half_a_minute(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     took = []
     with running_site(nursery, tmp_path / "data", lease_s=Settings.lease_s) as site:
         for _ in range(5):
@@ -38,7 +40,8 @@ def test_a_killed_workers_shard_runs_again_within_half_a_minute(nursery: Nursery
             assert site.wait(job).status == "succeeded"
 
     sys.stdout.write(
-        f"\nfrom a kill to the next attempt: {[round(t, 1) for t in took]} s, median {median(took):.1f} s\n"
+        f"\nfrom a kill to the next attempt: {[round(t, 1) for t in took]} s, median "
+        f"{median(took):.1f} s\n"
     )
     assert median(took) < 30
 
@@ -56,21 +59,22 @@ def test_a_cancel_frees_the_worker_within_two_seconds(nursery: Nursery, tmp_path
             job = _submit(site, tokens, layers)
             site.holder(job, kind, 300)
             time.sleep(rng.uniform(0.0, 3.0))
-            site.board.cancel(job)
+            site.board.jobs.cancel(job)
             began = time.monotonic()
             await_that(lambda job=job: site.job(job).is_terminal, 60, site.logs)  # type: ignore[misc]
             took[kind].append(time.monotonic() - began)
             sys.stdout.write(f"{kind}: {took[kind][-1]:.2f} s\n")
             sys.stdout.flush()
             assert site.job(job).status == "cancelled"
-            assert site.board.units_held(job) == 0
+            assert site.board.units.count_held(job) == 0
             assert site.is_clean(job)
             assert site.store.names(Layout.result(job)) == []
             assert [k for k in site.board._redis.keys("*") if job in k] == [f"polyseme:job:{job}"]
 
     for kind, found in took.items():
         sys.stdout.write(
-            f"\ncancelled in {kind}: free after {[round(t, 1) for t in found]} s, median {median(found):.1f}"
+            f"\ncancelled in {kind}: free after {[round(t, 1) for t in found]} s, median "
+            f"{median(found):.1f}"
         )
     assert median(took["scan"] + took["merge"]) < 2
 
@@ -83,5 +87,9 @@ def _add_sample(site: Site) -> None:
 
 
 def _submit(site: Site, max_tokens: int, layers: str) -> str:
-    changes = {"corpus": {"id": "sample"}, "tokens": {"max_tokens": max_tokens}, "neurons": {"layers": layers}}
+    changes = {
+        "corpus": {"id": "sample"},
+        "tokens": {"max_tokens": max_tokens},
+        "neurons": {"layers": layers},
+    }
     return open_job(site.board, model=samples.MODEL_ID, reuse=False, **changes).id

@@ -1,4 +1,6 @@
-"""Jobs that take layers over from finished ones, with real workers: the bytes are those of a whole scan."""
+"""Jobs that take layers over from finished ones, with real workers: the bytes are those of a whole
+scan.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from contract.records import Job
-from contract.results import MANIFEST
-from contract.store import Layout
-from service.jobs import job_to_dict
+from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.store import Layout
+from polyseme.contract.records.job import Job
+from polyseme.service.jobs.show import job_to_dict
 from tests.factories import make_request
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Site, await_that, running_site
@@ -43,10 +45,16 @@ def run(site: Site, job: str) -> Job:
 
 
 def assert_as_scanned(site: Site, job: str, **changes: Any) -> None:
-    """That the result is the one of a job that scans all layers, but for the note of what was taken over."""
+    """That the result is the one of a job that scans all layers, but for the note of what was taken
+    over.
+    """
     other = run(site, site.submit(**changes)).id
-    found, wanted = ({n: d for n, d in site.digests(j).items() if n != MANIFEST} for j in (job, other))
-    ours, theirs = (json.loads(site.store.read(f"{Layout.result(j)}/{MANIFEST}")) for j in (job, other))
+    found, wanted = (
+        {n: d for n, d in site.digests(j).items() if n != MANIFEST} for j in (job, other)
+    )
+    ours, theirs = (
+        json.loads(site.store.read(f"{Layout.result(j)}/{MANIFEST}")) for j in (job, other)
+    )
     assert found == wanted
     assert ours | {"reused": None} == theirs
     await_that(lambda: site.is_clean(job), 10)
@@ -81,13 +89,13 @@ def test_a_job_that_asks_for_a_scan_gets_one(site: Site, first: Job) -> None:
 
 def test_another_tenant_gets_nothing_of_it(site: Site, first: Job) -> None:
     board, store = site.board, site.store
-    corpus = board.get_corpus("notes")
+    corpus = board.registry.get_corpus("notes")
     assert corpus is not None
     store.write(Layout.documents("notes", "acme"), store.read(Layout.documents("notes")))
-    board.add_corpus(corpus, "acme")
+    board.registry.add_corpus(corpus, "acme")
     request = make_request(model=MODEL, contexts=CONTEXTS, neurons={"layers": [1]})
 
-    theirs = run(site, board.open_job(request.to_dict(), tenant="acme").job)
+    theirs = run(site, board.jobs.open(request, tenant="acme").job)
 
     assert theirs.reused == {}
     assert theirs.progress.tokens_done > 0
@@ -101,7 +109,7 @@ def test_a_source_deleted_and_a_worker_killed_meanwhile_change_no_byte(site: Sit
     job = site.submit(reuse=True, **changes)
     victim, _ = site.holder(job, "scan")
 
-    assert site.board.forget(source.id) == "deleted"
+    assert site.board.jobs.delete_record(source.id) == "deleted"
     site.store.delete(Layout.result(source.id))
     os.kill(victim, signal.SIGKILL)
     site.start_worker()

@@ -6,9 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from client.api import Client, JobState
-from contract.results import MANIFEST
-from contract.store import Layout, Store
+from polyseme import Polyseme
+from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.store import Layout, Store
+from polyseme.records import Job
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL, prepare_data, running_stack
@@ -23,17 +24,18 @@ SHARD_TOKENS = 1000
 def run_job(url: str) -> tuple[str, int]:
     """A job that has succeeded, and the number of its shards."""
     lines = (json.dumps({"text": t}).encode() + b"\n" for t in TEXTS)
-    with Client(url) as client:
+    with Polyseme(url) as client:
         client.add_corpus(lines, name="bucket")
         job = submit(client)
-    return job["id"], job["progress"]["shards"]["total"]
+    assert job.progress.shards.total is not None
+    return job.id, job.progress.shards.total
 
 
-def submit(client: Client) -> JobState:
+def submit(client: Polyseme) -> Job:
     """A job that has succeeded."""
     request = {"model": MODEL, "corpus": {"id": "bucket"}, "contexts": CONTEXTS}
-    job = client.wait(str(client.submit(request)["id"]))
-    assert job["status"] == "succeeded", job["error"]
+    job = client.wait(client.submit(request))
+    assert job.succeeded, job.error
     return job
 
 
@@ -52,15 +54,17 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
 ) -> None:
     bucket = Store(s3_url)
     data = prepare_data(tmp_path / "bucket/data")
-    with running_stack(data, workers=2, store=s3_url, lease_s=10, shard_tokens=SHARD_TOKENS) as stack:
+    with running_stack(
+        data, workers=2, store=s3_url, lease_s=10, shard_tokens=SHARD_TOKENS
+    ) as stack:
         job, shards = run_job(stack.url)
-        with Client(stack.url) as client:
-            shown, listed = client.report(job, 2, 47), list(client.neurons(job, limit=50))
+        with Polyseme(stack.url) as client:
+            shown, listed = client.neuron(job, 2, 47), list(client.neurons(job, limit=50))
             found = digests(bucket, Layout.result(job))
             wait_until(lambda: bucket.names(Layout.work(job)) == [])
             again = submit(client)
             client.delete(job)
-            copied = digests(bucket, Layout.result(again["id"]))
+            copied = digests(bucket, Layout.result(again.id))
         gone = bucket.names(Layout.result(job))
     with running_site(nursery, tmp_path / "folder", layers=3, shard_tokens=SHARD_TOKENS) as site:
         add_corpus(site.board, site.store, TEXTS, "bucket")
@@ -71,7 +75,7 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
     assert len(found) == 12
     assert found == wanted
     assert len(listed) == 144
-    assert shown["contexts"][0]["activation"] == shown["stats"]["max"] == listed[-1]["max"]
+    assert shown.contexts[0].activation == shown.stats.max == listed[-1].max
     assert (gone, list((data / "store").rglob("*"))) == ([], [])
-    assert again["reused"] == {"layers": "0-2", "jobs": [job]}
+    assert again.raw["reused"] == {"layers": "0-2", "jobs": [job]}
     assert {n for n in found if found[n] != copied[n]} == {MANIFEST}

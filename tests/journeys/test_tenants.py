@@ -9,17 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from client.api import Client, Problem
+from polyseme import Polyseme, Problem
 from tests.factories import make_texts
 from tests.journeys.conftest import MODEL, prepare_data, running_stack
 
 
 def make_key(data: Path, tenant: str) -> str:
-    command = [sys.executable, "-m", "client.cli", "keys", "create", "--tenant", tenant, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=360).stdout.strip()
+    command = [
+        sys.executable,
+        "-m",
+        "polyseme",
+        "keys",
+        "create",
+        "--tenant",
+        tenant,
+        "--data",
+        str(data),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=360
+    ).stdout.strip()
 
 
-def refusal(client: Client, job: str) -> int:
+def refusal(client: Polyseme, job: str) -> int:
     with pytest.raises(Problem) as refused:
         client.summary(job)
     return refused.value.status
@@ -30,19 +42,23 @@ def test_a_tenants_result_is_its_own_and_ends_with_its_time(tmp_path: Path) -> N
     secrets = [make_key(data, tenant) for tenant in ("acme", "beta")]
     request = {"model": MODEL, "corpus": {"id": "notes"}, "contexts": {"top_k": 4, "window": 32}}
     with running_stack(data, workers=1, retention_s=20, catalogue=data / "models.toml") as stack:
-        clients = [Client(stack.url, api_key=secret) for secret in secrets]
-        with clients[0] as acme, clients[1] as beta, Client(stack.url) as nobody:
+        clients = [Polyseme(stack.url, api_key=secret) for secret in secrets]
+        with clients[0] as acme, clients[1] as beta, Polyseme(stack.url) as nobody:
             for client, count in ((acme, 20), (beta, 25)):
-                client.add_corpus((f"{t}\n".encode() for t in make_texts(count)), media_type="text/plain", name="notes")
-            theirs, mine = (c.wait(c.submit(request)["id"]) for c in (beta, acme))
+                client.add_corpus(
+                    (f"{t}\n".encode() for t in make_texts(count)),
+                    media_type="text/plain",
+                    name="notes",
+                )
+            theirs, mine = (c.wait(c.submit(request)) for c in (beta, acme))
 
-            assert (theirs["status"], mine["status"]) == ("succeeded", "succeeded"), (theirs, mine)
-            assert acme.summary(mine["id"])["neurons"] > 0
-            assert [refusal(c, mine["id"]) for c in (beta, nobody)] == [404, 401]
-            assert [j["id"] for j in acme.jobs()] == [mine["id"]]
-            assert refusal(acme, theirs["id"]) == 404
+            assert (theirs.status, mine.status) == ("succeeded", "succeeded"), (theirs, mine)
+            assert acme.summary(mine.id)["neurons"] > 0
+            assert [refusal(c, mine.id) for c in (beta, nobody)] == [404, 401]
+            assert [j.id for j in acme.jobs()] == [mine.id]
+            assert refusal(acme, theirs.id) == 404
             await_no_results(data)
-            assert [refusal(c, mine["id"]) for c in (acme, beta)] == [410, 404]
+            assert [refusal(c, mine.id) for c in (acme, beta)] == [410, 404]
             assert list(acme.jobs()) == []
 
 

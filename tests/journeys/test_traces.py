@@ -9,18 +9,19 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from contract.board import Board
-from contract.store import Store
-from contract.traces import OtelTracer
-from service.app import create_app
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.traces import OtelTracer
+from polyseme.service.app import create_app
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import describe_model
+from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.metrics import WorkerMetrics
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.units import Runner
 from tests.factories import add_corpus, make_body
 from tests.service.conftest import make_settings
 from tests.tiny_models import save_model
-from workers.analysis.encoder import LazyEncoder
-from workers.analysis.model import ModelShelf, describe_model
-from workers.metrics import WorkerMetrics
-from workers.scheduler import Scheduler
-from workers.units import Runner
 
 
 def recording() -> tuple[OtelTracer, InMemorySpanExporter]:
@@ -34,14 +35,18 @@ def by_name(spans: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name: span for span in spans.get_finished_spans()}
 
 
-def test_one_trace_runs_from_the_post_to_the_units(board: Board, store: Store, redis_url: str, tmp_path: Path) -> None:
+def test_one_trace_runs_from_the_post_to_the_units(
+    board: Board, store: Store, redis_url: str, tmp_path: Path
+) -> None:
     api, asked = recording()
     worker, worked = recording()
     settings = make_settings(redis_url, tmp_path)
     entry = save_model("llama", tmp_path / "model")
-    board.put_card(describe_model(entry, tmp_path / "cache"))
+    board.registry.put_card(describe_model(entry, tmp_path / "cache"))
     add_corpus(board, store)
-    shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
+    shelf = ModelShelf(
+        device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30
+    )
     scheduler = Scheduler(board, store, lambda queue: None, settings)
     runner = Runner(
         board,

@@ -13,18 +13,20 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from contract.board import Board
-from contract.records import Job
-from contract.settings import Settings
-from contract.store import Store
-from service.app import create_app
-from service.context import KEY, Services
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.job import Job
+from polyseme.contract.settings import Settings
+from polyseme.service.app import create_app
+from polyseme.service.context import KEY, Services
 from tests.factories import MODEL, add_corpus, make_card, open_job, run_job, write_result
 
 
 def make_settings(redis_url: str, folder: Path) -> Settings:
     catalogue = folder / "models.toml"
-    catalogue.write_text(f'[[models]]\nid = "{MODEL}"\npath = "x"\n[[models]]\nid = "unseen"\npath = "y"\n')
+    catalogue.write_text(
+        f'[[models]]\nid = "{MODEL}"\npath = "x"\n[[models]]\nid = "unseen"\npath = "y"\n'
+    )
     return Settings(
         redis_url=redis_url,
         store=str(folder / "store"),
@@ -45,7 +47,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(settings: Settings, board: Board, store: Store) -> Flask:
     """A service that knows one model and the corpus "notes"."""
-    board.put_card(make_card())
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     return create_app(settings)
 
@@ -85,7 +87,9 @@ def server(app: Flask) -> Iterator[httpx.Client]:
 @contextmanager
 def serving(app: Flask) -> Iterator[httpx.Client]:
     listener = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{listener.port}", timeout=30) as client:
         yield client

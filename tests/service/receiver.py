@@ -21,7 +21,9 @@ class Post:
 class Receiver:
     port: int
     posts: list[Post] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)  # statuses of the next posts; 204 once they are used up
+    answers: list[int] = field(
+        default_factory=list
+    )  # statuses of the next posts; 204 once they are used up
     location: str | None = None
     drip_s: float = 0.0  # between two bytes of an answer that does not end
 
@@ -36,7 +38,9 @@ def receiving(host: str = "127.0.0.1") -> Iterator[Receiver]:
     server.daemon_threads = True
     receiver = Receiver(server.server_address[1])
     server.receiver = receiver  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield receiver
@@ -50,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         receiver: Receiver = self.server.receiver  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        receiver.posts.append(Post(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        receiver.posts.append(
+            Post(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        )
         if receiver.drip_s:
             self._drip(receiver.drip_s)
             return

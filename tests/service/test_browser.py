@@ -22,17 +22,19 @@ import pytest
 from flask import Flask
 
 from benchmarks.page import find_chromium
-from contract.board import Board
-from contract.records import ACTIVATIONS, Job
-from contract.store import Layout, Store
-from service import events
-from service.app import create_app
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import ACTIVATIONS, Job
+from polyseme.service.app import create_app
+from polyseme.service.waiting import event_stream
 from tests.client.standins import wait_until
-from tests.factories import add_corpus, make_card, open_job, run_job, write_result
+from tests.factories import add_corpus, make_card, open_job, run_job, take_unit, write_result
 from tests.servers import RedisServer
 from tests.service.conftest import make_settings, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the dashboard's tests need playwright")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the dashboard's tests need playwright"
+)
 expect = sync_api.expect
 
 # As the browser does when one turns to another tab, and back.
@@ -55,7 +57,9 @@ class Site:
     failed: Job
 
     def report(self, layer: int, neuron: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.http.get(f"/v1/jobs/{self.done.id}/neurons/{layer}/{neuron}").json()
+        found: dict[str, Any] = self.http.get(
+            f"/v1/jobs/{self.done.id}/neurons/{layer}/{neuron}"
+        ).json()
         return found
 
     def list(self, query: str) -> dict[str, Any]:
@@ -73,7 +77,7 @@ class Site:
 def running_site(folder: Path, **changes: Any) -> Iterator[Site]:
     with RedisServer.running() as redis:
         board, store = Board.connect(redis.url), Store(str(folder / "store"))
-        board.put_card(make_card())
+        board.registry.put_card(make_card())
         add_corpus(board, store)
         app: Flask = create_app(replace(make_settings(redis.url, folder), **changes))
         done = open_job(board)
@@ -120,7 +124,9 @@ def page(browser: Any, seen: Seen) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     found = context.new_page()
     found.set_default_timeout(PATIENCE_MS)
-    found.on("console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None)
+    found.on(
+        "console", lambda m: seen.errors.append(m.text) if m.type in ("error", "warning") else None
+    )
     found.on("pageerror", lambda e: seen.errors.append(str(e)))
     found.on("request", lambda r: seen.hosts.add(re.split("[:/]+", r.url)[1]))
     yield found
@@ -130,7 +136,9 @@ def page(browser: Any, seen: Seen) -> Iterator[Any]:
 
 
 def read_cells(page: Any, column: int) -> list[str]:
-    texts: list[str] = page.locator(f"table.neurons tbody tr:not(.gap) td:nth-child({column})").all_inner_texts()
+    texts: list[str] = page.locator(
+        f"table.neurons tbody tr:not(.gap) td:nth-child({column})"
+    ).all_inner_texts()
     return texts
 
 
@@ -170,13 +178,19 @@ def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
         expect(fact.locator("dd")).to_contain_text(str(summary["statuses"][status]))
     expect(page.locator(".layers tbody tr")).to_have_count(len(summary["layers"]))
     expect(page.locator("figure.chart")).to_have_count(6)
-    most = site.list("status=polysemantic&min_coverage=0.75&sort=-polysemanticity&limit=1")["data"][0]
-    expect(page.get_by_role("region", name="Most polysemantic").get_by_role("link").first).to_have_text(name(most))
+    most = site.list("status=polysemantic&min_coverage=0.75&sort=-polysemanticity&limit=1")["data"][
+        0
+    ]
+    expect(
+        page.get_by_role("region", name="Most polysemantic").get_by_role("link").first
+    ).to_have_text(name(most))
     page.get_by_role("link", name="Layer 2: its neurons").click()
     expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=2")
 
 
-def test_neurons_are_sorted_by_their_headings_and_the_address_keeps_it(page: Any, site: Site) -> None:
+def test_neurons_are_sorted_by_their_headings_and_the_address_keeps_it(
+    page: Any, site: Site
+) -> None:
     page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons?status=polysemantic")
     largest = site.list("status=polysemantic&sort=-max&limit=5")["data"]
     smallest = site.list("status=polysemantic&sort=max&limit=5")["data"]
@@ -208,7 +222,9 @@ def test_neurons_are_found_by_token_and_bounds(page: Any, site: Site) -> None:
     expect(page.locator(".total")).to_have_text(f"{total} neurons")
 
 
-def test_a_filter_that_is_not_allowed_says_so_at_its_field(page: Any, site: Site, seen: Seen) -> None:
+def test_a_filter_that_is_not_allowed_says_so_at_its_field(
+    page: Any, site: Site, seen: Seen
+) -> None:
     seen.allowed = "status of 422"
     page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=3-1")
 
@@ -244,12 +260,16 @@ def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site)
     assert shown.inner_text().split() == "".join(typical["tokens"]).split()
     expect(shown.locator("mark")).to_have_text(typical["tokens"][typical["peak"]].strip(" "))
     expect(page.locator(".chart.wide .range")).to_have_count(len(report["senses"]))
-    expect(page.locator("ol.logits").first.locator("li")).to_have_count(len(report["logits"]["promoted"]))
+    expect(page.locator("ol.logits").first.locator("li")).to_have_count(
+        len(report["logits"]["promoted"])
+    )
     link = page.get_by_role("link", name="This neuron as JSON")
     assert link.get_attribute("href") == report["links"]["self"]
 
 
-def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(page: Any, site: Site, seen: Seen) -> None:
+def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(
+    page: Any, site: Site, seen: Seen
+) -> None:
     seen.allowed = "ERR_FAILED|was preloaded using link preload but not used"
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
@@ -281,7 +301,9 @@ def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) ->
         if point["alpha"] != report["polysemanticity"]["alpha"]:
             expect(page).to_have_url(f"{site.url}{path}?alpha={point['alpha']}")
             expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} sense")
-        expect(cards).to_have_count(len(report["senses"]) if point["exact"] else point["sense_count"])
+        expect(cards).to_have_count(
+            len(report["senses"]) if point["exact"] else point["sense_count"]
+        )
 
     page.get_by_role("button", name="Back to the result").click()
     expect(cards).to_have_count(len(report["senses"]))
@@ -308,16 +330,18 @@ def test_a_slow_report_does_not_keep_the_page_blank(page: Any, site: Site) -> No
 
 def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:
     report = site.polysemantic
-    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}?alpha=0.2")
+    page.goto(
+        f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}?alpha=0.2"
+    )
 
     page.get_by_role("button", name="Make all senses anew with it").click()
 
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
-    made = site.board.get_job(page.url.rpartition("/")[2])
+    made = site.board.jobs.get(page.url.rpartition("/")[2])
     assert made
-    assert (made.request["source_job"], made.request["senses"]["alpha"]) == (site.done.id, 0.2)
-    site.board.cancel(made.id)
-    site.board.end_job(made.id, "cancelled")
+    assert (made.analysis.source_job, made.analysis.senses.alpha) == (site.done.id, 0.2)
+    site.board.jobs.cancel(made.id)
+    site.board.jobs.end(made.id, "cancelled")
 
 
 def answer_check(site: Site, report: dict[str, Any]) -> None:
@@ -328,8 +352,22 @@ def answer_check(site: Site, report: dict[str, Any]) -> None:
     words = ["a", " river", " of", " money"]
     spans = [[0, 1], [1, 7], [7, 10], [10, 16]]
     peaks = [
-        {"token": 1, "tail": "positive", "activation": 1.5, "sense": 1, "distance": 0.02, "name": "river"},
-        {"token": 3, "tail": "positive", "activation": 1.1, "sense": None, "distance": 0.31, "name": "bank"},
+        {
+            "token": 1,
+            "tail": "positive",
+            "activation": 1.5,
+            "sense": 1,
+            "distance": 0.02,
+            "name": "river",
+        },
+        {
+            "token": 3,
+            "tail": "positive",
+            "activation": 1.1,
+            "sense": None,
+            "distance": 0.31,
+            "name": "bank",
+        },
     ]
     neuron = {
         **{n: report[n] for n in ("layer", "neuron", "hook")},
@@ -344,9 +382,9 @@ def answer_check(site: Site, report: dict[str, Any]) -> None:
     ]
     answer = {"tokens": tokens, "neurons": [neuron], "note": None}
     site.store.write(f"{Layout.result(check)}/{ACTIVATIONS}", json.dumps(answer).encode())
-    assert site.board.begin_unit(check, "activate", lease_s=30) is not None
-    site.board.finish_unit(check, "activate")
-    site.board.end_job(check, "succeeded")
+    assert take_unit(site.board, check, "activate", lease_s=30) is not None
+    site.board.units.finish(check, "activate")
+    site.board.jobs.end(check, "succeeded")
 
 
 def test_a_text_of_ones_own_is_read(page: Any, site: Site) -> None:
@@ -367,7 +405,9 @@ def test_a_text_of_ones_own_is_read(page: Any, site: Site) -> None:
     worker.join()
 
 
-def test_from_submit_to_result_with_progress_as_it_happens(page: Any, site: Site, seen: Seen) -> None:
+def test_from_submit_to_result_with_progress_as_it_happens(
+    page: Any, site: Site, seen: Seen
+) -> None:
     seen.allowed = "status of 422"
     page.goto(f"{site.url}/ui/new")
     layers = page.get_by_label("Layers")
@@ -384,18 +424,24 @@ def test_from_submit_to_result_with_progress_as_it_happens(page: Any, site: Site
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
     expect(page.get_by_text("no worker serves the queue 'default' now")).to_be_visible()
     job = page.url.rpartition("/")[2]
-    site.board.begin_unit(job, "plan", lease_s=30)
-    fields = {"tokens_total": 640, "shards_total": 2, "layers_total": 2, "phase": "scanning", "scan_began_at": "@now"}
-    site.board.finish_unit(job, "plan", fields=fields)
+    take_unit(site.board, job, "plan", lease_s=30)
+    fields = {
+        "tokens_total": 640,
+        "shards_total": 2,
+        "layers_total": 2,
+        "phase": "scanning",
+        "scan_began_at": "@now",
+    }
+    site.board.units.finish(job, "plan", fields=fields)
     time.sleep(0.2)
-    site.board.finish_unit(job, "scan:0", counter="shards_done", tokens=160)
+    site.board.units.finish(job, "scan:0", counter="shards_done", tokens=160)
     expect(page.get_by_text("Reading the text with the model")).to_be_visible()
     expect(page.locator(".progress")).to_contain_text("160 of 640")
     expect(page.locator(".fact", has_text="tokens a second").locator("dd")).not_to_have_text("–")
     expect(page.locator(".fact", has_text="time left").locator("dd")).not_to_have_text("–")
     expect(page.locator("[data-way=stream]")).to_be_visible()
     write_result(site.store, job, layers=(0, 1), contexts=18, senses=True)
-    site.board.end_job(job, "succeeded")
+    site.board.jobs.end(job, "succeeded")
 
     expect(page.get_by_role("heading", name="Layers")).to_be_visible()
     expect(page.locator(".layers tbody tr")).to_have_count(2)
@@ -451,7 +497,9 @@ def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
 def test_pasted_texts_become_a_corpus(page: Any, site: Site, seen: Seen) -> None:
     seen.allowed = "status of 422"
     panel = choose_new_corpus(page, site)
-    panel.get_by_label("Or pasted texts").fill("\n\n".join(f"Stone {i},\nand light." for i in range(25)))
+    panel.get_by_label("Or pasted texts").fill(
+        "\n\n".join(f"Stone {i},\nand light." for i in range(25))
+    )
     panel.get_by_label("Name").fill("Not a name")
     panel.get_by_role("button", name="Upload").click()
     expect(panel.locator(".field.wrong .error")).to_contain_text("lower case letters")
@@ -496,7 +544,7 @@ def test_an_upload_shows_how_far_it_is_and_can_be_stopped(page: Any, site: Site)
 
 def end_new_job(site: Site) -> Job:
     job = open_job(site.board)
-    site.board.end_job(job.id, "cancelled")
+    site.board.jobs.end(job.id, "cancelled")
     return job
 
 
@@ -535,7 +583,7 @@ def test_a_job_is_deleted_from_the_list(page: Any, site: Site, seen: Seen) -> No
     expect(page.get_by_role("button", name=name)).to_have_count(0)
     expect(page.locator("main")).to_be_focused()
     assert site.http.get(f"/v1/jobs/{job.id}").status_code == 404
-    site.board.end_job(running.id, "cancelled")
+    site.board.jobs.end(running.id, "cancelled")
 
 
 def test_a_job_that_cannot_be_deleted_says_why(page: Any, tmp_path: Path, seen: Seen) -> None:
@@ -568,7 +616,9 @@ def test_a_failed_job_says_why_and_what_to_do(page: Any, site: Site) -> None:
 def test_what_is_not_there_says_what_to_do(page: Any, site: Site, seen: Seen) -> None:
     seen.allowed = "status of 404"
     page.goto(f"{site.url}/ui/jobs/job_{'0' * 28}")
-    expect(page.get_by_role("alert")).to_contain_text("It may have been deleted, or it belongs to another tenant.")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "It may have been deleted, or it belongs to another tenant."
+    )
 
     page.goto(f"{site.url}/ui/elsewhere")
     expect(page.get_by_role("heading", name="Nothing is here")).to_be_visible()
@@ -589,12 +639,14 @@ def test_who_finds_no_place_for_a_stream_polls(page: Any, tmp_path: Path, seen: 
         with site.http.stream("GET", f"/v1/jobs/{other.id}/events"):
             page.goto(f"{site.url}/ui/jobs/{job.id}")
             expect(page.locator("[data-way=poll]")).to_be_visible()
-            site.board.end_job(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
+            site.board.jobs.end(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
             expect(page.get_by_role("alert")).to_contain_text("Choose a corpus with more text")
 
 
-def test_a_page_that_nobody_sees_holds_no_stream(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+def test_a_page_that_nobody_sees_holds_no_stream(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "HEARTBEAT_S", 0.2)
     with running_site(tmp_path, api_threads=2) as site:
         job = open_job(site.board)
         path = f"/v1/jobs/{job.id}/events"
@@ -604,14 +656,16 @@ def test_a_page_that_nobody_sees_holds_no_stream(page: Any, tmp_path: Path, monk
 
         page.evaluate(SHOW, False)
         wait_until(lambda: site.http.head(path).status_code == 200)
-        site.board.end_job(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
+        site.board.jobs.end(job.id, "failed", {"code": "empty_corpus", "detail": "no text"})
         page.evaluate(SHOW, True)
 
         assert held == 503
         expect(page.get_by_role("alert")).to_contain_text("no text")
 
 
-def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path: Path, seen: Seen) -> None:
+def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(
+    page: Any, tmp_path: Path, seen: Seen
+) -> None:
     seen.allowed = "status of 401"
     with running_site(tmp_path) as site:
         _, key = site.board.accounts.create_key("default", ("admin",))
@@ -626,11 +680,13 @@ def test_with_keys_one_signs_in_and_the_key_stays_in_the_tab(page: Any, tmp_path
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Sign in").click()
         expect(page).to_have_url(f"{site.url}/ui/jobs/{job.id}")
-        site.board.set_phase(job.id, "planning")
+        site.board.jobs.set_phase(job.id, "planning")
         expect(page.locator("[data-way=stream]")).to_be_visible()
 
         assert page.evaluate("JSON.stringify({...sessionStorage})").count(key) == 1
-        assert key not in page.evaluate("JSON.stringify({...localStorage}) + document.cookie + location.href")
+        assert key not in page.evaluate(
+            "JSON.stringify({...localStorage}) + document.cookie + location.href"
+        )
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("alert")).to_be_visible()
 
@@ -656,7 +712,9 @@ def other_site() -> Iterator[tuple[str, dict[str, str]]]:
         yield str(client.base_url).rstrip("/"), pages
 
 
-def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(page: Any, tmp_path: Path, seen: Seen) -> None:
+def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(
+    page: Any, tmp_path: Path, seen: Seen
+) -> None:
     seen.allowed = "status of 401"  # where the page is slow to give its key
     with other_site() as (origin, pages), running_site(tmp_path, embed_origins=origin) as site:
         report = site.polysemantic
@@ -667,7 +725,9 @@ def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(page: Any, tmp_path: Pa
         page.goto(origin)
 
         frame = page.frame_locator("polyseme-neuron iframe")
-        expect(frame.get_by_role("heading", level=1)).to_have_text(report["meaning"].replace(" %", "\u00a0%"))
+        expect(frame.get_by_role("heading", level=1)).to_have_text(
+            report["meaning"].replace(" %", "\u00a0%")
+        )
         expect(frame.locator(".card")).to_have_count(len(report["senses"]))
         inner = frame.locator("html").evaluate("e => e.offsetHeight")
         expect(page.locator("iframe")).to_have_css("height", f"{inner}px")
@@ -699,9 +759,13 @@ def test_it_is_walked_through_by_keyboard(page: Any, site: Site) -> None:
     expect(page.locator("main")).to_be_focused()
 
 
-LOADED = "document.querySelector('main h1') && !document.querySelector('main .waiting, main [aria-busy=true]')"
+LOADED = (
+    "document.querySelector('main h1') && !document.querySelector('main .waiting, main "
+    "[aria-busy=true]')"
+)
 # What sticks out of the page, though it is in nothing that scrolls.
-WIDER = """width => document.documentElement.scrollWidth <= width ? [] : [...document.querySelectorAll("body *")]
+WIDER = """width => document.documentElement.scrollWidth <= width ? [] :
+    [...document.querySelectorAll("body *")]
     .filter(e => e.getBoundingClientRect().right > width && !e.closest(".scroll, .window"))
     .map(e => e.outerHTML).concat(document.documentElement.scrollWidth)"""
 VIEWS: dict[str, Callable[[Site], str]] = {
@@ -724,7 +788,9 @@ VIEWS: dict[str, Callable[[Site], str]] = {
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(
     browser: Any, site: Site, scheme: str, width: int, subtests: pytest.Subtests
 ) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
     page, script = context.new_page(), AXE.read_text(encoding="utf-8")
     for view, path in VIEWS.items():
         with subtests.test(view):

@@ -1,4 +1,5 @@
-"""The service against its own OpenAPI document: generated requests, good and bad, checked by Schemathesis.
+"""The service against its own OpenAPI document: generated requests, good and bad, checked by
+Schemathesis.
 
 With a key, so that it is also tried without one, and with one that is none.
 """
@@ -15,17 +16,19 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 
-from contract.records import Job
+from polyseme.contract.records.job import Job
 from tests.factories import MODEL
 
-# A well-formed request may still name a model, a corpus or a layer that is not there, or wait too long. The key is sent
-# with every request, so one that lacks it would be taken for wrong and is not; the check `ignored_auth` takes it away.
+# A well-formed request may still name a model, a corpus or a layer that is not there, or wait too
+# long. The key is sent with every request, so one that lacks it would be taken for wrong and is
+# not; the check `ignored_auth` takes it away.
 CONFIG = """
 [generation]
 with-security-parameters = false
 
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", 304, 400, 404, 409, 410, 413, 415, 422, 429, 503]
+positive_data_acceptance.expected-statuses = ["2xx", 304, 400, 404, 409, 410, 413, 415, 422,
+    429, 503]
 """
 
 
@@ -50,13 +53,21 @@ def test_generated_requests_get_documented_answers(
 
 def fill_path(operation: Any, mode: GenerationMode, job: str) -> dict[str, Any]:
     """What is there; of a bad request only the job."""
-    known = {"job_id": job} | ({} if mode.is_negative else {"layer": 1, "neuron": 2, "model_id": MODEL})
+    known = {"job_id": job} | (
+        {} if mode.is_negative else {"layer": 1, "neuron": 2, "model_id": MODEL}
+    )
     return {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
 
 
 def check(operation: Any, mode: GenerationMode, path: dict[str, Any], key: str) -> None:
     @given(case=operation.as_strategy(mode, path_parameters=path or None))
-    @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=20,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     def run(case: schemathesis.Case) -> None:
         case.call_and_validate(checks=CHECKS.get_all(), headers={"Authorization": f"Bearer {key}"})
 

@@ -43,7 +43,11 @@ NEURON = f"/ui/jobs/job_{'0' * 28}/neurons/3/4"
 @pytest.mark.parametrize(
     ("path", "host", "link"),
     [
-        (f"{NEURON}?tail=negative", "localhost", f"<{NEURON.replace('ui', 'v1')}>; rel=preload; as=fetch; crossorigin"),
+        (
+            f"{NEURON}?tail=negative",
+            "localhost",
+            f"<{NEURON.replace('ui', 'v1')}>; rel=preload; as=fetch; crossorigin",
+        ),
         (f"{NEURON}/5", "localhost", None),
         ("/ui/jobs", "localhost", None),
         (NEURON, "polyseme.example", None),
@@ -55,7 +59,9 @@ def test_a_browser_is_told_to_ask_for_a_neurons_report_at_once(
     assert http.get(path, headers={"Host": host}).headers.get("Link") == link
 
 
-def test_a_report_that_takes_a_key_is_asked_for_by_the_script_alone(http: FlaskClient, key: str) -> None:
+def test_a_report_that_takes_a_key_is_asked_for_by_the_script_alone(
+    http: FlaskClient, key: str
+) -> None:
     assert key
     assert "Link" not in http.get(NEURON).headers
 
@@ -83,5 +89,7 @@ def test_what_is_committed_is_what_the_sources_give(tmp_path: Path) -> None:
 
     subprocess.run([node, str(DASHBOARD / "build.js"), str(tmp_path)], check=True)
 
-    built, committed = ({f.name: f.read_bytes() for f in d.iterdir()} for d in (tmp_path, DASHBOARD / "static"))
+    built, committed = (
+        {f.name: f.read_bytes() for f in d.iterdir()} for d in (tmp_path, DASHBOARD / "static")
+    )
     assert built == committed

@@ -1,4 +1,6 @@
-"""Bad input over HTTP: refused with status, code and pointer; nothing reaches the queue; the service goes on."""
+"""Bad input over HTTP: refused with status, code and pointer; nothing reaches the queue; the
+service goes on.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ import httpx
 import pytest
 import redis
 
-from contract.board import Board
-from contract.queue import ticket_keys
-from contract.store import Store
-from service.app import create_app
-from service.cursors import Cursors
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.tickets import ticket_keys
+from polyseme.service.app import create_app
+from polyseme.service.http.cursors import Cursors
 from tests.factories import add_corpus, make_body, make_card, open_job, run_job, write_result
 from tests.service.conftest import make_settings, serving
 
@@ -38,23 +40,46 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def job(name: str, pointer: str | None, *, status: int = 422, code: str = "invalid_request", **changes: Any) -> Refusal:
+def job(
+    name: str,
+    pointer: str | None,
+    *,
+    status: int = 422,
+    code: str = "invalid_request",
+    **changes: Any,
+) -> Refusal:
     body = json.dumps(make_body(**changes)).encode()
-    return Refusal(name, status, code, pointer, body=body, headers={"Content-Type": "application/json"})
+    return Refusal(
+        name, status, code, pointer, body=body, headers={"Content-Type": "application/json"}
+    )
 
 
-def raw(name: str, body: bytes, status: int = 400, code: str = "malformed_request", **headers: str) -> Refusal:
-    return Refusal(name, status, code, body=body, headers={"Content-Type": "application/json"} | headers)
+def raw(
+    name: str, body: bytes, status: int = 400, code: str = "malformed_request", **headers: str
+) -> Refusal:
+    return Refusal(
+        name, status, code, body=body, headers={"Content-Type": "application/json"} | headers
+    )
 
 
 def upload(
-    name: str, body: bytes, status: int, code: str, pointer: str | None = None, kind: str = "text/plain", **more: Any
+    name: str,
+    body: bytes,
+    status: int,
+    code: str,
+    pointer: str | None = None,
+    kind: str = "text/plain",
+    **more: Any,
 ) -> Refusal:
     path = "/v1/corpora" + more.pop("query", "")
-    return Refusal(name, status, code, pointer, path=path, body=body, headers={"Content-Type": kind} | more)
+    return Refusal(
+        name, status, code, pointer, path=path, body=body, headers={"Content-Type": kind} | more
+    )
 
 
-def get(name: str, path: str, status: int, code: str, pointer: str | None = None, **headers: str) -> Refusal:
+def get(
+    name: str, path: str, status: int, code: str, pointer: str | None = None, **headers: str
+) -> Refusal:
     return Refusal(name, status, code, pointer, method="GET", path=path, headers=headers)
 
 
@@ -84,15 +109,27 @@ REFUSALS = [
     job("an unknown choice", "/contexts/sampling", contexts={"sampling": "random"}),
     # Out of range
     job("a layer out of range", "/neurons/layers", code="unknown_layer", neurons={"layers": "0-4"}),
-    job("a neuron out of range", "/neurons/indices", code="unknown_neuron", neurons={"indices": [48]}),
-    job("SQL for layers", "/neurons/layers", code="invalid_selection", neurons={"layers": "0; DROP TABLE x"}),
+    job(
+        "a neuron out of range",
+        "/neurons/indices",
+        code="unknown_neuron",
+        neurons={"indices": [48]},
+    ),
+    job(
+        "SQL for layers",
+        "/neurons/layers",
+        code="invalid_selection",
+        neurons={"layers": "0; DROP TABLE x"},
+    ),
     job("no layers", "/neurons/layers", neurons={"layers": []}),
     job("k of zero", "/contexts/top_k", contexts={"top_k": 0}),
     job("k beyond the corpus", "/contexts/top_k", code="too_few_documents", contexts={"top_k": 31}),
     job("k beyond the limit", "/contexts/top_k", contexts={"top_k": 10**6}),
     job("a window beyond the model", "/contexts/window", contexts={"window": 513}),
     job("a tiny window", "/contexts/window", contexts={"window": 7}),
-    job("a display beyond the window", "/contexts/display_tokens", contexts={"display_tokens": 129}),
+    job(
+        "a display beyond the window", "/contexts/display_tokens", contexts={"display_tokens": 129}
+    ),
     job("samples that fill no bands", "/contexts/sampled", contexts={"sampled": 21}),
     job("every position excluded", "/tokens/exclude_positions", tokens={"exclude_positions": 128}),
     # Models and corpora
@@ -106,8 +143,20 @@ REFUSALS = [
     job("two corpora", "/corpus", corpus={"id": "notes", "texts": ["a"]}),
     job("no texts", "/corpus/texts", corpus={"texts": []}),
     job("blank texts", None, code="invalid_corpus", corpus={"texts": [" ", "\n"]}),
-    job("too many texts", None, status=413, code="too_large", corpus={"texts": [str(i) for i in range(1001)]}),
-    job("texts beyond the body's limit", None, status=413, code="too_large", corpus={"texts": ["x" * 70_000]}),
+    job(
+        "too many texts",
+        None,
+        status=413,
+        code="too_large",
+        corpus={"texts": [str(i) for i in range(1001)]},
+    ),
+    job(
+        "texts beyond the body's limit",
+        None,
+        status=413,
+        code="too_large",
+        corpus={"texts": ["x" * 70_000]},
+    ),
     # JSON
     raw("no body", b""),
     raw("broken JSON", b'{"model": '),
@@ -118,9 +167,27 @@ REFUSALS = [
     raw("a number of many digits", b'{"model": ' + b"9" * 10_000 + b"}"),
     raw("invalid UTF-8", GOOD.replace(b"notes", b"no\xfftes")),
     raw("half a surrogate pair", GOOD.replace(b"notes", rb"\ud800")),
-    raw("another content type", GOOD, 415, "unsupported_media_type", **{"Content-Type": "text/plain"}),
-    raw("another charset", GOOD, 415, "unsupported_media_type", **{"Content-Type": "application/json; charset=utf-16"}),
-    raw("packed JSON", gzip.compress(GOOD), 415, "unsupported_media_type", **{"Content-Encoding": "gzip"}),
+    raw(
+        "another content type",
+        GOOD,
+        415,
+        "unsupported_media_type",
+        **{"Content-Type": "text/plain"},
+    ),
+    raw(
+        "another charset",
+        GOOD,
+        415,
+        "unsupported_media_type",
+        **{"Content-Type": "application/json; charset=utf-16"},
+    ),
+    raw(
+        "packed JSON",
+        gzip.compress(GOOD),
+        415,
+        "unsupported_media_type",
+        **{"Content-Encoding": "gzip"},
+    ),
     # Headers
     raw("a bad Prefer", GOOD, Prefer="wait=soon"),
     raw("too long a wait", GOOD, Prefer="wait=3600"),
@@ -130,14 +197,49 @@ REFUSALS = [
     upload("invalid UTF-8 in a text", b"fine\nn\xff\n", 422, "invalid_corpus", "/1"),
     upload("an empty text", b"", 422, "invalid_corpus"),
     upload("a huge text", b"line of text\n" * 90_000, 413, "too_large"),
-    upload("a gzip bomb", gzip.compress(b"\0" * (64 << 20)), 413, "too_large", **{"Content-Encoding": "gzip"}),
-    upload("damaged gzip", gzip.compress(b"text")[:-4], 400, "malformed_request", **{"Content-Encoding": "gzip"}),
+    upload(
+        "a gzip bomb",
+        gzip.compress(b"\0" * (64 << 20)),
+        413,
+        "too_large",
+        **{"Content-Encoding": "gzip"},
+    ),
+    upload(
+        "damaged gzip",
+        gzip.compress(b"text")[:-4],
+        400,
+        "malformed_request",
+        **{"Content-Encoding": "gzip"},
+    ),
     upload("no gzip at all", b"text", 400, "malformed_request", **{"Content-Encoding": "gzip"}),
-    upload("an encoding that is not taken", b"x", 415, "unsupported_media_type", **{"Content-Encoding": "br"}),
-    upload("gzip of an unknown kind", gzip.compress(b"x"), 415, "unsupported_media_type", kind="application/gzip"),
-    upload("a form", b"a=b", 415, "unsupported_media_type", kind="application/x-www-form-urlencoded"),
-    upload("a bad JSON line", b'{"text": "a"}\n{"text"\n', 422, "invalid_corpus", "/1", "application/x-ndjson"),
-    upload("a line without text", b'{"txt": "a"}\n', 422, "invalid_corpus", "/0", "application/jsonl"),
+    upload(
+        "an encoding that is not taken",
+        b"x",
+        415,
+        "unsupported_media_type",
+        **{"Content-Encoding": "br"},
+    ),
+    upload(
+        "gzip of an unknown kind",
+        gzip.compress(b"x"),
+        415,
+        "unsupported_media_type",
+        kind="application/gzip",
+    ),
+    upload(
+        "a form", b"a=b", 415, "unsupported_media_type", kind="application/x-www-form-urlencoded"
+    ),
+    upload(
+        "a bad JSON line",
+        b'{"text": "a"}\n{"text"\n',
+        422,
+        "invalid_corpus",
+        "/1",
+        "application/x-ndjson",
+    ),
+    upload(
+        "a line without text", b'{"txt": "a"}\n', 422, "invalid_corpus", "/0", "application/jsonl"
+    ),
     upload("a path for a name", b"x", *BAD_QUERY, "/name", query="?name=../x"),
     upload("a reserved name", b"x", *BAD_QUERY, "/name", query="?name=crp_0"),
     upload("an unknown way to split", b"x", *BAD_QUERY, "/sample_by", query="?sample_by=word"),
@@ -177,7 +279,13 @@ REFUSALS = [
     # Cursors
     get("no cursor of ours", DONE + "/neurons?cursor=abc", 400, "bad_cursor", "/cursor"),
     get("another job's cursor", DONE + "/neurons?cursor={other}", 400, "bad_cursor", "/cursor"),
-    get("a cursor of another order", DONE + "/neurons?sort=max&cursor={own}", 400, "bad_cursor", "/cursor"),
+    get(
+        "a cursor of another order",
+        DONE + "/neurons?sort=max&cursor={own}",
+        400,
+        "bad_cursor",
+        "/cursor",
+    ),
     get("a neurons cursor for jobs", "/v1/jobs?cursor={own}", 400, "bad_cursor", "/cursor"),
     get("an expired cursor", DONE + "/neurons?cursor={expired}", 410, "expired_cursor", "/cursor"),
     # States
@@ -209,13 +317,13 @@ def site(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     redis.Redis.from_url(redis_server).flushall()
     settings = make_settings(redis_server, tmp_path_factory.mktemp("site"))
     board, store = Board.connect(redis_server), Store(settings.store)
-    board.put_card(make_card())
-    board.put_card(make_card(id="broken", error="no such architecture"))
+    board.registry.put_card(make_card())
+    board.registry.put_card(make_card(id="broken", error="no such architecture"))
     add_corpus(board, store)
     done = open_job(board).id
     write_result(store, done)
     run_job(board, done)
-    cursors = Cursors(board.secret())
+    cursors = Cursors(board.registry.get_secret())
     names = {
         "done": done,
         "open": open_job(board).id,
@@ -237,9 +345,11 @@ def seal_old(cursors: Cursors, subject: str) -> str:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r.name)
 def test_bad_input_is_refused_and_the_service_goes_on(refusal: Refusal, site: Site) -> None:
-    jobs = {j.id for j in site.board.list_jobs()}
+    jobs = {j.id for j in site.board.jobs.list_page()}
 
-    answer = site.http.request(refusal.method, site.fill(refusal.path), content=refusal.body, headers=refusal.headers)
+    answer = site.http.request(
+        refusal.method, site.fill(refusal.path), content=refusal.body, headers=refusal.headers
+    )
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (refusal.status, refusal.code), problem
@@ -247,7 +357,7 @@ def test_bad_input_is_refused_and_the_service_goes_on(refusal: Refusal, site: Si
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     if refusal.pointer is not None:
         assert refusal.pointer in [e["pointer"] for e in problem["errors"]], problem
-    assert {j.id for j in site.board.list_jobs()} == jobs
+    assert {j.id for j in site.board.jobs.list_page()} == jobs
     assert site.tickets() == 0
     assert site.http.get("/readyz").json()["status"] == "ready"
 

@@ -1,5 +1,6 @@
-"""Attempts to make the service connect to what is not public. Each is refused when a job is submitted, and again, for
-jobs that were taken before, when its event is sent: nothing reaches the trap that listens on every loopback address.
+"""Attempts to make the service connect to what is not public. Each is refused when a job is
+submitted, and again, for jobs that were taken before, when its event is sent: nothing reaches the
+trap that listens on every loopback address.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from contract.addresses import Allowed
-from contract.board import Board
-from contract.webhooks import Outbox
-from service.context import KEY
-from service.delivery import Poster
-from service.sender import Sender
-from service.webhooks import Gate
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.outbox import Outbox
+from polyseme.service.context import KEY
+from polyseme.service.outbound.addresses import Allowed
+from polyseme.service.outbound.delivery import Poster
+from polyseme.service.outbound.url_check import WebhookUrlCheck
+from polyseme.service.webhooks.sender import Sender
 from tests.factories import make_body, open_job, run_job
 from tests.service.receiver import Receiver, receiving
 
@@ -154,12 +155,16 @@ def trap() -> Iterator[Receiver]:
 @pytest.fixture
 def strict(app: Flask) -> FlaskClient:
     """A service that resolves by the table above."""
-    app.extensions[KEY] = replace(app.extensions[KEY], gate=Gate(Allowed(), resolve))
+    app.extensions[KEY] = replace(
+        app.extensions[KEY], webhook_urls=WebhookUrlCheck(Allowed(), resolve)
+    )
     return app.test_client()
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_a_job_is_refused_with_a_pointer(attempt: str, strict: FlaskClient, board: Board, trap: Receiver) -> None:
+def test_a_job_is_refused_with_a_pointer(
+    attempt: str, strict: FlaskClient, board: Board, trap: Receiver
+) -> None:
     url = ATTEMPTS[attempt].replace("{port}", str(trap.port))
 
     answer = strict.post("/v1/jobs", json=make_body(webhook={"url": url}))
@@ -167,7 +172,7 @@ def test_a_job_is_refused_with_a_pointer(attempt: str, strict: FlaskClient, boar
     problem = answer.get_json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
     assert [e["pointer"] for e in problem["errors"]] == ["/webhook/url"]
-    assert board.list_jobs() == []
+    assert board.jobs.list_page() == []
     assert trap.posts == []
 
 
@@ -198,7 +203,9 @@ def test_a_name_that_changes_its_address_after_the_submit_is_refused_when_it_is_
     def rebinding(host: str, port: int) -> Sequence[str]:
         return answers.pop(0)
 
-    app.extensions[KEY] = replace(app.extensions[KEY], gate=Gate(Allowed(), rebinding))
+    app.extensions[KEY] = replace(
+        app.extensions[KEY], webhook_urls=WebhookUrlCheck(Allowed(), rebinding)
+    )
     url = f"https://rebinding.example:{trap.port}/"
     job = app.test_client().post("/v1/jobs", json=make_body(webhook={"url": url})).get_json()["id"]
     run_job(board, job)
@@ -206,7 +213,9 @@ def test_a_name_that_changes_its_address_after_the_submit_is_refused_when_it_is_
     taken = outbox.take(lease_s=30)
     assert taken is not None
 
-    outcome = Sender(board, outbox, Poster(Allowed(), resolve=rebinding, timeout_s=0.2)).deliver(taken)
+    outcome = Sender(board, outbox, Poster(Allowed(), resolve=rebinding, timeout_s=0.2)).deliver(
+        taken
+    )
 
     assert outcome is not None
     assert outcome.error == "refused: host rebinding.example: 127.0.0.1 is not a public address"
@@ -221,7 +230,9 @@ def test_localhost_is_refused_with_this_machine_s_own_resolver(http: FlaskClient
 
 
 def test_a_name_that_cannot_be_resolved_yet_is_taken(strict: FlaskClient) -> None:
-    answer = strict.post("/v1/jobs", json=make_body(webhook={"url": "https://unknown.example/hook?key=1"}))
+    answer = strict.post(
+        "/v1/jobs", json=make_body(webhook={"url": "https://unknown.example/hook?key=1"})
+    )
 
     assert answer.status_code == 202
     assert answer.get_json()["webhook"] == {

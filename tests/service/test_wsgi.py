@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract.board import Board
-from contract.settings import Settings
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.settings import Settings
+from polyseme.stack.child import SAFE_PYTHON
 from tests.client.standins import free_port, wait_until_live
 from tests.factories import add_corpus, make_card
 
@@ -27,8 +28,8 @@ class Block:
         if name.split(".")[0] in ("torch", "transformers"):
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Block())
-import service.wsgi
-print(service.wsgi.app.test_client().get("/readyz").get_json()["status"])
+import polyseme.service.wsgi
+print(polyseme.service.wsgi.app.test_client().get("/readyz").get_json()["status"])
 """
 
 
@@ -47,10 +48,21 @@ def test_the_service_runs_without_torch(settings: Settings) -> None:
 @pytest.fixture
 def address(settings: Settings, board: Board, store: Store) -> Iterator[str]:
     """gunicorn with two processes of four threads."""
-    board.put_card(make_card())
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "service.wsgi:app", "-k", "gthread", "-w", "2", "--threads", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "polyseme.service.wsgi:app",
+        "-k",
+        "gthread",
+        "-w",
+        "2",
+        "--threads",
+        "4",
+    ]
     process = subprocess.Popen(
         [*command, "-b", f"127.0.0.1:{port}", "--log-level", "warning"],
         cwd=Path(__file__).parents[2],
@@ -69,7 +81,9 @@ def test_processes_count_together(address: str) -> None:
 
     text = httpx.get(f"{address}/metrics", timeout=10).text
 
-    found = re.search(r'polyseme_http_requests_total\{method="GET",route="/v1/models",status="200"\} (\S+)', text)
+    found = re.search(
+        r'polyseme_http_requests_total\{method="GET",route="/v1/models",status="200"\} (\S+)', text
+    )
     assert found is not None
     assert float(found[1]) == 20
 
@@ -94,10 +108,14 @@ def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
     port = free_port()
     environ = os.environ | settings.to_environ() | {"POLYSEME_LOG_FORMAT": "json"}
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "-b", f"127.0.0.1:{port}"]
+    command = [*SAFE_PYTHON, "-m", "polyseme.stack.serve", "-b", f"127.0.0.1:{port}"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=root, env=environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "m")}, stdout=log, stderr=log
+            command,
+            cwd=root,
+            env=environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "m")},
+            stdout=log,
+            stderr=log,
         )
         url = wait_until_live(f"http://127.0.0.1:{port}")
         httpx.get(f"{url}/v1/models", headers={"X-Request-Id": "mine"}, timeout=10)
@@ -111,14 +129,17 @@ def test_everything_that_gunicorn_writes_is_a_line_of_json_when_asked_for(
     assert (asked["request"], asked["route"]) == ("mine", "/v1/models")
 
 
-@pytest.mark.parametrize("conf", ["deploy/gunicorn.conf.py", "client/gunicorn_conf.py"])
-def test_it_does_not_listen_for_others_until_there_is_a_key(settings: Settings, board: Board, conf: str) -> None:
+def test_it_does_not_listen_for_others_until_there_is_a_key(
+    settings: Settings, board: Board
+) -> None:
     port = free_port()
     # One process is enough, and loopback addresses beside 127.0.0.1 would hide what is asked here.
-    command = [sys.executable, "-m", "gunicorn", "-c", conf, "-w", "1", "-b", f"0.0.0.0:{port}"]
+    command = [*SAFE_PYTHON, "-m", "polyseme.stack.serve", "-w", "1", "-b", f"0.0.0.0:{port}"]
     options = {"cwd": Path(__file__).parents[2], "env": os.environ | settings.to_environ()}
 
-    refused = subprocess.run(command, **options, capture_output=True, text=True, timeout=60, check=False)  # type: ignore[call-overload]
+    refused = subprocess.run(
+        command, **options, capture_output=True, text=True, timeout=60, check=False
+    )  # type: ignore[call-overload]
     board.accounts.create_key("default", ("read",))
     process = subprocess.Popen(command, **options)  # type: ignore[call-overload]
     try:

@@ -7,22 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from contract.board import Board
-from contract.settings import Settings
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.settings import Settings
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import describe_model
+from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.units import Runner
 from tests.tiny_models import save_model
-from workers.analysis.encoder import LazyEncoder
-from workers.analysis.model import ModelShelf, describe_model
-from workers.scheduler import Scheduler
-from workers.units import Runner
 
 
 @pytest.fixture
 def runner(board: Board, store: Store, tmp_path: Path) -> Runner:
     """A worker that is sent nothing: the tests say what runs."""
     entry = save_model("llama", tmp_path / "model")
-    board.put_card(describe_model(entry, tmp_path / "cache"))
+    board.registry.put_card(describe_model(entry, tmp_path / "cache"))
     settings = Settings(shard_tokens=500, block_tokens=128)
     scheduler = Scheduler(board, store, lambda queue: None, settings)
-    shelf = ModelShelf(device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30)
-    return Runner(board, store, shelf, LazyEncoder(), {entry.id: entry}, scheduler, settings, threading.Event())
+    shelf = ModelShelf(
+        device="cpu", dtype="float32", cache=tmp_path / "cache", budget_bytes=1 << 30
+    )
+    return Runner(
+        board,
+        store,
+        shelf,
+        LazyEncoder(),
+        {entry.id: entry},
+        scheduler,
+        settings,
+        threading.Event(),
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from contract.errors import ModelLoadError
-from workers.device import is_device_lost
+from polyseme.contract.errors import ModelLoadError
+from polyseme.workers.device import is_device_lost
 
 
 def caused_by(cause: Exception) -> Exception:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from contract.board import Board, Lease
-from tests.factories import open_job
-from workers.lease import HeldLease
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.units import Lease
+from polyseme.workers.lease import HeldLease
+from tests.factories import open_job, take_unit
 
 
 def begin(board: Board, lease_s: float = 1.5) -> Lease:
-    lease = board.begin_unit(open_job(board).id, "plan", lease_s=lease_s)
+    lease = take_unit(board, open_job(board).id, "plan", lease_s=lease_s)
     assert lease is not None
     return lease
 
@@ -28,7 +29,7 @@ def test_a_cancel_is_noticed_within_two_seconds(board: Board) -> None:
 
     with HeldLease(board, lease, lease_s=1.5, draining=threading.Event()) as held:
         assert not held.should_stop()
-        board.cancel(lease.job)
+        board.jobs.cancel(lease.job)
         assert wait_until_stopped(held, 2.0)
 
 
@@ -38,9 +39,9 @@ def test_a_held_lease_outlives_its_first_deadline_and_tells_progress(board: Boar
     with HeldLease(board, lease, lease_s=1.5, draining=threading.Event()) as held:
         held.note_tokens(42)
         time.sleep(2.0)
-        assert board.units_held(lease.job) == 1
+        assert board.units.count_held(lease.job) == 1
         assert not held.should_stop()
-    job = board.get_job(lease.job)
+    job = board.jobs.get(lease.job)
     assert job is not None
     assert job.progress.tokens_done == 42
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from contract.board import Board
-from contract.settings import Settings
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.settings import Settings
 from tests.client.standins import free_port
 from tests.factories import add_corpus, make_card, open_job
 
@@ -34,7 +34,7 @@ def wait_for_metric(port: int, line: str) -> None:
 def test_all_that_a_worker_writes_is_json_and_its_metrics_are_served(
     board: Board, store: Store, redis_url: str, tmp_path: Path
 ) -> None:
-    board.put_card(make_card())
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     job = open_job(board).id  # of a model that is not in the catalogue: refused
     (tmp_path / "models.toml").write_text("")
@@ -47,21 +47,24 @@ def test_all_that_a_worker_writes_is_json_and_its_metrics_are_served(
         metrics_port=(port := free_port()),
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "workers"],
+        [sys.executable, "-m", "polyseme.workers"],
         env=os.environ | settings.to_environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        wait_for_metric(port, 'polyseme_units_total{kind="plan",outcome="refused"} 1.0')
-        process.send_signal(signal.SIGTERM)
-        written, _ = process.communicate(timeout=60)
+        try:
+            wait_for_metric(port, 'polyseme_units_total{kind="plan",outcome="refused"} 1.0')
+            process.send_signal(signal.SIGTERM)
+            written, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()  # otherwise a worker that came too late is waited for without an end
 
     lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     others = [line for line in written.splitlines() if line and not line.startswith("{")]
 
     assert others == ["worker: Warm shutdown (MainProcess)"]  # Celery's, at SIGTERM
 
-    begun, ended = (line for line in lines if line["logger"] == "workers.observation")
+    begun, ended = (line for line in lines if line["logger"] == "polyseme.workers.observation")
     assert (begun["job"], begun["unit"], begun["attempt"]) == (job, "plan", 1)
     assert (ended["job"], ended["unit"], ended["outcome"]) == (job, "plan", "refused")

@@ -11,12 +11,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from contract.board import Lease
-from contract.logs import current_log_ids
-from contract.traces import NoTracer, OtelTracer
+from polyseme.contract.board.units import Lease
+from polyseme.contract.logs import current_log_ids
+from polyseme.contract.traces import NoTracer, OtelTracer
+from polyseme.workers.metrics import Outcome, WorkerMetrics
+from polyseme.workers.observation import observe_unit
 from tests.client.standins import free_port
-from workers.metrics import Outcome, WorkerMetrics
-from workers.observation import observe_unit
 
 LEASE = Lease("job_1", "scan:3", "token", 2)
 
@@ -40,7 +40,10 @@ def test_a_unit_is_counted_by_kind_and_outcome_with_its_tokens_and_seconds() -> 
 def test_a_first_attempt_is_no_retry_and_a_unit_that_raises_has_failed() -> None:
     metrics = WorkerMetrics()
 
-    with pytest.raises(ZeroDivisionError), observe_unit(replace(LEASE, attempt=1), {}, metrics, NoTracer()):
+    with (
+        pytest.raises(ZeroDivisionError),
+        observe_unit(replace(LEASE, attempt=1), {}, metrics, NoTracer()),
+    ):
         raise ZeroDivisionError
 
     assert value(metrics, "polyseme_unit_retries_total", kind="scan") == 0
@@ -57,14 +60,16 @@ def test_a_lost_lease_is_counted(outcome: Outcome, lost: int) -> None:
     assert value(metrics, "polyseme_leases_lost_total") == lost
 
 
-def test_records_inside_a_unit_carry_its_ids_and_its_requests(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_inside_a_unit_carry_its_ids_and_its_requests(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
 
     with observe_unit(LEASE, {"request_id": "r1", "tenant": "t1"}, WorkerMetrics(), NoTracer()):
         ids = dict(current_log_ids())
 
     assert ids == {"job": "job_1", "unit": "scan:3", "request": "r1", "tenant": "t1"}
-    begun, ended = (r for r in caplog.records if r.name == "workers.observation")
+    begun, ended = (r for r in caplog.records if r.name == "polyseme.workers.observation")
     assert (begun.getMessage(), ended.getMessage()) == ("begun", "ended")
     assert set(ended.fields) == {"outcome", "seconds", "tokens"}  # type: ignore[attr-defined]
 

@@ -1,4 +1,6 @@
-"""Which layers a job takes over, and that its result is the same as without that, whatever happens meanwhile."""
+"""Which layers a job takes over, and that its result is the same as without that, whatever happens
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from contract.board import Board
-from contract.records import Job
-from contract.results import MANIFEST
-from contract.store import Layout, Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Job
+from polyseme.workers import reuse
+from polyseme.workers.pipelines import due_of
+from polyseme.workers.reuse import Source, choose_sources, may_reuse, work_folder
+from polyseme.workers.units import Runner
 from tests.factories import add_corpus, make_request
 from tests.tiny_models import LAYERS
-from tests.workers.test_units import read_result, run_what_is_due
-from workers import reuse
-from workers.reuse import Source, choose_sources, may_reuse, work_folder
-from workers.scheduler import next_step
-from workers.units import Runner
+from tests.workers.test_units import read_result, run_unit, run_what_is_due
 
 CONTEXTS = {"window": 32, "top_k": 4}
 
@@ -40,12 +42,19 @@ def source(job: str, *layers: int, same: bool = True) -> Source:
         ([0], [source("a", 1), source("b", 0, same=False)], {"b": (0,)}),
     ],
 )
-def test_sources_are_chosen(wanted: list[int], sources: Sequence[Source], chosen: dict[str, tuple[int, ...]]) -> None:
+def test_sources_are_chosen(
+    wanted: list[int], sources: Sequence[Source], chosen: dict[str, tuple[int, ...]]
+) -> None:
     assert choose_sources(wanted, sources) == chosen
 
 
 def test_each_decision_has_a_folder_of_its_own() -> None:
-    decisions: list[dict[str, tuple[int, ...]]] = [{}, {"job_a": (0,)}, {"job_a": (0, 1)}, {"job_b": (0,)}]
+    decisions: list[dict[str, tuple[int, ...]]] = [
+        {},
+        {"job_a": (0,)},
+        {"job_a": (0, 1)},
+        {"job_b": (0,)},
+    ]
     folders = [work_folder("job_x", reused) for reused in decisions]
 
     assert folders[0] == Layout.work("job_x")
@@ -57,9 +66,9 @@ def submit(board: Board, store: Store, tenant: str = "default", **changes: Any) 
     corpus = add_corpus(board, store)
     if tenant != "default":
         store.write(Layout.documents(corpus.id, tenant), store.read(Layout.documents(corpus.id)))
-        board.add_corpus(corpus, tenant)
+        board.registry.add_corpus(corpus, tenant)
     body = {"model": "tiny-llama", "contexts": CONTEXTS} | changes
-    return board.open_job(make_request(**body).to_dict(), tenant=tenant).job
+    return board.jobs.open(make_request(**body), tenant=tenant).job
 
 
 class Bench:
@@ -72,7 +81,7 @@ class Bench:
         return submit(self.board, self.store, tenant, **changes)
 
     def find(self, job: str) -> Job:
-        found = self.board.get_job(job)
+        found = self.board.jobs.get(job)
         assert found is not None
         return found
 
@@ -86,12 +95,14 @@ class Bench:
         return self.run(self.submit(tenant, **changes))
 
     def forget(self, job: str) -> None:
-        self.board.forget(job)
+        self.board.jobs.delete_record(job)
         self.store.delete(Layout.result(job))
 
     def assert_as_scanned(self, job: str, **changes: Any) -> None:
         """That the job's result is that of one that scans all layers."""
-        found, wanted = (read_result(self.store, j) for j in (job, self.make(reuse=False, **changes).id))
+        found, wanted = (
+            read_result(self.store, j) for j in (job, self.make(reuse=False, **changes).id)
+        )
         ours, theirs = (json.loads(files.pop(MANIFEST)) for files in (found, wanted))
         assert ours | {"reused": None} == theirs
         assert found == wanted
@@ -129,13 +140,21 @@ def test_layers_are_added_to_those_that_are_there(bench: Bench) -> None:
     ("before", "after", "layers"),
     [
         ({}, {"senses": {"alpha": 0.3}}, (0, 1, 2)),
-        ({}, {"senses": {"vectors": "window"}, "priority": "high", "metadata": {"a": "b"}}, (0, 1, 2)),
+        (
+            {},
+            {"senses": {"vectors": "window"}, "priority": "high", "metadata": {"a": "b"}},
+            (0, 1, 2),
+        ),
         ({}, {"senses": {"enabled": False}}, ()),
         ({}, {"senses": {"vectors": "neuron"}}, ()),
         ({}, {"contexts": CONTEXTS | {"top_k": 5}}, ()),
         ({}, {"neurons": {"indices": [0, 1]}}, ()),
         ({"senses": {"enabled": False}}, {}, ()),
-        ({"neurons": {"indices": [0, 1]}}, {"neurons": {"indices": "0-1", "layers": "0,2"}}, (0, 2)),
+        (
+            {"neurons": {"indices": [0, 1]}},
+            {"neurons": {"indices": "0-1", "layers": "0,2"}},
+            (0, 2),
+        ),
     ],
 )
 def test_what_was_scanned_alike_is_taken_over(
@@ -150,7 +169,10 @@ def test_what_was_scanned_alike_is_taken_over(
 
 
 def test_several_results_serve_one_job(bench: Bench) -> None:
-    jobs = [bench.make(neurons={"layers": [layer]}, senses={"alpha": alpha}) for layer, alpha in ((0, 0.05), (2, 0.3))]
+    jobs = [
+        bench.make(neurons={"layers": [layer]}, senses={"alpha": alpha})
+        for layer, alpha in ((0, 0.05), (2, 0.3))
+    ]
 
     job = bench.make(neurons={"layers": [0, 2]})
 
@@ -180,7 +202,7 @@ def test_tenants_take_nothing_from_each_other(bench: Bench) -> None:
 def test_a_source_that_is_deleted_once_the_plan_is_made_is_not_missed(bench: Bench) -> None:
     first = bench.make(neurons={"layers": "0-1"})
     job = bench.submit()
-    bench.runner.run(job, "plan")
+    run_unit(bench.runner, job, "plan")
 
     bench.forget(first.id)
 
@@ -212,10 +234,10 @@ def test_a_plan_made_twice_by_two_workers_that_decide_differently_is_one_plan(
         monkeypatch.setattr(reuse, "copy_result", copy)
         bench.board._redis.delete(f"polyseme:job:{job}:flight", f"polyseme:job:{job}:leases")
         bench.forget(first.id)
-        bench.runner.run(job, "plan")
+        run_unit(bench.runner, job, "plan")
 
     monkeypatch.setattr(reuse, "copy_result", stall)
-    bench.runner.run(job, "plan")
+    run_unit(bench.runner, job, "plan")
 
     assert bench.run(job).reused == {}
     bench.assert_as_scanned(job)
@@ -225,10 +247,12 @@ def test_units_that_run_twice_change_no_byte(bench: Bench) -> None:
     first = bench.make(neurons={"layers": [2]})
     job = bench.submit()
     while not (found := bench.find(job)).is_terminal:
-        unit = next_step(found, bench.board.done_units(job)).units[0]
-        bench.runner.run(job, unit)
-        bench.board.reopen_unit(job, unit)
-        bench.runner.run(job, unit)
+        due = due_of(found, bench.board.units.list_done(job))
+        assert due is not None
+        unit = due.units[0]
+        run_unit(bench.runner, job, unit)
+        bench.board.units.reopen(job, unit)
+        run_unit(bench.runner, job, unit)
 
     assert (found.status, found.reused) == ("succeeded", {first.id: (2,)})
     bench.assert_as_scanned(job)
@@ -256,7 +280,7 @@ def test_a_copy_that_is_damaged_is_made_again(
 ) -> None:
     first = bench.make(neurons={"layers": "0-1"})
     job = bench.submit(senses={"alpha": alpha})
-    bench.runner.run(job, "plan")
+    run_unit(bench.runner, job, "plan")
     path = f"{work_folder(job, {first.id: (0, 1)})}/reused/{first.id}/{name}"
     content = bench.store.read(path)
     bench.store.delete(path)
@@ -271,7 +295,9 @@ def test_a_damaged_copy_of_a_source_that_is_gone_is_scanned_instead(bench: Bench
     first = bench.make(neurons={"layers": "0-1"})
     job = bench.submit()
     run_what_is_due(bench.board, bench.runner, job, until="scan:2")
-    bench.store.delete(f"{work_folder(job, {first.id: (0, 1)})}/reused/{first.id}/reports/layer-001.parquet")
+    bench.store.delete(
+        f"{work_folder(job, {first.id: (0, 1)})}/reused/{first.id}/reports/layer-001.parquet"
+    )
     bench.forget(first.id)
 
     ended = bench.run(job)
@@ -284,7 +310,7 @@ def test_a_damaged_copy_of_a_source_that_is_gone_is_scanned_instead(bench: Bench
 
 def test_a_model_has_its_speed_from_jobs_that_scan_all_layers(bench: Bench, board: Board) -> None:
     def speed() -> float | None:
-        card = board.get_card("tiny-llama")
+        card = board.registry.get_card("tiny-llama")
         assert card is not None
         return card.tokens_per_second
 
@@ -302,7 +328,7 @@ def test_a_job_that_ran_on_unlike_workers_is_no_source(bench: Bench) -> None:
     job = bench.submit()
     run_what_is_due(bench.board, bench.runner, job, until="scan:0")
     other = replace(bench.runner, settings=replace(bench.runner.settings, block_tokens=512))
-    other.run(job, "scan:0")
+    run_unit(other, job, "scan:0")
 
     ended = bench.run(job)
 

@@ -8,13 +8,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from contract.board import Board
-from contract.queue import connect_queue, send_ticket
-from contract.records import ActivationsRequest
-from contract.settings import Settings
-from contract.store import Layout, Store
-from tests.factories import make_card, open_job
-from workers.scheduler import Scheduler, next_step
+from polyseme.contract.board.board import Board
+from polyseme.contract.board.lanes import FIRST_UNITS
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import ActivationsRequest
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import connect_queue, send_ticket
+from polyseme.workers.pipelines import due_of
+from polyseme.workers.scheduler import Scheduler
+from tests.factories import make_card, open_job, take_unit
 
 Sent = list[str]  # queues of tickets
 
@@ -35,7 +37,7 @@ def scheduler(board: Board, store: Store, sent: Sent) -> Scheduler:
 def finish(board: Board, job: str, *units: str) -> None:
     for unit in units:
         fields: dict[str, Any] = {"shards_total": 3, "layers_total": 2} if unit == "plan" else {}
-        board.finish_unit(job, unit, fields=fields)
+        board.units.finish(job, unit, fields=fields)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +57,13 @@ def test_the_step_follows_from_what_is_done(
 ) -> None:
     job = open_job(board)
     finish(board, job.id, *done)
-    found = board.get_job(job.id)
+    found = board.jobs.get(job.id)
     assert found is not None
 
-    step = next_step(found, board.done_units(job.id))
+    due = due_of(found, board.units.list_done(job.id))
 
-    assert (step.phase, step.units) == (phase, units)
+    assert due is not None
+    assert (due.phase, due.units) == (phase, units)
 
 
 @pytest.mark.parametrize(
@@ -77,71 +80,92 @@ def test_nothing_is_scanned_before_the_bands_are_fixed(
     board: Board, done: tuple[str, ...], phase: str, units: tuple[str, ...]
 ) -> None:
     job = open_job(board)
-    board.finish_unit(job.id, "plan", fields={"shards_total": 3, "layers_total": 2, "calibration_parts": 2})
+    board.units.finish(
+        job.id, "plan", fields={"shards_total": 3, "layers_total": 2, "calibration_parts": 2}
+    )
     finish(board, job.id, *done)
-    found = board.get_job(job.id)
+    found = board.jobs.get(job.id)
     assert found is not None
 
-    step = next_step(found, board.done_units(job.id))
+    due = due_of(found, board.units.list_done(job.id))
 
-    assert (step.phase, step.units) == (phase, units)
+    assert due is not None
+    assert (due.phase, due.units) == (phase, units)
 
 
 def open_check(board: Board) -> str:
     request = ActivationsRequest("job_" + "0" * 28, "tiny-gated", "a text", ((0, 0),), 50)
-    return board.open_job(request.to_dict(), kind="activations").job
+    return board.jobs.open(request).job
 
 
-def test_a_live_check_is_one_unit_that_goes_before_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+def test_what_waits_as_a_job_opens_is_what_is_due_first(board: Board) -> None:
+    for job in board.jobs.get_many([open_job(board).id, open_check(board)]):
+        due = due_of(job, set())
+
+        assert due is not None
+        assert due.units == (FIRST_UNITS[job.kind],)
+
+
+def test_a_live_check_is_one_unit_that_goes_before_others(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
     check = open_check(board)
 
     scheduler.advance(open_job(board, priority="high").id)
     scheduler.advance_all()
-    taken = board.take_unit(["default"], lease_s=30)
-    board.finish_unit(check, "activate")
+    taken = board.units.take(["default"], lease_s=30)
+    board.units.finish(check, "activate")
     scheduler.advance_all()
 
     assert taken is not None
     assert (taken.job, taken.unit) == (check, "activate")
-    found = board.get_job(check)
+    found = board.jobs.get(check)
     assert found is not None
     assert found.status == "succeeded"
 
 
-def test_a_live_check_whose_worker_dies_each_time_fails(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+def test_a_live_check_whose_worker_dies_each_time_fails(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
     check = open_check(board)
     for _ in range(3):
         scheduler.advance(check)
-        lease = board.take_unit(["default"], lease_s=30)
+        lease = board.units.take(["default"], lease_s=30)
         assert lease is not None
-        board.release_unit(lease)
+        board.units.release(lease)
 
     scheduler.advance(check)
 
-    found = board.get_job(check)
+    found = board.jobs.get(check)
     assert found is not None
     assert found.error is not None
-    assert (len(sent), found.error["code"]) == (3, "too_many_attempts")
+    assert (len(sent), found.error["code"]) == (2, "too_many_attempts")
 
 
-def test_no_more_is_sent_than_may_be_in_flight(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+def test_no_more_is_sent_than_may_be_in_flight(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
     job = open_job(board, priority="high").id
     finish(board, job, "plan")
 
     scheduler.advance(job)
     scheduler.advance(job)
-    assert board.waiting_units()["default", "high"] == len(sent) == 2
+    assert board.units.count_waiting()["default", "high"] == len(sent) == 2
 
     finish(board, job, "scan:0")
     scheduler.advance(job)
-    taken = [lease.unit for _ in range(4) if (lease := board.take_unit(["default"], lease_s=30))]
+    taken = [lease.unit for _ in range(4) if (lease := board.units.take(["default"], lease_s=30))]
     assert (len(sent), taken) == (3, ["scan:1", "scan:2"])
 
 
-def test_a_lost_ticket_is_replaced(board: Board, scheduler: Scheduler, sent: Sent, redis_url: str) -> None:
+def test_a_lost_ticket_is_replaced(
+    board: Board, scheduler: Scheduler, sent: Sent, redis_url: str
+) -> None:
     finish(board, open_job(board).id, "plan")
     scheduler.advance_all()
-    assert sent == ["default"] * 4  # the tickets went nowhere, and a round sends as many as units wait
+    assert (
+        sent == ["default"] * 4
+    )  # the tickets went nowhere, and a round sends as many as units wait
 
     app = connect_queue(redis_url)
     for queue in sent[:2]:
@@ -151,17 +175,19 @@ def test_a_lost_ticket_is_replaced(board: Board, scheduler: Scheduler, sent: Sen
     assert len(sent) == 4
 
 
-def test_units_wait_in_the_queue_of_their_model(board: Board, scheduler: Scheduler, sent: Sent) -> None:
-    board.put_card(make_card(queue="big"))
+def test_units_wait_in_the_queue_of_their_model(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
+    board.registry.put_card(make_card(queue="big"))
     job = open_job(board).id
 
     scheduler.advance(job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert (sent, found.queue) == (["big"], "big")
-    assert board.take_unit(["default"], lease_s=30) is None
-    assert board.take_unit(["default", "big"], lease_s=30) is not None
+    assert board.units.take(["default"], lease_s=30) is None
+    assert board.units.take(["default", "big"], lease_s=30) is not None
 
 
 def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(
@@ -174,7 +200,7 @@ def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(
 
     scheduler.advance(job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert found.status == "succeeded"
     assert (store.exists(Layout.work(job)), store.exists(Layout.result(job))) == (False, True)
@@ -190,7 +216,7 @@ def test_nobody_waits_for_work_files_to_be_deleted(
 
     with pytest.raises(OSError, match="went away"):
         scheduler.advance(job)
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     monkeypatch.undo()
     scheduler.tidy_all()
 
@@ -199,19 +225,21 @@ def test_nobody_waits_for_work_files_to_be_deleted(
     assert not store.exists(Layout.work(job))
 
 
-def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(board: Board, scheduler: Scheduler) -> None:
+def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(
+    board: Board, scheduler: Scheduler
+) -> None:
     job = open_job(board).id
     for _ in range(3):
         scheduler.advance(job)
-        lease = board.begin_unit(job, "plan", lease_s=30)
+        lease = take_unit(board, job, "plan", lease_s=30)
         assert lease is not None
         scheduler.advance(job)
-        board.note_failure(job, "plan", "OSError: disk")
-        board.release_unit(lease)
+        board.units.note_failure(job, "plan", "OSError: disk")
+        board.units.release(lease)
 
     scheduler.advance(job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert found.status == "failed"
     assert found.error is not None
@@ -219,18 +247,20 @@ def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(board: Board, sche
     assert "plan did not end in 3 attempts: plan: OSError: disk" in found.error["detail"]
 
 
-def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(board: Board, store: Store, scheduler: Scheduler) -> None:
+def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(
+    board: Board, store: Store, scheduler: Scheduler
+) -> None:
     job = open_job(board).id
-    lease = board.begin_unit(job, "plan", lease_s=30)
+    lease = take_unit(board, job, "plan", lease_s=30)
     assert lease is not None
     store.write(f"{Layout.result(job)}/x", b"x")
-    board.cancel(job)
+    board.jobs.cancel(job)
 
     scheduler.advance(job)
-    held = board.get_job(job)
-    board.release_unit(lease)
+    held = board.jobs.get(job)
+    board.units.release(lease)
     scheduler.advance(job)
-    ended = board.get_job(job)
+    ended = board.jobs.get(job)
 
     assert held is not None
     assert ended is not None
@@ -252,25 +282,29 @@ def test_four_reconcilers_at_once_send_each_unit_once(board: Board, store: Store
     for thread in threads:
         thread.join()
 
-    assert board.waiting_units()["default", "normal"] == 10
+    assert board.units.count_waiting()["default", "normal"] == 10
     assert len(sent) >= 10
 
 
-def test_one_jobs_trouble_does_not_hold_up_the_others(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+def test_one_jobs_trouble_does_not_hold_up_the_others(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
     broken, sound = open_job(board).id, open_job(board).id
     board._redis.hset(f"polyseme:job:{broken}", "request", "no JSON")
 
     scheduler.advance_all()
 
-    lease = board.take_unit(["default"], lease_s=30)
+    lease = board.units.take(["default"], lease_s=30)
     assert lease is not None
     assert lease.job == sound
     assert sent
 
 
-def test_what_a_dead_worker_left_of_an_ended_job_is_removed(board: Board, store: Store, scheduler: Scheduler) -> None:
+def test_what_a_dead_worker_left_of_an_ended_job_is_removed(
+    board: Board, store: Store, scheduler: Scheduler
+) -> None:
     ended, running = open_job(board).id, open_job(board).id
-    board.end_job(ended, "failed", {"code": "c", "detail": "d"})
+    board.jobs.end(ended, "failed", {"code": "c", "detail": "d"})
     for job in (ended, running):
         store.write(f"{Layout.work(job)}/partials/000000.npz", b"late")
         store.write(f"{Layout.result(job)}/manifest.json", b"late")
@@ -280,9 +314,11 @@ def test_what_a_dead_worker_left_of_an_ended_job_is_removed(board: Board, store:
     assert store.names("work") == store.names("results") == [running]
 
 
-def test_failing_a_job_that_succeeded_keeps_its_result(board: Board, store: Store, scheduler: Scheduler) -> None:
+def test_failing_a_job_that_succeeded_keeps_its_result(
+    board: Board, store: Store, scheduler: Scheduler
+) -> None:
     job = open_job(board).id
-    board.end_job(job, "succeeded")
+    board.jobs.end(job, "succeeded")
     store.write(f"{Layout.result(job)}/manifest.json", b"kept")
 
     scheduler.fail(job, "analysis_failed", "said by a worker that came late")
@@ -290,22 +326,24 @@ def test_failing_a_job_that_succeeded_keeps_its_result(board: Board, store: Stor
     assert store.names(Layout.result(job)) == ["manifest.json"]
 
 
-def test_a_unit_in_its_last_attempt_is_not_sent_again(board: Board, scheduler: Scheduler, sent: Sent) -> None:
+def test_a_unit_in_its_last_attempt_is_not_sent_again(
+    board: Board, scheduler: Scheduler, sent: Sent
+) -> None:
     job = open_job(board).id
     for _ in range(3):
-        lease = board.begin_unit(job, "plan", lease_s=30)
+        lease = take_unit(board, job, "plan", lease_s=30)
         assert lease is not None
         last = lease
         if lease.attempt < 3:
-            board.release_unit(lease)
-    asked = board.first_idle
+            board.units.release(lease)
+    asked = board.units.first_idle
 
     def ends_meanwhile(job: str, units: list[str]) -> str | None:
         found = asked(job, units)
-        board.release_unit(last)
+        board.units.release(last)
         return found
 
-    board.first_idle = ends_meanwhile  # type: ignore[method-assign,assignment]
+    board.units.first_idle = ends_meanwhile  # type: ignore[method-assign,assignment]
     scheduler.advance(job)
 
     assert sent == []

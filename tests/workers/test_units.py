@@ -9,21 +9,33 @@ from dataclasses import replace
 import pytest
 import torch
 
-from contract.board import Board
-from contract.errors import AnalysisError, DamagedFile
-from contract.records import ACTIVATIONS, CALIBRATION_VERSION, JOB_VERSION, ActivationsRequest
-from contract.store import Layout, Store
-from tests.factories import add_corpus, open_job
+from polyseme.contract.board.board import Board
+from polyseme.contract.errors import AnalysisError, DamagedFile
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.records.job import (
+    ACTIVATIONS,
+    JOB_VERSION,
+    ActivationsRequest,
+)
+from polyseme.workers.device import DeviceLost
+from polyseme.workers.pipelines import due_of
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.units import Runner
+from tests.factories import add_corpus, open_job, queue_alone, take_unit
 from tests.tiny_models import LAYERS
-from workers.device import DeviceLost
-from workers.scheduler import Scheduler, next_step
-from workers.units import Runner
 
 
 def open_tiny_job(board: Board, store: Store) -> str:
     """One that scans, whatever was scanned before."""
     add_corpus(board, store)
     return open_job(board, model="tiny-llama", contexts={"window": 32, "top_k": 4}, reuse=False).id
+
+
+def run_unit(runner: Runner, job: str, unit: str) -> None:
+    """Runs one unit, out of turn."""
+    queue_alone(runner.board, job, unit)
+    runner.run_next(DEFAULT_QUEUE)
 
 
 def finish_job(board: Board, runner: Runner, job: str) -> int:
@@ -35,7 +47,7 @@ def finish_job(board: Board, runner: Runner, job: str) -> int:
         *(f"merge:{i}" for i in range(LAYERS)),
         "close",
     ]:
-        runner.run(job, unit)
+        run_unit(runner, job, unit)
     return shards
 
 
@@ -44,7 +56,7 @@ def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) 
 
     shards = finish_job(board, runner, job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert (found.status, found.error) == ("succeeded", None)
     assert shards > 1
@@ -54,17 +66,19 @@ def test_a_job_is_done_by_its_units(board: Board, store: Store, runner: Runner) 
 
 def open_check(board: Board, job: str) -> str:
     request = ActivationsRequest(job, "tiny-llama", "the river and the bank", ((0, 1), (2, 3)), 50)
-    return board.open_job(request.to_dict(), kind="activations").job
+    return board.jobs.open(request).job
 
 
-def test_a_live_check_of_a_finished_job_leaves_its_answer(board: Board, store: Store, runner: Runner) -> None:
+def test_a_live_check_of_a_finished_job_leaves_its_answer(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
     finish_job(board, runner, job)
     check = open_check(board, job)
 
-    runner.run(check, "activate")
+    run_unit(runner, check, "activate")
 
-    found = board.get_job(check)
+    found = board.jobs.get(check)
     assert found is not None
     assert (found.status, found.error) == ("succeeded", None)
     answer = json.loads(store.read(f"{Layout.result(check)}/{ACTIVATIONS}"))
@@ -73,12 +87,14 @@ def test_a_live_check_of_a_finished_job_leaves_its_answer(board: Board, store: S
     assert store.names(Layout.work(check)) == []
 
 
-def test_a_live_check_of_a_job_that_was_deleted_fails_with_a_reason(board: Board, store: Store, runner: Runner) -> None:
+def test_a_live_check_of_a_job_that_was_deleted_fails_with_a_reason(
+    board: Board, store: Store, runner: Runner
+) -> None:
     check = open_check(board, "job_" + "0" * 28)
 
-    runner.run(check, "activate")
+    run_unit(runner, check, "activate")
 
-    found = board.get_job(check)
+    found = board.jobs.get(check)
     assert found is not None
     assert found.error is not None
     assert "no longer there" in found.error["detail"]
@@ -86,48 +102,54 @@ def test_a_live_check_of_a_job_that_was_deleted_fails_with_a_reason(board: Board
 
 def test_a_cancelled_live_check_is_not_run(board: Board, store: Store, runner: Runner) -> None:
     check = open_check(board, "job_" + "0" * 28)
-    board.cancel(check)
+    board.jobs.cancel(check)
 
-    runner.run(check, "activate")
+    run_unit(runner, check, "activate")
     runner.scheduler.advance(check)
 
-    found = board.get_job(check)
+    found = board.jobs.get(check)
     assert found is not None
     assert (found.status, found.error) == ("cancelled", None)
 
 
-def test_a_mistake_that_would_repeat_ends_the_job_at_once(board: Board, store: Store, runner: Runner) -> None:
+def test_a_mistake_that_would_repeat_ends_the_job_at_once(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
-    board.delete_corpus("notes")
+    board.registry.delete_corpus("notes")
 
-    runner.run(job, "plan")
+    run_unit(runner, job, "plan")
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert found.status == "failed"
     assert found.error is not None
     assert "was deleted" in found.error["detail"]
 
 
-def test_a_draining_worker_gives_its_unit_back_uncounted(board: Board, store: Store, runner: Runner) -> None:
+def test_a_draining_worker_gives_its_unit_back_uncounted(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
     runner.draining.set()
 
-    runner.run(job, "plan")
+    run_unit(runner, job, "plan")
 
-    assert board.units_held(job) == 0
-    assert board.done_units(job) == set()
-    assert board.attempts(job) == {"plan": 0}
+    assert board.units.count_held(job) == 0
+    assert board.units.list_done(job) == set()
+    assert board.units.count_attempts(job) == {"plan": 0}
 
 
-def test_a_ticket_runs_the_unit_whose_turn_it_is(board: Board, store: Store, runner: Runner) -> None:
+def test_a_ticket_runs_the_unit_whose_turn_it_is(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
-    board.cancel(open_tiny_job(board, store))
+    board.jobs.cancel(open_tiny_job(board, store))
     runner.scheduler.advance_all()
 
     assert runner.run_next("default")
-    assert board.done_units(job) == {"plan"}
-    assert board.waiting_units()["default", "normal"] > 1
+    assert board.units.list_done(job) == {"plan"}
+    assert board.units.count_waiting()["default", "normal"] > 1
 
 
 def test_a_ticket_too_many_runs_nothing(runner: Runner) -> None:
@@ -146,22 +168,24 @@ def test_a_ticket_of_another_queue_is_passed_on(board: Board, store: Store, runn
 
 def test_units_are_counted_by_how_they_end(board: Board, store: Store, runner: Runner) -> None:
     job = open_tiny_job(board, store)
-    runner.run(job, "plan")
-    board.cancel(job)
+    run_unit(runner, job, "plan")
+    board.jobs.cancel(job)
     refused = open_job(board, model="tiny-llama", corpus={"id": "gone"}).id
     stopped = open_tiny_job(board, store)
 
-    runner.run(job, "scan:0")
-    runner.run(refused, "plan")
+    run_unit(runner, job, "scan:0")
+    run_unit(runner, refused, "plan")
     runner.draining.set()
-    runner.run(stopped, "plan")
+    run_unit(runner, stopped, "plan")
 
     def count(outcome: str) -> float:
         labels = {"kind": "plan", "outcome": outcome}
         return runner.metrics.registry.get_sample_value("polyseme_units_total", labels) or 0.0
 
     assert [count(outcome) for outcome in ("done", "refused", "stopped")] == [1, 1, 1]
-    assert runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"}) is None
+    assert (
+        runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"}) is None
+    )
 
 
 def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) -> None:
@@ -169,7 +193,7 @@ def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) 
 
     finish_job(board, runner, job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     counted = runner.metrics.registry.get_sample_value("polyseme_tokens_total", {"kind": "scan"})
     assert counted == found.progress.tokens_total
@@ -178,7 +202,7 @@ def test_a_scans_tokens_are_counted(board: Board, store: Store, runner: Runner) 
 def scan_all(board: Board, runner: Runner, job: str) -> int:
     """Plans, calibrates and scans. Returns the number of shards."""
     run_what_is_due(board, runner, job, until="background")
-    planned = board.get_job(job)
+    planned = board.jobs.get(job)
     assert planned is not None
     assert planned.progress.shards_total is not None
     return planned.progress.shards_total
@@ -191,19 +215,23 @@ def read_result(store: Store, job: str) -> dict[str, bytes]:
 
 
 def run_what_is_due(board: Board, runner: Runner, job: str, until: str | None = None) -> list[str]:
-    """Runs units until the job ends or one is due, in the order of the scheduler, and gives their names."""
+    """Runs units until the job ends or one is due, in the order of the scheduler, and gives their
+    names.
+    """
     ran: list[str] = []
     while True:
-        found = board.get_job(job)
+        found = board.jobs.get(job)
         assert found is not None
         if found.is_terminal:
             return ran
-        unit = next_step(found, board.done_units(job)).units[0]
+        due = due_of(found, board.units.list_done(job))
+        assert due is not None
+        unit = due.units[0]
         if unit == until:
             return ran
         assert len(ran) < 60, ran
         ran.append(unit)
-        runner.run(job, unit)
+        run_unit(runner, job, unit)
 
 
 @pytest.fixture
@@ -253,7 +281,7 @@ def test_a_damaged_file_is_made_again_and_changes_no_byte(
 
     ran = run_what_is_due(board, runner, job)
 
-    ended = board.get_job(job)
+    ended = board.jobs.get(job)
     assert ended is not None
     assert (ended.status, ended.error) == ("succeeded", None)
     assert read_result(store, job) == whole
@@ -278,22 +306,9 @@ def test_damaged_peaks_of_the_calibration_are_made_again(
     assert read_result(store, job) == whole
 
 
-def test_a_job_of_an_earlier_version_is_calibrated_by_its_plan(
-    board: Board, store: Store, runner: Runner, whole: dict[str, bytes]
+def test_a_job_that_samples_nothing_is_not_calibrated(
+    board: Board, store: Store, runner: Runner
 ) -> None:
-    job = open_tiny_job(board, store)
-    board._redis.hset(f"polyseme:job:{job}", "version", CALIBRATION_VERSION - 1)
-
-    planned = run_what_is_due(board, runner, job, until="scan:1")
-    harm(store, f"{Layout.work(job)}/bands.npz", "flipped")
-    mended = run_what_is_due(board, runner, job, until="scan:2")
-
-    assert (planned, mended) == (["plan", "scan:0"], ["scan:1", "plan", "scan:1"])
-    run_what_is_due(board, runner, job)
-    assert read_result(store, job) == whole
-
-
-def test_a_job_that_samples_nothing_is_not_calibrated(board: Board, store: Store, runner: Runner) -> None:
     add_corpus(board, store)
     body = {"contexts": {"window": 32, "sampled": 0}, "senses": {"enabled": False}}
     job = open_job(board, model="tiny-llama", reuse=False, **body).id
@@ -303,7 +318,9 @@ def test_a_job_that_samples_nothing_is_not_calibrated(board: Board, store: Store
     assert ran[:2] == ["plan", "scan:0"]
 
 
-def test_a_scans_time_begins_when_the_bands_are_fixed(board: Board, store: Store, runner: Runner) -> None:
+def test_a_scans_time_begins_when_the_bands_are_fixed(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
 
     def began() -> str | None:
@@ -349,9 +366,9 @@ def test_a_disk_that_damages_every_file_fails_the_job_after_three_attempts(
         if store.exists(path):
             store.write(path, store.read(path)[:100])
         for unit in ("background", "project:0", "merge:0", "scan:1"):
-            runner.run(job, unit)
+            run_unit(runner, job, unit)
 
-    failed = board.get_job(job)
+    failed = board.jobs.get(job)
     assert failed is not None
     assert failed.error is not None
     assert failed.error["code"] == "too_many_attempts"
@@ -378,55 +395,65 @@ def test_a_worker_that_lost_its_unit_does_not_fail_the_job(
 ) -> None:
     job = open_tiny_job(board, store)
     scan_all(board, runner, job)
-    lease = board.begin_unit(job, "merge:0", lease_s=30)
+    lease = take_unit(board, job, "merge:0", lease_s=30)
     assert lease is not None
-    board.release_unit(lease)
+    board.units.release(lease)
     run_what_is_due(board, runner, job)
 
     # What the slow one meets: the work folder is gone, and the result is there.
-    runner._note_end(lease, DamagedFile("plan.json is not there", path=f"{Layout.work(job)}/plan.json"))
+    runner._note_end(
+        lease, DamagedFile("plan.json is not there", path=f"{Layout.work(job)}/plan.json")
+    )
     runner._note_end(lease, AnalysisError("something that would fail the job"))
 
-    ended = board.get_job(job)
+    ended = board.jobs.get(job)
     assert ended is not None
     assert ended.status == "succeeded"
     assert read_result(store, job) == whole
 
 
-def test_a_job_of_a_newer_version_is_left_to_newer_workers(board: Board, store: Store, runner: Runner) -> None:
+def test_a_job_of_a_newer_version_is_left_to_newer_workers(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
     board._redis.hset(f"polyseme:job:{job}", "version", JOB_VERSION + 1)
 
-    runner.run(job, "plan")
+    run_unit(runner, job, "plan")
     runner.scheduler.advance(job)
 
-    found = board.get_job(job)
+    found = board.jobs.get(job)
     assert found is not None
     assert not found.is_terminal
-    assert board.attempts(job) == {"plan": 0}
-    assert board.done_units(job) == set()
+    assert board.units.count_attempts(job) == {"plan": 0}
+    assert board.units.list_done(job) == set()
 
 
-@pytest.mark.parametrize("unit", ["calibrate:1", "bands", "scan:1", "background", "project:0", "merge:1", "close"])
-def test_every_unit_stops_when_its_process_drains(board: Board, store: Store, runner: Runner, unit: str) -> None:
+@pytest.mark.parametrize(
+    "unit", ["calibrate:1", "bands", "scan:1", "background", "project:0", "merge:1", "close"]
+)
+def test_every_unit_stops_when_its_process_drains(
+    board: Board, store: Store, runner: Runner, unit: str
+) -> None:
     job = open_tiny_job(board, store)
     run_what_is_due(board, runner, job, until=unit)
     runner.draining.set()
 
-    runner.run(job, unit)
+    run_unit(runner, job, unit)
 
-    assert unit not in board.done_units(job)
-    assert board.attempts(job)[unit] == 0
+    assert unit not in board.units.list_done(job)
+    assert board.units.count_attempts(job)[unit] == 0
 
 
-def test_a_lost_device_gives_the_unit_back_and_ends_the_process(board: Board, store: Store, runner: Runner) -> None:
+def test_a_lost_device_gives_the_unit_back_and_ends_the_process(
+    board: Board, store: Store, runner: Runner
+) -> None:
     job = open_tiny_job(board, store)
-    lease = board.begin_unit(job, "plan", lease_s=30)
+    lease = take_unit(board, job, "plan", lease_s=30)
     assert lease is not None
 
     with pytest.raises(DeviceLost):
         runner._note_end(lease, torch.AcceleratorError("CUDA error: device-side assert triggered"))
 
-    assert board.units_held(job) == 0
-    assert board.attempts(job) == {"plan": 1}
-    assert "device-side assert" in (board.last_failure(job) or "")
+    assert board.units.count_held(job) == 0
+    assert board.units.count_attempts(job) == {"plan": 1}
+    assert "device-side assert" in (board.units.last_failure(job) or "")

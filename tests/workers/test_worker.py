@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from contract.board import Board
-from contract.settings import Settings
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.settings import Settings
+from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.worker import TICK_S, look_after_jobs, publish_cards
 from tests.factories import open_job
 from tests.tiny_models import save_model
-from workers.scheduler import Scheduler
-from workers.worker import TICK_S, look_after_jobs, publish_cards
 
 
 @pytest.fixture
@@ -29,25 +29,29 @@ def test_one_worker_at_a_time_looks_after_all_jobs(board: Board, scheduler: Sche
     rounds = [look_after_jobs(board, scheduler, f"worker-{i}") for i in range(64)]
 
     assert rounds == [True, *[False] * 63]
-    assert board.first_idle(job, ["plan"]) is None
+    assert board.units.first_idle(job, ["plan"]) is None
 
 
-def test_the_next_round_is_anybodys_after_a_rest(board: Board, scheduler: Scheduler, redis_url: str) -> None:
+def test_the_next_round_is_anybodys_after_a_pause(
+    board: Board, scheduler: Scheduler, redis_url: str
+) -> None:
     look_after_jobs(board, scheduler, "a")
-    rest_ms = redis.Redis.from_url(redis_url).pttl("polyseme:round")
-    time.sleep(rest_ms / 1000 + 0.02)
+    pause_ms = redis.Redis.from_url(redis_url).pttl("polyseme:leader")
+    time.sleep(pause_ms / 1000 + 0.02)
 
-    assert 0 < rest_ms < 1000 * TICK_S
+    assert 0 < pause_ms < 1000 * TICK_S
     assert look_after_jobs(board, scheduler, "b")
 
 
-def test_the_round_of_a_worker_that_died_in_it_is_taken_over(board: Board, scheduler: Scheduler) -> None:
-    assert board.begin_round("dead", most_s=0.2)
+def test_the_round_of_a_worker_that_died_in_it_is_taken_over(
+    board: Board, scheduler: Scheduler
+) -> None:
+    assert board.workers.acquire_leadership("dead", most_s=0.2)
     assert not look_after_jobs(board, scheduler, "alive")
     time.sleep(0.25)
 
     assert look_after_jobs(board, scheduler, "alive")
-    board.end_round("dead", rest_s=60)  # wakes up late, and holds nobody up
+    board.workers.release_leadership("dead", pause_s=60)  # wakes up late, and holds nobody up
     time.sleep(TICK_S)
     assert look_after_jobs(board, scheduler, "alive")
 
@@ -65,21 +69,23 @@ def test_a_round_that_fails_lets_the_next_begin(board: Board, scheduler: Schedul
     assert look_after_jobs(board, scheduler, "b")
 
 
-def test_a_models_card_says_its_queue_and_follows_the_catalogue(board: Board, tmp_path: Path) -> None:
+def test_a_models_card_says_its_queue_and_follows_the_catalogue(
+    board: Board, tmp_path: Path
+) -> None:
     entry = save_model("llama", tmp_path / "model")
     publish_cards(board, {entry.id: entry}, tmp_path / "cache")
-    before = board.get_card(entry.id)
+    before = board.registry.get_card(entry.id)
 
     publish_cards(board, {entry.id: replace(entry, queue="big")}, tmp_path / "cache")
 
-    after = board.get_card(entry.id)
+    after = board.registry.get_card(entry.id)
     assert before is not None
     assert after == replace(before, queue="big")
 
 
 def test_workers_say_which_queues_they_serve(board: Board) -> None:
-    board.announce_worker("a", ttl_s=30, queues=("default", "big"))
-    board.announce_worker("b", ttl_s=30)
-    board.announce_worker("gone", ttl_s=-1, queues=("small",))
+    board.workers.announce("a", ttl_s=30, queues=("default", "big"))
+    board.workers.announce("b", ttl_s=30)
+    board.workers.announce("gone", ttl_s=-1, queues=("small",))
 
-    assert board.count_servers() == {"default": 2, "big": 1}
+    assert board.workers.count_by_queue() == {"default": 2, "big": 1}

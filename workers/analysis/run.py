@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from contract.documents import read_documents, write_documents
-from contract.errors import InvalidCorpus
-from contract.request import AnalysisRequest
-from contract.store import Store
-from workers.analysis.limits import BY_DEVICE, Limits
-from workers.analysis.merging import close_analysis, measure_background, merge_layer, project_shard
-from workers.analysis.model import LoadedModel
-from workers.analysis.plan import Plan
-from workers.analysis.planning import plan_analysis
-from workers.analysis.steps import Analysis, scan_shard
+from polyseme.contract.errors import InvalidCorpus
+from polyseme.contract.files.documents import read_documents, write_documents
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.request import AnalysisRequest
+from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
+from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
 
@@ -29,43 +30,57 @@ def run_analysis(
     limits: Limits = BY_DEVICE,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
-    """Analyses the documents and leaves the result's files in `folder`. Layers count as progress of "merging"."""
+    """Analyses the documents and leaves the result's files in `folder`.
+
+    Layers count as progress of "merging".
+    """
     store = Store(str(folder))
     with store.writing("work/documents.parquet") as f:
         corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
     sizes = limits.on(model.device, model.dtype, model.card)
     analysis = Analysis(
-        request, corpus, model.card, store, "work", ".", "work/lens", sizes.block_tokens, sizes.shard_tokens
+        request,
+        corpus,
+        model.card,
+        store,
+        "work",
+        ".",
+        "work/lens",
+        sizes.block_tokens,
+        sizes.shard_tokens,
     )
-    with store.open("work/documents.parquet") as f:
-        plan = plan_analysis(analysis, model, read_documents(f), on_tokens=lambda n: on_progress("planning", n, n))
-    _scan_all(analysis, model, plan, on_progress)
-    if request.senses.enabled:
-        measure_background(analysis, model)
-        for shard in range(len(plan.shards)):
-            project_shard(analysis, shard)
-    for i, layer in enumerate(analysis.layers):
-        merge_layer(analysis, model, layer)
-        on_progress("merging", i + 1, len(analysis.layers))
-    close_analysis(analysis, model)
+    work = AnalysisWork(analysis, model, lambda: _open_documents(store))
+    _run_stages(work, on_progress)
     store.delete("work")
     return analysis
 
 
-def _scan_all(analysis: Analysis, model: LoadedModel, plan: Plan, on_progress: Callable[[str, int, int], None]) -> None:
-    before = 0
-    for number, shard in enumerate(plan.shards):
-        scan_shard(
-            analysis,
-            model,
-            number,
-            on_tokens=lambda n, b=before: on_progress("scanning", b + n, plan.tokens),  # type: ignore[misc]
-        )
-        before += shard.tokens
+@contextmanager
+def _open_documents(store: Store) -> Iterator[Iterable[str]]:
+    with store.open("work/documents.parquet") as f:
+        yield read_documents(f)
+
+
+def _run_stages(work: AnalysisWork, on_progress: Callable[[str, int, int], None]) -> None:
+    size, tokens, total = Size(senses=work.analysis.request.senses.enabled), 0, 0
+
+    def on_tokens(stage: Stage[AnalysisWork], before: int, now: int) -> None:
+        on_progress(stage.phase, before + now, total or now)
+
+    for stage in ANALYSIS:
+        for number in range(stage.count(size)):
+            report = partial(on_tokens, stage, tokens)
+            done = stage.run(replace(work, size=size, on_tokens=report), number)
+            size, tokens = size.after(done.facts), tokens + done.tokens
+            total = int(done.facts.get("tokens_total", total))
+            if stage.phase == "merging":
+                on_progress(stage.phase, number + 1, size.layers)
 
 
 def read_texts(path: Path) -> Iterator[str]:
-    """The documents of a file: .parquet with a `text` column, .jsonl with a "text" in each line, else a line each."""
+    """The documents of a file: .parquet with a `text` column, .jsonl with a "text" in each line,
+    else a line each.
+    """
     if path.suffix == ".parquet":
         with path.open("rb") as f:
             yield from read_documents(f)

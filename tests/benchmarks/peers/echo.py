@@ -1,4 +1,6 @@
-"""A contender that needs no model: it prints, writes what it is told to, and finds one neuron's maximum."""
+"""A contender that needs no model: it prints, writes what it is told to, and finds one neuron's
+maximum.
+"""
 
 from __future__ import annotations
 

@@ -16,11 +16,20 @@ GIB = 2**30
 
 
 def test_each_round_begins_with_another() -> None:
-    assert [in_turn("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+    assert [in_turn("abc", number) for number in range(4)] == [
+        list("abc"),
+        list("bca"),
+        list("cab"),
+        list("abc"),
+    ]
 
 
-@pytest.mark.parametrize(("module", "free", "layers"), [("delphi", GIB, 6), ("delphi", 1000, 4), ("ours", 1000, 6)])
-def test_only_delphi_runs_fewer_layers_for_want_of_memory(tmp_path: Path, module: str, free: int, layers: int) -> None:
+@pytest.mark.parametrize(
+    ("module", "free", "layers"), [("delphi", GIB, 6), ("delphi", 1000, 4), ("ours", 1000, 6)]
+)
+def test_only_delphi_runs_fewer_layers_for_want_of_memory(
+    tmp_path: Path, module: str, free: int, layers: int
+) -> None:
     task = replace(make_task(tmp_path), layers=tuple(range(6)))
 
     assert len(fit(module, task, free).layers) == layers
@@ -34,7 +43,12 @@ def test_dashboards_are_made_of_one_layer(tmp_path: Path) -> None:
 
 def test_the_report_sets_each_tool_beside_the_scan_of_as_many_neurons(tmp_path: Path) -> None:
     scanned = np.arange(72.0).reshape(6, 12)
-    maxima = {"scan": scanned, "shard": scanned, "few": scanned[:4], "transformer-lens": scanned + 0.5}
+    maxima = {
+        "scan": scanned,
+        "shard": scanned,
+        "few": scanned[:4],
+        "transformer-lens": scanned + 0.5,
+    }
     maxima["delphi"] = scanned[:4]
     rounds = {way: make_rounds(2.0, 2.0) for way in ("body", *maxima)}
 

@@ -15,7 +15,9 @@ from tests.factories import make_texts
 from tests.tiny_models import save_model
 
 
-def test_ways_find_the_same_maxima_in_the_same_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ways_find_the_same_maxima_in_the_same_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     model = save_model("llama", tmp_path / "model", num_hidden_layers=5)
     lines = [json.dumps({"text": text}) for text in make_texts(12)]

@@ -31,7 +31,9 @@ def make_task(folder: Path, tokens: int = 64) -> Task:
 
 @pytest.fixture
 def echo(tmp_path: Path) -> Iterator[Contender]:
-    with running(Path(sys.executable), "tests.benchmarks.peers.echo", make_task(tmp_path), 1) as contender:
+    with running(
+        Path(sys.executable), "tests.benchmarks.peers.echo", make_task(tmp_path), 1
+    ) as contender:
         yield contender
 
 

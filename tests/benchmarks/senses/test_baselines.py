@@ -14,7 +14,17 @@ def vectors():
 
 
 def test_token_identity_groups_equal_tokens_and_drops_rare_ones():
-    assert baselines.by_token(np.array([5, 5, 5, 5, 9, 7, 7, 7, 7])).tolist() == [0, 0, 0, 0, -1, 1, 1, 1, 1]
+    assert baselines.by_token(np.array([5, 5, 5, 5, 9, 7, 7, 7, 7])).tolist() == [
+        0,
+        0,
+        0,
+        0,
+        -1,
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_the_trivial_answers_are_one_group_and_all_alone(vectors):

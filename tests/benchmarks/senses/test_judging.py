@@ -1,4 +1,6 @@
-"""The benchmark's quick subset: made-up vectors in place of a model's, so that no corpus and no weights are needed."""
+"""The benchmark's quick subset: made-up vectors in place of a model's, so that no corpus and no
+weights are needed.
+"""
 
 import numpy as np
 import pytest
@@ -22,7 +24,9 @@ def background():
 
 
 def make_unit(name, sizes, noise, seed=0):
-    """Contexts around a direction for each concept; as much noise as makes any two of them random."""
+    """Contexts around a direction for each concept; as much noise as makes any two of them
+    random.
+    """
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(len(sizes)), sizes)
     centres = rng.normal(size=(len(sizes), 2 * WIDTH))
@@ -53,7 +57,11 @@ def test_contexts_with_nothing_in_common_are_incoherent(background):
 
 
 def test_a_unit_is_judged_the_same_alone_and_among_others(background):
-    made = [make_unit("a", [25, 15], 0.6, 1), make_unit("b", [40], 0.6, 2), make_unit("c", [30, 10], 0.6, 3)]
+    made = [
+        make_unit("a", [25, 15], 0.6, 1),
+        make_unit("b", [40], 0.6, 2),
+        make_unit("c", [30, 10], 0.6, 3),
+    ]
     together, alone = judged(background, made), [judged(background, [one])[0] for one in made]
     for a, b in zip(together, alone, strict=True):
         assert a.sense.tolist() == b.sense.tolist()

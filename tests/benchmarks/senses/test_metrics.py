@@ -14,7 +14,8 @@ def test_a_grouping_agrees_with_itself_whatever_its_groups_are_called(agreement)
 
 
 def test_the_adjusted_rand_index_is_that_of_a_hand_case():
-    # Pairs together: 3 and 1 in the truth, 1 and 1 and 1 in what is found, of which 1 and 1 in both; 15 in all.
+    # Pairs together: 3 and 1 in the truth, 1 and 1 and 1 in what is found, of which 1 and 1 in
+    # both; 15 in all.
     found = np.array([0, 0, 1, 1, 2, 2])
     chance = 4 * 3 / 15
     assert metrics.adjusted_rand(TRUTH, found) == pytest.approx((1 - chance) / (3.5 - chance))
@@ -22,7 +23,9 @@ def test_the_adjusted_rand_index_is_that_of_a_hand_case():
 
 def test_the_adjusted_rand_index_of_random_groupings_is_about_zero():
     rng = np.random.default_rng(0)
-    found = [metrics.adjusted_rand(rng.integers(0, 3, 40), rng.integers(0, 3, 40)) for _ in range(400)]
+    found = [
+        metrics.adjusted_rand(rng.integers(0, 3, 40), rng.integers(0, 3, 40)) for _ in range(400)
+    ]
     assert abs(np.mean(found)) < 0.01
 
 
@@ -47,7 +50,9 @@ def test_the_area_under_the_curve_counts_ties_half():
 
 def test_rank_correlation_shares_the_ranks_of_equal_values():
     assert metrics.mean_ranks(np.array([5.0, 1.0, 5.0])).tolist() == [1.5, 0.0, 1.5]
-    assert metrics.rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 1000])) == pytest.approx(1)
+    assert metrics.rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 1000])) == pytest.approx(
+        1
+    )
     assert math.isnan(metrics.rank_correlation(np.array([1, 2]), np.array([3, 3])))
 
 

@@ -15,7 +15,9 @@ def test_shuffling_moves_the_entries_of_a_matrix_and_leaves_vectors_alone() -> N
 
     after = dict(module.named_parameters())
     assert not torch.equal(after["0.weight"], before["0.weight"])
-    assert torch.equal(after["0.weight"].flatten().sort().values, before["0.weight"].flatten().sort().values)
+    assert torch.equal(
+        after["0.weight"].flatten().sort().values, before["0.weight"].flatten().sort().values
+    )
     assert all(torch.equal(after[n], before[n]) for n in before if n != "0.weight")
 
 
@@ -32,7 +34,9 @@ def test_the_same_seed_shuffles_alike() -> None:
 def test_the_table_has_dead_neurons_in_its_denominators() -> None:
     status = np.array(["polysemantic", "incoherent", "insufficient_evidence", "incoherent"])
     coverage = np.array([0.9, 0.2, np.nan, 0.1])
-    scores = Scores(np.array([4, 4, 4, 4]), status, np.full(4, np.nan), np.full(4, np.nan), coverage)
+    scores = Scores(
+        np.array([4, 4, 4, 4]), status, np.full(4, np.nan), np.full(4, np.nan), coverage
+    )
 
     row = report(scores).splitlines()[2]
 

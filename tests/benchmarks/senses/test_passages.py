@@ -23,13 +23,23 @@ def make_document(name: str, *sentences: str) -> Document:
 
 
 def test_passages_are_whole_sentences_whose_words_know_where_they_stand() -> None:
-    document = make_document("ca01", "One two three .", "Four five .", "Six seven eight .", "Nine .")
+    document = make_document(
+        "ca01", "One two three .", "Four five .", "Six seven eight .", "Nine ."
+    )
 
     first, second = cut_passages(document, words=4)
 
     assert first.text == "One two three."
     assert second.text == "Four five. Six seven eight."
-    assert [second.text[w.start : w.end] for w in second.words] == ["Four", "five", ".", "Six", "seven", "eight", "."]
+    assert [second.text[w.start : w.end] for w in second.words] == [
+        "Four",
+        "five",
+        ".",
+        "Six",
+        "seven",
+        "eight",
+        ".",
+    ]
 
 
 def test_halves_share_no_document_and_lose_none() -> None:
@@ -44,7 +54,10 @@ def test_halves_share_no_document_and_lose_none() -> None:
 
 def test_passages_that_hold_a_rare_family_come_first() -> None:
     filler = [make_document(f"ca{i:02d}", f"Plain words number {i} .", "End .") for i in range(50)]
-    rare = [make_document("cb01", "An owl sat .", "End ."), make_document("cb02", "More tea here .", "End .")]
+    rare = [
+        make_document("cb01", "An owl sat .", "End ."),
+        make_document("cb02", "More tea here .", "End ."),
+    ]
 
     drawn = draw_passages([*filler, *rare], 12, seed=0, families=FAMILIES, wanted=1, size=3)
 
@@ -56,7 +69,9 @@ def test_passages_that_hold_a_rare_family_come_first() -> None:
 
 
 def test_passages_come_back_from_their_file(tmp_path: Path) -> None:
-    passages = list(cut_passages(make_document("ca01", "An owl .", "Some tea here .", "The end ."), 3))
+    passages = list(
+        cut_passages(make_document("ca01", "An owl .", "Some tea here .", "The end ."), 3)
+    )
 
     write_passages(tmp_path / "passages.jsonl", passages)
 

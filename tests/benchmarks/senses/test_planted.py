@@ -42,7 +42,9 @@ def test_a_family_is_present_when_it_has_enough_contexts_to_be_a_sense() -> None
 
 
 def test_two_families_in_one_sense_agree_no_better_than_chance() -> None:
-    scored = score_neuron(Planted(4, 7, ("birds", "drinks")), make_row([0] * 8, [1.0] * 8), [0] * 4 + [1] * 4)
+    scored = score_neuron(
+        Planted(4, 7, ("birds", "drinks")), make_row([0] * 8, [1.0] * 8), [0] * 4 + [1] * 4
+    )
 
     assert scored.ari == 0.0
 
@@ -58,7 +60,8 @@ def test_unassigned_contexts_of_a_present_family_count_against_the_agreement() -
 
 
 def test_the_adjusted_rand_index_is_that_of_a_table_computed_by_hand() -> None:
-    # Pairs together in both: 1 + 1; in one: 3 + 3, in the other: 1 + 1 + 1, of 15: (2 - 1.2) / (4.5 - 1.2).
+    # Pairs together in both: 1 + 1; in one: 3 + 3, in the other: 1 + 1 + 1, of 15: (2 - 1.2) / (4.5
+    # - 1.2).
     a, b = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
 
     assert adjusted_rand(a, b) == pytest.approx((2 - 1.2) / (4.5 - 1.2))
@@ -103,6 +106,11 @@ def test_every_layer_gets_as_many_neurons_with_each_number_of_families() -> None
 def test_other_forms_of_a_planted_word_are_of_its_family() -> None:
     names = stemmed_names({"doing": ("walked", "thinking"), "body": ("hands", "walk")})
 
-    assert [names[stem(form)] for form in ("walks", "thinks", "hand", "hand's")] == ["body", "doing", "body", "body"]
+    assert [names[stem(form)] for form in ("walks", "thinks", "hand", "hand's")] == [
+        "body",
+        "doing",
+        "body",
+        "body",
+    ]
     assert names["walked"] == "doing"
     assert stem("is") not in names

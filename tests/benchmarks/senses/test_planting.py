@@ -13,7 +13,9 @@ def make_inputs(rng: np.random.Generator, families: int = 3, dim: int = 24) -> I
     vectors = rng.normal(size=(3000, dim)) + 3 * np.eye(dim)[-1] + moves[family]
     first = np.arange(3000) % 50 == 0
     vectors[first] = 20 * np.eye(dim)[-2]
-    return Inputs({0: vectors.astype(np.float16)}, first, np.where(first, -1, family), np.array([""] * 3000))
+    return Inputs(
+        {0: vectors.astype(np.float16)}, first, np.where(first, -1, family), np.array([""] * 3000)
+    )
 
 
 def test_a_row_answers_its_families_alike_and_the_corpus_as_told() -> None:

@@ -9,7 +9,11 @@ from benchmarks.senses.stability import report
 def make_scores(effective: list[float], status: list[str]) -> Scores:
     values = np.array(effective)
     return Scores(
-        np.full(len(values), 12), np.array(status), values, np.round(values), np.linspace(0.5, 1, len(values))
+        np.full(len(values), 12),
+        np.array(status),
+        values,
+        np.round(values),
+        np.linspace(0.5, 1, len(values)),
     )
 
 

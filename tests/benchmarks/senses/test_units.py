@@ -58,7 +58,10 @@ def test_no_two_contexts_of_a_unit_are_of_one_document(found):
 
 
 def test_a_unit_that_needs_more_documents_than_there_are_is_not_made(found):
-    assert draw_places(np.random.default_rng(0), found, [found.by_form["plan"]], np.array([13])) is None
+    assert (
+        draw_places(np.random.default_rng(0), found, [found.by_form["plan"]], np.array([13]))
+        is None
+    )
 
 
 def test_syntax_is_found_by_tag_and_by_place(found):
@@ -77,4 +80,6 @@ def test_sizes_sum_up_and_none_is_tiny(concepts):
 
 def test_the_splits_share_no_word_but_one():
     development, test = ({w for words in list_families(s).values() for w in words} for s in SPLITS)
-    assert development & test == {"knife"}  # kitchenware and weapons; benchmarks/senses/RESULTS.md says so
+    assert development & test == {
+        "knife"
+    }  # kitchenware and weapons; benchmarks/senses/RESULTS.md says so

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.senses import vectors
 from benchmarks.senses.occurrences import NONE, WINDOW, Windows
 from benchmarks.senses.vectors import Vectors, extract
+from polyseme.workers.analysis.models.load import LoadedModel
 from tests.tiny_models import load_tiny
-from workers.analysis.model import LoadedModel
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,9 @@ def keys() -> np.ndarray:
 
 def assert_same(found: Vectors, wanted: Vectors) -> None:
     for name, values in vars(wanted).items():
-        np.testing.assert_allclose(getattr(found, name), values, atol=2e-3)  # other batches, other last bits
+        np.testing.assert_allclose(
+            getattr(found, name), values, atol=2e-3
+        )  # other batches, other last bits
 
 
 def test_each_place_has_its_vector_and_each_window_that_ran_its_mean(

@@ -6,8 +6,8 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
-from contract.documents import read_documents
-from contract.store import Layout, Store
+from polyseme.contract.files.documents import read_documents
+from polyseme.contract.files.store import Layout, Store
 
 
 def documents(store: Store, corpus: str) -> list[str]:
@@ -15,7 +15,9 @@ def documents(store: Store, corpus: str) -> list[str]:
 
 
 def test_json_texts_become_a_corpus(http: FlaskClient, store: Store) -> None:
-    answer = http.post("/v1/corpora", json={"name": "greetings", "texts": ["good day", "good night", "good day"]})
+    answer = http.post(
+        "/v1/corpora", json={"name": "greetings", "texts": ["good day", "good night", "good day"]}
+    )
 
     found = answer.get_json()
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/corpora/greetings")
@@ -30,8 +32,16 @@ def test_json_texts_become_a_corpus(http: FlaskClient, store: Store) -> None:
         (b"one\n\ntwo\n", {"Content-Type": "text/plain; charset=utf-8"}, "?sample_by=paragraph"),
         (b'{"text": "one"}\n"two"\n', {"Content-Type": "application/x-ndjson"}, ""),
         (b'{"body": "one"}\n{"body": "two"}', {"Content-Type": "application/jsonl"}, "?field=body"),
-        (gzip.compress(b"one\ntwo", mtime=0), {"Content-Type": "text/plain", "Content-Encoding": "gzip"}, ""),
-        (gzip.compress(b'"one"\n"two"', mtime=0), {"Content-Type": "application/gzip"}, "?format=jsonl"),
+        (
+            gzip.compress(b"one\ntwo", mtime=0),
+            {"Content-Type": "text/plain", "Content-Encoding": "gzip"},
+            "",
+        ),
+        (
+            gzip.compress(b'"one"\n"two"', mtime=0),
+            {"Content-Type": "application/gzip"},
+            "?format=jsonl",
+        ),
     ],
 )
 def test_every_kind_of_upload_gives_the_same_corpus(
@@ -46,7 +56,10 @@ def test_every_kind_of_upload_gives_the_same_corpus(
 
 
 def test_the_same_content_again_is_200(http: FlaskClient) -> None:
-    first, second = (http.post("/v1/corpora?name=mine", data=b"a\nb", content_type="text/plain") for _ in range(2))
+    first, second = (
+        http.post("/v1/corpora?name=mine", data=b"a\nb", content_type="text/plain")
+        for _ in range(2)
+    )
 
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.get_json() == second.get_json()

@@ -5,23 +5,31 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from contract.board import Board
-from contract.settings import Settings
-from service.app import create_app
+from polyseme.contract.board.board import Board
+from polyseme.contract.settings import Settings
+from polyseme.service.app import create_app
 
 
 def test_a_live_process_says_so(http: FlaskClient) -> None:
     assert http.get("/livez").get_json() == {"status": "live"}
 
 
-def test_readiness_counts_workers_and_leaves_no_files(http: FlaskClient, board: Board, settings: Settings) -> None:
-    board.announce_worker("w1", ttl_s=30)
+def test_readiness_counts_workers_and_leaves_no_files(
+    http: FlaskClient, board: Board, settings: Settings
+) -> None:
+    board.workers.announce("w1", ttl_s=30)
 
-    assert http.get("/readyz").get_json() == {"status": "ready", "workers": 1, "queues": {"default": 1}}
+    assert http.get("/readyz").get_json() == {
+        "status": "ready",
+        "workers": 1,
+        "queues": {"default": 1},
+    }
     assert list(Path(settings.store, "probes").iterdir()) == []
 
 
-def test_a_store_that_takes_no_files_is_not_ready(redis_url: str, settings: Settings, tmp_path: Path) -> None:
+def test_a_store_that_takes_no_files_is_not_ready(
+    redis_url: str, settings: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     http = create_app(replace(settings, store=str(tmp_path / "file"))).test_client()
 

@@ -5,21 +5,32 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
 import redis
 from flask.testing import FlaskClient
 
-from contract.board import Board
-from contract.queue import ticket_keys
-from contract.records import Job
-from contract.settings import Settings
-from contract.store import Layout, Store
-from service.app import create_app
-from service.context import KEY, Services
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Corpus, Job
+from polyseme.contract.settings import Settings
+from polyseme.contract.tickets import ticket_keys
+from polyseme.service.app import create_app
+from polyseme.service.context import KEY, Services
 from tests.client.standins import wait_until
-from tests.factories import add_corpus, make_body, make_card, make_request, open_job, run_job, write_result
+from tests.factories import (
+    add_corpus,
+    make_body,
+    make_card,
+    make_request,
+    open_job,
+    run_job,
+    take_unit,
+    write_result,
+)
 
 
 def tickets(settings: Settings) -> int:
@@ -40,15 +51,15 @@ def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
     assert (job["status"], job["priority"], job["metadata"]) == ("queued", "high", {"run": "7"})
     assert job["request"] == make_request(metadata={"run": "7"}, priority="high").to_dict()
     assert tickets(settings) == 1
-    assert board.claim_units(job["id"], ["plan"], room=1, patience_s=1) == []  # it is in flight
+    assert board.units.claim(job["id"], ["plan"], room=1, patience_s=1) == []  # it is in flight
 
 
 def test_a_job_that_no_worker_can_take_says_so(http: FlaskClient, board: Board) -> None:
-    board.put_card(make_card(queue="big"))
-    board.announce_worker("w", ttl_s=30)
+    board.registry.put_card(make_card(queue="big"))
+    board.workers.announce("w", ttl_s=30)
 
     alone = http.post("/v1/jobs", json=make_body()).json or {}
-    board.announce_worker("strong", ttl_s=30, queues=("big",))
+    board.workers.announce("strong", ttl_s=30, queues=("big",))
     served = http.get(f"/v1/jobs/{alone['id']}").json or {}
 
     assert (alone["queue"], alone["warning"]) == (
@@ -56,6 +67,25 @@ def test_a_job_that_no_worker_can_take_says_so(http: FlaskClient, board: Board) 
         "no worker serves the queue 'big' now: the job waits until one does",
     )
     assert served["warning"] is None
+
+
+def test_texts_are_hashed_and_written_once(
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+
+    def note(texts: Any, *args: Any, **options: Any) -> Corpus:
+        written.append(texts)
+        return write_documents(texts, *args, **options)
+
+    for module in ("jobs.submit", "corpora.register"):
+        monkeypatch.setattr(f"polyseme.service.{module}.write_documents", note)
+
+    answer = http.post(
+        "/v1/jobs", json=make_body(corpus={"texts": ["one", "two"]}, contexts={"top_k": 2})
+    )
+
+    assert (answer.status_code, len(written)) == (202, 1)
 
 
 def test_texts_become_a_corpus_by_their_content(http: FlaskClient) -> None:
@@ -68,8 +98,10 @@ def test_texts_become_a_corpus_by_their_content(http: FlaskClient) -> None:
     assert http.get(f"/v1/corpora/{corpus}").get_json()["documents"] == 2
 
 
-def test_a_dry_run_estimates_and_leaves_nothing(http: FlaskClient, board: Board, settings: Settings) -> None:
-    board.put_card(make_card(characters_per_token=3.0, tokens_per_second=100.0))
+def test_a_dry_run_estimates_and_leaves_nothing(
+    http: FlaskClient, board: Board, settings: Settings
+) -> None:
+    board.registry.put_card(make_card(characters_per_token=3.0, tokens_per_second=100.0))
     body = make_body(corpus={"texts": ["x" * 300]}, contexts={"top_k": 1})
 
     answer = http.post("/v1/jobs?dry_run=true", json=body)
@@ -77,7 +109,11 @@ def test_a_dry_run_estimates_and_leaves_nothing(http: FlaskClient, board: Board,
     found = answer.get_json()
     assert (answer.status_code, found["object"], found["estimate"]) == (200, "estimate", True)
     assert (found["tokens"], found["seconds"], found["neurons"]) == (100, 1.0, 4 * 48)
-    assert (board.list_jobs(), tickets(settings), len(board.list_corpora())) == ([], 0, 1)
+    assert (board.jobs.list_page(), tickets(settings), len(board.registry.list_corpora())) == (
+        [],
+        0,
+        1,
+    )
 
 
 def test_a_dry_run_is_checked_as_a_submit_is(http: FlaskClient) -> None:
@@ -89,7 +125,7 @@ def test_a_dry_run_is_checked_as_a_submit_is(http: FlaskClient) -> None:
 def test_the_same_key_and_body_answer_the_first_job(http: FlaskClient, board: Board) -> None:
     headers = {"Idempotency-Key": "k-1"}
     first = http.post("/v1/jobs", json=make_body(), headers=headers)
-    board.delete_corpus("notes")
+    board.registry.delete_corpus("notes")
 
     again = http.post("/v1/jobs", json=make_body(), headers=headers)
 
@@ -116,7 +152,9 @@ def test_a_key_whose_job_was_deleted_is_gone(http: FlaskClient, board: Board) ->
     assert http.post("/v1/jobs", json=make_body(), headers=headers).status_code == 410
 
 
-def test_many_threads_with_one_key_open_one_job(server: httpx.Client, board: Board, settings: Settings) -> None:
+def test_many_threads_with_one_key_open_one_job(
+    server: httpx.Client, board: Board, settings: Settings
+) -> None:
     def submit(_: int) -> httpx.Response:
         return server.post("/v1/jobs", json=make_body(), headers={"Idempotency-Key": "race"})
 
@@ -124,12 +162,19 @@ def test_many_threads_with_one_key_open_one_job(server: httpx.Client, board: Boa
         answers = list(pool.map(submit, range(24)))
 
     assert {a.status_code for a in answers} == {202}
-    assert len({a.json()["id"] for a in answers}) == len(board.list_jobs()) == tickets(settings) == 1
+    assert (
+        len({a.json()["id"] for a in answers})
+        == len(board.jobs.list_page())
+        == tickets(settings)
+        == 1
+    )
     assert sum("Idempotency-Replayed" not in a.headers for a in answers) == 1
 
 
-def test_beyond_the_most_jobs_a_submit_is_told_to_wait(board: Board, store: Store, settings: Settings) -> None:
-    board.put_card(make_card())
+def test_beyond_the_most_jobs_a_submit_is_told_to_wait(
+    board: Board, store: Store, settings: Settings
+) -> None:
+    board.registry.put_card(make_card())
     add_corpus(board, store)
     http = create_app(replace(settings, max_active_jobs=1)).test_client()
     http.post("/v1/jobs", json=make_body())
@@ -150,11 +195,13 @@ def test_a_job_whose_ticket_cannot_be_sent_is_accepted_all_the_same(
     assert (answer.status_code, tickets(settings)) == (202, 0)
 
 
-def test_a_submit_that_waits_answers_200_when_the_job_ends(server: httpx.Client, board: Board) -> None:
+def test_a_submit_that_waits_answers_200_when_the_job_ends(
+    server: httpx.Client, board: Board
+) -> None:
     def finish() -> None:
-        while not board.active_jobs():
+        while not board.jobs.list_active():
             time.sleep(0.02)
-        run_job(board, board.active_jobs()[0])
+        run_job(board, board.jobs.list_active()[0])
 
     worker = threading.Thread(target=finish)
     worker.start()
@@ -173,9 +220,9 @@ def test_a_submit_that_waits_in_vain_answers_202(http: FlaskClient) -> None:
 
 def test_a_job_shows_its_progress(http: FlaskClient, board: Board) -> None:
     job = open_job(board)
-    lease = board.begin_unit(job.id, "plan", lease_s=30)
+    lease = take_unit(board, job.id, "plan", lease_s=30)
     assert lease is not None
-    board.finish_unit(
+    board.units.finish(
         job.id,
         "plan",
         fields={
@@ -186,7 +233,7 @@ def test_a_job_shows_its_progress(http: FlaskClient, board: Board) -> None:
             "scan_began_at": "@now",
         },
     )
-    board.finish_unit(job.id, "scan:0", counter="shards_done", tokens=250)
+    board.units.finish(job.id, "scan:0", counter="shards_done", tokens=250)
 
     found = http.get(f"/v1/jobs/{job.id}").get_json()
 
@@ -197,27 +244,31 @@ def test_a_job_shows_its_progress(http: FlaskClient, board: Board) -> None:
     assert progress["eta_seconds"] == pytest.approx(750 / progress["tokens_per_second"], abs=0.1)
 
 
-def test_after_the_last_token_no_time_left_is_told_until_a_layer_is_merged(http: FlaskClient, board: Board) -> None:
+def test_after_the_last_token_no_time_left_is_told_until_a_layer_is_merged(
+    http: FlaskClient, board: Board
+) -> None:
     job = open_job(board)
-    board.begin_unit(job.id, "plan", lease_s=30)
+    take_unit(board, job.id, "plan", lease_s=30)
     fields = {"tokens_total": 100, "shards_total": 1, "layers_total": 4, "scan_began_at": "@now"}
-    board.finish_unit(job.id, "plan", fields=fields)
-    board.set_phase(job.id, "scanning")
-    board.finish_unit(job.id, "scan:0", counter="shards_done", tokens=100, fields={"scan_ended_at": "@now"})
+    board.units.finish(job.id, "plan", fields=fields)
+    board.jobs.set_phase(job.id, "scanning")
+    board.units.finish(
+        job.id, "scan:0", counter="shards_done", tokens=100, fields={"scan_ended_at": "@now"}
+    )
 
     def left() -> float | None:
         found: float | None = http.get(f"/v1/jobs/{job.id}").get_json()["progress"]["eta_seconds"]
         return found
 
     untold = [left()]
-    board.set_phase(job.id, "calibrating")
+    board.jobs.set_phase(job.id, "calibrating")
     untold.append(left())
-    board.set_phase(job.id, "merging")
+    board.jobs.set_phase(job.id, "merging")
     untold.append(left())
     time.sleep(0.2)
-    board.finish_unit(job.id, "merge:0", counter="layers_done")
+    board.units.finish(job.id, "merge:0", counter="layers_done")
     told = left()
-    board.set_phase(job.id, "closing")
+    board.jobs.set_phase(job.id, "closing")
     assert [*untold, left()] == [None, None, None, None]
     assert told is not None
     assert told >= 0.6
@@ -226,11 +277,15 @@ def test_after_the_last_token_no_time_left_is_told_until_a_layer_is_merged(http:
 def test_a_job_says_what_it_took_over_from_others(http: FlaskClient, board: Board) -> None:
     whole = http.post("/v1/jobs", json=make_body()).get_json()
     asked = http.post("/v1/jobs", json=make_body(reuse=False)).get_json()
-    board.finish_unit(whole["id"], "plan", fields={"reused": '{"job_b": [0, 1, 2], "job_a": [5]}'})
+    board.units.finish(whole["id"], "plan", fields={"reused": '{"job_b": [0, 1, 2], "job_a": [5]}'})
 
     found = http.get(f"/v1/jobs/{whole['id']}").get_json()
 
-    assert (whole["reused"], whole["request"]["reuse"], asked["request"]["reuse"]) == (None, True, False)
+    assert (whole["reused"], whole["request"]["reuse"], asked["request"]["reuse"]) == (
+        None,
+        True,
+        False,
+    )
     assert found["reused"] == {"layers": "0-2,5", "jobs": ["job_b", "job_a"]}
 
 
@@ -242,7 +297,9 @@ def test_times_are_rfc_3339(http: FlaskClient, done: Job) -> None:
     assert found["expires_at"] is None
 
 
-def test_the_poll_that_sees_a_job_ended_loads_its_result(http: FlaskClient, done: Job, store: Store) -> None:
+def test_the_poll_that_sees_a_job_ended_loads_its_result(
+    http: FlaskClient, done: Job, store: Store
+) -> None:
     http.get(f"/v1/jobs/{done.id}")
     here: Services = http.application.extensions[KEY]
     wait_until(lambda: done.id in here.results._vocabularies)
@@ -259,12 +316,14 @@ def test_a_failed_job_says_why(http: FlaskClient, board: Board) -> None:
     assert found["error"] == {"code": "analysis_failed", "detail": "it did not work"}
 
 
-def test_a_tag_that_holds_is_304_and_one_that_does_not_is_200(http: FlaskClient, board: Board) -> None:
+def test_a_tag_that_holds_is_304_and_one_that_does_not_is_200(
+    http: FlaskClient, board: Board
+) -> None:
     job = open_job(board)
     tag = http.get(f"/v1/jobs/{job.id}").headers["ETag"]
 
     same = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag})
-    board.set_phase(job.id, "planning")
+    board.jobs.set_phase(job.id, "planning")
     changed = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag})
 
     assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", tag)
@@ -275,7 +334,7 @@ def test_a_tag_that_holds_is_304_and_one_that_does_not_is_200(http: FlaskClient,
 def test_a_long_poll_answers_when_the_revision_changes(http: FlaskClient, board: Board) -> None:
     job = open_job(board)
     tag = http.get(f"/v1/jobs/{job.id}").headers["ETag"]
-    threading.Timer(0.4, board.set_phase, (job.id, "planning")).start()
+    threading.Timer(0.4, board.jobs.set_phase, (job.id, "planning")).start()
 
     started = time.monotonic()
     answer = http.get(f"/v1/jobs/{job.id}", headers={"If-None-Match": tag, "Prefer": "wait=20"})
@@ -335,7 +394,9 @@ def test_pages_of_jobs_are_the_whole_list_newest_first(http: FlaskClient, board:
     assert answer.get_json()["next_cursor"] is None
 
 
-def test_jobs_are_filtered_and_the_cursor_remembers_by_what(http: FlaskClient, board: Board) -> None:
+def test_jobs_are_filtered_and_the_cursor_remembers_by_what(
+    http: FlaskClient, board: Board
+) -> None:
     ended = [run_job(board, open_job(board).id).id for _ in range(3)]
     open_job(board)
 
@@ -348,7 +409,9 @@ def test_jobs_are_filtered_and_the_cursor_remembers_by_what(http: FlaskClient, b
     assert http.get("/v1/jobs?model=other").get_json()["data"] == []
 
 
-def test_a_job_nobody_works_on_is_cancelled_at_once(http: FlaskClient, board: Board, store: Store) -> None:
+def test_a_job_nobody_works_on_is_cancelled_at_once(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
     job = open_job(board)
     store.write(f"{Layout.work(job.id)}/plan.json", b"{}")
 
@@ -358,18 +421,22 @@ def test_a_job_nobody_works_on_is_cancelled_at_once(http: FlaskClient, board: Bo
     assert not store.exists(Layout.work(job.id))
 
 
-def test_a_job_that_a_worker_holds_is_cancelled_by_the_worker(http: FlaskClient, board: Board) -> None:
+def test_a_job_that_a_worker_holds_is_cancelled_by_the_worker(
+    http: FlaskClient, board: Board
+) -> None:
     job = open_job(board)
-    lease = board.begin_unit(job.id, "plan", lease_s=30)
+    lease = take_unit(board, job.id, "plan", lease_s=30)
     assert lease is not None
 
     answer = http.post(f"/v1/jobs/{job.id}/cancel")
 
     assert (answer.status_code, answer.get_json()["status"]) == (202, "cancelling")
-    assert board.renew(lease, lease_s=30) == "cancelling"
+    assert board.units.renew(lease, lease_s=30) == "cancelling"
 
 
-def test_cancelling_a_job_that_ended_changes_nothing(http: FlaskClient, done: Job, store: Store) -> None:
+def test_cancelling_a_job_that_ended_changes_nothing(
+    http: FlaskClient, done: Job, store: Store
+) -> None:
     answer = http.post(f"/v1/jobs/{done.id}/cancel")
 
     assert (answer.status_code, answer.get_json()["status"]) == (200, "succeeded")
@@ -387,7 +454,9 @@ def test_a_deleted_job_is_gone_with_its_files(http: FlaskClient, done: Job, stor
     assert not store.exists(Layout.result(done.id))
 
 
-def test_redis_away_is_503_and_its_return_is_noticed(settings: Settings, board: Board, http: FlaskClient) -> None:
+def test_redis_away_is_503_and_its_return_is_noticed(
+    settings: Settings, board: Board, http: FlaskClient
+) -> None:
     job = open_job(board)
     client = redis.Redis.from_url(settings.redis_url)
     client.execute_command("CLIENT", "PAUSE", "7000", "ALL")  # longer than the service waits
@@ -400,7 +469,9 @@ def test_redis_away_is_503_and_its_return_is_noticed(settings: Settings, board: 
     assert http.get(f"/v1/jobs/{job.id}").status_code == 200
 
 
-def test_a_job_with_a_result_in_another_process_is_read(http: FlaskClient, board: Board, store: Store) -> None:
+def test_a_job_with_a_result_in_another_process_is_read(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
     job = open_job(board)
     assert http.get(f"/v1/jobs/{job.id}/neurons").status_code == 409
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from contract.board import Board
-from contract.settings import Settings
+from polyseme.contract.board.board import Board
+from polyseme.contract.settings import Settings
 from tests.factories import MODEL, make_card
 
 
 def test_listed_models_come_with_what_workers_found_out(http: FlaskClient, board: Board) -> None:
-    board.put_card(make_card(id="broken", error="no such architecture"))
+    board.registry.put_card(make_card(id="broken", error="no such architecture"))
 
     found = {m["id"]: m for m in http.get("/v1/models").get_json()["data"]}
 
@@ -19,7 +19,9 @@ def test_listed_models_come_with_what_workers_found_out(http: FlaskClient, board
         "unseen": "undescribed",
         "broken": "unusable",
     }
-    assert (found[MODEL]["layers"], found[MODEL]["neurons"], found[MODEL]["sites"]) == (4, 48, ["mlp"])
+    hook = "blocks.{layer}.mlp.hook_post"
+    assert (found[MODEL]["layers"], found[MODEL]["neurons"]) == (4, 48)
+    assert found[MODEL]["sites"] == [{"site": "mlp", "units": 48, "hook": hook, "signed": True}]
     assert found["unseen"]["layers"] is None
 
 
@@ -28,7 +30,9 @@ def test_one_model_is_read_by_its_id(http: FlaskClient) -> None:
     assert http.get("/v1/models/nothing").status_code == 404
 
 
-def test_a_catalogue_that_cannot_be_read_is_the_services_fault(http: FlaskClient, settings: Settings) -> None:
+def test_a_catalogue_that_cannot_be_read_is_the_services_fault(
+    http: FlaskClient, settings: Settings
+) -> None:
     Path(settings.catalogue).write_text("[[models]]\nid = 3\n")
 
     answer = http.get("/v1/models")

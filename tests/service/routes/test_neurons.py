@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 from flask.testing import FlaskClient
 
-from contract.board import Board
-from contract.records import Job
-from contract.results import NEURONS, report_file
-from contract.store import Layout, Store
-from service.context import Services
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.results import NEURONS, report_file
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Job
+from polyseme.service.context import Services
 from tests.factories import MODEL, open_job, run_job, write_result
 
 
@@ -52,7 +52,9 @@ def list_rows(http: FlaskClient, job: Job, query: str) -> tuple[list[dict[str, A
     return found["data"], found["total"]
 
 
-def test_a_page_asked_for_again_is_not_read_again(http: FlaskClient, done: Job, services: Services) -> None:
+def test_a_page_asked_for_again_is_not_read_again(
+    http: FlaskClient, done: Job, services: Services
+) -> None:
     path = f"/v1/jobs/{done.id}/neurons?sort=-max&limit=5"
     first = http.get(path).get_json()
     services.results._scalars.drop(lambda _: True)
@@ -61,10 +63,15 @@ def test_a_page_asked_for_again_is_not_read_again(http: FlaskClient, done: Job, 
 
     assert done.id not in services.results._scalars
     assert (again["data"], again["total"]) == (first["data"], 192)
-    assert list_rows(http, done, f"sort=-max&limit=5&cursor={again['next_cursor']}")[0][0] not in first["data"]
+    assert (
+        list_rows(http, done, f"sort=-max&limit=5&cursor={again['next_cursor']}")[0][0]
+        not in first["data"]
+    )
 
 
-def test_a_kept_page_answers_its_own_query_alone(http: FlaskClient, done: Job, board: Board, store: Store) -> None:
+def test_a_kept_page_answers_its_own_query_alone(
+    http: FlaskClient, done: Job, board: Board, store: Store
+) -> None:
     other = open_job(board)
     write_result(store, other.id, seed=7)
     run_job(board, other.id)
@@ -81,39 +88,49 @@ def test_a_job_forgotten_by_another_process_is_not_answered_from_kept_pages(
 ) -> None:
     assert list_rows(http, done, "limit=3")[1] == 192
 
-    board.forget(done.id)
+    board.jobs.delete_record(done.id)
 
     assert http.get(f"/v1/jobs/{done.id}/neurons?limit=3").status_code == 404
 
 
-def test_a_deleted_job_leaves_no_page_behind(http: FlaskClient, done: Job, services: Services) -> None:
+def test_a_deleted_job_leaves_no_page_behind(
+    http: FlaskClient, done: Job, services: Services
+) -> None:
     list_rows(http, done, "limit=3")
 
     http.delete(f"/v1/jobs/{done.id}")
 
     assert http.get(f"/v1/jobs/{done.id}/neurons?limit=3").status_code == 404
-    assert services.results._pages._weight == 0
+    assert services.results._pages.weight == 0
 
 
 def test_a_token_is_found_through_http(http: FlaskClient, done: Job) -> None:
-    found = http.get(f"/v1/jobs/{done.id}/neurons", query_string={"token": " river ", "limit": 1000}).get_json()
+    found = http.get(
+        f"/v1/jobs/{done.id}/neurons", query_string={"token": " river ", "limit": 1000}
+    ).get_json()
 
     assert 0 < found["total"] < 192
 
 
 def test_a_report_is_whole(http: FlaskClient, done: Job, store: Store) -> None:
-    row = pq.read_table(store.local_path(f"{Layout.result(done.id)}/{report_file(2)}")).to_pylist()[17]
+    row = pq.read_table(store.local_path(f"{Layout.result(done.id)}/{report_file(2)}")).to_pylist()[
+        17
+    ]
 
     found = http.get(f"/v1/jobs/{done.id}/neurons/2/17").get_json()
 
     assert (found["layer"], found["neuron"], found["hook"]) == (2, 17, "blocks.2.mlp.hook_post")
     assert found["stats"]["mean"] == row["mean"]
-    assert [c["activation"] for c in found["contexts"]] == [c["activation"] for c in row["contexts"]]
+    assert [c["activation"] for c in found["contexts"]] == [
+        c["activation"] for c in row["contexts"]
+    ]
     assert found["links"]["manifest"] == f"/v1/jobs/{done.id}/manifest"
     assert found["model"] == MODEL
 
 
-def test_summary_and_manifest_come_as_they_are_stored(http: FlaskClient, done: Job, store: Store) -> None:
+def test_summary_and_manifest_come_as_they_are_stored(
+    http: FlaskClient, done: Job, store: Store
+) -> None:
     for name in ("summary", "manifest"):
         answer = http.get(f"/v1/jobs/{done.id}/{name}")
 
@@ -121,7 +138,9 @@ def test_summary_and_manifest_come_as_they_are_stored(http: FlaskClient, done: J
         assert answer.content_type == "application/json"
 
 
-def test_a_job_that_failed_has_no_result_and_waiting_would_not_help(http: FlaskClient, board: Board) -> None:
+def test_a_job_that_failed_has_no_result_and_waiting_would_not_help(
+    http: FlaskClient, board: Board
+) -> None:
     job = run_job(board, open_job(board).id, status="failed")
 
     answer = http.get(f"/v1/jobs/{job.id}/summary")

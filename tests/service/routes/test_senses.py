@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from contract.board import Board
-from contract.records import Job
-from contract.store import Store
+from polyseme.contract.board.board import Board
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.job import Job
 from tests.factories import open_job, run_job, write_result
 
 
@@ -31,9 +31,14 @@ def test_a_new_job_is_opened_with_what_changes(http: FlaskClient, grouped: Job) 
     request = answer.json["request"]
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
-    assert request["senses"] == {"enabled": True, "alpha": 0.02, "min_contexts": 4, "vectors": "residual"}
+    assert request["senses"] == {
+        "enabled": True,
+        "alpha": 0.02,
+        "min_contexts": 4,
+        "vectors": "residual",
+    }
     assert (request["source_job"], request["metadata"]) == (grouped.id, {"project": "b"})
-    assert request["contexts"] == grouped.request["contexts"]
+    assert request["contexts"] == grouped.request.to_dict()["contexts"]
 
 
 def test_the_same_key_answers_the_same_job(http: FlaskClient, grouped: Job) -> None:
@@ -70,7 +75,9 @@ def test_what_cannot_be_grouped_is_refused_with_its_place(
     assert [e["pointer"] for e in answer.json["errors"]] == [pointer]
 
 
-def test_a_job_without_senses_cannot_be_grouped_anew(http: FlaskClient, board: Board, store: Store) -> None:
+def test_a_job_without_senses_cannot_be_grouped_anew(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
     job = run_job(board, open_job(board, senses={"enabled": False}).id)
 
     answer = regroup(http, job.id, {"alpha": 0.02})
@@ -98,8 +105,12 @@ def test_an_unknown_job_cannot_be_grouped_anew(http: FlaskClient) -> None:
         ({"k": 5}, "/senses/k"),
     ],
 )
-def test_a_submit_with_bad_senses_is_refused(http: FlaskClient, senses: dict[str, Any], pointer: str) -> None:
-    answer = http.post("/v1/jobs", json={"model": "tiny-gated", "corpus": {"id": "notes"}, "senses": senses})
+def test_a_submit_with_bad_senses_is_refused(
+    http: FlaskClient, senses: dict[str, Any], pointer: str
+) -> None:
+    answer = http.post(
+        "/v1/jobs", json={"model": "tiny-gated", "corpus": {"id": "notes"}, "senses": senses}
+    )
 
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json["errors"]] == [pointer]
@@ -127,13 +138,21 @@ def test_a_tail_that_does_not_exist_is_refused(http: FlaskClient, grouped: Job) 
     assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/tail")
 
 
-@pytest.mark.parametrize("column", ["polysemanticity", "effective_senses", "sense_count", "coverage"])
-def test_neurons_are_filtered_and_sorted_by_their_scores(http: FlaskClient, grouped: Job, column: str) -> None:
-    everything = http.get(f"/v1/jobs/{grouped.id}/neurons?limit=1000&fields=layer,neuron,{column}").json["data"]
+@pytest.mark.parametrize(
+    "column", ["polysemanticity", "effective_senses", "sense_count", "coverage"]
+)
+def test_neurons_are_filtered_and_sorted_by_their_scores(
+    http: FlaskClient, grouped: Job, column: str
+) -> None:
+    everything = http.get(
+        f"/v1/jobs/{grouped.id}/neurons?limit=1000&fields=layer,neuron,{column}"
+    ).json["data"]
     values = sorted((n[column] for n in everything if n[column] is not None), reverse=True)
     middle = values[len(values) // 2]
 
-    found = http.get(f"/v1/jobs/{grouped.id}/neurons?sort=-{column}&min_{column}={middle}&limit=1000&fields={column}")
+    found = http.get(
+        f"/v1/jobs/{grouped.id}/neurons?sort=-{column}&min_{column}={middle}&limit=1000&fields={column}"
+    )
 
     assert [n[column] for n in found.json["data"]] == [v for v in values if v >= middle]
 

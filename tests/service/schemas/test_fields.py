@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from service.schemas.fields import Flag, Metadata, QueryFlag, QueryNumber, QueryWhole, Selected, StrictSchema, Whole
+from polyseme.service.schemas.fields import (
+    Flag,
+    Metadata,
+    QueryFlag,
+    QueryNumber,
+    QueryWhole,
+    Selected,
+    StrictSchema,
+    Whole,
+)
 
 
 @pytest.mark.parametrize("value", [True, "1", 1.0, None])
@@ -43,7 +52,14 @@ def test_a_selection_is_text_or_whole_numbers() -> None:
 
 def test_metadata_is_pairs_of_short_strings() -> None:
     assert Metadata().deserialize({"a": "b"}) == {"a": "b"}
-    for wrong in ([], {"a": 1}, {"": "b"}, {"a": "x" * 513}, {"k" * 65: ""}, {str(i): "" for i in range(17)}):
+    for wrong in (
+        [],
+        {"a": 1},
+        {"": "b"},
+        {"a": "x" * 513},
+        {"k" * 65: ""},
+        {str(i): "" for i in range(17)},
+    ):
         with pytest.raises(ValidationError):
             Metadata().deserialize(wrong)
 

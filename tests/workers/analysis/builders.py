@@ -1,30 +1,56 @@
-"""Windows, blocks and activations for tests of the scan: small, random, and the same for the same seed."""
+"""Windows, blocks and activations for tests of the scan: small, random, and the same for the same
+seed.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from workers.analysis.scan import Block
-from workers.analysis.windows import Window, Windows, pack, unpack
+from polyseme.workers.analysis.corpus.plan import Plan
+from polyseme.workers.analysis.corpus.windows import Window, Windows, pack, unpack
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.scan.kernels.interface import Kernels
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.sites import mlp
+from polyseme.workers.analysis.sites.site import Point
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.planning import calibrate, plan_windows
 
-LETTERS = 1000  # what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
+# what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
+LETTERS = 1000
 
 
 needs_triton = pytest.mark.skipif(
-    not (find_spec("triton") and (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")),
+    not (
+        find_spec("triton")
+        and (torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")
+    ),
     reason="needs Triton, which is made for Linux, and a GPU or its interpreter",
 )
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU"
+    not any(map(shutil.which, ("c++", "g++", "clang++"))),
+    reason="torch.compile needs a C++ compiler on a CPU",
 )
+
+
+def kernels_named(name: str) -> Kernels:
+    """reference, cpu or gpu."""
+    return cast(Kernels, import_module(f"polyseme.workers.analysis.scan.kernels.{name}"))
+
+
+def points_of(model: LoadedModel, layers: Iterable[int]) -> dict[int, Point]:
+    """Where the MLP neurons of some layers are read."""
+    return mlp.SITE.points(model.parts, layers)
 
 
 def make_window(
@@ -41,7 +67,9 @@ def make_window(
     return Window(
         number=number,
         ids=np.array(ids, np.int32),
-        documents=np.array([documents] * size if isinstance(documents, int) else documents, np.int32),
+        documents=np.array(
+            [documents] * size if isinstance(documents, int) else documents, np.int32
+        ),
         starts=first,
         ends=first + 1,
         counted=np.ones(size, bool) if counted is None else np.array(counted, bool),
@@ -58,10 +86,14 @@ def random_window(rng: np.random.Generator, number: int, *, longest: int = 12) -
     counted = rng.random(size) > 0.2
     counted[rng.integers(size)] = True
     documents = number // 3 + np.sort(rng.integers(0, 3, size))
-    return make_window(number, rng.integers(0, 50, size).tolist(), documents=documents.tolist(), counted=counted)
+    return make_window(
+        number, rng.integers(0, 50, size).tolist(), documents=documents.tolist(), counted=counted
+    )
 
 
-def random_blocks(seed: int, *, windows: int = 120, rows: int = 7, device: str = "cpu") -> list[Block]:
+def random_blocks(
+    seed: int, *, windows: int = 120, rows: int = 7, device: str = "cpu"
+) -> list[Block]:
     """Blocks of windows whose numbers are in no order."""
     rng = np.random.default_rng(seed)
     numbers = rng.permutation(windows)
@@ -69,14 +101,25 @@ def random_blocks(seed: int, *, windows: int = 120, rows: int = 7, device: str =
     return [Block(make_windows(made[i : i + rows]), i, 0, device) for i in range(0, windows, rows)]
 
 
-def random_activations(blocks: Sequence[Block], neurons: int, *, seed: int, step: float | None = 0.5) -> list[Tensor]:
-    """(B, S, N) float32 a block, in steps so that most peaks are tied, with zeros of both signs; padding included."""
+def random_activations(
+    blocks: Sequence[Block], neurons: int, *, seed: int, step: float | None = 0.5
+) -> list[Tensor]:
+    """(B, S, N) float32 a block, in steps so that most peaks are tied, with zeros of both signs;
+    padding included.
+    """
     generator = torch.Generator().manual_seed(seed)
     found = []
     for block in blocks:
         values = torch.randn(*block.ids.shape, neurons, generator=generator)
         found.append((torch.round(values / step) * step if step else values).to(block.ids.device))
     return found
+
+
+def plan_analysis(analysis: Analysis, model: LoadedModel, texts: Iterable[str]) -> Plan:
+    """All steps before the scan."""
+    plan = plan_windows(analysis, model, texts)
+    calibrate(analysis, model)
+    return plan
 
 
 def tokenize_letters(texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from contract.errors import InvalidCorpus
-from contract.results import NEURONS, REPORTS, SCALARS, report_file
+from polyseme.contract.errors import InvalidCorpus
+from polyseme.contract.files.results import NEURONS, REPORTS, SCALARS, report_file
+from polyseme.workers.analysis.machine.limits import Limits
+from polyseme.workers.analysis.run import read_texts, run_analysis
 from tests.factories import make_request, make_texts
 from tests.tiny_models import LAYERS, load_tiny
 from tests.tiny_models import NEURONS as WIDTH
-from workers.analysis.limits import Limits
-from workers.analysis.run import read_texts, run_analysis
 
 
 def test_a_run_leaves_a_result_and_nothing_else(tmp_path: Path) -> None:
@@ -23,7 +23,12 @@ def test_a_run_leaves_a_result_and_nothing_else(tmp_path: Path) -> None:
     request = make_request(model=model.card.id, contexts={"window": 32})
 
     run_analysis(
-        model, request, make_texts(), tmp_path / "run", limits=Limits(256, 500), on_progress=lambda *p: seen.append(p)
+        model,
+        request,
+        make_texts(),
+        tmp_path / "run",
+        limits=Limits(256, 500),
+        on_progress=lambda *p: seen.append(p),
     )
 
     found = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").iterdir()}
@@ -52,7 +57,11 @@ def test_documents_are_read_from_lines_and_from_json(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\n"two"\n')
 
-    assert list(read_texts(tmp_path / "a.txt")) == list(read_texts(tmp_path / "a.jsonl")) == ["one", "two"]
+    assert (
+        list(read_texts(tmp_path / "a.txt"))
+        == list(read_texts(tmp_path / "a.jsonl"))
+        == ["one", "two"]
+    )
 
 
 @pytest.mark.parametrize("line", ["{", "3", '{"txt": "a"}'])

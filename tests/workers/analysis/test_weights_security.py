@@ -1,4 +1,6 @@
-"""Model folders made to run code or to read what is not theirs: each is refused, or its trap is passed by."""
+"""Model folders made to run code or to read what is not theirs: each is refused, or its trap is
+passed by.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from contract.catalogue import Entry
-from contract.errors import DamagedFile, PolysemeError
-from contract.store import Store
+from polyseme.contract.errors import DamagedFile, PolysemeError
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.workers.analysis.files.arrays import read_arrays
+from polyseme.workers.analysis.models.load import describe_model, load_model
 from tests.tiny_models import save_model
-from workers.analysis.model import describe_model, load_model
-from workers.analysis.partial import read_arrays
 
 WEIGHTS = "model.safetensors"
 
@@ -90,7 +92,13 @@ def pickled_shard(folder: Path, mark: Path) -> None:
 
 
 def pickles_beside(folder: Path, mark: Path) -> None:
-    for name in ("pytorch_model.bin", "optimizer.pt", "training_args.bin", "adapter_model.bin", "scheduler.pt"):
+    for name in (
+        "pytorch_model.bin",
+        "optimizer.pt",
+        "training_args.bin",
+        "adapter_model.bin",
+        "scheduler.pt",
+    ):
         (folder / name).write_bytes(torch_bomb(mark))
 
 
@@ -98,15 +106,23 @@ Spoil = Callable[[Path, Path], None]  # the model's folder, and what must not co
 
 REFUSED: dict[str, Spoil] = {
     "a pickle": lambda f, m: replace_weights(f, "pytorch_model.bin", bomb(m)),
-    "a pickle as torch writes it": lambda f, m: replace_weights(f, "pytorch_model.bin", torch_bomb(m)),
+    "a pickle as torch writes it": lambda f, m: replace_weights(
+        f, "pytorch_model.bin", torch_bomb(m)
+    ),
     "a .pt file": lambda f, m: replace_weights(f, "model.pt", torch_bomb(m)),
     "a .ckpt file": lambda f, m: replace_weights(f, "model.ckpt", torch_bomb(m)),
     "TensorFlow's weights": lambda f, m: replace_weights(f, "tf_model.h5", bomb(m)),
     "Flax' weights": lambda f, m: replace_weights(f, "flax_model.msgpack", bomb(m)),
     "a pickle that calls itself safetensors": lambda f, m: replace_weights(f, WEIGHTS, bomb(m)),
-    "a torch file that calls itself safetensors": lambda f, m: replace_weights(f, WEIGHTS, torch_bomb(m)),
-    "a header of 2**60 bytes": lambda f, m: replace_weights(f, WEIGHTS, struct.pack("<Q", 1 << 60) + b"{}"),
-    "a header that is no JSON": lambda f, m: replace_weights(f, WEIGHTS, struct.pack("<Q", 4) + b"\x80\x04N."),
+    "a torch file that calls itself safetensors": lambda f, m: replace_weights(
+        f, WEIGHTS, torch_bomb(m)
+    ),
+    "a header of 2**60 bytes": lambda f, m: replace_weights(
+        f, WEIGHTS, struct.pack("<Q", 1 << 60) + b"{}"
+    ),
+    "a header that is no JSON": lambda f, m: replace_weights(
+        f, WEIGHTS, struct.pack("<Q", 4) + b"\x80\x04N."
+    ),
     "an empty file": lambda f, m: replace_weights(f, WEIGHTS, b""),
     "an index of a pickled shard": pickled_shard,
     "an index of a file outside of the folder": shard_outside,
@@ -140,11 +156,15 @@ def test_weights_that_are_no_safetensors_are_refused(attempt: str, tmp_path: Pat
     with pytest.raises(PolysemeError) as caught:
         load_model(entry, device="cpu", dtype="float32", cache=tmp_path / "cache")
 
-    assert re.match("tiny-gpt2: |evil: it needs code that comes with the model", caught.value.message)
+    assert re.match(
+        "tiny-gpt2: |evil: it needs code that comes with the model", caught.value.message
+    )
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("shard", ["shard.bin", "../outside.safetensors", "/etc/x.safetensors", "a/b.safetensors"])
+@pytest.mark.parametrize(
+    "shard", ["shard.bin", "../outside.safetensors", "/etc/x.safetensors", "a/b.safetensors"]
+)
 def test_an_index_names_safetensors_beside_it_and_nothing_else(shard: str, tmp_path: Path) -> None:
     entry = save_model("gpt2", tmp_path / "model")
     list_shards(tmp_path / "model", shard)
@@ -154,7 +174,9 @@ def test_an_index_names_safetensors_beside_it_and_nothing_else(shard: str, tmp_p
 
 
 @pytest.mark.parametrize("attempt", PASSED_BY)
-def test_what_lies_beside_the_weights_is_not_run(attempt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_beside_the_weights_is_not_run(
+    attempt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry, mark = save_model("gpt2", tmp_path / "model"), tmp_path / "mark"
     PASSED_BY[attempt](tmp_path / "model", mark)
     monkeypatch.chdir(tmp_path / "model")
@@ -171,14 +193,21 @@ def test_a_pickle_that_calls_itself_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(bomb(tmp_path / "mark"))
 
     with pytest.raises(PolysemeError):
-        load_model(Entry("g", "gguf", str(tmp_path / "model.gguf")), device="cpu", dtype="float32", cache=tmp_path)
+        load_model(
+            Entry("g", "gguf", str(tmp_path / "model.gguf")),
+            device="cpu",
+            dtype="float32",
+            cache=tmp_path,
+        )
 
     assert not (tmp_path / "mark").exists()
 
 
 def test_pickled_objects_in_a_partial_are_refused(tmp_path: Path) -> None:
     member = io.BytesIO()
-    np.lib.format.write_array(member, np.array([Bomb(tmp_path / "mark")], object), allow_pickle=True)
+    np.lib.format.write_array(
+        member, np.array([Bomb(tmp_path / "mark")], object), allow_pickle=True
+    )
     with zipfile.ZipFile(tmp_path / "partial.npz", "w") as archive:
         archive.writestr("a.npy", member.getvalue())
 

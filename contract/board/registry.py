@@ -1,0 +1,65 @@
+"""What is registered on the board: corpora, model cards, and the secret of the API's processes."""
+
+from __future__ import annotations
+
+import secrets
+from typing import cast
+
+import redis
+
+from polyseme.contract.board.keys import Keys
+from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
+from polyseme.contract.records.job import Corpus
+from polyseme.contract.records.model_card import ModelCard
+
+
+class Registry:
+    """Thread-safe, as the redis client is; `redis.RedisError` passes through."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+
+    def add_corpus(self, corpus: Corpus, tenant: str = DEFAULT_TENANT) -> Corpus:
+        """Registers a tenant's corpus, or returns the one that has the id already."""
+        if self._redis.set(self._keys.corpus(tenant, corpus.id), corpus.to_json(), nx=True):
+            self._redis.zadd(self._keys.corpora(tenant), {corpus.id: corpus.created_at})
+            return corpus
+        return self.get_corpus(corpus.id, tenant) or corpus
+
+    def get_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> Corpus | None:
+        text = cast(str | None, self._redis.get(self._keys.corpus(tenant, corpus)))
+        return Corpus.from_json(text) if text else None
+
+    def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
+        """Newest first."""
+        ids = cast(list[str], self._redis.zrange(self._keys.corpora(tenant), 0, -1, desc=True))
+        return [c for c in (self.get_corpus(name, tenant) for name in ids) if c]
+
+    def delete_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
+        self._redis.zrem(self._keys.corpora(tenant), corpus)
+        return bool(self._redis.delete(self._keys.corpus(tenant, corpus)))
+
+    def put_card(self, card: ModelCard) -> None:
+        self._redis.hset(self._keys.models(), card.id, card.to_json())
+
+    def get_card(self, model: str) -> ModelCard | None:
+        text = cast(str | None, self._redis.hget(self._keys.models(), model))
+        return ModelCard.from_json(text) if text else None
+
+    def find_queue(self, model: str) -> str:
+        """Where the units of the model's jobs wait."""
+        card = self.get_card(model)
+        return card.queue if card else DEFAULT_QUEUE
+
+    def list_cards(self) -> list[ModelCard]:
+        """By model."""
+        cards = cast(dict[str, str], self._redis.hgetall(self._keys.models()))
+        return [ModelCard.from_json(text) for _, text in sorted(cards.items())]
+
+    def get_secret(self) -> str:
+        """One secret for all API processes of this board, made by the first that asks: it signs
+        cursors.
+        """
+        self._redis.set(self._keys.secret(), secrets.token_hex(32), nx=True)
+        return cast(str, self._redis.get(self._keys.secret()))

@@ -1,0 +1,12 @@
+-- How many units of a job a live worker holds.
+-- Include: now
+-- KEYS:
+--   flight  its units that wait or run
+--   leases  who runs them
+-- Returns: the number
+local held = 0
+for _, unit in ipairs(redis.call('HKEYS', leases)) do
+  local deadline = redis.call('ZSCORE', flight, unit)
+  if deadline and tonumber(deadline) > now then held = held + 1 end
+end
+return held

@@ -1,0 +1,12 @@
+-- The first of some units of a job that is neither queued nor run by a live worker.
+-- Include: now
+-- KEYS:
+--   flight  its units that wait or run
+-- ARGV:
+--   units...  in their order
+-- Returns: the unit, or nothing
+for _, unit in ipairs(units) do
+  local deadline = redis.call('ZSCORE', flight, unit)
+  if not deadline or tonumber(deadline) <= now then return unit end
+end
+return nil

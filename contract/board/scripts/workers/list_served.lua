@@ -1,0 +1,8 @@
+-- The queues of the workers heard of lately.
+-- Include: now
+-- KEYS:
+--   workers  when each counts as gone
+--   queues  what each serves
+-- Returns: of each worker its queues, as it wrote them
+local alive = redis.call('ZRANGEBYSCORE', workers, now, '+inf')
+return #alive > 0 and redis.call('HMGET', queues, unpack(alive)) or {}

@@ -1,0 +1,247 @@
+"""The store: files under one fsspec URL, whole or not there at all, and where each lies.
+
+Of a remote store nothing is remembered, since other processes write to it too. What its library
+raises comes out as OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from polyseme.contract.names import DEFAULT_TENANT
+
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # keys with slashes in them, no folders
+_DELETE_TRIES = 5
+_PIECE = 1 << 22
+
+
+class Store:
+    """Thread-safe.
+
+    Paths are relative to the URL, with forward slashes. A file appears by rename, or by one PUT.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        self._root = self._root.rstrip("/")
+        self.url = url
+        # by this object, for metrics; two threads that end at once may count as one
+        self.written_bytes = 0
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self._fs, LocalFileSystem)
+
+    @property
+    def _has_objects(self) -> bool:
+        return bool(_OBJECTS & set(_protocols(self._fs)))
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def local_path(self, path: str) -> str:
+        """The file's path on this machine. Only for a local store."""
+        if not self.is_local:
+            raise ValueError(f"{self.url} is not a local folder")
+        return self._path(path)
+
+    def writing(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        """A file to write, that appears under `path` when the block ends well and leaves nothing
+        behind otherwise.
+        """
+        return self._writing_here(path) if self.is_local else self._writing_away(path)
+
+    @contextmanager
+    def _writing_here(self, path: str) -> Iterator[IO[bytes]]:
+        final = self._path(path)
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        temporary = f"{final}.{secrets.token_hex(6)}.tmp"
+        try:
+            with open(temporary, "wb") as f:
+                yield f
+                self.written_bytes += f.tell()
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, final)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+    @contextmanager
+    def _writing_away(self, path: str) -> Iterator[IO[bytes]]:
+        """By way of a temporary file here: what writes it may seek, so its bytes are those that a
+        folder would get.
+        """
+        final = self._path(path)
+        with tempfile.NamedTemporaryFile(prefix="polyseme-") as f:
+            yield cast(IO[bytes], f)
+            f.flush()
+            self.written_bytes += f.tell()
+            with self._translated():
+                if not self._has_objects:
+                    self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(f.name, final)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raises FileNotFoundError and its like as they are, and what else a remote store's library
+        has as OSError.
+        """
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as e:
+            raise OSError(f"{self.url}: {type(e).__name__}: {e}") from e
+
+    def write(self, path: str, content: bytes) -> None:
+        with self.writing(path) as f:
+            f.write(content)
+
+    def copy(self, path: str, target: str) -> None:
+        """Puts a file under a second path too: without a byte moved where the store can do that.
+
+        Here the two are one file on disk, as files are replaced but never changed. Raises
+        FileNotFoundError.
+        """
+        if self.is_local:
+            if self._link(self._path(path), self._path(target)):
+                return
+        elif self._has_objects:
+            with self._translated():
+                self._fs.cp_file(self._path(path), self._path(target))
+            return
+        with self.open(path) as old, self.writing(target) as new:
+            shutil.copyfileobj(old, new, _PIECE)
+
+    def _link(self, source: str, target: str) -> bool:
+        """False where files cannot have two names."""
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        temporary = f"{target}.{secrets.token_hex(6)}.tmp"
+        try:
+            os.link(source, temporary)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return False
+        # Onto another name of the same file, a rename does nothing.
+        os.replace(temporary, target)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        return True
+
+    def open(self, path: str) -> IO[bytes]:
+        """A seekable file to read. Raises FileNotFoundError."""
+        if self.is_local:
+            return open(self._path(path), "rb")
+        with self._translated():
+            file: IO[bytes] = self._fs.open(self._path(path), "rb")
+        return file
+
+    def read(self, path: str) -> bytes:
+        with self._translated():
+            return bytes(self._fs.cat_file(self._path(path)))
+
+    def exists(self, path: str) -> bool:
+        with self._translated():
+            return bool(self._fs.exists(self._path(path)))
+
+    def size(self, path: str) -> int:
+        with self._translated():
+            return int(self._fs.size(self._path(path)))
+
+    def folder_size(self, path: str) -> int:
+        """Bytes of all files in a folder, and in those in it; 0 when it is not there."""
+        # object storage: other processes have written since it was listed
+        self._fs.invalidate_cache()
+        try:
+            return int(self._fs.du(self._path(path)))
+        except FileNotFoundError:
+            return 0
+
+    def names(self, folder: str) -> list[str]:
+        """The names directly in a folder, sorted, without unfinished ones; none when it is not
+        there.
+        """
+        with self._translated():
+            try:
+                listed: list[Any] = self._fs.ls(self._path(folder), detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(
+            n
+            for n in (str(p).rstrip("/").rpartition("/")[2] for p in listed)
+            if not n.endswith(".tmp")
+        )
+
+    def delete(self, path: str) -> None:
+        """Removes a file or a folder with all it holds; one that is not there is no error."""
+        tries = 0
+        while tries < _DELETE_TRIES:
+            try:
+                with self._translated():
+                    if self._fs.exists(self._path(path)):
+                        self._fs.rm(self._path(path), recursive=True)
+                return
+            except OSError as e:
+                # Another process removes the same, of which less is left each time, or writes into
+                # the folder.
+                is_gone = isinstance(
+                    e, FileNotFoundError
+                )  # which has no number when it is of a bucket
+                tries += not (is_gone and self.is_local)
+                if not (is_gone or e.errno == errno.ENOTEMPTY) or tries == _DELETE_TRIES:
+                    raise
+
+    def delete_unfinished(self, folder: str) -> None:
+        """Removes what writers that were killed left anywhere in a folder.
+
+        One that still writes there fails.
+        """
+        if self.is_local:
+            for file in Path(self._path(folder)).rglob("*.tmp"):
+                file.unlink(missing_ok=True)
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    named = filesystem.protocol
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+class Layout:
+    """Where things lie in the store. Only code that passed an id's pattern calls these."""
+
+    LENS = "lens"  # logit-lens tables of models, by the hash of their weights; they outlive jobs
+
+    @staticmethod
+    def documents(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
+        return f"{Layout.corpus(corpus, tenant)}/documents.parquet"
+
+    @staticmethod
+    def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
+        """Two tenants may call a corpus the same."""
+        own = f"corpora/{corpus}"
+        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+
+    WORK = "work"
+
+    @staticmethod
+    def work(job: str) -> str:
+        """What a job needs while it runs: plan, windows, partials. Gone when it ends."""
+        return f"work/{job}"
+
+    @staticmethod
+    def result(job: str) -> str:
+        return f"results/{job}"

@@ -1,0 +1,1 @@
+"""Records that the API, the workers and the client share. Know neither Redis nor files."""

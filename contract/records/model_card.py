@@ -1,0 +1,61 @@
+"""What is known of a model before its weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from polyseme.contract.errors import UnknownSite
+from polyseme.contract.names import DEFAULT_QUEUE
+
+
+@dataclass(frozen=True)
+class SiteCard:
+    """A place of the model whose units can be analysed."""
+
+    site: str  # as requests spell it
+    units: int  # of a layer
+    hook: str  # TransformerLens' name, with {layer}: "blocks.{layer}.mlp.hook_post"
+    signed: bool  # negative activations mean something
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a worker found out about a model in the catalogue without loading its weights."""
+
+    id: str
+    source: str  # hub:org/name@revision, path:…, gguf:…
+    family: str  # transformers' model_type
+    kind: Literal["decoder", "encoder"]
+    layers: int
+    neurons: int  # of a layer's MLP
+    gated: bool  # the MLP computes act(gate) * up
+    hidden_size: int
+    vocabulary: int
+    max_positions: int | None  # tokens a window may have; None when the model sets no limit
+    bos: Literal["added", "available", "none"]  # added: its tokenizer puts one before every text
+    separator: bool  # it has a token that ends a document, so `concat` packing is possible
+    sites: tuple[SiteCard, ...]  # in the order of the workers' table; none when there is an error
+    # Of the last scan of all layers on a worker of this board.
+    tokens_per_second: float | None = None
+    characters_per_token: float | None = None  # of the last planned corpus
+    error: str | None = None  # why it cannot be analysed, when it cannot
+    queue: str = DEFAULT_QUEUE  # where units of its jobs wait
+
+    def site(self, name: str) -> SiteCard:
+        """Raises UnknownSite."""
+        for site in self.sites:
+            if site.site == name:
+                return site
+        known = ", ".join(site.site for site in self.sites)
+        raise UnknownSite(f"site {name!r} of {self.id}: it has {known}", pointer="/neurons/site")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ModelCard:
+        data: Mapping[str, Any] = json.loads(text)
+        return cls(**{**data, "sites": tuple(SiteCard(**site) for site in data["sites"])})

@@ -1,0 +1,133 @@
+"""An analysis request after its defaults.
+
+The service checks what clients send; this is what everybody reads.
+
+`to_dict` and `from_dict` are each other's inverse: the dict is what goes on the wire, to the board
+and into a manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from polyseme.contract.records.selection import Selection
+
+Packing = Literal["document", "concat"]
+Sampling = Literal["interval", "quantile"]
+Tails = Literal["positive", "both"]
+Bos = Literal["model", "always", "never"]
+Priority = Literal["low", "normal", "high"]
+Tail = Literal["positive", "negative"]
+Vectors = Literal["residual", "residual+encoder", "window", "neuron"]
+
+
+@dataclass(frozen=True)
+class Neurons:
+    site: str = "mlp"  # one that the model's card lists; mlp: blocks.L.mlp.hook_post
+    layers: Selection = "all"
+    indices: Selection = "all"  # the same in every chosen layer
+
+
+@dataclass(frozen=True)
+class Contexts:
+    top_k: int = 20  # contexts of the largest activations kept, a tail
+    # contexts sampled over the activation range, a tail; a multiple of `bands`, or 0
+    sampled: int = 20
+    # interval: bands of equal width; quantile: bands of equal count
+    sampling: Sampling = "interval"
+    bands: int = 5
+    window: int = 128  # tokens
+    # document: windows never cross documents; concat: documents joined by the separator
+    packing: Packing = "document"
+    # contexts one document may give to one list; None is no limit
+    per_document: Literal[1] | None = 1
+    tails: Tails = "positive"
+    near_duplicates: Literal["drop", "keep"] = "drop"
+    display_tokens: int = 32  # tokens around the peak returned with a context
+
+
+@dataclass(frozen=True)
+class Tokens:
+    bos: Bos = "model"  # model: what the model's own tokenizer does
+    exclude_special: bool = True  # special tokens count neither as peaks nor in any statistic
+    exclude_positions: int = 0  # the first positions of every window, likewise
+    max_tokens: int | None = None  # stop planning windows once this many tokens are planned
+
+
+@dataclass(frozen=True)
+class Senses:
+    enabled: bool = True
+    # how near two groups must be to be one sense, as a quantile of random pairs
+    alpha: float = 0.05
+    min_contexts: int = 4  # of a sense, and no less than a twentieth of the neuron's contexts
+    vectors: Vectors = "residual"  # what is grouped: see docs/measures.md
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    model: str
+    corpus: str  # a corpus id
+    neurons: Neurons = field(default_factory=Neurons)
+    contexts: Contexts = field(default_factory=Contexts)
+    tokens: Tokens = field(default_factory=Tokens)
+    senses: Senses = field(default_factory=Senses)
+    # the job whose scan is grouped anew; None for a job with a scan of its own
+    source_job: str | None = None
+    # whether layers that an earlier job scanned alike are taken over from its result
+    reuse: bool = True
+    priority: Priority = "normal"
+    webhook: str | None = None  # the URL told of the job's end
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tails(self) -> tuple[Tail, ...]:
+        return ("positive", "negative") if self.contexts.tails == "both" else ("positive",)
+
+    def to_dict(self) -> dict[str, Any]:
+        webhook = None if self.webhook is None else {"url": self.webhook}
+        return asdict(self) | {
+            "corpus": {"id": self.corpus},
+            "webhook": webhook,
+            "metadata": dict(self.metadata),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AnalysisRequest:
+        """Reads what `to_dict` wrote, and fills in defaults for what is left out.
+
+        Checks no value.
+        """
+        return cls(
+            model=data["model"],
+            corpus=data["corpus"]["id"],
+            neurons=Neurons(**_tupled(data.get("neurons", {}))),
+            contexts=Contexts(**data.get("contexts", {})),
+            tokens=Tokens(**data.get("tokens", {})),
+            senses=Senses(**data.get("senses", {})),
+            source_job=data.get("source_job"),
+            reuse=data.get("reuse", True),
+            priority=data.get("priority", "normal"),
+            webhook=(data.get("webhook") or {}).get("url"),
+            metadata=dict(data.get("metadata", {})),
+        )
+
+    @classmethod
+    def from_record(cls, data: Mapping[str, Any]) -> AnalysisRequest:
+        """The same of a job's record, without options that only a newer service knows."""
+        parts = {"neurons": Neurons, "contexts": Contexts, "tokens": Tokens, "senses": Senses}
+        known = {name: _keep_known(kind, data.get(name, {})) for name, kind in parts.items()}
+        return cls.from_dict({**data, **known})
+
+
+def _keep_known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
+
+
+def _tupled(neurons: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v
+        for k, v in neurons.items()
+    }

@@ -1,0 +1,296 @@
+"""The Python client that blocks. Its twin for asyncio is `polyseme.async_client`.
+
+from polyseme import Polyseme
+
+with Polyseme() as polyseme:
+    request = {"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}}
+    job = polyseme.wait(polyseme.submit(request))
+    for row in polyseme.neurons(job.id, layer=14, sort="-polysemanticity").first(10):
+        print(row.layer, row.neuron, row.sense_count)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from polyseme.drivers import Driver
+from polyseme.operations import id_of
+from polyseme.reading import read
+from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
+from polyseme.reports import NeuronRow, Report
+from polyseme.rows import Rows
+from polyseme.steps import Json, Query
+from polyseme.tables import read_arrow, read_pandas, read_polars
+
+if TYPE_CHECKING:
+    from pandas import DataFrame as PandasFrame
+    from polars import DataFrame as PolarsFrame
+    from pyarrow import Table
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+PATIENCE_S = 30.0
+
+
+class Polyseme:
+    """Talks to a Polyseme service. Thread-safe.
+
+    Raises a Problem for what is refused, and Unreachable when no answer comes within the patience.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """url: else POLYSEME_URL, else this machine's port 8000. api_key: else POLYSEME_API_KEY.
+
+        patience_s: for how long a service may be away or busy before a call fails. 0: not at all.
+        """
+        self._driver = Driver(service_url(url), service_key(api_key), timeout_s, patience_s)
+        self._calls = self._driver.operations
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._driver.close()
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._driver.url
+
+    # Jobs
+
+    def submit(self, request: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
+        """Posts a job.
+
+        A repetition after a lost answer finds the same job, by a key made here when none is given.
+        """
+        return self._driver.run(self._calls.submit(request, idempotency_key))
+
+    def plan(self, request: Mapping[str, Any]) -> Estimate:
+        """What a job would take, without running it."""
+        return self._driver.run(self._calls.plan(request))
+
+    def job(self, job: str) -> Job:
+        """A job as it is now."""
+        return self._driver.run(self._calls.job(job))
+
+    def jobs(self, **filters: Query) -> Rows[Job]:
+        """The jobs, newest first. Filters: status, model, corpus, batch."""
+        return Rows(self._driver, "/v1/jobs", filters, Job)
+
+    def cancel(self, job: str) -> Job:
+        """Ends a job; one that has ended stays as it is."""
+        return self._driver.run(self._calls.cancel(job))
+
+    def delete(self, job: str) -> None:
+        """Deletes an ended job and its result."""
+        self._driver.run(self._calls.delete(job))
+
+    def wait(
+        self,
+        job: str | Job,
+        on_change: Callable[[Job], object] | None = None,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> Job:
+        """Follows a job until it has ended, and tells of each change.
+
+        patience_s: for how long an absence of the service is put up with once it has answered;
+        None: as elsewhere. Raises StillRunning after `timeout_s`.
+        """
+        return self._driver.run(self._calls.wait(job, on_change, timeout_s, patience_s))
+
+    def events(self, job: str | Job, *, patience_s: float | None = None) -> Iterator[Job]:
+        """A job's states as they change, the one it is in first; the last has ended.
+
+        patience_s: as of `wait`.
+        """
+        for state in self._driver.states(id_of(job), patience_s):
+            yield read(Job, state)
+
+    def regroup(
+        self,
+        job: str,
+        *,
+        alpha: float | None = None,
+        idempotency_key: str | None = None,
+        **changes: Any,
+    ) -> Job:
+        """Makes the senses of a finished job anew: a new job, that needs no model.
+
+        changes: min_contexts, vectors, …
+        """
+        return self._driver.run(self._calls.regroup(job, alpha, idempotency_key, changes))
+
+    # Batches
+
+    def submit_batch(
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        atomic: bool = True,
+        metadata: Mapping[str, str] | None = None,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Posts many jobs in one call: all or none of them, or with `atomic` false those that are
+        not refused.
+
+        webhook: a URL that is told once, when the last job has ended.
+        """
+        return self._driver.run(
+            self._calls.submit_batch(requests, atomic, metadata, webhook, idempotency_key)
+        )
+
+    def batch(self, batch: str) -> Batch:
+        """A batch as it is now."""
+        return self._driver.run(self._calls.batch(batch))
+
+    def batches(self) -> Rows[Batch]:
+        """The batches, newest first, without their entries."""
+        return Rows(self._driver, "/v1/batches", {}, Batch)
+
+    def wait_batch(
+        self,
+        batch: str | Batch,
+        on_change: Callable[[Batch], object] | None = None,
+        *,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> Batch:
+        """Follows a batch until every job of it has ended. As `wait`."""
+        return self._driver.run(self._calls.wait_batch(batch, on_change, timeout_s, patience_s))
+
+    def cancel_batch(self, batch: str) -> Batch:
+        """Ends every job of a batch that has not ended."""
+        return self._driver.run(self._calls.cancel_batch(batch))
+
+    def delete_batch(self, batch: str, *, with_jobs: bool = False) -> None:
+        """Deletes an ended batch. Its jobs and their results stay, unless `with_jobs`."""
+        self._driver.run(self._calls.delete_batch(batch, with_jobs))
+
+    # Results
+
+    def summary(self, job: str) -> Json:
+        """Counts by layer and status, and distributions."""
+        return self._driver.run(self._calls.summary(job))
+
+    def manifest(self, job: str) -> Json:
+        """What was run, on what, with what."""
+        return self._driver.run(self._calls.manifest(job))
+
+    def neurons(self, job: str, **query: Query) -> Rows[NeuronRow]:
+        """The neurons of a job, a row of scalars each.
+
+        Query: layer, neuron, status, token, sort, fields, min_… and max_…; `limit` is a page's.
+        """
+        return Rows(self._driver, f"/v1/jobs/{job}/neurons", query, NeuronRow)
+
+    def neuron(self, job: str, layer: int, neuron: int) -> Report:
+        """All that is known of one neuron."""
+        return self._driver.run(self._calls.neuron(job, layer, neuron))
+
+    def tree(self, job: str, layer: int, neuron: int, *, tail: str = "positive") -> Json:
+        """How a neuron's contexts were grouped, and what other alphas would give."""
+        return self._driver.run(self._calls.tree(job, layer, neuron, tail))
+
+    def activations(
+        self, job: str, text: str, neurons: Sequence[tuple[int, int]], *, top: int | None = None
+    ) -> Activations:
+        """Runs a text of your own through a finished job's model, and waits for the answer.
+
+        neurons: (layer, neuron)
+        """
+        return self._driver.run(self._calls.activations(job, text, neurons, top))
+
+    def export(self, job: str, form: str, file: IO[bytes], **query: Query) -> int:
+        """Writes the whole result to a file as it arrives. Returns its bytes. Query: layer, file.
+
+        form: parquet, ndjson, or what else the service exports.
+        """
+        return self._driver.run(self._calls.export(job, form, file, query))
+
+    def arrow(self, job: str) -> Table:
+        """The table of all neurons, one row of scalars each. Needs the extra `arrow`."""
+        return read_arrow(self._driver.run(self._calls.table_bytes(job)))
+
+    def pandas(self, job: str) -> PandasFrame:
+        """The table of all neurons, one row of scalars each. Needs the extra `pandas`."""
+        return read_pandas(self._driver.run(self._calls.table_bytes(job)))
+
+    def polars(self, job: str) -> PolarsFrame:
+        """The table of all neurons, one row of scalars each. Needs the extra `polars`."""
+        return read_polars(self._driver.run(self._calls.table_bytes(job)))
+
+    # Corpora, models, the service
+
+    def add_corpus(
+        self,
+        content: Iterable[bytes] | Callable[[], Iterable[bytes]],
+        *,
+        media_type: str = "application/x-ndjson",
+        **query: Query,
+    ) -> Corpus:
+        """Uploads a corpus as a stream. Query: name (its id), field, sample_by, format.
+
+        content: a function that begins it anew lets a failed upload be repeated, which is harmless.
+        """
+        return self._driver.run(self._calls.add_corpus(content, media_type, query))
+
+    def add_texts(self, texts: Sequence[str], *, name: str | None = None) -> Corpus:
+        """Adds documents as a corpus."""
+        return self._driver.run(self._calls.add_texts(texts, name))
+
+    def add_file(self, path: str | Path, *, name: str | None = None, **query: Query) -> Corpus:
+        """Uploads .txt, with a document a line; .jsonl, with a field `text`; either as .gz; or a
+        folder.
+
+        Of a folder each .txt and .md is a document, and each line of each .jsonl.
+        """
+        return self._driver.run(self._calls.add_file(path, name, query))
+
+    def corpus(self, corpus: str) -> Corpus:
+        """A corpus' sizes."""
+        return self._driver.run(self._calls.corpus(corpus))
+
+    def corpora(self) -> Rows[Corpus]:
+        """The corpora, newest first."""
+        return Rows(self._driver, "/v1/corpora", {}, Corpus)
+
+    def delete_corpus(self, corpus: str) -> None:
+        """Deletes a corpus; results made from it stay."""
+        self._driver.run(self._calls.delete_corpus(corpus))
+
+    def model(self, model: str) -> Model:
+        """What is known of a model."""
+        return self._driver.run(self._calls.model(model))
+
+    def models(self) -> Rows[Model]:
+        """The models that may be analysed."""
+        return Rows(self._driver, "/v1/models", {}, Model)
+
+    def readiness(self) -> Json:
+        """{"status", "workers"}: how many workers the board has heard of lately."""
+        return self._driver.run(self._calls.readiness())
+
+
+def service_url(url: str | None) -> str:
+    return url or os.environ.get("POLYSEME_URL") or DEFAULT_URL
+
+
+def service_key(api_key: str | None) -> str | None:
+    return api_key or os.environ.get("POLYSEME_API_KEY") or None

@@ -1,0 +1,249 @@
+"""Records as HTML for a notebook.
+
+No scripts and no styles but inline ones; every text of the service is escaped.
+
+Colours are see-through, so that they serve on a light page and on a dark one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from polyseme.reading import to_html
+from polyseme.records import Activations, Job, TextNeuron
+from polyseme.reports import Context, NeuronRow, Report, Sense
+
+_NEWLINE = "⏎"
+_SHOWN = 5  # contexts of a sense
+_BEFORE, _AFTER = 16, 12  # tokens around a peak
+_COLOURS = ("#d9822b", "#3b82c4", "#3f9b5f", "#a259b5", "#c2484d", "#7d8a2e", "#2f9c9c", "#8a6d5a")
+_BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;color:inherit"
+_CONTEXT = (
+    "font-family:ui-monospace,monospace;font-size:12px;white-space:pre-wrap;"
+    "overflow-wrap:anywhere;margin:2px 0"
+)
+_COLUMNS = (
+    "layer",
+    "neuron",
+    "status",
+    "polysemanticity",
+    "sense_count",
+    "coverage",
+    "peak_token",
+    "density",
+    "max",
+)
+
+
+@to_html.register
+def job_html(job: Job) -> str:
+    done = 1.0 if job.succeeded else job.progress.fraction or 0.0
+    note = job.error.detail if job.error else job.warning or ""
+    total = job.progress.tokens_total
+    tokens = f"{job.progress.tokens_done:,} of {total:,} tokens" if total else ""
+    return (
+        f'<div style="{_BOX}"><b>{escape(job.id)}</b> {escape(job.status)}'
+        f" ({escape(str(job.request.get('model', '')))}) {_bar(done, _COLOURS[1])} {tokens}"
+        f"<div>{escape(note)}</div></div>"
+    )
+
+
+def neurons_html(rows: Sequence[NeuronRow], total: int | None) -> str:
+    columns = [c for c in _COLUMNS if any(getattr(row, c) is not None for row in rows)]
+    head = "".join(f"<th>{escape(c.replace('_', ' '))}</th>" for c in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_cell(getattr(row, c))}</td>' for c in columns)}</tr>" for row in rows
+    )
+    counted = (
+        f"{len(rows):,} of {total:,} neurons" if total is not None else f"{len(rows):,} neurons"
+    )
+    table = (
+        f'<table style="font-size:inherit"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+    return f'<div style="{_BOX}">{table}{counted}</div>'
+
+
+@to_html.register
+def report_html(report: Report) -> str:
+    """The plain sentence first, then the senses side by side; without senses the strongest
+    contexts.
+    """
+    strongest = [c for c in report.contexts if c.tail == "positive" and c.sample == "top"][:_SHOWN]
+    senses = "".join(_sense(report, s) for s in report.senses) or "".join(
+        _context(c, _COLOURS[0]) for c in strongest
+    )
+    return (
+        f'<div style="{_BOX}"><div><b>layer {report.layer}, neuron {report.neuron}</b> of '
+        f"{escape(report.model)}"
+        f' <span style="opacity:.7">{escape(_numbers(report))}</span></div>'
+        f'<div style="font-size:15px;margin:4px '
+        f'0">{escape(report.meaning)}</div>{_negative(report)}'
+        f"{_shares(report)}"
+        f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{senses}</div>'
+        f"{_logits(report)}</div>"
+    )
+
+
+@to_html.register
+def activations_html(check: Activations) -> str:
+    if check.status != "succeeded":
+        why = check.error.detail if check.error else ""
+        return (
+            f'<div style="{_BOX}"><b>{escape(check.id)}</b> {escape(check.status)} '
+            f"{escape(why)}</div>"
+        )
+    neurons = "".join(_text_neuron(check, n) for n in check.neurons)
+    return f'<div style="{_BOX}">{neurons}<div>{escape(check.note or "")}</div></div>'
+
+
+def _text_neuron(check: Activations, neuron: TextNeuron) -> str:
+    largest = max((abs(a) for a in neuron.activations if a is not None), default=0.0)
+    text = "".join(
+        _token(
+            t.token,
+            a or 0.0,
+            largest if (a or 0) >= 0 else -largest,
+            _COLOURS[0 if (a or 0) >= 0 else 1],
+        )
+        for t, a in zip(check.tokens, neuron.activations, strict=False)
+    )
+    peaks = "".join(
+        f"<li>{escape(check.tokens[p.token].token)} {p.activation:.2f}: "
+        f"{escape(_in_sense(p.sense, p.name))}</li>"
+        for p in neuron.peaks
+        if p.token < len(check.tokens)
+    )
+    head = f"<b>layer {neuron.layer}, neuron {neuron.neuron}</b>"
+    return f'<div>{head}<div style="{_CONTEXT}">{text}</div><ul>{peaks}</ul></div>'
+
+
+def _in_sense(sense: int | None, name: str | None) -> str:
+    return "in no sense" if sense is None else f"sense {sense + 1} ({name or 'no name'})"
+
+
+def _numbers(report: Report) -> str:
+    parts = [report.status.replace("_", " ")]
+    if (scores := report.polysemanticity) and scores.score is not None:
+        low, high = scores.interval or (scores.score, scores.score)
+        parts.append(
+            f"polysemanticity {scores.score:.2f} ({low:.2f} to {high:.2f}) at alpha "
+            f"{scores.alpha:g}"
+        )
+    if scores and scores.coverage is not None:
+        parts.append(f"{scores.coverage:.0%} of its firing is in senses")
+    if report.stats.density is not None:
+        parts.append(f"active on {report.stats.density:.1%} of tokens")
+    return ", ".join(parts)
+
+
+def _negative(report: Report) -> str:
+    if report.negative is None or not report.negative.meaning:
+        return ""
+    return f'<div style="opacity:.8">Where it is negative: {escape(report.negative.meaning)}</div>'
+
+
+def _shares(report: Report) -> str:
+    """One bar of a tail's senses."""
+    bars = ""
+    for tail in ("positive", "negative"):
+        senses = [s for s in report.senses if s.tail == tail]
+        parts = "".join(
+            f'<div style="width:{100 * s.share:.1f}%;background:{_colour(s)}"'
+            f' title="sense {s.sense + 1}, {s.share:.0%}"></div>'
+            for s in senses
+        )
+        bars += (
+            f'<div style="display:flex;height:8px;max-width:720px;margin:4px 0">{parts}</div>'
+            if senses
+            else ""
+        )
+    return bars
+
+
+def _sense(report: Report, sense: Sense) -> str:
+    tokens = ", ".join(f"“{escape(_visible(t.token.strip()))}”" for t in sense.tokens[:6])
+    contexts = "".join(_context(c, _colour(sense)) for c in report.contexts_of(sense)[:_SHOWN])
+    tail = " (negative)" if sense.tail == "negative" else ""
+    return (
+        f'<div style="flex:1 1 260px;max-width:480px;border-left:3px solid '
+        f'{_colour(sense)};padding-left:8px">'
+        f"<b>sense {sense.sense + 1}{tail}</b> {_bar(sense.share, _colour(sense))} "
+        f"{sense.share:.0%}"
+        f"<div>{tokens}</div>{contexts}</div>"
+    )
+
+
+def _context(context: Context, colour: str) -> str:
+    first, last = max(context.peak - _BEFORE, 0), context.peak + _AFTER + 1
+    shown = list(zip(context.tokens, context.activations, strict=False))[first:last]
+    text = "".join(
+        _token(
+            token, activation or 0.0, context.activation, colour, is_peak=first + i == context.peak
+        )
+        for i, (token, activation) in enumerate(shown)
+    )
+    return (
+        f'<div style="{_CONTEXT}"><span style="opacity:.6">{context.activation:.2f}</span> '
+        f"{text}</div>"
+    )
+
+
+def _token(
+    token: str, activation: float, peak: float, colour: str, *, is_peak: bool = False
+) -> str:
+    """Shaded by its share of the peak's activation; nothing of the other sign."""
+    share = min(max(activation / peak, 0.0), 1.0) if peak else 0.0
+    style = f"background:{colour}{round(170 * share):02x}" if share >= 0.08 else ""
+    style += ";outline:1px solid currentColor" if is_peak else ""
+    return (
+        f'<span style="{style}" title="{activation:.3f}">{escape(_visible(token))}</span>'
+        if style
+        else escape(_visible(token))
+    )
+
+
+def _logits(report: Report) -> str:
+    if report.logits is None:
+        return ""
+    sides = (("promotes", report.logits.promoted), ("suppresses", report.logits.suppressed))
+    lines = (
+        f"<div>{name} {', '.join(f'“{escape(_visible(e.token))}”' for e in entries[:8])}</div>"
+        for name, entries in sides
+        if entries
+    )
+    return f'<div style="opacity:.8;margin-top:4px">{"".join(lines)}</div>'
+
+
+def _bar(share: float, colour: str) -> str:
+    percent = 100 * min(max(share, 0.0), 1.0)
+    return (
+        '<span style="display:inline-block;width:80px;height:8px;background:rgba(128,128,128,.25)">'
+        f'<span style="display:block;height:8px;width:{percent:.0f}%;background:{colour}"></span>'
+        "</span>"
+    )
+
+
+def _colour(sense: Sense) -> str:
+    return _COLOURS[sense.sense % len(_COLOURS)]
+
+
+def _cell(value: Any) -> str:
+    return escape(
+        f"{value:.3f}"
+        if isinstance(value, float)
+        else ""
+        if value is None
+        else _visible(str(value))
+    )
+
+
+def _visible(text: str) -> str:
+    shown = text.replace("\r", "").replace("\n", _NEWLINE).replace("\t", " ")
+    return "".join(_printable(shown))
+
+
+def _printable(text: str) -> Iterable[str]:
+    return (c if c.isprintable() else "·" for c in text)

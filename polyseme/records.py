@@ -1,0 +1,248 @@
+"""Jobs, batches, corpora, models and texts as the service answers them.
+
+Times are RFC 3339 strings in UTC. What is known of a neuron is in `polyseme.reports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from polyseme.contract.records.job import TERMINAL
+from polyseme.reading import Raw, Record
+
+
+@dataclass(frozen=True)
+class Count:
+    done: int = 0
+    total: int | None = None  # None before the job is planned
+
+
+@dataclass(frozen=True)
+class Progress:
+    unit: str = "tokens"
+    total: int | None = None  # so are the other totals: None before the job is planned
+    done: int = 0
+    shards: Count = Count()
+    layers: Count = Count()
+    tokens_done: int = 0
+    tokens_total: int | None = None
+    tokens_per_second: float | None = None
+    fraction: float | None = None  # 0..1, of the tokens
+    eta_seconds: float | None = None  # of the phase; None when it cannot be told
+
+
+@dataclass(frozen=True)
+class JobError:
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Reused:
+    layers: str  # as "0-3,14"
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Record):
+    id: str
+    status: str  # queued, running, succeeded, failed, cancelling, cancelled
+    phase: str  # queued, planning, scanning, calibrating, merging, closing, ended
+    revision: int = 0
+    priority: str = "normal"
+    queue: str = "default"
+    warning: str | None = None  # while no worker serves its queue
+    created_at: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    expires_at: str | None = None
+    request: Raw = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    reused: Reused | None = None  # what was taken over from results of other jobs, and not scanned
+    error: JobError | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    batch: str | None = None  # that it was submitted with
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A batch's jobs by status."""
+
+    jobs: int = 0  # all of them
+    queued: int = 0
+    running: int = 0
+    cancelling: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0  # entries that no job was made of
+
+
+@dataclass(frozen=True)
+class EntryError:
+    pointer: str  # into the batch's request: /jobs/3/contexts/top_k
+    detail: str
+
+
+@dataclass(frozen=True)
+class EntryProblem:
+    status: int  # that a single submit would have answered
+    code: str
+    detail: str
+    errors: tuple[EntryError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one request of a batch: a job or a problem."""
+
+    index: int  # of the request, from 0
+    job: str | None = None
+    status: str | None = None  # of the job; its last one also when it is deleted
+    problem: EntryProblem | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Record):
+    id: str
+    status: str  # running, cancelling, ended
+    revision: int = 0
+    atomic: bool = True
+    created_at: str = ""
+    finished_at: str | None = None
+    expires_at: str | None = None
+    counts: Counts = Counts()
+    fraction: float | None = None  # 0..1, mean over the jobs
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()  # in the order of the requests; empty in a list of batches
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status == "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Record):
+    """What a job would take. Nothing was tokenised for it."""
+
+    tokens: int
+    windows: int
+    neurons: int
+    layers: int
+    memory_bytes: int  # of a worker's statistics, without the model's weights
+    seconds: float | None = None  # on one worker; None before any job measured the model's speed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Record):
+    id: str
+    documents: int
+    characters: int = 0
+    utf8_bytes: int = 0
+    sha256: str = ""
+    duplicates_dropped: int = 0
+    empty_dropped: int = 0
+    created_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site(Record):
+    """A place of a model whose units can be analysed."""
+
+    site: str
+    units: int  # of a layer
+    hook: str  # TransformerLens' name, with {layer}
+    signed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Record):
+    """What is below `state` is None until a worker has looked at the model."""
+
+    id: str
+    source: str = ""
+    state: str = "undescribed"  # ready, undescribed, unusable
+    family: str | None = None
+    kind: str | None = None  # decoder, encoder
+    layers: int | None = None
+    neurons: int | None = None  # a layer
+    gated: bool | None = None
+    hidden_size: int | None = None
+    vocabulary: int | None = None
+    max_positions: int | None = None
+    bos: str | None = None
+    separator: bool | None = None
+    sites: tuple[Site, ...] = ()
+    tokens_per_second: float | None = None
+    characters_per_token: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TextToken:
+    token: str
+    token_id: int | None = None
+    char_span: tuple[int, int] | None = None
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class Threshold:
+    positive: float | None = None
+    negative: float | None = None
+
+
+@dataclass(frozen=True)
+class TextPeak:
+    token: int  # index in tokens
+    tail: str
+    activation: float
+    sense: int | None = None
+    distance: float | None = None
+    name: str | None = None  # of the nearest sense
+
+
+@dataclass(frozen=True)
+class CrossActivation:
+    tail: str
+    senses: tuple[int, ...]
+    names: tuple[str, ...]
+    tokens: tuple[int, ...]
+    separation: float | None = None
+
+
+@dataclass(frozen=True)
+class TextNeuron:
+    layer: int
+    neuron: int
+    hook: str = ""
+    activations: tuple[float | None, ...] = ()  # of each token
+    threshold: Threshold = Threshold()
+    peaks: tuple[TextPeak, ...] = ()
+    cross_activations: tuple[CrossActivation, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activations(Record):
+    """What some neurons do in a text. `tokens` and `neurons` are empty unless it succeeded."""
+
+    id: str
+    status: str
+    job: str = ""
+    model: str = ""
+    created_at: str = ""
+    finished_at: str | None = None
+    text: str = ""
+    tokens: tuple[TextToken, ...] = ()
+    neurons: tuple[TextNeuron, ...] = ()
+    note: str | None = None  # why no peak has a sense
+    error: JobError | None = None

@@ -1,0 +1,196 @@
+"""What is known of neurons: the rows of a list, and the report of one.
+
+docs/measures.md says what each number is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from polyseme.reading import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronRow(Record):
+    """A neuron's scalars. None: not asked for with `fields`, or not defined for it."""
+
+    layer: int | None = None
+    neuron: int | None = None
+    hook: str | None = None
+    status: str | None = None
+    polysemanticity: float | None = None  # 0..1
+    polysemanticity_low: float | None = None
+    polysemanticity_high: float | None = None
+    effective_senses: float | None = None
+    sense_count: int | None = None
+    coverage: float | None = None  # 0..1
+    monosemanticity_score: float | None = None
+    negative_status: str | None = None
+    negative_polysemanticity: float | None = None
+    negative_polysemanticity_low: float | None = None
+    negative_polysemanticity_high: float | None = None
+    negative_effective_senses: float | None = None
+    negative_sense_count: int | None = None
+    negative_coverage: float | None = None
+    negative_monosemanticity_score: float | None = None
+    alpha: float | None = None
+    n_tokens: int | None = None
+    density: float | None = None  # 0..1
+    mean: float | None = None
+    std: float | None = None
+    skewness: float | None = None
+    kurtosis: float | None = None
+    min: float | None = None
+    max: float | None = None
+    top_contexts: int | None = None
+    sampled_contexts: int | None = None
+    distinct_contexts: int | None = None
+    near_duplicates: int | None = None
+    peak_token: str | None = None
+    peak_token_share: float | None = None  # 0..1
+    peak_token_count: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    alpha: float
+    score: float | None = None  # 0..1; None unless the neuron is coherent
+    interval: tuple[float, float] | None = None  # 90 % bootstrap
+    effective_senses: float | None = None
+    sense_count: int | None = None
+    coverage: float | None = None  # 0..1
+    monosemanticity_score: float | None = None
+
+
+@dataclass(frozen=True)
+class NegativeTail:
+    status: str
+    meaning: str = ""
+    polysemanticity: Scores | None = None
+
+
+@dataclass(frozen=True)
+class SenseToken:
+    token: str
+    token_id: int | None = None
+    at: str = "peak"  # peak, near
+    count: int = 0
+    z: float = 0.0  # log-odds against the corpus, in standard deviations
+
+
+@dataclass(frozen=True)
+class Extent:
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Sense:
+    tail: str  # positive, negative
+    sense: int  # 0 has the largest share of its tail
+    share: float  # 0..1
+    size: int = 0  # contexts
+    cohesion: float | None = None  # quantile of random pairs: 0 tight, 1 random
+    separation: float | None = None
+    medoid: int = 0  # index in the report's contexts
+    tokens: tuple[SenseToken, ...] = ()
+    activation: Extent | None = None
+    lexical_diversity: float = 0.0
+    auprc: float | None = None
+    auprc_baseline: float | None = None
+    contexts: tuple[int, ...] = ()  # indices in the report's contexts
+
+
+@dataclass(frozen=True)
+class Histogram:
+    edges: tuple[float, ...] = ()  # one more than counts
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stats:
+    n_tokens: int = 0
+    density: float = 0.0  # 0..1
+    mean: float = 0.0
+    std: float = 0.0
+    skewness: float | None = None
+    kurtosis: float | None = None
+    min: float = 0.0
+    max: float = 0.0
+    quantiles: Mapping[str, float | None] = field(default_factory=dict)
+    histogram: Histogram = Histogram()
+
+
+@dataclass(frozen=True)
+class PeakToken:
+    token: str
+    token_id: int | None = None
+    count: int = 0
+    mean: float = 0.0
+    max: float = 0.0
+
+
+@dataclass(frozen=True)
+class Band:
+    tail: str
+    band: int
+    low: float | None = None
+    high: float | None = None
+    windows: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    tail: str  # positive, negative
+    sample: str  # top, interval, quantile
+    activation: float
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    peak: int  # index of the peak in tokens
+    band: int | None = None
+    document: int = 0
+    window: int = 0
+    position: int = 0  # of the peak in its window
+    char_span: tuple[int, int] | None = None  # of the peak token in its document
+    sense: int | None = None  # of its tail; None: in none
+    display_start: int = 0
+
+
+@dataclass(frozen=True)
+class Logit:
+    token: str
+    token_id: int | None = None
+    logit: float = 0.0
+
+
+@dataclass(frozen=True)
+class Logits:
+    promoted: tuple[Logit, ...] = ()
+    suppressed: tuple[Logit, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Record):
+    """All that is known of one neuron."""
+
+    job: str = ""
+    model: str = ""
+    layer: int
+    neuron: int
+    hook: str = ""
+    status: str  # monosemantic, polysemantic, incoherent, insufficient_evidence, not_scored
+    meaning: str  # one sentence, made by rules from the rest
+    polysemanticity: Scores | None = None
+    negative: NegativeTail | None = None  # None unless both tails ran
+    senses: tuple[Sense, ...] = ()
+    stats: Stats = Stats()
+    peak_tokens: tuple[PeakToken, ...] = ()
+    bands: tuple[Band, ...] = ()
+    near_duplicates: int = 0
+    contexts: tuple[Context, ...] = ()
+    logits: Logits | None = None  # None for encoders
+
+    def contexts_of(self, sense: Sense) -> list[Context]:
+        return [self.contexts[i] for i in sense.contexts if i < len(self.contexts)]

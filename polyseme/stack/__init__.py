@@ -1,0 +1,1 @@
+"""The service as processes of one machine: started, watched and stopped. Knows nothing of jobs."""

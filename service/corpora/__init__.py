@@ -1,0 +1,1 @@
+"""Corpora: texts read as they come in, written to the store, registered. Knows no job's rules."""

@@ -1,0 +1,4 @@
+"""What HTTP itself asks for: bodies, headers, cursors, problems, slow clients, OpenAPI.
+
+Knows no job and no result.
+"""

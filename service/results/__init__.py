@@ -1,0 +1,1 @@
+"""Finished results, read from the store: lists, reports, exports. Knows nothing of HTTP."""

@@ -1,0 +1,78 @@
+"""Whole results as streams: a zip of the Parquet files, or one report a line."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from polyseme.contract.files.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
+from polyseme.service.json_text import dump_json
+from polyseme.service.results.reports import build_report
+from polyseme.service.results.result import Results
+
+_CHUNK = 1 << 18
+
+
+def stream_file(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as f:
+        while chunk := f.read(_CHUNK):
+            yield chunk
+
+
+def stream_zip(
+    results: Results, job: str, layers: Sequence[int], modified_at: float
+) -> Iterator[bytes]:
+    """A zip of the whole result, with these layers' reports; stored, because Parquet is
+    compressed.
+    """
+    names = [MANIFEST, SUMMARY, NEURONS, TOKENS, *map(report_file, layers)]
+    files = [(name, results.local_file(job, name)) for name in names]
+    moment = datetime.fromtimestamp(modified_at, UTC).timetuple()[:6]
+    sink = Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        for name, path in files:
+            with archive.open(
+                zipfile.ZipInfo(f"{job}/{name}", moment), "w", force_zip64=True
+            ) as entry:
+                for chunk in stream_file(path):
+                    entry.write(chunk)
+                    yield sink.take()
+    yield sink.take()
+
+
+def stream_lines(results: Results, job: str, model: str, layers: Sequence[int]) -> Iterator[bytes]:
+    """One whole report a line, by layer and neuron; a row group of 64 in memory at a time."""
+    vocabulary = results.vocabulary(job)
+    for layer in layers:
+        for row in results.rows(job, layer):
+            yield dump_json(build_report(row, job, model, vocabulary)) + b"\n"
+
+
+def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    for chunk in chunks:
+        if packed := packer.compress(chunk):
+            yield packed
+    yield packer.flush()
+
+
+class Sink:
+    """A file for `zipfile` that only grows and is emptied by its reader."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        return whole

@@ -1,0 +1,59 @@
+"""Where the records of a bundle are from, and the parts of their JSON that say so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from polyseme.contract.records.job import Job
+from polyseme.service.json_text import timestamp
+from polyseme.service.results.result import Results
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every record of a bundle says of where it is from."""
+
+    job: str
+    model: str  # modelId
+    creator: str  # creatorId: a user's id in the database that imports
+    created_at: float
+    corpus: str
+    window: int  # tokens
+    layers: int  # of the result
+    neurons: int  # a layer
+
+
+def read_origin(results: Results, job: Job, model: str | None, creator: str | None) -> Origin:
+    """model, creator: as the importing Neuronpedia calls them; None for this service's names."""
+    scalars = results.scalars(job.id).table
+    layers = len(pc.unique(scalars["layer"]))
+    return Origin(
+        job=job.id,
+        model=model or job.request.model,
+        creator=creator or "polyseme",
+        created_at=job.finished_at or job.created_at,
+        corpus=job.analysis.corpus,
+        window=job.analysis.contexts.window,
+        layers=layers,
+        neurons=len(scalars) // layers,
+    )
+
+
+class Texts:
+    """JSON of what comes again and again in one layer."""
+
+    def __init__(self, origin: Origin, layer: int, tokens: pa.Array) -> None:
+        self.tokens = tokens  # of the vocabulary
+        self.job = f"{origin.job}-{layer}"
+        self.owner = f'"modelId":{json.dumps(origin.model)},"layer":"{layer}","index":'
+        self.source = f'"dataSource":{json.dumps(origin.corpus)}'
+        self.stamp = (
+            f'"creatorId":{json.dumps(origin.creator)},"createdAt":"{timestamp(origin.created_at)}"'
+        )

@@ -1,0 +1,220 @@
+"""A neuron's report as JSON, from its row of the report file. Token ids become text here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from polyseme.contract.files.columns import SCORES, STATS, negative
+from polyseme.contract.files.results import QUANTILES, histogram_edges
+from polyseme.service.results.alpha import Grouping, draw_curve
+from polyseme.service.results.plain_words import describe_tail
+from polyseme.service.results.scalars import Vocabulary
+
+Row = Mapping[str, Any]
+Texts = Callable[[int], str]
+
+_EDGES = histogram_edges()
+_STATS = tuple(c.name for c in STATS)
+
+
+def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
+    text = _read_texts(row, vocabulary)
+    report = {
+        "object": "neuron",
+        "job": job,
+        "model": model,
+        **{name: row[name] for name in ("layer", "neuron", "hook", "status")},
+        "meaning": "",
+        "polysemanticity": _scores(row, str),
+        "negative": _negative(row),
+        "senses": [_sense(s, row, text) for s in row["senses"] or ()],
+        "stats": _stats(row),
+        "peak_tokens": [_peak_token(p, text) for p in row["peak_tokens"] or ()],
+        "bands": row["bands"] or [],
+        "near_duplicates": row["near_duplicates"],
+        "contexts": [_context(c, text) for c in row["contexts"] or ()],
+        "logits": _logits(row, text),
+        "links": _links(row, job, model),
+    }
+    report["meaning"] = describe_tail(report, "positive")
+    if report["negative"] is not None:
+        report["negative"]["meaning"] = describe_tail(report, "negative")
+    return report
+
+
+_SCORE_NAMES = tuple(
+    f.name
+    for f in SCORES
+    if f.name not in ("status", "polysemanticity", "polysemanticity_low", "polysemanticity_high")
+)
+
+
+def _scores(row: Row, name_of: Callable[[str], str]) -> dict[str, Any] | None:
+    """A tail's scores with their alpha; None when senses were not asked for."""
+    if row["alpha"] is None:
+        return None
+    low, high = row[name_of("polysemanticity_low")], row[name_of("polysemanticity_high")]
+    return {
+        "alpha": row["alpha"],
+        "score": row[name_of("polysemanticity")],
+        "interval": None if low is None else [low, high],
+        **{name: row[name_of(name)] for name in _SCORE_NAMES},
+    }
+
+
+def _negative(row: Row) -> dict[str, Any] | None:
+    status = row[negative("status")]
+    return (
+        None
+        if status is None
+        else {"status": status, "meaning": "", "polysemanticity": _scores(row, negative)}
+    )
+
+
+def _sense(sense: Row, row: Row, text: Texts) -> dict[str, Any]:
+    plain = ("tail", "sense", "share", "size", "cohesion", "separation", "medoid")
+    ends = ("min", "median", "max")
+    sign = 1 if sense["tail"] == "positive" else -1
+    return {
+        **{name: sense[name] for name in plain},
+        "tokens": [
+            {
+                "token": text(t["token"]),
+                "token_id": t["token"],
+                **{n: t[n] for n in ("at", "count", "z")},
+            }
+            for t in sense["tokens"] or ()
+        ],
+        "activation": {end: sign * sense[f"activation_{end}"] for end in ends},
+        **{name: sense[name] for name in ("lexical_diversity", "auprc", "auprc_baseline")},
+        "contexts": [
+            i
+            for i, c in enumerate(row["contexts"] or ())
+            if c["tail"] == sense["tail"] and c["sense"] == sense["sense"]
+        ],
+    }
+
+
+def build_tree(row: Row, job: str, tail: str, min_contexts: int) -> dict[str, Any]:
+    """The agglomeration of one tail, and what the senses would be at other alphas."""
+    name_of = str if tail == "positive" else negative
+    sign = 1 if tail == "positive" else -1
+    leaves = [
+        (i, c)
+        for i, c in enumerate(row["contexts"] or ())
+        if c["tail"] == tail and sign * c["activation"] > 0
+    ]
+    given = _grouping(row, [c for _, c in leaves], name_of, min_contexts)
+    return {
+        "object": "tree",
+        "job": job,
+        **{name: row[name] for name in ("layer", "neuron", "alpha")},
+        "tail": tail,
+        "contexts": [i for i, _ in leaves],
+        "merges": given.merges if given else [],
+        "curve": draw_curve(given) if given else [],
+    }
+
+
+def _grouping(
+    row: Row, contexts: list[Row], name_of: Callable[[str], str], min_contexts: int
+) -> Grouping | None:
+    """None when senses were not asked for, or the tail was not."""
+    if row[name_of("merges")] is None:
+        return None
+    return Grouping(
+        merges=row[name_of("merges")],
+        mass=[abs(c["activation"]) for c in contexts],
+        sense=[c["sense"] for c in contexts],
+        alpha=row["alpha"],
+        scores={
+            "score": row[name_of("polysemanticity")],
+            **{
+                name: row[name_of(name)] for name in ("sense_count", "coverage", "effective_senses")
+            },
+        },
+        min_contexts=min_contexts,
+    )
+
+
+def _stats(row: Row) -> dict[str, Any]:
+    values = row["quantiles"] or [None] * len(QUANTILES)
+    return {
+        **{name: row[name] for name in _STATS},
+        "quantiles": {str(q): v for q, v in zip(QUANTILES, values, strict=True)},
+        "histogram": _histogram(row),
+    }
+
+
+def _histogram(row: Row) -> dict[str, Any]:
+    first, counts = row["histogram_first"], row["histogram"]
+    if not counts:
+        return {"edges": [], "counts": []}
+    return {"edges": _EDGES[first : first + len(counts) + 1], "counts": counts}
+
+
+def _peak_token(peak: Row, text: Texts) -> dict[str, Any]:
+    return {
+        "token": text(peak["token"]),
+        "token_id": peak["token"],
+        **{n: peak[n] for n in ("count", "mean", "max")},
+    }
+
+
+def _context(context: Row, text: Texts) -> dict[str, Any]:
+    plain = (
+        "tail",
+        "sample",
+        "band",
+        "document",
+        "window",
+        "position",
+        "activation",
+        "sense",
+        "display_start",
+    )
+    return {
+        **{name: context[name] for name in plain},
+        "char_span": [context["char_start"], context["char_end"]],
+        "peak": context["position"] - context["display_start"],
+        "tokens": [text(t) for t in context["tokens"]],
+        "activations": context["activations"],
+    }
+
+
+def _logits(row: Row, text: Texts) -> dict[str, Any] | None:
+    if row["promoted"] is None or row["suppressed"] is None:
+        return None
+    return {
+        side: [
+            {"token": text(e["token"]), "token_id": e["token"], "logit": e["logit"]}
+            for e in row[side]
+        ]
+        for side in ("promoted", "suppressed")
+    }
+
+
+def _links(row: Row, job: str, model: str) -> dict[str, str]:
+    return {
+        "self": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}",
+        "job": f"/v1/jobs/{job}",
+        "tree": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}/tree",
+        "manifest": f"/v1/jobs/{job}/manifest",
+        "model": f"/v1/models/{model}",
+    }
+
+
+def _read_texts(row: Row, vocabulary: Vocabulary) -> Texts:
+    """Looks all tokens of the row up at once."""
+    ids = sorted(set(_token_ids(row)))
+    return dict(zip(ids, vocabulary.read(ids), strict=True)).__getitem__
+
+
+def _token_ids(row: Row) -> Iterable[int]:
+    for context in row["contexts"] or ():
+        yield from context["tokens"]
+    for sense in row["senses"] or ():
+        yield from (t["token"] for t in sense["tokens"] or ())
+    for name in ("peak_tokens", "promoted", "suppressed"):
+        yield from (entry["token"] for entry in row[name] or ())

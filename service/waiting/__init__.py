@@ -1,0 +1,1 @@
+"""Clients who wait for jobs and batches: long polls and event streams. Knows nothing of Flask."""

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console, Group
+
+from polyseme.commands.show import context_line, neuron_block, shade, visible
+from polyseme.reading import read
+from polyseme.reports import Context, Report
+from tests.client.wire import grouped_report, neuron_report
+
+
+def report(**changed: Any) -> Report:
+    return read(Report, neuron_report(**changed))
+
+
+def printed(renderable: object, **options: object) -> str:
+    file = io.StringIO()
+    Console(file=file, width=120, **options).print(renderable, highlight=False)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def test_the_peak_is_marked_without_colour() -> None:
+    line = printed(context_line(report().contexts[0]))
+    assert line == "     4.00  In the⟦ beginning⟧⏎ God\n"
+
+
+def test_tokens_are_shaded_by_their_share_of_the_peak() -> None:
+    line = context_line(report().contexts[0])
+    shades = {line.plain[s.start : s.end]: s.style for s in line.spans}
+    assert shades == {
+        "⟦ beginning⟧": "black on rgb(255,125,30)",  # 1.0
+        "⏎": "black on rgb(255,208,150)",  # 0.25
+        " God": "black on rgb(255,180,110)",  # 0.5
+    }
+
+
+def test_a_negative_peak_shades_negative_tokens() -> None:
+    assert shade(-4.0, -4.0) == shade(4.0, 4.0) != ""
+    assert shade(4.0, -4.0) == ""
+
+
+@pytest.mark.parametrize("activation", [0.0, 0.3, -1.0])
+def test_what_is_weak_or_of_the_other_sign_is_not_shaded(activation: float) -> None:
+    assert shade(activation, 4.0) == ""
+
+
+def test_colours_reach_a_terminal() -> None:
+    assert "\x1b[" in printed(neuron_block(report()), force_terminal=True, color_system="truecolor")
+
+
+def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
+    text = printed(neuron_block(read(Report, grouped_report())))
+    assert "layer 3, neuron 7" in text
+    assert "active on 12% of tokens" in text
+    assert "Fires for two unrelated things" in text
+    assert (
+        "polysemantic: polysemanticity 0.32 (0.10 to 0.50), 90% of its firing is in senses, at "
+        "alpha 0.05" in text
+    )
+    assert "promotes  “ start”" in text
+    senses = text[text.index("sense 1, 80%") :]
+    assert senses.index("  4.00  ") < senses.index("sense 2, 20%") < senses.index("  1.00  ")
+
+
+def test_a_neuron_without_senses_shows_its_top_contexts() -> None:
+    text = printed(neuron_block(report()))
+    assert "Senses were not asked for." in text
+    assert text.count("⟦") == 1
+
+
+def test_an_encoder_has_no_promoted_tokens() -> None:
+    assert "promotes" not in printed(neuron_block(report(logits=None)))
+
+
+def test_markup_in_tokens_is_shown_as_it_is() -> None:
+    marked = report(logits={"promoted": [{"token": "[bold]", "logit": 1.0}]})
+    assert "“[bold]”" in printed(neuron_block(marked))
+
+
+def test_control_characters_cannot_reach_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\x07\n\tc") == "a·[2Jb·⏎ c"
+
+
+def test_the_peak_of_a_long_context_stays_on_a_narrow_line() -> None:
+    tokens = [" considerable"] * 30 + [" peak"] + [" after"] * 30
+    activations = (*[0.0] * 30, 2.0, *[0.0] * 30)
+    context = Context("positive", "top", 2.0, tuple(tokens), activations, peak=30)
+    file = io.StringIO()
+    Console(file=file, width=80).print(Group(context_line(context)))
+    assert file.getvalue().count("\n") == 1
+    assert file.getvalue().startswith(
+        "     2.00   considerable considerable considerable⟦ peak⟧ after"
+    )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture
+def document(http: FlaskClient) -> dict[str, Any]:
+    found: dict[str, Any] = http.get("/openapi.json").get_json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        op for path in document["paths"].values() for name, op in path.items() if name in METHODS
+    ]
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_is_documented(app: Flask, document: dict[str, Any]) -> None:
+    undocumented = {
+        "/openapi.json",
+        "/docs",
+        "/docs/{name}",
+        "/",
+        "/ui",
+        "/ui/{view}",
+        "/embed/{view}",
+        "/static/{name}",
+    }
+    routes = {
+        re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()
+    } - undocumented
+
+    assert set(document["paths"]) == routes
+
+
+def test_every_operation_has_an_id_a_summary_and_its_errors(document: dict[str, Any]) -> None:
+    found = operations(document)
+
+    assert len({op["operationId"] for op in found}) == len(found) == 30
+    for op in found:
+        assert op["summary"]
+        assert {"422", "500", "503"} <= set(op["responses"])
+        assert all(r["description"] for r in op["responses"].values())
+        problems = [r for status, r in op["responses"].items() if status >= "400"]
+        assert all("application/problem+json" in r["content"] for r in problems)
+
+
+def test_every_answer_has_a_request_id(document: dict[str, Any]) -> None:
+    for op in operations(document):
+        assert all("X-Request-Id" in response["headers"] for response in op["responses"].values())
+
+
+def test_defaults_and_choices_are_those_of_the_contract(document: dict[str, Any]) -> None:
+    contexts = document["components"]["schemas"]["Contexts"]
+
+    assert contexts["properties"]["window"]["default"] == 128
+    assert contexts["properties"]["sampling"]["enum"] == ["interval", "quantile"]
+    assert contexts["additionalProperties"] is False
+
+
+def test_the_submit_operation_has_its_headers_and_an_example(document: dict[str, Any]) -> None:
+    submit = document["paths"]["/v1/jobs"]["post"]
+
+    assert {p["name"] for p in submit["parameters"]} == {"dry_run", "Idempotency-Key", "Prefer"}
+    assert submit["requestBody"]["content"]["application/json"]["example"]["model"]
+    assert {"Location", "Retry-After", "ETag"} <= set(submit["responses"]["202"]["headers"])

@@ -1,0 +1,451 @@
+"""The scan's two forms against each other, against plain Python, and against itself in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from polyseme.contract.errors import NonFiniteActivation
+from polyseme.contract.records.request import Tail
+from polyseme.workers.analysis.corpus.plan import window_priority
+from polyseme.workers.analysis.machine.threads import set_threads
+from polyseme.workers.analysis.scan.layer_scan import LayerScan
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes
+from polyseme.workers.analysis.scan.statistics.extremes import find_extremes, find_peaks
+from polyseme.workers.analysis.scan.statistics.histogram import Histogram
+from polyseme.workers.analysis.scan.statistics.top_lists import EMPTY
+from tests.factories import make_request
+from tests.workers.analysis.builders import (
+    kernels_named,
+    make_window,
+    make_windows,
+    needs_triton,
+    random_activations,
+    random_blocks,
+)
+
+ON_GPU = pytest.param("gpu", marks=needs_triton)
+KERNELS = ["reference", "cpu", ON_GPU]
+NEURONS = 70  # more than one chunk of the kernels
+DEVICES = {"reference": "cpu", "cpu": "cpu", "gpu": "cuda" if torch.cuda.is_available() else "cpu"}
+TAILS: tuple[Tail, ...] = ("positive", "negative")
+SIZES = ListSizes(top=5, band=2, bands=3, display=4, distinct=True)
+
+
+def make_edges() -> dict[Tail, np.ndarray | None]:
+    """Ascending edges, on the steps of the activations too; one neuron without any."""
+    edges = np.tile(np.array([[0.5, 1.5]], np.float32), (NEURONS, 1))
+    edges[::7] = [0.7, 1.3]
+    edges[3] = np.inf
+    return {"positive": edges, "negative": edges / 2}
+
+
+def make_scan(*, kernels: str, distinct: bool = True, sampled: bool = True) -> LayerScan:
+    edges = make_edges() if sampled else dict.fromkeys(TAILS)
+    sizes = ListSizes(**vars(SIZES) | {"distinct": distinct})
+    return LayerScan(NEURONS, edges, sizes, DEVICES[kernels], kernels=kernels_named(kernels))
+
+
+def scan_blocks(
+    scan: LayerScan, blocks: Sequence[Block], activations: Sequence[Tensor]
+) -> LayerScan:
+    for block, values in zip(blocks, activations, strict=True):
+        scan.update(block, values)
+    return scan
+
+
+def ranked(scan: LayerScan) -> dict[str, np.ndarray]:
+    """Every list with its entries best first, and nothing where there is no entry."""
+    found: dict[str, np.ndarray] = {}
+    for tail, of_tail in scan.tails.items():
+        for name, lists in (("top", of_tail.top), ("sample", of_tail.sample)):
+            order = lists.top.ranking().cpu().numpy()
+            for column, array in lists.arrays().items():
+                laid = np.take_along_axis(
+                    array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), 1
+                )
+                empty = np.take_along_axis(lists.top.keys.cpu().numpy(), order, 1) == EMPTY
+                laid[empty] = EMPTY if column == "keys" else 0
+                found[f"{tail}/{name}/{column}"] = laid
+        found[f"{tail}/band_windows"] = of_tail.band_windows.cpu().numpy()
+    return found
+
+
+def assert_same(a: LayerScan, b: LayerScan) -> None:
+    """Equal lists, histogram, extremes and band counts; moments are for the caller."""
+    first, second = ranked(a), ranked(b)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    for one, other in (
+        (a.statistics.histogram.counts, b.statistics.histogram.counts),
+        (a.statistics.low, b.statistics.low),
+        (a.statistics.high, b.statistics.high),
+    ):
+        assert torch.equal(one.cpu(), other.cpu())
+    assert a.statistics.moments.count == b.statistics.moments.count
+
+
+def assert_close_moments(a: LayerScan, b: LayerScan, tolerance: float) -> None:
+    first, second = a.statistics.moments.compute(), b.statistics.moments.compute()
+    for name, values in first.items():
+        np.testing.assert_allclose(
+            values, second[name], rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("step", [0.5, None])
+@pytest.mark.parametrize("kernels", ["cpu", ON_GPU])
+def test_the_kernels_and_plain_torch_keep_the_same(
+    kernels: str, distinct: bool, sampled: bool, step: float | None
+) -> None:
+    rows = 60 if kernels == "gpu" else 7  # an interpreter takes its time
+
+    def scan_with(kernels: str) -> LayerScan:
+        blocks = random_blocks(1, rows=rows, device=DEVICES[kernels])
+        activations = random_activations(blocks, NEURONS, seed=1, step=step)
+        return scan_blocks(
+            make_scan(kernels=kernels, distinct=distinct, sampled=sampled), blocks, activations
+        )
+
+    fast, plain = scan_with(kernels), scan_with("reference")
+
+    assert_same(fast, plain)
+    assert_close_moments(fast, plain, 1e-6)
+
+
+def counted_values(
+    block: Block, activations: Tensor
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each window: its number, its documents, the positions of its counted tokens, and their
+    activations.
+    """
+    for b in range(len(block.ids)):
+        at = np.flatnonzero(block.counted[b].cpu().numpy())
+        yield (
+            int(block.numbers[b]),
+            block.documents[b].cpu().numpy(),
+            at,
+            activations[b].cpu().numpy()[at],
+        )
+
+
+def peaks_by_hand(
+    blocks: Sequence[Block], activations: Sequence[Tensor], neuron: int, sign: float
+) -> list[tuple[float, int, int, int]]:
+    """(sign * activation, window, document, position) of the peak in each window."""
+    peaks = []
+    for block, values in zip(blocks, activations, strict=True):
+        for number, documents, at, inside in counted_values(block, values):
+            row = (sign * inside[:, neuron]).tolist()
+            place = int(at[row.index(max(row))])
+            peaks.append((max(row), number, int(documents[place]), place))
+    return peaks
+
+
+def first_of_documents(
+    peaks: list[tuple[float, int, int, int]], k: int
+) -> list[tuple[float, int, int, int]]:
+    kept: list[tuple[float, int, int, int]] = []
+    for peak in peaks:
+        if peak[2] not in {p[2] for p in kept}:
+            kept.append(peak)
+    return kept[:k]
+
+
+def listed(
+    columns: dict[str, np.ndarray], prefix: str, row: int, sign: float
+) -> list[tuple[float, int, int, int]]:
+    keys = columns[f"{prefix}/keys"][row]
+    windows = 0x7FFF_FFFF - (keys & 0xFFFF_FFFF)
+    names = ("peak", "documents", "position")
+    peak, document, position = (columns[f"{prefix}/{name}"][row] for name in names)
+    rows = zip(sign * peak, windows, document, position, strict=True)
+    return [
+        (float(p), int(w), int(d), int(at))
+        for (p, w, d, at), k in zip(rows, keys, strict=True)
+        if k != EMPTY
+    ]
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+@pytest.mark.parametrize(("tail", "sign"), [("positive", 1.0), ("negative", -1.0)])
+def test_the_lists_are_those_of_a_plain_sort(kernels: str, tail: Tail, sign: float) -> None:
+    blocks = random_blocks(2)
+    activations = random_activations(blocks, NEURONS, seed=2)
+    scan = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+    columns = ranked(scan)
+    edges = make_edges()[tail]
+    assert edges is not None
+
+    for neuron in (0, 3, 7, NEURONS - 1):
+        peaks = peaks_by_hand(blocks, activations, neuron, sign)
+        best = sorted(peaks, key=lambda p: (-p[0], p[1]))
+        assert listed(columns, f"{tail}/top", neuron, sign) == first_of_documents(best, SIZES.top)
+        for band in range(SIZES.bands):
+            inside = [p for p in peaks if p[0] > 0 and (p[0] > edges[neuron]).sum() == band]
+            drawn = sorted(inside, key=lambda p: (-int(window_priority(np.array([p[1]]))[0]), p[1]))
+            row = neuron * SIZES.bands + band
+            assert listed(columns, f"{tail}/sample", row, sign) == first_of_documents(
+                drawn, SIZES.band
+            )
+            assert columns[f"{tail}/band_windows"][neuron, band] == len(inside)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_statistics_are_over_the_counted_tokens_alone(kernels: str) -> None:
+    blocks = random_blocks(3, rows=120, device=DEVICES[kernels])
+    activations = random_activations(blocks, NEURONS, seed=3, step=None)
+    for block, values in zip(blocks, activations, strict=True):
+        values[~block.counted] = 1e6
+    counted = torch.cat([v[b.counted] for b, v in zip(blocks, activations, strict=True)])
+    histogram = Histogram(NEURONS, DEVICES[kernels])
+    histogram.update(counted)
+
+    scan = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+
+    assert scan.statistics.moments.count == len(counted)
+    assert torch.equal(scan.statistics.high, counted.amax(0))
+    assert torch.equal(scan.statistics.low, counted.amin(0))
+    assert torch.equal(scan.statistics.histogram.counts, histogram.counts)
+    np.testing.assert_allclose(
+        scan.statistics.moments.compute()["std"],
+        counted.double().std(0, correction=0).cpu(),
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+@pytest.mark.parametrize("cut", [0, 1, 9, 17])
+def test_two_parts_merged_in_either_order_are_the_whole(kernels: str, cut: int) -> None:
+    blocks = random_blocks(4)
+    activations = random_activations(blocks, NEURONS, seed=4)
+    whole = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+    first = scan_blocks(make_scan(kernels=kernels), blocks[:cut], activations[:cut])
+    second = scan_blocks(make_scan(kernels=kernels), blocks[cut:], activations[cut:])
+
+    for parts in ((first, second), (second, first)):
+        merged = make_scan(kernels=kernels)
+        for part in parts:
+            merged.merge(part.arrays())
+        assert_same(merged, whole)
+        assert torch.equal(merged.statistics.moments.digits, whole.statistics.moments.digits)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_parts_that_begin_with_what_is_known_keep_less_and_merge_to_the_whole(
+    kernels: str, distinct: bool
+) -> None:
+    """Any part may begin with any others' lists, whichever is scanned first; here all with those of
+    the first two.
+    """
+    windows, rows = (36, 12) if kernels == "gpu" else (120, 7)
+    blocks = random_blocks(7, windows=windows, rows=rows, device=DEVICES[kernels])
+    activations = random_activations(blocks, NEURONS, seed=7)
+    whole = scan_blocks(make_scan(kernels=kernels, distinct=distinct), blocks, activations)
+    known: dict[str, np.ndarray] = {}
+    parts = []
+    for block, values in zip(blocks, activations, strict=True):
+        part = make_scan(kernels=kernels, distinct=distinct)
+        if known:
+            part.fill(known)
+        scan_blocks(part, [block], [values])
+        if len(parts) < 2:
+            known = part.seed()
+        parts.append(part.arrays())
+
+    merged = make_scan(kernels="cpu", distinct=distinct)
+    for arrays in reversed(parts):
+        merged.merge(arrays)
+
+    assert_same(merged, whole)
+    alone = scan_blocks(
+        make_scan(kernels=kernels, distinct=distinct), blocks[2:3], activations[2:3]
+    ).arrays()
+    for lists in ("positive/top", "positive/sample", "negative/top", "negative/sample"):
+        assert (
+            len(parts[2][f"{lists}/keys"])
+            == parts[2][f"{lists}/counts"].sum()
+            < len(alone[f"{lists}/keys"])
+        )
+
+
+def test_blocks_in_another_order_change_nothing() -> None:
+    blocks = random_blocks(5)
+    activations = random_activations(blocks, NEURONS, seed=5)
+
+    there = scan_blocks(make_scan(kernels="cpu"), blocks, activations)
+    back = scan_blocks(make_scan(kernels="cpu"), blocks[::-1], activations[::-1])
+
+    assert_same(there, back)
+    assert torch.equal(there.statistics.moments.digits, back.statistics.moments.digits)
+
+
+@pytest.fixture
+def threads() -> Iterator[Any]:
+    """Sets the number of threads of both libraries, as far as there are so many; puts it back
+    afterwards.
+    """
+    before = torch.get_num_threads()
+    yield set_threads
+    set_threads(before)
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+def test_the_number_of_threads_changes_nothing(kernels: str, threads: Any) -> None:
+    blocks = random_blocks(6)
+    activations = random_activations(blocks, NEURONS, seed=6, step=None)
+
+    threads(1)
+    alone = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+    threads(4)
+    together = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+
+    assert_same(alone, together)
+    assert torch.equal(alone.statistics.moments.digits, together.statistics.moments.digits)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # of the interpreter
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("position", [0, 2])
+def test_an_activation_that_is_not_finite_is_refused(
+    kernels: str, bad: float, position: int
+) -> None:
+    block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, DEVICES[kernels])
+    activations = torch.ones(1, 3, NEURONS, device=DEVICES[kernels])
+    activations[0, position, NEURONS - 1] = bad
+
+    with pytest.raises(NonFiniteActivation, match="not finite"):
+        scan_blocks(make_scan(kernels=kernels), [block], [activations]).arrays()
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_what_stands_in_the_padding_does_not_matter(kernels: str) -> None:
+    block = Block(
+        make_windows([make_window(0, [1, 2, 3]), make_window(1, [4])]), 0, 0, DEVICES[kernels]
+    )
+    activations = torch.ones(2, 3, NEURONS, device=DEVICES[kernels])
+    activations[1, 1:] = torch.nan
+
+    scan = scan_blocks(make_scan(kernels=kernels), [block], [activations])
+
+    assert scan.statistics.moments.count == 4
+    assert (scan.statistics.high == 1).all()
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("peak", "start"), [(0, 0), (2, 0), (3, 1), (7, 4)])
+def test_the_tokens_shown_surround_the_peak_inside_the_window(
+    kernels: str, peak: int, start: int
+) -> None:
+    block = Block(make_windows([make_window(0, range(8))]), 0, 0, DEVICES[kernels])
+    activations = torch.arange(8.0, device=DEVICES[kernels])[None, :, None].repeat(1, 1, NEURONS)
+    activations[0, peak] = 100.0
+
+    top = (
+        scan_blocks(make_scan(kernels=kernels), [block], [activations])
+        .tails["positive"]
+        .top.arrays()
+    )
+
+    at = top["keys"][0].argmax()
+    assert top["start"][0, at] == start
+    assert (
+        top["display"][0, at].tolist() == activations[0, start : start + SIZES.display, 0].tolist()
+    )
+
+
+def test_a_block_is_laid_out_to_its_longest_window() -> None:
+    windows = [
+        make_window(7, [5, 6, 7], documents=[1, 1, 2], counted=[False, True, True]),
+        make_window(4, [8]),
+    ]
+
+    block = Block(make_windows(windows), 40, 9, "cpu")
+
+    assert block.ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert block.inside.tolist() == [[True] * 3, [True, False, False]]
+    assert block.counted.tolist() == [[False, True, True], [True, False, False]]
+    assert block.documents.tolist() == [[1, 1, 2], [0, 0, 0]]
+    assert (block.rows.tolist(), block.numbers.tolist(), block.tokens) == ([40, 41], [7, 4], 4)
+    assert block.counted_index.tolist() == [1, 2, 3]
+
+
+def test_the_place_of_an_extreme_is_the_first_of_several() -> None:
+    block = Block(
+        make_windows([make_window(0, range(5), counted=[False, True, True, True, True])]),
+        0,
+        0,
+        "cpu",
+    )
+    activations = torch.tensor([9.0, -1.0, 3.0, 3.0, -1.0])[None, :, None]
+
+    found = find_extremes(block, activations)
+
+    assert (found.high.item(), found.high_at.item()) == (3.0, 2)
+    assert (found.low.item(), found.low_at.item()) == (-1.0, 1)
+
+
+def test_peaks_are_of_counted_tokens_and_have_the_sign_of_their_tail() -> None:
+    windows = make_windows(
+        [make_window(i, range(3), counted=[i == 1, True, True]) for i in range(2)]
+    )
+    activations = torch.tensor([[9.0, 2.0, 4.0], [-8.0, -1.0, -2.0]])[:, :, None]
+
+    block, every = Block(windows, 0, 0, "cpu"), Block(windows[1:], 0, 0, "cpu")
+
+    assert find_peaks(block, activations, "positive").tolist() == [[4.0], [-1.0]]
+    assert find_peaks(block, activations, "negative").tolist() == [[-2.0], [8.0]]
+    assert find_peaks(every, activations[1:], "negative").tolist() == [[8.0]]
+
+
+def test_lists_have_spare_places_only_where_copies_are_dropped() -> None:
+    def sizes(**contexts: Any) -> ListSizes:
+        return ListSizes.of(make_request(contexts=contexts))
+
+    assert sizes() == ListSizes(top=25, band=5, bands=5, display=32, distinct=True)
+    assert sizes(top_k=4, sampled=5) == ListSizes(top=8, band=2, bands=5, display=32, distinct=True)
+    assert sizes(near_duplicates="keep", per_document=None) == ListSizes(20, 4, 5, 32, False)
+    assert sizes(sampled=0).band == 0
+
+
+def test_a_display_is_rounded_as_torch_rounds() -> None:
+    bits = torch.arange(-(2**31), 2**31, 40_961, dtype=torch.int64).to(torch.int32)
+    halves = torch.arange(0, 0x7BFF, dtype=torch.int16).view(torch.float16).float()
+    ties = (halves[:-1] + halves[1:]) / 2
+    values = torch.cat(
+        [
+            bits.view(torch.float32),
+            halves,
+            -halves,
+            ties,
+            -ties,
+            torch.tensor([65504.0, 65519.0, 1e30]),
+        ]
+    )
+    values = values[values.isfinite()]
+    block = Block(make_windows([make_window(0, range(len(values)))]), 0, 0, "cpu")
+    scan = LayerScan(
+        1,
+        {"positive": None},
+        ListSizes(1, 0, 1, len(values), True),
+        "cpu",
+        kernels=kernels_named("cpu"),
+    )
+
+    scan.update(block, values.view(1, -1, 1))
+
+    found = scan.tails["positive"].top.display.flatten()
+    assert torch.equal(
+        found.view(torch.int16), values.clamp(-65504, 65504).half().view(torch.int16)
+    )

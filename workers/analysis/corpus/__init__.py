@@ -1,0 +1,1 @@
+"""Texts into windows, blocks and shards, and what a word is. Runs no model."""

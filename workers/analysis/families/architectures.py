@@ -1,0 +1,214 @@
+"""The table of the architectures that are known for certain. Knows configs, not modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from transformers import AutoModel, AutoModelForCausalLM
+
+from polyseme.contract.errors import UnsupportedArchitecture
+
+NormKind = Literal["layer", "rms", "rms_plus_one"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture.
+
+    Paths are dotted; those of a layer's parts start at the layer, the others at the body.
+    """
+
+    model_type: str  # transformers' name
+    kind: Literal["decoder", "encoder"]
+    layers: str  # the list of layers
+    projection: str  # of a layer: the MLP's output projection
+    gated: bool  # its input is act(gate) * up
+    inputs: tuple[
+        str, ...
+    ]  # of a layer: the MLP's input projections, gate before up; one may hold both in that order
+    width: str | None = (
+        # the config's field with the neurons of a layer; None: four times hidden
+        "intermediate_size"
+    )
+    norm: str = ""  # the last norm before the unembedding; "" for encoders
+    norm_kind: NormKind = "layer"  # rms_plus_one: the norm multiplies by 1 + weight
+    post_norm: str | None = (
+        # of a layer: the norm that the MLP's output passes before it joins the residual stream
+        None
+    )
+    positions: str | None = (
+        "max_position_embeddings"  # the config's field with the tokens a window may have
+    )
+    offset_positions: bool = False  # tokens are numbered from the padding token's id + 1
+    sdpa: bool = (
+        True  # False: transformers has only the eager attention, or sdpa would leave something out
+    )
+    pooler: bool = False  # the body takes add_pooling_layer
+
+
+def _gated(model_type: str, **more: Any) -> Family:
+    """The shape Llama set: RMS norms, `mlp.down_proj` over act(gate) * up."""
+    parts: dict[str, Any] = {
+        "layers": "layers",
+        "inputs": ("mlp.gate_proj", "mlp.up_proj"),
+        "projection": "mlp.down_proj",
+        "norm": "norm",
+        "norm_kind": "rms",
+    }
+    return Family(model_type, "decoder", gated=True, **parts | more)
+
+
+def _plain(
+    model_type: str, layers: str, wide: str, projection: str, norm: str, **more: Any
+) -> Family:
+    return Family(
+        model_type, "decoder", layers, projection, gated=False, inputs=(wide,), norm=norm, **more
+    )
+
+
+def _encoder(model_type: str, **more: Any) -> Family:
+    parts: dict[str, Any] = {
+        "layers": "encoder.layer",
+        "inputs": ("intermediate.dense",),
+        "projection": "output.dense",
+        "pooler": True,
+    }
+    return Family(model_type, "encoder", gated=False, **parts | more)
+
+
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        _gated("llama"),
+        _gated("mistral"),
+        _gated("qwen2"),
+        _gated("qwen3"),
+        _gated("smollm3"),
+        _gated("phi3", inputs=("mlp.gate_up_proj",)),
+        _gated("olmo", norm_kind="layer"),
+        _gated("olmo2", post_norm="post_feedforward_layernorm"),
+        _gated("stablelm", norm_kind="layer"),
+        _gated("gemma", norm_kind="rms_plus_one"),
+        _gated(
+            "gemma2", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm", sdpa=False
+        ),
+        _gated("gemma3_text", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm"),
+        _plain("starcoder2", "layers", "mlp.c_fc", "mlp.c_proj", "norm"),
+        _plain("gpt2", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_bigcode", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_neo", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", sdpa=False),
+        _plain("gptj", "h", "mlp.fc_in", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False),
+        _plain("gpt_neox", "layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "final_layer_norm"),
+        _plain("opt", "decoder.layers", "fc1", "fc2", "decoder.final_layer_norm", width="ffn_dim"),
+        _plain("phi", "layers", "mlp.fc1", "mlp.fc2", "final_layernorm"),
+        _plain(
+            "falcon", "h", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "ln_f", width="ffn_hidden_size"
+        ),
+        _plain(
+            "bloom",
+            "h",
+            "mlp.dense_h_to_4h",
+            "mlp.dense_4h_to_h",
+            "ln_f",
+            width=None,
+            positions=None,
+            sdpa=False,
+        ),
+        _encoder("bert"),
+        _encoder("roberta", offset_positions=True),
+        _encoder("xlm-roberta", offset_positions=True),
+        _encoder("electra", pooler=False),
+        _encoder("mpnet", offset_positions=True, sdpa=False),
+        _encoder(
+            "distilbert",
+            layers="transformer.layer",
+            inputs=("ffn.lin1",),
+            projection="ffn.lin2",
+            width="hidden_dim",
+            pooler=False,
+        ),
+    )
+}
+
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+
+
+def look_up(config: Mapping[str, Any]) -> Family:
+    """The family that a config.json names; says nothing about its modules.
+
+    Raises UnsupportedArchitecture.
+    """
+    model_type = config.get("model_type")
+    if any(isinstance(n := config.get(name), int) and n > 1 for name in _EXPERTS):
+        raise UnsupportedArchitecture(f"{model_type}: mixture-of-experts models are not supported")
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    if config.get("auto_map"):
+        raise UnsupportedArchitecture(
+            f"{model_type}: it needs code that comes with the model, which is never run"
+        )
+    raise UnsupportedArchitecture(
+        f"{model_type}: not a supported architecture; these are: {', '.join(FAMILIES)}"
+    )
+
+
+def count_neurons(config: Any, family: Family) -> int:
+    """The neurons of a layer that the config promises."""
+    width = getattr(config, family.width, None) if family.width else None
+    return int(width) if width else 4 * int(config.hidden_size)
+
+
+def count_positions(config: Any, family: Family) -> int | None:
+    """The tokens a window may have; None when the model sets no limit."""
+    if family.positions is None:
+        return None
+    # MPNet numbers from 2 whatever the config says, so no less than that is set aside.
+    reserved = max(2, (config.pad_token_id or 0) + 1) if family.offset_positions else 0
+    return int(getattr(config, family.positions)) - reserved
+
+
+def building_options(family: Family) -> dict[str, Any]:
+    """What transformers' from_config and from_pretrained need to build this family as the table
+    expects it.
+    """
+    options: dict[str, Any] = {"attn_implementation": "sdpa" if family.sdpa else "eager"}
+    return options | ({"add_pooling_layer": False} if family.pooler else {})
+
+
+def auto_class(family: Family) -> Any:
+    """transformers' class that builds the model: with a head for decoders, whose unembedding the
+    logit lens reads.
+    """
+    return AutoModelForCausalLM if family.kind == "decoder" else AutoModel
+
+
+def refuse_variants(config: Any, family: Family) -> None:
+    """Refuses settings under which a known architecture computes something else than the table
+    describes.
+    """
+    encoder = family.kind == "encoder"
+    reasons = {
+        "it is quantised; use its unquantised weights or a GGUF file": getattr(
+            config, "quantization_config", None
+        ),
+        "encoder-decoder models are not supported": getattr(config, "is_encoder_decoder", False),
+        "cross-attention is not supported": getattr(config, "add_cross_attention", False),
+        "an encoder set up as a decoder is not supported": encoder
+        and getattr(config, "is_decoder", False),
+        "a decoder with bidirectional attention is not supported": not encoder
+        and (
+            getattr(config, "use_bidirectional_attention", False)
+            or getattr(config, "is_causal", True) is False
+        ),
+        "alibi gives other results with its sdpa than with its eager attention": getattr(
+            config, "alibi", False
+        ),
+        "slow_but_exact does not run the MLP's output projection as a whole": getattr(
+            config, "slow_but_exact", False
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise UnsupportedArchitecture(f"{family.model_type}: {reason}")

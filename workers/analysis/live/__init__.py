@@ -1,0 +1,1 @@
+"""The live check of a text against a finished result. Knows results; writes none of their files."""

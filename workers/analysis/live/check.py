@@ -1,0 +1,261 @@
+"""A live check: a text through a model, and its neurons' peaks beside the senses that a finished
+analysis found.
+
+Reads an analysis' result, runs the model, writes one JSON file. What a peak and its sense are is
+said in `live`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from polyseme.contract.files.results import VECTORS, report_file
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.job import ACTIVATIONS, ActivationsRequest
+from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.request import AnalysisRequest, Tail
+from polyseme.contract.records.selection import resolve_neurons
+from polyseme.workers.analysis.live.peaks import (
+    Crossing,
+    KnownSenses,
+    Peak,
+    find_crossings,
+    find_peaks,
+    place_peaks,
+)
+from polyseme.workers.analysis.live.places import Places, Result, Row, place_all
+from polyseme.workers.analysis.live.text_run import Run, Target, run_text
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.reports.result_files import read_manifest
+from polyseme.workers.analysis.senses.firing import FIRES
+
+_NAMED = 3  # words in the name of a sense
+
+_OFF = "the job was submitted with senses switched off: no peak has a sense"
+_NOT_STORED = "the vectors of a job with `neuron` vectors are not stored: no peak has a sense"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is to be done.
+
+    `source` is the folder of the analysis' result, `result` the check's own.
+    """
+
+    request: ActivationsRequest
+    store: Store
+    source: str
+    result: str
+    block_tokens: int
+    encoder: LazyEncoder
+
+
+def write_activations(
+    check: Check, model: LoadedModel, *, should_stop: Callable[[], bool] = lambda: False
+) -> int:
+    """Runs the text and writes the answer. Returns the tokens run.
+
+    Raises Cancelled, NonFiniteActivation, and AnalysisError when the analysis' result is no longer
+    there.
+    """
+    analysed = AnalysisRequest.from_dict(read_manifest(check.store, check.source)["request"])
+    run = run_text(model, analysed, check.request, check.block_tokens, should_stop)
+    answer = describe_run(check, model, analysed, run)
+    text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    check.store.write(f"{check.result}/{ACTIVATIONS}", text.encode())
+    return len(run.windows.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """All that a neuron's part of the answer is made of."""
+
+    analysed: AnalysisRequest
+    run: Run
+    places: Places | None  # None when no peak can have a sense
+    vocabulary: Sequence[str]
+    top: int
+
+
+def describe_run(
+    check: Check, model: LoadedModel, analysed: AnalysisRequest, run: Run
+) -> dict[str, Any]:
+    """The answer, but for what the board knows."""
+    reports = read_reports(check.store, check.source, analysed, model.card, check.request.neurons)
+    peaks = {
+        t: {tail: _peaks_of(run, t, reports[t], tail) for tail in analysed.tails} for t in reports
+    }
+    note = _why_senseless(check, analysed)
+    tokens = np.unique(np.concatenate([at for tails in peaks.values() for at in tails.values()]))
+    places = None
+    if len(tokens) and note is None:
+        result = Result(check.store, check.source, model.vocabulary, check.encoder)
+        places = place_all(
+            result, analysed.senses, run, {t: r["contexts"] for t, r in reports.items()}, tokens
+        )
+    reading = Reading(analysed, run, places, model.vocabulary, check.request.top)
+    return {
+        "tokens": _tokens(run, model.vocabulary),
+        "neurons": [
+            _neuron(reading, target, report, peaks[target]) for target, report in reports.items()
+        ],
+        "note": note,
+    }
+
+
+def _why_senseless(check: Check, analysed: AnalysisRequest) -> str | None:
+    """Why no peak can have a sense; None when peaks can."""
+    if not analysed.senses.enabled or not check.store.exists(f"{check.source}/{VECTORS}"):
+        return _OFF
+    return _NOT_STORED if analysed.senses.vectors == "neuron" else None
+
+
+def read_reports(
+    store: Store, source: str, analysed: AnalysisRequest, card: ModelCard, targets: Sequence[Target]
+) -> dict[Target, Row]:
+    """The targets' report rows, in their order.
+
+    Opens no more of a file than the row groups that hold them.
+    """
+    units = card.site(analysed.neurons.site).units
+    neurons = resolve_neurons(analysed.neurons.indices, units, card.id)
+    chosen = {n: i for i, n in enumerate(neurons)}
+    reports: dict[Target, Row] = {}
+    for layer in sorted({layer for layer, _ in targets}):
+        with store.open(f"{source}/{report_file(layer)}") as f:
+            file = pq.ParquetFile(f)
+            rows = file.metadata.row_group(0).num_rows
+            groups = sorted({chosen[n] // rows for at, n in targets if at == layer})
+            table = file.read_row_groups(groups, _COLUMNS)
+        reports |= {
+            (layer, row["neuron"]): row
+            for row in table.to_pylist()
+            if (layer, row["neuron"]) in targets
+        }
+    return {target: reports[target] for target in targets}
+
+
+_COLUMNS = ["neuron", "hook", "min", "max", "contexts"]
+
+
+def _threshold(report: Row, tail: Tail) -> float | None:
+    """Above what size the tail fires; None when it never did."""
+    most = report["max"] if tail == "positive" else -report["min"]
+    return FIRES * most if most > 0 else None
+
+
+def _peaks_of(run: Run, target: Target, report: Row, tail: Tail) -> np.ndarray:
+    """The tokens at which one tail of a neuron peaks."""
+    threshold = _threshold(report, tail)
+    strength = run.activations[target] * (1 if tail == "positive" else -1)
+    peaks = find_peaks(
+        strength[:, None],
+        run.windows.counted,
+        run.windows.offsets,
+        np.array([np.inf if threshold is None else threshold]),
+    )
+    return np.flatnonzero(peaks[:, 0])
+
+
+def _neuron(
+    reading: Reading, target: Target, report: Row, at: Mapping[Tail, np.ndarray]
+) -> dict[str, Any]:
+    """at: the tokens of the peaks of each tail that was asked for."""
+    peaks, crossings = _judge(reading, target, report, at)
+    names = _names(report, reading.vocabulary)
+    low = _threshold(report, "negative") if "negative" in at else None
+    return {
+        "layer": target[0],
+        "neuron": target[1],
+        "hook": report["hook"],
+        "activations": _activations(reading.run, target),
+        "threshold": {
+            "positive": _threshold(report, "positive"),
+            "negative": None if low is None else -low,
+        },
+        "peaks": [
+            asdict(p) | {"name": None if p.sense is None else names[p.tail, p.sense]}
+            for p in _strongest(peaks, reading.top)
+        ],
+        "cross_activations": [
+            asdict(c) | {"names": [names[c.tail, sense] for sense in c.senses]} for c in crossings
+        ],
+    }
+
+
+def _judge(
+    reading: Reading, target: Target, report: Row, at: Mapping[Tail, np.ndarray]
+) -> tuple[list[Peak], list[Crossing]]:
+    peaks: list[Peak] = []
+    crossings: list[Crossing] = []
+    for tail, tokens in at.items():
+        known, vectors = None, np.zeros((len(tokens), 0))
+        if (places := reading.places) is not None:
+            known = _known_senses(places, target, report, tail, reading.analysed.senses.alpha)
+            vectors = places.space.vectors[[places.peaks[t] for t in tokens.tolist()]]
+        placed = place_peaks(tokens, tail, reading.run.activations[target][tokens], vectors, known)
+        crossings += find_crossings(placed, tail, known)
+        peaks += placed
+    return peaks, crossings
+
+
+def _known_senses(
+    places: Places, target: Target, report: Row, tail: Tail, alpha: float
+) -> KnownSenses:
+    sense = [
+        c["sense"] if c["tail"] == tail and c["sense"] is not None else -1
+        for c in report["contexts"]
+    ]
+    vectors = places.space.vectors[places.contexts[target]]
+    return KnownSenses.of(vectors, np.array(sense, np.int64), alpha, places.space.scales[0])
+
+
+def _strongest(peaks: Sequence[Peak], top: int) -> list[Peak]:
+    kept = sorted(peaks, key=lambda p: (-abs(p.activation), p.token))[:top]
+    return sorted(kept, key=lambda p: p.token)
+
+
+def _activations(run: Run, target: Target) -> list[float | None]:
+    values: list[float] = run.activations[target].tolist()
+    return [
+        v if counts else None
+        for v, counts in zip(values, run.windows.counted.tolist(), strict=True)
+    ]
+
+
+def _tokens(run: Run, vocabulary: Sequence[str]) -> list[dict[str, Any]]:
+    w = run.windows
+    window = np.repeat(np.arange(len(w)), w.lengths)
+    columns = [c.tolist() for c in (w.ids, w.starts, w.ends, run.special, window)]
+    return [
+        {
+            "token": vocabulary[i],
+            "token_id": i,
+            "char_span": None if special else [start, end],
+            "window": number,
+        }
+        for i, start, end, special, number in zip(*columns, strict=True)
+    ]
+
+
+def _names(report: Row, vocabulary: Sequence[str]) -> dict[tuple[Tail, int], str]:
+    """Of each sense the commonest words at its peaks; case and the space before a word do not
+    matter.
+    """
+    words: dict[tuple[Tail, int], Counter[str]] = defaultdict(Counter)
+    for c in report["contexts"]:
+        if c["sense"] is not None:
+            text = vocabulary[c["tokens"][c["position"] - c["display_start"]]]
+            words[c["tail"], c["sense"]][text.strip().casefold() or text] += 1
+    return {
+        key: ", ".join(word for word, _ in found.most_common(_NAMED))
+        for key, found in words.items()
+    }

@@ -1,0 +1,305 @@
+"""A layer's neurons as columns, in the schemas of `polyseme.contract.files.results`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from polyseme.contract.files.columns import negative
+from polyseme.contract.files.results import (
+    BAND,
+    CONTEXT,
+    EVIDENCE_CONTEXTS,
+    LOGIT,
+    MERGE,
+    PEAK_TOKEN,
+    REPORTS,
+    SCALARS,
+    SCORES,
+    SENSE,
+    SENSE_TOKEN,
+)
+from polyseme.contract.records.request import Tail
+from polyseme.workers.analysis.contexts.choose import ContextTable
+from polyseme.workers.analysis.contexts.peak_tokens import PeakTokens
+from polyseme.workers.analysis.models.lens import Lens
+from polyseme.workers.analysis.scan.layer_scan import LayerScan
+from polyseme.workers.analysis.scan.statistics.histogram import density, quantiles
+from polyseme.workers.analysis.senses.layer_senses import LayerSenses
+from polyseme.workers.analysis.senses.records import TailSenses
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """All that is known of a layer's selected neurons. N of them."""
+
+    layer: int
+    neurons: np.ndarray  # (N,) int32, their indices in the layer
+    hook: str
+    scan: LayerScan
+    contexts: ContextTable
+    context_offsets: np.ndarray  # (N + 1,)
+    near_duplicates: np.ndarray  # (N,) of the positive tail
+    peak_tokens: PeakTokens
+    senses: LayerSenses | None
+    lens: Lens | None
+    vocabulary: Sequence[str]
+
+
+def layer_scalars(result: LayerResult) -> pa.Table:
+    """One row a neuron, in the schema SCALARS."""
+    n = len(result.neurons)
+    counts = result.scan.statistics.histogram.counts.numpy()
+    evidence = _evidence(result)
+    tokens = result.peak_tokens
+    first = tokens.offsets[:-1].clip(max=max(len(tokens.token) - 1, 0))
+    has_peak = np.diff(tokens.offsets) > 0
+    common = [
+        result.vocabulary[t] if has else None
+        for t, has in zip(_at(tokens.token, first), has_peak, strict=True)
+    ]
+    moments = result.scan.statistics.moments.compute()
+    columns: dict[str, Any] = {
+        "layer": np.full(n, result.layer, np.int32),
+        "neuron": result.neurons.astype(np.int32),
+        "hook": pa.array([result.hook] * n),
+        **score_columns(result.senses, evidence["distinct"]),
+        "n_tokens": np.full(n, result.scan.statistics.moments.count, np.int64),
+        "density": density(counts),
+        "mean": moments["mean"],
+        "std": moments["std"],
+        "skewness": pa.array(moments["skewness"], from_pandas=True),
+        "kurtosis": pa.array(moments["kurtosis"], from_pandas=True),
+        "min": result.scan.statistics.low.numpy(),
+        "max": result.scan.statistics.high.numpy(),
+        "top_contexts": evidence["top"],
+        "sampled_contexts": evidence["sampled"],
+        "distinct_contexts": evidence["distinct"],
+        "near_duplicates": result.near_duplicates.astype(np.int32),
+        "peak_token": pa.array(common, pa.string()),
+        "peak_token_share": pa.array(
+            np.where(
+                has_peak, _at(tokens.count, first) / np.maximum(evidence["distinct"], 1), np.nan
+            ),
+            from_pandas=True,
+        ),
+        "peak_token_count": np.diff(tokens.offsets).astype(np.int32),
+        "peak_token_ids": _lists(tokens.offsets, pa.array(tokens.token)),
+    }
+    return pa.table(columns, schema=SCALARS)
+
+
+def score_columns(senses: LayerSenses | None, distinct: np.ndarray) -> dict[str, Any]:
+    """The columns of SCORES for both tails, and alpha. distinct: (N,) contexts of the positive
+    tail.
+    """
+    n = len(distinct)
+    if senses is None:
+        enough = distinct >= EVIDENCE_CONTEXTS
+        unscored = {name: pa.nulls(n) for f in SCORES for name in (f.name, negative(f.name))}
+        return unscored | {
+            "status": pa.array(np.where(enough, "not_scored", "insufficient_evidence")),
+            "alpha": pa.nulls(n),
+        }
+    columns: dict[str, Any] = {"alpha": np.full(n, senses.alpha)}
+    names: dict[Tail, Callable[[str], str]] = {"positive": str, "negative": negative}
+    for tail, name_of in names.items():
+        of_tail = senses.tails.get(tail)
+        for f in SCORES:
+            columns[name_of(f.name)] = (
+                pa.nulls(n) if of_tail is None else _nullable(of_tail.scores[f.name], f.type)
+            )
+    return columns
+
+
+def _nullable(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    return pa.array(values, from_pandas=True).cast(kind)
+
+
+def sense_columns(senses: LayerSenses | None, context_offsets: np.ndarray) -> dict[str, pa.Array]:
+    """Senses and merges of every neuron."""
+    n = len(context_offsets) - 1
+    if senses is None:
+        nothing = pa.nulls(n, pa.list_(MERGE))
+        return {
+            "senses": _lists(np.zeros(n + 1), pa.array([], SENSE)),
+            "merges": nothing,
+            negative("merges"): nothing,
+        }
+    return {
+        "senses": _senses(senses, context_offsets),
+        "merges": _merges(senses.tails.get("positive"), n),
+        negative("merges"): _merges(senses.tails.get("negative"), n),
+    }
+
+
+def _senses(senses: LayerSenses, context_offsets: np.ndarray) -> pa.ListArray:
+    parts, neurons = [], []
+    for tail, found in senses.tails.items():
+        table, tokens = found.table, found.tokens
+        columns = {
+            f.name: getattr(table, f.name, None)
+            for f in (SENSE.field(i) for i in range(SENSE.num_fields))
+        }
+        assert tokens is not None
+        columns |= {
+            "tail": pa.array([tail] * len(table.neuron), pa.string()),
+            "medoid": table.medoid - context_offsets[table.neuron],
+            "separation": _nullable(table.separation, pa.float32()),
+            "cohesion": _nullable(table.cohesion, pa.float32()),
+            "auprc": _nullable(table.auprc, pa.float32()),
+            "auprc_baseline": _nullable(table.auprc_baseline, pa.float32()),
+            "tokens": _lists(
+                tokens.offsets, _struct({n: getattr(tokens, n) for n in _SENSE_TOKEN}, SENSE_TOKEN)
+            ),
+        }
+        parts.append(_struct(columns, SENSE))
+        neurons.append(table.neuron)
+    neuron = np.concatenate(neurons)
+    order = np.argsort(neuron, kind="stable")
+    offsets = np.searchsorted(neuron[order], np.arange(len(context_offsets)))
+    return _lists(offsets, pa.concat_arrays(parts).take(pa.array(order)))
+
+
+_SENSE_TOKEN = ("token", "at", "count", "z")
+
+
+def _merges(found: TailSenses | None, neurons: int) -> pa.Array:
+    """A neuron's slots but the last, which its tree leaves empty."""
+    if found is None:
+        return pa.nulls(neurons, pa.list_(MERGE))
+    offsets = found.evidence.offsets
+    used = np.ones(len(found.sense), bool)
+    used[offsets[1:][np.diff(offsets) > 0] - 1] = False
+    columns = {name: array[used] for name, array in vars(found.tree).items()}
+    return _lists(
+        np.concatenate([[0], np.cumsum(np.maximum(np.diff(offsets) - 1, 0))]),
+        _struct(columns, MERGE),
+    )
+
+
+def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return column[places] if len(column) else np.zeros(len(places), column.dtype)
+
+
+def _evidence(result: LayerResult) -> dict[str, np.ndarray]:
+    """Contexts a neuron: in the positive top list, in its sample, and of both those with a positive
+    activation.
+    """
+    table, n = result.contexts, len(result.neurons)
+    positive, top = table.tail == "positive", table.sample == "top"
+    counts = {
+        "top": positive & top,
+        "sampled": positive & ~top,
+        "distinct": positive & (table.activation > 0),
+    }
+    return {
+        name: np.bincount(table.neuron[use], minlength=n).astype(np.int32)
+        for name, use in counts.items()
+    }
+
+
+def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
+    """One row a neuron, in the schema REPORTS."""
+    scan, counts = result.scan, result.scan.statistics.histogram.counts.numpy()
+    used = counts > 0
+    first, last = used.argmax(1), counts.shape[1] - used[:, ::-1].argmax(1)
+    inside = (np.arange(counts.shape[1]) >= first[:, None]) & (
+        np.arange(counts.shape[1]) < last[:, None]
+    )
+    marks = quantiles(counts, scan.statistics.low.numpy(), scan.statistics.high.numpy()).astype(
+        np.float32
+    )
+    extra = {
+        "quantiles": _lists(np.arange(len(marks) + 1) * marks.shape[1], pa.array(marks.ravel())),
+        "histogram_first": pa.array(first.astype(np.int32)),
+        "histogram": _lists(
+            np.concatenate([[0], np.cumsum(last - first)]), pa.array(counts[inside])
+        ),
+        "bands": _bands(scan, len(counts)),
+        "peak_tokens": _peak_tokens(result.peak_tokens),
+        "contexts": _lists(result.context_offsets, _contexts(result.contexts, result.senses)),
+        **sense_columns(result.senses, result.context_offsets),
+        "promoted": _logits(result.lens, "promoted", len(counts)),
+        "suppressed": _logits(result.lens, "suppressed", len(counts)),
+    }
+    columns = [
+        scalars.column(f.name) if f.name in SCALARS.names else extra[f.name] for f in REPORTS
+    ]
+    return pa.table(columns, schema=REPORTS)
+
+
+def _lists(offsets: np.ndarray, values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+
+
+def _struct(columns: Mapping[str, Any], kind: pa.StructType) -> pa.StructArray:
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    return pa.StructArray.from_arrays(
+        [pa.array(columns[f.name]).cast(f.type) for f in fields], fields=fields
+    )
+
+
+def _bands(scan: LayerScan, neurons: int) -> pa.ListArray:
+    """Every neuron's bands, the tails after each other."""
+    parts = [(tail, s) for tail, s in scan.tails.items() if s.edges is not None]
+    if not parts:
+        return _lists(np.zeros(neurons + 1), pa.array([], BAND))
+    bands = parts[0][1].sizes.bands
+    low, high, windows = [], [], []
+    for _, s in parts:
+        assert s.edges is not None
+        sign = s.sign
+        edges = np.pad(s.edges.numpy(), ((0, 0), (1, 1)), constant_values=((0, 0), (0, np.inf)))
+        low.append(edges[:, :-1] * sign)
+        high.append(edges[:, 1:] * sign)
+        windows.append(s.band_windows.numpy())
+    columns = {
+        "tail": np.tile(np.repeat([tail for tail, _ in parts], bands), neurons),
+        "band": np.tile(np.tile(np.arange(bands), len(parts)), neurons),
+        "low": _finite(np.concatenate(low, 1).ravel()),
+        "high": _finite(np.concatenate(high, 1).ravel()),
+        "windows": np.concatenate(windows, 1).ravel(),
+    }
+    return _lists(np.arange(neurons + 1) * bands * len(parts), _struct(columns, BAND))
+
+
+def _finite(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=~np.isfinite(values))
+
+
+def _peak_tokens(tokens: PeakTokens) -> pa.ListArray:
+    columns = {name: getattr(tokens, name) for name in ("token", "count", "mean", "max")}
+    return _lists(tokens.offsets, _struct(columns, PEAK_TOKEN))
+
+
+def _contexts(table: ContextTable, senses: LayerSenses | None) -> pa.StructArray:
+    columns: dict[str, Any] = {
+        f.name: getattr(table, f.name)
+        for f in (CONTEXT.field(i) for i in range(CONTEXT.num_fields))
+        if f.name not in ("band", "sense", "tokens", "activations")
+    }
+    columns["sense"] = sense_of_contexts(senses, len(table.neuron))
+    columns["band"] = pa.array(table.band, mask=table.band < 0)
+    columns["tokens"] = _lists(table.display_offsets, pa.array(table.tokens))
+    columns["activations"] = _lists(table.display_offsets, pa.array(table.activations))
+    return _struct(columns, CONTEXT)
+
+
+def sense_of_contexts(senses: LayerSenses | None, contexts: int) -> pa.Array:
+    if senses is None:
+        return pa.nulls(contexts, pa.int32())
+    sense = senses.of_contexts(contexts)
+    return pa.array(sense, mask=sense < 0)
+
+
+def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
+    if lens is None:
+        return pa.nulls(neurons, pa.list_(LOGIT))
+    tokens, logits = getattr(lens, f"{side}_tokens"), getattr(lens, f"{side}_logits")
+    columns = {"token": tokens.ravel(), "logit": logits.ravel()}
+    return _lists(np.arange(neurons + 1) * tokens.shape[1], _struct(columns, LOGIT))

@@ -1,0 +1,221 @@
+"""Writes a result's files in the schemas of `polyseme.contract.files.results`.
+
+Columns in, Parquet out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from polyseme.contract.errors import AnalysisError, DamagedFile
+from polyseme.contract.files.results import (
+    FORMAT,
+    MANIFEST,
+    NEURONS,
+    REPORT_ROWS,
+    SCALARS,
+    SUMMARY,
+    TOKENS,
+    VECTORS,
+    VOCABULARY,
+    report_file,
+    vectors_schema,
+)
+from polyseme.contract.files.store import Store
+from polyseme.workers.analysis.files.arrays import missing, read_arrays, write_arrays
+
+_SCALAR_ROWS = 65_536
+VECTOR_ROWS = 8192  # of a row group of the vectors' file
+
+
+def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> None:
+    with store.writing(f"{folder}/{report_file(layer)}") as f:
+        # Groups this small gain nothing from dictionaries and statistics, and open more slowly with
+        # them.
+        options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
+        options |= {"row_group_size": REPORT_ROWS, "version": "2.6", "write_page_checksum": True}
+        pq.write_table(reports, f, compression="zstd", **options)
+
+
+def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
+    with store.writing(path) as f:
+        # Read whole by every API process: lz4 unpacks in half the time of zstd, for a tenth more
+        # bytes.
+        options: dict[str, Any] = {
+            "row_group_size": _SCALAR_ROWS,
+            "version": "2.6",
+            "write_page_checksum": True,
+        }
+        pq.write_table(scalars, f, compression="lz4", **options)
+
+
+def keep_scalars(store: Store, path: str, scalars: pa.Table) -> None:
+    """For `read_scalars`: with a checksum, which a Parquet file's footer has not."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, scalars.schema) as writer:
+        writer.write_table(scalars)
+    write_arrays(store, path, {"scalars": np.frombuffer(sink.getvalue(), np.uint8)})
+
+
+def read_scalars(store: Store, path: str) -> pa.Table:
+    """Raises DamagedFile."""
+    with pa.ipc.open_stream(read_arrays(store, path)["scalars"].tobytes()) as reader:
+        return reader.read_all()
+
+
+def write_vectors(
+    store: Store,
+    folder: str,
+    width: int,
+    places: Mapping[str, np.ndarray],
+    pieces: Iterable[np.ndarray],
+) -> None:
+    """places: row, window and position of each vector; pieces: the vectors in the same order, (u,
+    width) float16.
+    """
+    schema, first = vectors_schema(width), 0
+    options = {"compression": "none", "write_page_checksum": True}
+    with (
+        store.writing(f"{folder}/{VECTORS}") as f,
+        pq.ParquetWriter(f, schema, **options) as writer,
+    ):
+        for vectors in _in_pieces_of(VECTOR_ROWS, pieces):
+            end = first + len(vectors)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+            columns = [
+                pa.array(places[f.name][first:end], f.type) for f in schema if f.name in places
+            ]
+            writer.write_table(pa.table([*columns, flat], schema=schema))
+            first = end
+
+
+@contextmanager
+def opened_table(store: Store, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a result to read. Raises DamagedFile, also when it is not there."""
+    with _reading_table(store, path) as f:
+        yield pq.ParquetFile(f, page_checksum_verification=True)
+
+
+@contextmanager
+def _reading_table(store: Store, path: str) -> Iterator[IO[bytes]]:
+    try:
+        with store.open(path) as f:
+            yield f
+    except FileNotFoundError as e:
+        raise missing(path) from e
+    except (OSError, pa.ArrowException) as e:
+        # What Arrow finds wrong in a file has no number, unlike trouble with the disk.
+        if isinstance(e, OSError) and e.errno is not None:
+            raise
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
+
+
+def check_table(store: Store, path: str, rows: int | None) -> None:
+    """Reads a whole Parquet file, a part in memory. rows: that it must have. Raises DamagedFile."""
+    with opened_table(store, path) as file:
+        rows_there = sum(len(batch) for batch in file.iter_batches(VECTOR_ROWS))
+    if rows not in (None, rows_there):
+        raise DamagedFile(f"{path} is damaged: it has {rows_there} rows, not {rows}", path=path)
+
+
+def read_layer_scalars(store: Store, folder: str, layer: int) -> pa.Table:
+    """Of a finished result, as they were written: a file calls the items of lists otherwise.
+
+    Raises DamagedFile.
+    """
+    with _reading_table(store, f"{folder}/{NEURONS}") as f:
+        found = pq.read_table(
+            f, filters=pc.field("layer") == layer, page_checksum_verification=True
+        )
+        return found.cast(SCALARS)
+
+
+def read_vectors_at(
+    store: Store, folder: str, window: np.ndarray, position: np.ndarray
+) -> np.ndarray:
+    """The vectors at some places, (U, width) float16, zero where none is kept; a row group in
+    memory at a time.
+
+    window, position: (U,) int64, ascending, each place once.
+    """
+    keys = window << 32 | position
+    with opened_table(store, f"{folder}/{VECTORS}") as file:
+        width = file.schema_arrow.field("vector").type.list_size
+        found = np.zeros((len(keys), width), np.float16)
+        for batch in file.iter_batches(VECTOR_ROWS, columns=["window", "position", "vector"]):
+            own = (
+                batch.column("window").to_numpy().astype(np.int64) << 32
+                | batch.column("position").to_numpy()
+            )
+            place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
+            wanted = keys[place] == own
+            vectors = (
+                batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+            )
+            found[place[wanted]] = vectors[wanted]
+    return found
+
+
+def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same rows in pieces that depend only on their number."""
+    held: list[np.ndarray] = []
+    for piece in pieces:
+        held.append(piece)
+        while sum(map(len, held)) >= rows:
+            joined = np.concatenate(held)
+            yield joined[:rows]
+            held = [joined[rows:]]
+    if any(len(piece) for piece in held):
+        yield np.concatenate(held)
+
+
+def write_vocabulary(store: Store, folder: str, vocabulary: Sequence[str]) -> None:
+    with store.writing(f"{folder}/{TOKENS}") as f:
+        pq.write_table(
+            pa.table({"text": list(vocabulary)}, schema=VOCABULARY), f, compression="zstd"
+        )
+
+
+def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(layers).combine_chunks()
+    write_scalars(store, f"{folder}/{NEURONS}", table)
+    return table
+
+
+def write_json(store: Store, path: str, content: Mapping[str, Any]) -> None:
+    store.write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+
+
+def read_json(store: Store, path: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(store.read(path))
+    return content
+
+
+def read_manifest(store: Store, folder: str) -> dict[str, Any]:
+    """Of a finished result.
+
+    Raises AnalysisError when there is none, or none that this version can read.
+    """
+    try:
+        manifest = read_json(store, f"{folder}/{MANIFEST}")
+    except FileNotFoundError as e:
+        raise AnalysisError(
+            "the result of the job that this one is about is no longer there"
+        ) from e
+    if manifest["format"] != FORMAT:
+        raise AnalysisError(
+            f"the result is of format {manifest['format']}; this version reads {FORMAT}"
+        )
+    return manifest
+
+
+def write_summary(store: Store, folder: str, summary: Mapping[str, Any]) -> None:
+    write_json(store, f"{folder}/{SUMMARY}", summary)

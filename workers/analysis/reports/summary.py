@@ -1,0 +1,80 @@
+"""A result at a glance: neurons by layer and status, and how their numbers are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from polyseme.contract.files.columns import STATUSES
+
+_BUCKETS = 20
+_DISTRIBUTIONS = (
+    "polysemanticity",
+    "effective_senses",
+    "coverage",
+    "monosemanticity_score",
+    "density",
+    "skewness",
+    "kurtosis",
+    "max",
+    "peak_token_share",
+)
+
+
+def summarise(neurons: pa.Table, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts and distributions over the scalars of a result.
+
+    Dead neurons, never above 0, are in every denominator.
+
+    plan: at least the fields of `Plan` that are returned.
+    """
+    layers = neurons.column("layer").to_numpy()
+    status = neurons.column("status").to_numpy(zero_copy_only=False)
+    dead = neurons.column("density").to_numpy() == 0
+    return {
+        "object": "summary",
+        "neurons": len(layers),
+        **{name: plan[name] for name in ("tokens", "counted_tokens", "windows", "documents")},
+        "statuses": _count(status),
+        "senses": _count_senses(neurons),
+        "dead": int(dead.sum()),
+        "layers": [
+            {
+                "layer": int(layer),
+                "neurons": int((layers == layer).sum()),
+                "statuses": _count(status[layers == layer]),
+                "dead": int(dead[layers == layer].sum()),
+            }
+            for layer in np.unique(layers)
+        ],
+        "distributions": {name: _distribution(neurons.column(name)) for name in _DISTRIBUTIONS},
+    }
+
+
+def _count(status: np.ndarray) -> dict[str, int]:
+    return {name: int((status == name).sum()) for name in STATUSES}
+
+
+def _count_senses(neurons: pa.Table) -> dict[str, int]:
+    """Coherent neurons by how many senses they have."""
+    coherent = pc.is_in(neurons.column("status"), pa.array(["monosemantic", "polysemantic"]))
+    counts = pc.value_counts(neurons.column("sense_count").filter(coherent)).to_pylist()
+    return {str(f["values"]): f["counts"] for f in sorted(counts, key=lambda f: f["values"])}
+
+
+def _distribution(column: pa.ChunkedArray) -> dict[str, Any]:
+    """Equal-width buckets between the 1st and 99th percentile; what lies beyond is in the outer
+    ones.
+    """
+    values = column.drop_null().to_numpy().astype(np.float64)
+    if not len(values):
+        return {"edges": [], "counts": [], "median": None}
+    low, high = np.quantile(values, [0.01, 0.99])
+    if low == high:
+        high = low + 1.0
+    counts, edges = np.histogram(values.clip(low, high), _BUCKETS, (low, high))
+    return {"edges": edges.tolist(), "counts": counts.tolist(), "median": float(np.median(values))}

@@ -1,0 +1,190 @@
+"""The scan of one block on a GPU, in Triton: tensors in, tensors changed, and nothing waited for.
+
+`reference` holds the same computation in plain torch, which this one is tested against. Sums are of
+float32 within a window, of float64 over windows. Which program does what depends on the shape of a
+block alone, so results do too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+
+import torch
+import triton
+from torch import Tensor
+
+from polyseme.contract.records.request import Tail
+from polyseme.workers.analysis.scan.kernels import reference, triton_programs
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.context_lists import TailLists
+from polyseme.workers.analysis.scan.statistics.extremes import Extremes
+from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
+from polyseme.workers.analysis.scan.statistics.moments import WEIGHTS
+
+# Tokens and neurons of a tile of `reduce`: few tokens, so that its threads seldom need each other.
+_ROWS, _ACROSS = 4, 64
+# Of `count`, whose neurons' histograms lie in the memory of one processor.
+_TOKENS, _BESIDE = 128, 16
+_PROGRAMS = 2048  # wanted at once, so that each of a GPU's processors has some
+_LISTS = 16  # neurons whose lists one program of `offer` keeps
+_FEWEST = 16  # windows or slots of a tile
+# Earlier versions make a histogram of votes, in which each of a processor's threads looks at every
+# bin.
+_COUNTS_IN_SHARED_MEMORY = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 8)
+
+
+def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
+    """Notes an activation that is not finite in the statistics, so nothing waits for the GPU."""
+    statistics.moments.count += block.counted_tokens
+    with torch.cuda.device_of(activations):
+        high, high_at, low, low_at = reduce_block(
+            activations,
+            block.counted,
+            statistics.histogram.counts,
+            statistics.moments.digits,
+            statistics.high,
+            statistics.low,
+            statistics.saw_nonfinite,
+        )
+    return Extremes(high, high_at, low, low_at)
+
+
+def offer(
+    block: Block, activations: Tensor, extremes: Extremes, tail: Tail, lists: TailLists
+) -> None:
+    shared = activations, block.tensors, *extremes.of(tail), int(lists.sign)
+    offer_to = partial(
+        offer_block, *shared, band_windows=lists.band_windows, distinct=lists.sizes.distinct
+    )
+    with torch.cuda.device_of(activations):
+        offer_to(lists.top.tensors(), None)
+        if lists.edges is not None:
+            offer_to(lists.sample.tensors(), lists.edges)
+
+
+# Lists are merged on a CPU, and firings are few.
+merge = reference.merge
+find_firings = reference.find_firings
+
+
+def reduce_block(
+    activations: Tensor,
+    counted: Tensor,
+    histogram: Tensor,
+    digits: Tensor,
+    high: Tensor,
+    low: Tensor,
+    saw_nonfinite: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The statistics of a block. Returns the extremes of each window and where they are first:
+    high, high_at, low, low_at (B, N), float32 and int32.
+
+    activations: (B, S, N), any float; counted: (B, S) bool. Added to: histogram (N, BINS) int32;
+    digits (DIGITS, 4, N) int64, of the sums of the powers, as in `moments.Moments`; high, low (N,)
+    float32. Set to 1: saw_nonfinite (1,) int32, when a counted activation is not finite; the rest
+    is then of no meaning.
+    """
+    windows, length, neurons = activations.shape
+    device = activations.device
+    extremes = [torch.empty(windows, neurons, device=device) for _ in range(2)]
+    places = [torch.empty(windows, neurons, dtype=torch.int32, device=device) for _ in range(2)]
+    chunks = triton.cdiv(neurons, _ACROSS)
+    each = triton.cdiv(windows * chunks, _PROGRAMS)  # windows of a program
+    parts = triton.cdiv(windows, each)
+    sums = torch.empty(parts, 4, neurons, dtype=torch.float64, device=device)
+    here = counted.view(torch.uint8)
+    tile = {"ROWS": _ROWS, "NEURONS": _ACROSS}
+    triton_programs.reduce[chunks, parts](
+        activations,
+        here,
+        *extremes,
+        *places,
+        sums,
+        windows,
+        length,
+        neurons,
+        each,
+        **tile,
+        num_warps=2,
+    )
+    chunks = triton.cdiv(neurons, _BESIDE)
+    each = (
+        triton.cdiv(triton.cdiv(windows * length * chunks, _PROGRAMS), _TOKENS) * _TOKENS
+    )  # tokens of a program
+    parts_of_tokens = triton.cdiv(windows * length, each)
+    tile = {"TOKENS": _TOKENS, "NEURONS": _BESIDE, "SHARED": _COUNTS_IN_SHARED_MEMORY}
+    triton_programs.count[chunks, parts_of_tokens](
+        activations, here, histogram, windows * length, neurons, each, **tile
+    )
+    tile = {"DIGITS": len(WEIGHTS), "ROWS": 64, "NEURONS": 32}
+    triton_programs.finish[triton.cdiv(neurons, 32),](
+        *extremes,
+        sums,
+        _weights(device),
+        digits,
+        high,
+        low,
+        saw_nonfinite,
+        windows,
+        neurons,
+        parts,
+        **tile,
+    )
+    return extremes[0], places[0], extremes[1], places[1]
+
+
+def offer_block(
+    activations: Tensor,
+    block: Sequence[Tensor],
+    extremes: Tensor,
+    places: Tensor,
+    sign: int,
+    lists: Sequence[Tensor],
+    edges: Tensor | None,
+    *,
+    band_windows: Tensor,
+    distinct: bool,
+) -> None:
+    """Offers each window to a list of each neuron: the top list, or with edges that of the band its
+    peak lies in.
+
+    block: numbers, priorities, lengths (B,) int64, rows (B,), documents (B, S) int32; extremes,
+    places: (B, N), of the tail. Changed: lists, as in `cpu.offer_block`, the display as float16;
+    band_windows (N, bands) int64.
+    """
+    windows, length, neurons = activations.shape
+    k, shown = lists[0].shape[1], lists[-1].shape[2]
+    bands = 1 if edges is None else band_windows.shape[1]
+    triton_programs.offer[triton.cdiv(neurons, _LISTS), bands](
+        activations,
+        *block,
+        extremes,
+        places,
+        extremes if edges is None else edges,
+        band_windows,
+        *lists,
+        windows,
+        length,
+        neurons,
+        k,
+        shown,
+        bands,
+        sign,
+        NEURONS=_LISTS,
+        WINDOWS=_power_of_two(windows),
+        num_warps=8 if windows > 64 else 4,
+        SLOTS=_power_of_two(k),
+        SAMPLE=edges is not None,
+        DISTINCT=distinct,
+    )
+
+
+@cache
+def _weights(device: torch.device) -> Tensor:
+    """Of the digits: (DIGITS,) float64."""
+    return torch.from_numpy(WEIGHTS).to(device)
+
+
+def _power_of_two(size: int) -> int:
+    return max(_FEWEST, triton.next_power_of_2(size))

@@ -1,0 +1,87 @@
+"""All that is kept of one layer while blocks run: statistics and lists, by the kernels of a device.
+
+Knows nothing of models or files. `LayerScan.update` is the only code whose cost grows with tokens
+times neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyseme.contract.records.request import Tail
+from polyseme.workers.analysis.scan.kernels.by_device import choose_kernels
+from polyseme.workers.analysis.scan.kernels.interface import Kernels
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.context_lists import (
+    ListSizes,
+    TailLists,
+    joined,
+    under,
+)
+from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
+
+
+class LayerScan:
+    """`arrays` and `merge` are how scans of different shards are put together."""
+
+    def __init__(
+        self,
+        neurons: int,
+        edges: Mapping[Tail, np.ndarray | None],
+        sizes: ListSizes,
+        device: torch.device | str = "cpu",
+        *,
+        kernels: Kernels | None = None,
+    ) -> None:
+        """edges: of each tail to scan, its bands' inner edges (N, bands - 1); None for no sample.
+
+        kernels: by default those of the device.
+        """
+        self.kernels = kernels or choose_kernels(device)
+        self.statistics = LayerStatistics(neurons, device)
+        self.tails = {
+            tail: TailLists(neurons, tail, inner, sizes, device) for tail, inner in edges.items()
+        }
+
+    def update(self, block: Block, activations: Tensor) -> None:
+        """activations: (B, S, N), any float, in the block's windows.
+
+        Raises NonFiniteActivation; with a GPU's kernels `arrays` does, so nothing waits for the GPU
+        here.
+        """
+        if not activations.is_cuda:
+            activations = activations.float()  # once, for all that follows
+        extremes = self.kernels.reduce(block, activations, self.statistics)
+        for tail, lists in self.tails.items():
+            self.kernels.offer(block, activations, extremes, tail, lists)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Raises NonFiniteActivation with a GPU's kernels."""
+        arrays = self.statistics.arrays()
+        return arrays | joined({tail: lists.arrays() for tail, lists in self.tails.items()})
+
+    def seed(self) -> dict[str, np.ndarray]:
+        """What decides about others of all that the lists hold, as `fill` takes it."""
+        return joined({tail: lists.seed() for tail, lists in self.tails.items()})
+
+    def fill(self, seed: Mapping[str, np.ndarray]) -> None:
+        """Fills the new lists with what scans of other windows of the corpus have found.
+
+        They keep only what gets past it, and `arrays` gives only that: merged, the arrays of all
+        give the same lists.
+        """
+        for tail, lists in self.tails.items():
+            lists.fill(under(f"{tail}/", seed))
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.statistics.merge(arrays)
+        for tail, lists in self.tails.items():
+            of_tail = under(f"{tail}/", arrays)
+            for name, kept in lists.lists.items():
+                self.kernels.merge(kept, under(f"{name}/", of_tail))
+            if lists.edges is not None:
+                lists.band_windows += torch.from_numpy(of_tail["band_windows"])

@@ -1,0 +1,146 @@
+"""An analysis in steps that can run apart: what all of them know of it.
+
+Each step writes files, whole or not. Running a step twice, anywhere, changes no result: its output
+depends only on its input, but that a scan leaves out what others are known to have better of.
+Progress and the wish to stop come in as plain callables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyseme.contract.files.store import Store
+from polyseme.contract.records.job import Corpus
+from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.request import AnalysisRequest, Tail
+from polyseme.contract.records.selection import resolve_layers, resolve_neurons
+from polyseme.workers.analysis.files.arrays import read_arrays
+from polyseme.workers.analysis.machine.stopping import Stop, check_stop
+from polyseme.workers.analysis.models.capture import Taps, run_block
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.scan.layer_scan import LayerScan
+from polyseme.workers.analysis.scan.out_of_memory import measuring
+from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes
+from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.sites.table import SITES
+
+Report = Callable[[int], None]  # tokens done so far in this step
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is to be done, with all that decides the result.
+
+    `work`, `result` and `lens` are folders.
+    """
+
+    request: AnalysisRequest
+    corpus: Corpus
+    card: ModelCard
+    store: Store
+    work: str
+    result: str
+    lens: str
+    block_tokens: int
+    shard_tokens: int
+    encoder: LazyEncoder = field(default_factory=LazyEncoder, compare=False)
+    reused: Mapping[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # layers taken over from results, by job
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return resolve_layers(self.request.neurons.layers, self.card.layers, self.card.id)
+
+    @property
+    def scanned(self) -> tuple[int, ...]:
+        """The layers that the model is run for: all but those taken over."""
+        taken = {layer for layers in self.reused.values() for layer in layers}
+        return tuple(layer for layer in self.layers if layer not in taken)
+
+    @property
+    def site(self) -> Site:
+        return SITES[self.request.neurons.site]
+
+    @property
+    def neurons(self) -> tuple[int, ...]:
+        units = self.card.site(self.request.neurons.site).units
+        return resolve_neurons(self.request.neurons.indices, units, self.card.id)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the plan runs windows beforehand, to know how strongly neurons fire."""
+        return bool(self.request.contexts.sampled or self.request.senses.enabled)
+
+    @property
+    def vectors(self) -> str:
+        """The folder of what the scan keeps for senses."""
+        return f"{self.work}/vectors"
+
+    @property
+    def projected(self) -> str:
+        """The folder of what a background makes of it."""
+        return f"{self.work}/projected"
+
+    @property
+    def sizes(self) -> ListSizes:
+        return ListSizes.of(self.request)
+
+
+def ignore_tokens(tokens: int) -> None:
+    pass
+
+
+def bands_file(analysis: Analysis) -> str:
+    return f"{analysis.work}/bands.npz"
+
+
+def scalars_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/scalars/layer-{layer:03d}.npz"
+
+
+def peaks_file(analysis: Analysis, layer: int) -> str:
+    return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
+
+
+def run_selected(
+    analysis: Analysis,
+    model: LoadedModel,
+    block: Block,
+    receive: Callable[[int, Tensor], None],
+    taps: Taps | None = None,
+    *,
+    should_stop: Stop,
+) -> None:
+    """Runs a block and hands on the selected neurons' activations, (B, S, N) in the model's dtype.
+
+    Raises BlockTooLarge, and Cancelled between two layers: a block of a large model takes seconds.
+    """
+    chosen, units = analysis.neurons, analysis.card.site(analysis.site.name).units
+    index = None if len(chosen) == units else torch.tensor(chosen, device=model.device)
+
+    def select(layer: int, activations: Tensor) -> None:
+        check_stop(should_stop)
+        if index is not None:
+            activations = activations.index_select(-1, index)
+        receive(layer, activations.contiguous())
+
+    mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
+    with measuring(block):
+        points = analysis.site.points(model.parts, analysis.scanned)
+        run_block(model, block.ids, mask, points, select, taps)
+
+
+def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
+    edges: dict[Tail, np.ndarray | None] = dict.fromkeys(analysis.request.tails)
+    if analysis.request.contexts.sampled:
+        bands = read_arrays(analysis.store, bands_file(analysis), f"{layer:03d}/")
+        edges = {tail: bands[tail] for tail in edges}
+    return LayerScan(len(analysis.neurons), edges, analysis.sizes, device)

@@ -1,0 +1,110 @@
+"""The last step: one file of scalars of all layers, the vectors, the summary, the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from polyseme.contract.files.results import BACKGROUND, MANIFEST, VECTORS
+from polyseme.workers.analysis.corpus.plan import read_plan
+from polyseme.workers.analysis.files.arrays import read_arrays
+from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.reports.result_files import (
+    read_scalars,
+    write_json,
+    write_neurons,
+    write_summary,
+    write_vectors,
+    write_vocabulary,
+)
+from polyseme.workers.analysis.reports.summary import summarise
+from polyseme.workers.analysis.senses.layer_senses import (
+    Background,
+)
+from polyseme.workers.analysis.senses.vectors import (
+    PROJECTED,
+    read_vectors,
+)
+from polyseme.workers.analysis.steps.analysis import Analysis, peaks_file, scalars_file
+from polyseme.workers.analysis.steps.copies import (
+    only_copy,
+    read_copied_plan,
+    read_copied_vectors,
+)
+from polyseme.workers.analysis.steps.manifest import describe_analysis
+from polyseme.workers.analysis.steps.projecting import background_file
+
+LENS_TOKENS = 10
+
+
+def close_analysis(
+    analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never
+) -> dict[str, Any]:
+    """Joins the layers and writes what describes the whole.
+
+    Afterwards the work folder is of no use.
+
+    Returns the manifest. Raises Cancelled.
+    """
+    plan = (
+        asdict(read_plan(analysis.store, analysis.work))
+        if analysis.scanned
+        else read_copied_plan(analysis)
+    )
+    if analysis.request.senses.enabled:
+        _keep_vectors(analysis, should_stop)
+    check_stop(should_stop)
+    write_vocabulary(analysis.store, analysis.result, model.vocabulary)
+    join_layers(analysis, plan)
+    manifest = describe_analysis(analysis, model, plan)
+    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)
+    return manifest
+
+
+def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
+    """Writes the scalars of all layers as one table, and their summary."""
+    layers = [
+        read_scalars(analysis.store, scalars_file(analysis, layer)) for layer in analysis.layers
+    ]
+    neurons = write_neurons(analysis.store, analysis.result, layers)
+    write_summary(analysis.store, analysis.result, summarise(neurons, plan))
+
+
+def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:
+    """Puts what senses were made of into the result, so that they can be made anew without the
+    model.
+    """
+    store = analysis.store
+    # Read first: a damaged one must not get into the result.
+    background = Background.read(store, background_file(analysis))
+    background.write(store, f"{analysis.result}/{BACKGROUND}")
+    # By row first, as vectors lie; the window says the same to whoever reads the result.
+    keys, window = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    for layer in analysis.layers:
+        kept = read_arrays(store, peaks_file(analysis, layer))
+        keys, first = np.unique(
+            np.concatenate([keys, kept["row"] << 32 | kept["position"]]), return_index=True
+        )
+        window = np.concatenate([window, kept["window"]])[first]
+    if copy := only_copy(analysis, len(keys)):
+        store.copy(f"{copy}/{VECTORS}", f"{analysis.result}/{VECTORS}")
+        return
+    places = {"row": keys >> 32, "window": window, "position": keys & 0xFFFF_FFFF}
+    pieces = until(_vectors_at(analysis, keys), should_stop)
+    write_vectors(store, analysis.result, background.projected.shape[1], places, pieces)
+
+
+def _vectors_at(analysis: Analysis, keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Of a job with a scan they are all in its own files, those of the layers that it takes over
+    too.
+    """
+    if not analysis.scanned:
+        return read_copied_vectors(analysis, keys)
+    plan = read_plan(analysis.store, analysis.work)
+    return read_vectors(
+        analysis.store, analysis.projected, plan, PROJECTED, keys >> 32, keys & 0xFFFF_FFFF
+    )

@@ -1,0 +1,154 @@
+"""What a result says of itself: its manifest.
+
+And the address of a scan, by which a later job finds the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import tokenizers
+import torch
+import transformers
+
+from polyseme.contract import __version__
+from polyseme.contract.files.results import FORMAT
+from polyseme.contract.records.request import Senses
+from polyseme.contract.records.selection import format_ranges
+from polyseme.workers.analysis.corpus.plan import read_plan
+from polyseme.workers.analysis.files.arrays import partial_file
+from polyseme.workers.analysis.models.capture import reference_layers
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.scan.out_of_memory import count_cut
+from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
+
+_UNRELATED = (
+    "metadata",
+    "priority",
+    "webhook",
+    "reuse",
+)  # fields of a request that do not decide the result
+
+
+def describe_analysis(
+    analysis: Analysis, model: LoadedModel, plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest: all that decides the result, and nothing that does not, such as times or the
+    number of shards.
+
+    But for `reused`, which says what was not computed anew. plan: the fields of a Plan.
+    """
+    return {
+        "format": FORMAT,
+        "model": {
+            "id": analysis.card.id,
+            "source": _portable(analysis.card.source),
+            "family": analysis.card.family,
+            "config_sha256": model.config_sha256,
+            "weights_sha256": model.weights_sha256,
+            "tokenizer_sha256": model.tokenizer_sha256,
+        },
+        "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
+        "request": {k: v for k, v in analysis.request.to_dict().items() if k not in _UNRELATED},
+        "layers": list(analysis.layers),
+        "neurons_per_layer": len(analysis.neurons),
+        "plan": {k: v for k, v in plan.items() if k != "shards"},
+        "block_tokens": analysis.block_tokens,
+        # Of blocks that did not fit into the device's memory. 0, or the last bits depend on how
+        # much of it was free.
+        "blocks_in_parts": _count_cut(analysis) if analysis.scanned else 0,
+        "senses": describe_senses(analysis),
+        **_describe_machine(model),
+        "scan_address": scan_address(analysis, model),
+        "reused": {job: format_ranges(layers) for job, layers in analysis.reused.items()} or None,
+    }
+
+
+def _describe_machine(model: LoadedModel) -> dict[str, Any]:
+    return {
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "compiled": model.relay is not None,
+        "device_name": _device_name(model.device),
+        "versions": {
+            "polyseme": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+            "pyarrow": pa.__version__,
+        },
+    }
+
+
+def scan_address(analysis: Analysis, model: LoadedModel) -> str:
+    """The SHA-256 of all that decides what a scan finds in one layer, whichever other layers are
+    scanned with it.
+
+    Two results with one address have the same bytes in the layers they share, but for their senses,
+    which can be made anew from either.
+    """
+    request = analysis.request
+    decides = {
+        "format": FORMAT,
+        "family": analysis.card.family,
+        "config": model.config_sha256,
+        "weights": model.weights_sha256,
+        "tokenizer": model.tokenizer_sha256,
+        "corpus": analysis.corpus.sha256,
+        "site": request.neurons.site,
+        "neurons": analysis.neurons,
+        "contexts": asdict(request.contexts),
+        "tokens": asdict(request.tokens),
+        "senses": _kept_for(request.senses),
+        "block_tokens": analysis.block_tokens,
+        **_describe_machine(model),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _kept_for(senses: Senses) -> dict[str, Any]:
+    """Of the options of senses, those that no other senses can be made without a new scan."""
+    if senses.enabled and senses.vectors == "neuron":
+        return asdict(senses)
+    return {"enabled": senses.enabled}
+
+
+def describe_senses(analysis: Analysis) -> dict[str, Any] | None:
+    """What went into the senses beyond the request."""
+    if not analysis.request.senses.enabled:
+        return None
+    layers = reference_layers(analysis.card.layers)
+    versions: dict[str, Any] = {
+        "reference_hooks": [f"blocks.{layer}.hook_resid_pre" for layer in layers]
+    }
+    if analysis.request.senses.vectors == "residual+encoder":
+        versions["encoder_sha256"] = analysis.encoder.get().model.weights_sha256
+    return versions
+
+
+def _count_cut(analysis: Analysis) -> int:
+    shards = len(read_plan(analysis.store, analysis.work).shards)
+    partials = [partial_file(analysis.work, shard) for shard in range(shards)]
+    return count_cut(
+        analysis.store, [bands_file(analysis), *partials] if analysis.is_calibrated else partials
+    )
+
+
+def _portable(source: str) -> str:
+    """Without the folder, which says nothing about the model and differs between machines."""
+    kind, _, location = source.partition(":")
+    return source if kind == "hub" else f"{kind}:{Path(location).name}"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()

@@ -1,0 +1,91 @@
+"""A layer's reports from another job's result, of which the work folder holds a copy: as they are,
+or with new senses.
+
+What comes out is what a scan would have given, byte for byte.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+
+from polyseme.contract.files.results import fires_file, report_file
+from polyseme.contract.files.store import Store
+from polyseme.workers.analysis.files.arrays import read_arrays, write_arrays
+from polyseme.workers.analysis.machine.stopping import Stop, never
+from polyseme.workers.analysis.reports.result_files import (
+    check_table,
+    keep_scalars,
+    opened_table,
+    read_layer_scalars,
+)
+from polyseme.workers.analysis.steps.analysis import Analysis, peaks_file, scalars_file
+from polyseme.workers.analysis.steps.copies import (
+    copy_of_layer,
+    read_copied_manifest,
+    rows_of_windows,
+)
+from polyseme.workers.analysis.steps.manifest import describe_senses
+from polyseme.workers.analysis.steps.regrouping import regroup_layer
+
+
+def reuse_layer(analysis: Analysis, layer: int, *, should_stop: Stop = never) -> None:
+    """Writes what `merge_layer` writes for a layer that was scanned. Raises Cancelled."""
+    folder = copy_of_layer(analysis, layer)
+    assert folder is not None
+    if _has_our_senses(analysis, folder):
+        _take_layer(analysis, folder, layer)
+    else:
+        regroup_layer(analysis, folder, layer, should_stop=should_stop)
+    if analysis.request.senses.enabled:
+        _note_peaks(analysis, folder, layer)
+
+
+def _has_our_senses(analysis: Analysis, folder: str) -> bool:
+    """Whether the senses of a result with the same scan are those that are asked for."""
+    if not analysis.request.senses.enabled:
+        return True
+    manifest = read_copied_manifest(analysis.store, folder)
+    same: bool = manifest["request"]["senses"] == analysis.request.to_dict()["senses"]
+    return same and manifest["senses"] == describe_senses(analysis)
+
+
+def _take_layer(analysis: Analysis, folder: str, layer: int) -> None:
+    """Raises DamagedFile."""
+    store, names = analysis.store, [report_file(layer)]
+    # Read first: a damaged one must not get into the result.
+    check_table(store, f"{folder}/{report_file(layer)}", len(analysis.neurons))
+    if analysis.request.senses.enabled:
+        read_arrays(store, f"{folder}/{fires_file(layer)}")
+        names.append(fires_file(layer))
+    for name in names:
+        store.copy(f"{folder}/{name}", f"{analysis.result}/{name}")
+    keep_scalars(store, scalars_file(analysis, layer), read_layer_scalars(store, folder, layer))
+
+
+def _note_peaks(analysis: Analysis, folder: str, layer: int) -> None:
+    window, position = _read_peaks(analysis.store, f"{folder}/{report_file(layer)}")
+    row = rows_of_windows(analysis.store, folder, window)
+    order = np.lexsort((position, row))
+    kept = {"row": row, "window": window, "position": position}
+    write_arrays(
+        analysis.store,
+        peaks_file(analysis, layer),
+        {name: array[order] for name, array in kept.items()},
+    )
+
+
+def _read_peaks(store: Store, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """The different places at which the contexts of a layer's reports peak: windows and positions,
+    int64.
+    """
+    found = []
+    with opened_table(store, path) as file:
+        for batch in file.iter_batches(columns=["contexts"]):
+            contexts = batch.column("contexts").flatten()
+            window, position = (
+                pc.struct_field(contexts, name).to_numpy() for name in ("window", "position")
+            )
+            found.append(np.unique(window.astype(np.int64) << 32 | position))
+    keys = np.unique(np.concatenate(found))
+    return keys >> 32, keys & 0xFFFF_FFFF

@@ -1,0 +1,178 @@
+"""What the units of a job run with: its analysis, its model, its corpus.
+
+The table of stages has what a unit does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from polyseme.contract.board.board import Board
+from polyseme.contract.errors import AnalysisError, ModelLoadError
+from polyseme.contract.files.documents import read_documents
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.job import Corpus, Job
+from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.settings import Settings
+from polyseme.workers.analysis.live.check import Check
+from polyseme.workers.analysis.machine.limits import Limits
+from polyseme.workers.analysis.models.encoder import LazyEncoder
+from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.analysis.pipeline import (
+    ANALYSIS,
+    CHECK,
+    REGROUPING,
+    AnalysisWork,
+    CheckWork,
+    Done,
+    RegroupingWork,
+    Size,
+    Stage,
+    split_unit,
+)
+from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.manifest import scan_address
+from polyseme.workers.analysis.steps.regrouping import read_corpus
+from polyseme.workers.lease import HeldLease
+from polyseme.workers.pipelines import size_of, stages_of
+from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
+
+
+@dataclass(frozen=True)
+class JobWork:
+    board: Board
+    store: Store
+    shelf: ModelShelf
+    encoder: LazyEncoder
+    catalogue: dict[str, Entry]
+    settings: Settings
+
+    def run(self, job: Job, unit: str, held: HeldLease) -> tuple[Stage[Any], Done]:
+        """Runs a unit. Raises what its step raises."""
+        stages = stages_of(job)
+        stage, number = split_unit(stages, unit)
+        if stages is CHECK:
+            return stage, stage.run(self._check_work(job, held), number)
+        if stages is REGROUPING:
+            return stage, stage.run(self._regrouping_work(job, held), number)
+        return stage, self._run_analysis(job, stage, number, held)
+
+    def _run_analysis(
+        self, job: Job, stage: Stage[AnalysisWork], number: int, held: HeldLease
+    ) -> Done:
+        model = self._model(job)
+        analysis = self._analysis(job, model.card, self._corpus(job))
+        address = scan_address(analysis, model)
+        if stage is ANALYSIS[0]:
+            analysis = self._choose_reused(analysis, job, address, held)
+        work = AnalysisWork(
+            analysis,
+            model,
+            lambda: self._open_documents(job),
+            size_of(job) or Size(),
+            held.note_tokens,
+            held.should_stop,
+        )
+        done = stage.run(work, number)
+        if stage is ANALYSIS[-1]:
+            self._update_card(analysis, job)
+        facts = dict(done.facts)
+        if stage is ANALYSIS[0]:
+            facts = {"calibration_parts": 0, "scan_address": address, **facts}
+            facts["reused"] = json.dumps(analysis.reused)
+        elif job.scan_address not in ("", address):
+            # Only a job that ran on workers alike, with the same versions and devices, is a source
+            # for others.
+            facts["scan_address"] = ""
+        if job.progress.shards_done:
+            # A plan or bands that are made again do not make the scan any younger.
+            facts.pop("scan_began_at", None)
+        return replace(done, facts=facts)
+
+    def _choose_reused(
+        self, analysis: Analysis, job: Job, address: str, held: HeldLease
+    ) -> Analysis:
+        fresh = replace(analysis, reused={}, work=Layout.work(job.id))
+        if not may_reuse(job):
+            return fresh
+        return plan_reuse(self.board, fresh, job, address, should_stop=held.should_stop)
+
+    def _regrouping_work(self, job: Job, held: HeldLease) -> RegroupingWork:
+        card = self.board.registry.get_card(job.request.model)
+        if card is None:
+            raise ModelLoadError(f"model {job.request.model!r} was never described")
+        source = Layout.result(job.analysis.source_job or "")
+        analysis = self._analysis(job, card, read_corpus(self.store, source))
+        return RegroupingWork(analysis, source, held.should_stop)
+
+    def _check_work(self, job: Job, held: HeldLease) -> CheckWork:
+        request, model = job.check, self._model(job)
+        check = Check(
+            request=request,
+            store=self.store,
+            source=Layout.result(request.job),
+            result=Layout.result(job.id),
+            block_tokens=self._limits(model.card).block_tokens,
+            encoder=self.encoder,
+        )
+        return CheckWork(check, model, held.should_stop)
+
+    def _model(self, job: Job) -> LoadedModel:
+        model = job.request.model
+        if (entry := self.catalogue.get(model)) is None:
+            raise ModelLoadError(f"model {model!r} is not in this worker's catalogue")
+        return self.shelf.get(entry)
+
+    def _corpus(self, job: Job) -> Corpus:
+        name = job.analysis.corpus
+        if (corpus := self.board.registry.get_corpus(name, job.tenant)) is None:
+            raise AnalysisError(f"corpus {name!r} was deleted")
+        return corpus
+
+    @contextmanager
+    def _open_documents(self, job: Job) -> Iterator[Iterable[str]]:
+        corpus = job.analysis.corpus
+        try:
+            file = self.store.open(Layout.documents(corpus, job.tenant))
+        except FileNotFoundError as e:
+            raise AnalysisError(f"the documents of corpus {corpus!r} are not in the store") from e
+        with file:
+            yield read_documents(file)
+
+    def _limits(self, card: ModelCard) -> Limits:
+        wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)
+        return wanted.on(self.shelf.device, self.shelf.dtype, card)
+
+    def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
+        limits = self._limits(card)
+        return Analysis(
+            request=job.analysis,
+            corpus=corpus,
+            card=card,
+            store=self.store,
+            work=work_folder(job.id, job.reused),
+            result=Layout.result(job.id),
+            lens=Layout.LENS,
+            block_tokens=limits.block_tokens,
+            shard_tokens=limits.shard_tokens,
+            encoder=self.encoder,
+            reused=job.reused,
+        )
+
+    def _update_card(self, analysis: Analysis, job: Job) -> None:
+        """Notes on the model's card how fast it went, for estimates."""
+        card, total = analysis.card, job.progress.tokens_total
+        speed, length = card.tokens_per_second, card.characters_per_token
+        if len(analysis.scanned) == card.layers:
+            speed = job.progress.tokens_per_second
+        if analysis.request.tokens.max_tokens is None and total:
+            length = analysis.corpus.characters / total
+        self.board.registry.put_card(
+            replace(card, tokens_per_second=speed, characters_per_token=length)
+        )

@@ -1,0 +1,42 @@
+"""Which unit of a job wrote a file of its work folder: the one to run again when the file is no
+longer any good.
+"""
+
+from __future__ import annotations
+
+import re
+
+from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Job
+from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.selection import resolve_layers
+from polyseme.workers.analysis import pipeline
+from polyseme.workers.analysis.pipeline import Size
+from polyseme.workers.pipelines import size_of, stages_of
+from polyseme.workers.reuse import work_folder
+
+_DECISION = re.compile(r"reuse-[0-9a-f]+/")  # see `reuse.work_folder`
+
+
+def find_writer(path: str, job: Job, card: ModelCard) -> str | None:
+    """The unit that wrote a file; None for one outside of the job's work folder, which nothing here
+    can make again.
+    """
+    folder = f"{Layout.work(job.id)}/"
+    if not path.startswith(folder):
+        return None
+    name = _DECISION.sub("", path.removeprefix(folder), count=1)
+    layers = resolve_layers(job.analysis.neurons.layers, card.layers, card.id)
+    return pipeline.find_writer(stages_of(job), name, size_of(job) or Size(), layers)
+
+
+def find_lost_scans(store: Store, job: Job) -> list[str]:
+    """The scans of a job whose files are not there."""
+    size, work = size_of(job) or Size(), work_folder(job.id, job.reused)
+    folders = ("partials", "vectors") if size.senses else ("partials",)
+    kept = [set(store.names(f"{work}/{folder}")) for folder in folders]
+    return [
+        f"scan:{shard}"
+        for shard in range(size.shards)
+        if not all(f"{shard:06d}.npz" in names for names in kept)
+    ]
