@@ -13,7 +13,7 @@ from typing import Any
 
 from polyseme.reading import to_html
 from polyseme.records import Activations, Job, TextNeuron
-from polyseme.reports import Context, NeuronRow, Report, Sense
+from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Report, Sense
 
 _NEWLINE = "⏎"
 _SHOWN = 5  # contexts of a sense
@@ -23,17 +23,6 @@ _BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;color:in
 _CONTEXT = (
     "font-family:ui-monospace,monospace;font-size:12px;white-space:pre-wrap;"
     "overflow-wrap:anywhere;margin:2px 0"
-)
-_COLUMNS = (
-    "layer",
-    "neuron",
-    "status",
-    "polysemanticity",
-    "sense_count",
-    "coverage",
-    "peak_token",
-    "density",
-    "max",
 )
 
 
@@ -51,7 +40,7 @@ def job_html(job: Job) -> str:
 
 
 def neurons_html(rows: Sequence[NeuronRow], total: int | None) -> str:
-    columns = [c for c in _COLUMNS if any(getattr(row, c) is not None for row in rows)]
+    columns = [c for c in TABLE_COLUMNS if any(getattr(row, c) is not None for row in rows)]
     head = "".join(f"<th>{escape(c.replace('_', ' '))}</th>" for c in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{_cell(getattr(row, c))}</td>' for c in columns)}</tr>" for row in rows

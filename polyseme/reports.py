@@ -10,6 +10,19 @@ from dataclasses import dataclass, field
 
 from polyseme.reading import Record
 
+# What a table of neurons shows unless others are asked for.
+TABLE_COLUMNS = (
+    "layer",
+    "neuron",
+    "status",
+    "polysemanticity",
+    "sense_count",
+    "coverage",
+    "peak_token",
+    "density",
+    "max",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronRow(Record):

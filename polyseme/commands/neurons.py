@@ -28,19 +28,9 @@ from polyseme.commands.terminal import (
 )
 from polyseme.errors import CommandError
 from polyseme.records import Activations
+from polyseme.reports import TABLE_COLUMNS
 from polyseme.steps import Query
 
-_COLUMNS = (
-    "layer",
-    "neuron",
-    "status",
-    "polysemanticity",
-    "sense_count",
-    "coverage",
-    "peak_token",
-    "density",
-    "max",
-)
 _PAGE = 1000
 
 
@@ -83,7 +73,7 @@ def neurons(
         for row in rows:
             show(row)
     else:
-        output().print(_table(rows, columns.split(",") if columns else _COLUMNS))
+        output().print(_table(rows, columns.split(",") if columns else TABLE_COLUMNS))
 
 
 def neuron(

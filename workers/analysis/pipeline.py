@@ -194,6 +194,10 @@ def _close(work: AnalysisWork, number: int) -> Done:
     return Done(facts={"scan_address": ""} if manifest["blocks_in_parts"] else {})
 
 
+# What a merge leaves of its layer, by the layer's place among the job's.
+_OF_LAYERS = Files(r"(?:peaks|scalars)/layer-(\d+)\.npz", lambda n, layers: layers.index(n))
+
+
 def _needs_background(size: Size) -> bool:
     # A job that scans nothing finds it in the result that it takes its layers from.
     return size.shards > 0 and size.senses
@@ -257,7 +261,7 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
         _merge,
         count=lambda size: size.layers,
         numbered=True,
-        files=(Files(r"(?:peaks|scalars)/layer-(\d+)\.npz", lambda n, layers: layers.index(n)),),
+        files=(_OF_LAYERS,),
         counter="layers_done",
     ),
     Stage("close", "closing", _close),
@@ -289,7 +293,7 @@ REGROUPING: tuple[Stage[RegroupingWork], ...] = (
         _regroup,
         count=lambda size: size.layers,
         numbered=True,
-        files=(Files(r"(?:peaks|scalars)/layer-(\d+)\.npz", lambda n, layers: layers.index(n)),),
+        files=(_OF_LAYERS,),
         counter="layers_done",
     ),
     Stage("close", "closing", _close_regrouping),

@@ -53,6 +53,9 @@ class LayerScan:
         Raises NonFiniteActivation; with a GPU's kernels `arrays` does, so nothing waits for the GPU
         here.
         """
+        if activations.shape[2] != len(self.statistics.low):
+            # Compiled kernels check no place: they would write beyond the lists.
+            raise ValueError(f"{activations.shape[2]} units for {len(self.statistics.low)} lists")
         if not activations.is_cuda:
             activations = activations.float()  # once, for all that follows
         extremes = self.kernels.reduce(block, activations, self.statistics)

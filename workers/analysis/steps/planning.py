@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from polyseme.contract.errors import InvalidRequest
 from polyseme.workers.analysis.corpus.plan import Plan, cut_windows, group_blocks, write_plan
 from polyseme.workers.analysis.corpus.windows import (
     Window,
@@ -56,6 +57,12 @@ def plan_windows(
     Raises Cancelled.
     """
     request = analysis.request
+    if request.senses.vectors == "neuron" and analysis.site.input_energy is None:
+        raise InvalidRequest(
+            f"vectors 'neuron' compare what a neuron's input weights make of the MLP's input; "
+            f"units of the site {analysis.site.name!r} have none: use another kind of vectors",
+            pointer="/senses/vectors",
+        )
     if request.senses.vectors == "residual+encoder":
         analysis.encoder.get()  # a missing one is better found now than after the scan
     windows = cut_windows(

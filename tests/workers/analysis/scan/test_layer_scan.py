@@ -449,3 +449,11 @@ def test_a_display_is_rounded_as_torch_rounds() -> None:
     assert torch.equal(
         found.view(torch.int16), values.clamp(-65504, 65504).half().view(torch.int16)
     )
+
+
+def test_activations_of_other_units_than_the_lists_are_refused() -> None:
+    (block,) = random_blocks(0, windows=7, rows=7)
+    scan = make_scan(kernels="cpu")
+
+    with pytest.raises(ValueError, match="71 units for 70 lists"):
+        scan.update(block, torch.zeros(*block.ids.shape, NEURONS + 1))
