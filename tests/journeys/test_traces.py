@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
+from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.traces import OtelTracer
 from polyseme.service.app import create_app
 from polyseme.workers.analysis.models.encoder import LazyEncoder
@@ -19,7 +20,7 @@ from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.metrics import WorkerMetrics
 from polyseme.workers.scheduler import Scheduler
 from polyseme.workers.units import Runner
-from tests.factories import add_corpus, make_body
+from tests.factories import add_corpus, make_body, queue_alone
 from tests.service.conftest import make_settings
 from tests.tiny_models import save_model
 
@@ -66,7 +67,8 @@ def test_one_trace_runs_from_the_post_to_the_units(
     body = make_body(model=entry.id, contexts={"window": 32, "top_k": 4})
     job = http.post("/v1/jobs", json=body, headers={"traceparent": parent}).get_json()["id"]
     for unit in ("plan", "scan:0"):
-        runner.run(job, unit)
+        queue_alone(board, job, unit)
+        runner.run_next(DEFAULT_QUEUE)
 
     post, units = by_name(asked)["POST /v1/jobs"], by_name(worked)
     assert f"{post.context.trace_id:032x}" == parent.split("-")[1]

@@ -17,7 +17,7 @@ from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
 from polyseme.workers import reuse
 from polyseme.workers.pipelines import due_of
-from polyseme.workers.reuse import Source, choose_sources, may_reuse, work_folder
+from polyseme.workers.reuse import Source, choose_sources, work_folder
 from polyseme.workers.units import Runner
 from tests.factories import add_corpus, make_request
 from tests.tiny_models import LAYERS
@@ -334,14 +334,3 @@ def test_a_job_that_ran_on_unlike_workers_is_no_source(bench: Bench) -> None:
 
     assert ended.scan_address == ""
     assert bench.make().reused == {}
-
-
-def test_a_job_that_an_older_api_took_in_is_scanned(bench: Bench) -> None:
-    bench.make()
-    job = bench.submit()
-    bench.board._redis.hset(f"polyseme:job:{job}", "version", 2)
-
-    ended = bench.run(job)
-
-    assert not may_reuse(ended)
-    assert (ended.reused, ended.scan_address) == ({}, "")

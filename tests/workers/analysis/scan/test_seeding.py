@@ -79,7 +79,7 @@ def test_shards_in_any_order_and_scanned_again_give_the_same_reports(
     alone = make_analysis("alone")
     shards = range(count_shards(alone))
     with monkeypatch.context() as patch:
-        patch.setattr("polyseme.workers.analysis.steps.analysis.seed_lists", lambda *_: None)
+        patch.setattr("polyseme.workers.analysis.steps.scan_shard.seed_lists", lambda *_: None)
         scan_shards(alone, model, shards)
     wanted = merged(alone, model)
     shuffled = [*shards]

@@ -12,6 +12,7 @@ from polyseme.workers.analysis.senses.firing import (
     firing_threshold,
     unpack_firings,
 )
+from tests.workers.analysis.builders import kernels_named
 
 
 def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
@@ -21,11 +22,11 @@ def test_a_neuron_fires_above_a_share_of_its_largest_calibration_peak() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("way", ["_find", "_find_on_cpu"])
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
 def test_firings_of_both_tails_are_collected_over_blocks_and_shards(
-    way: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    kernels: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firing, "_find_on_cpu", getattr(firing, way))
+    monkeypatch.setattr(firing, "choose_kernels", lambda device: kernels_named(kernels))
     rng = np.random.default_rng(0)
     blocks = [torch.from_numpy(rng.normal(size=(2, 6, 11))).to(dtype) for _ in range(3)]
     index = [torch.tensor([0, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([11])]

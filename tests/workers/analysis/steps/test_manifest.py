@@ -145,10 +145,12 @@ def test_every_field_of_a_request_is_known_to_decide_or_not_to() -> None:
 def test_what_decides_a_scan_changes_its_address(
     analysis: Analysis, model: LoadedModel, path: str
 ) -> None:
-    other = replace(analysis, request=change(analysis.request, path, DECIDING[path]))
+    sites = (*analysis.card.sites, replace(analysis.card.sites[0], site="attention"))
+    here = replace(analysis, card=replace(analysis.card, sites=sites))
+    other = replace(here, request=change(here.request, path, DECIDING[path]))
 
-    assert other.request != analysis.request
-    assert scan_address(other, model) != scan_address(analysis, model)
+    assert other.request != here.request
+    assert scan_address(other, model) != scan_address(here, model)
 
 
 @pytest.mark.parametrize("path", NOT_DECIDING)
