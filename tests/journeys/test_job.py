@@ -27,7 +27,7 @@ from tests.journeys.conftest import MODEL, Stack
 from tests.journeys.site import running_site
 from tests.nursery import Nursery
 from tests.service.receiver import receiving
-from tests.service.results.test_neuronpedia import ACTIVATION, FEATURE, conforms, unpack
+from tests.service.results.neuronpedia.test_bundle import ACTIVATION, FEATURE, conforms, unpack
 
 REQUEST: dict[str, Any] = {"model": MODEL, "contexts": {"window": 32, "top_k": 8, "tails": "both"}}
 

@@ -313,7 +313,7 @@ def test_a_page_kept_before_its_job_expired_is_gone(
     path = f"/v1/jobs/{done.id}/neurons?limit=3"
     assert http.get(path).status_code == 200
 
-    board._redis.hset(board._key("job", done.id), "expires_at", "1.0")
+    board.jobs._redis.hset(board.jobs._keys.job(done.id), "expires_at", "1.0")
 
     assert code_of(http.get(path)) == (410, "gone")
 
