@@ -33,7 +33,7 @@ def cut(tokenizer: Any, texts: Sequence[str], size: int) -> list[tuple[int, list
     """
     rows = []
     for document, text in enumerate(texts):
-        ids = tokenizer(text, add_special_tokens=False).input_ids
+        ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
         rows += [(document, ids[i : i + size]) for i in range(0, len(ids), size)]
     return rows
 

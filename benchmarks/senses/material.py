@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from polyseme.contract.records.catalogue import Entry
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.encoder import LazyEncoder, WordEncoder
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.models.tokenizer import TextTokenizer
 from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.senses.background import NEAR, is_random_token
 from polyseme.workers.analysis.senses.layer_senses import Background, add_parts
@@ -44,7 +44,7 @@ class Material:
         np.ndarray, np.ndarray
     ]  # rows and positions of the background's tokens, (R,) each
     parts: int  # reference layers
-    tokenizer: Any
+    tokenizer: TextTokenizer
     vocabulary: list[str]
     encoder: WordEncoder
 
@@ -72,7 +72,9 @@ class Material:
     def sentences(self, row: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The sentence encoder's vectors of what stands around each place, (n, E)."""
         near = near_tokens(self.windows.ids, row, position, _SENTENCE)
-        return self.encoder.encode([self.tokenizer.decode(ids[ids >= 0].tolist()) for ids in near])
+        decode = self.tokenizer.backend_tokenizer.decode
+        texts = [decode(ids[ids >= 0].tolist(), skip_special_tokens=False) for ids in near]
+        return self.encoder.encode(texts)
 
 
 def fit_background(

@@ -23,6 +23,7 @@ from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons
 from polyseme.workers.analysis.corpus.windows import read_blocks
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.closing import close_analysis
 from polyseme.workers.analysis.steps.merging import merge_layer
@@ -273,7 +274,7 @@ def sample_texts(sample_model: LoadedModel) -> Callable[[int], list[str]]:
         texts = list(dict.fromkeys([*samples.corpus_texts(), *topics.values()]))
         counted = 0
         for end, text in enumerate(texts, 1):
-            counted += len(sample_model.tokenizer(text, add_special_tokens=False).input_ids)
+            counted += len(tokenize(sample_model.tokenizer, [text])[0][0])
             if counted >= tokens:
                 return texts[:end]
         raise AssertionError(f"the sample texts have only {counted} tokens")

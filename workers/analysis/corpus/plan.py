@@ -205,14 +205,16 @@ def window_priority(number: np.ndarray) -> np.ndarray:
     return ((z ^ (z >> np.uint64(31))) >> np.uint64(33)).astype(np.int64)
 
 
-Piece = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # ids, documents, starts, ends
+# ids, documents, starts, ends, and whether a token is of the text
+Piece = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _tokenized(texts: Iterable[str], tokenize: Tokenize) -> Iterator[Piece]:
     texts, document = iter(texts), 0
     while batch := list(islice(texts, 64)):
         for ids, starts, ends in tokenize(batch):
-            yield ids, np.full(len(ids), document, np.int32), starts, ends
+            size = len(ids)
+            yield ids, np.full(size, document, np.int32), starts, ends, np.ones(size, bool)
             document += 1
 
 
@@ -233,7 +235,7 @@ def _concat_pieces(documents: Iterable[Piece], room: int, framing: Framing) -> I
         if len(columns[0]) == 0:
             continue
         separator = np.array([framing.separator], np.int32)
-        held += [columns, (separator, columns[1][:1], zero, zero)]
+        held += [columns, (separator, columns[1][:1], zero, zero, np.zeros(1, bool))]
         size += len(columns[0]) + 1
         if size >= room:
             joined = [np.concatenate(c) for c in zip(*held, strict=True)]
@@ -250,7 +252,7 @@ def _frame_piece(number: int, piece: Piece, framing: Framing, tokens: Tokens) ->
     """The piece between the model's special tokens, which belong to the document of the token
     beside them.
     """
-    ids, documents, starts, ends = piece
+    ids, documents, starts, ends, is_text = piece
     before, after = len(framing.prefix), len(framing.suffix)
     ids = np.concatenate(
         [np.array(framing.prefix, np.int32), ids, np.array(framing.suffix, np.int32)]
@@ -258,7 +260,7 @@ def _frame_piece(number: int, piece: Piece, framing: Framing, tokens: Tokens) ->
     counted = np.ones(len(ids), bool)
     counted[: tokens.exclude_positions] = False
     if tokens.exclude_special:
-        counted &= ~np.isin(ids, np.fromiter(framing.special, np.int32, len(framing.special)))
+        counted &= np.pad(is_text, (before, after))
     return Window(
         number=number,
         ids=ids,

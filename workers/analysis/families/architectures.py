@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -161,12 +161,26 @@ def count_neurons(config: Any, family: Family) -> int:
 
 
 def count_positions(config: Any, family: Family) -> int | None:
-    """The tokens a window may have; None when the model sets no limit."""
+    """The tokens a window may have; None when the model sets no limit. Of a model with factors for
+    long texts (longrope) those that have the others: which ones a window got would depend on the
+    windows beside it.
+    """
     if family.positions is None:
         return None
     # MPNet numbers from 2 whatever the config says, so no less than that is set aside.
     reserved = max(2, (config.pad_token_id or 0) + 1) if family.offset_positions else 0
-    return int(getattr(config, family.positions)) - reserved
+    positions = int(getattr(config, family.positions)) - reserved
+    return min([positions, *_fixed_lengths(config)])
+
+
+def _fixed_lengths(config: Any) -> Iterator[int]:
+    """Up to how many tokens the rotations of a window do not depend on how long it is, or on the
+    longest one beside it.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    for kind in (rope, *(part for part in rope.values() if isinstance(part, Mapping))):
+        if kind.get("rope_type") == "longrope":
+            yield int(kind["original_max_position_embeddings"])
 
 
 def building_options(family: Family) -> dict[str, Any]:

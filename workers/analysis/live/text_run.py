@@ -65,7 +65,7 @@ def run_text(
             raise Cancelled
         _run_block(model, site, block, framing.pad, offsets, kept, residual)
     joined = unpack(pack(windows))
-    special = np.isin(joined.ids, sorted(framing.special))
+    special = np.concatenate([framing.around(len(w)) for w in windows])
     return Run(joined, special, kept, residual.reshape(len(residual), -1))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from polyseme.workers.analysis.models.tokenizer import TextTokenizer
+
 _NAMES = (
     "dtype",
     "torch_dtype",
@@ -35,18 +37,13 @@ def hash_config(config: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def hash_tokenizer(tokenizer: Any) -> str:
-    """SHA-256 over the tokenizer's JSON, without limits on length, and the ids of its special
-    tokens by role.
+def hash_tokenizer(tokenizer: TextTokenizer) -> str:
+    """SHA-256 over what tokenizes, as JSON without limits on length, and the ids of the tokens with
+    a part, and what goes around a text.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    roles = {
-        name: tokenizer.convert_tokens_to_ids(t) for name, t in sorted(_roles(tokenizer).items())
-    }
-    return hashlib.sha256(f"{backend.to_str()}\n{json.dumps(roles)}".encode()).hexdigest()
-
-
-def _roles(tokenizer: Any) -> dict[str, str]:
-    return {k: str(v) for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+    rest = {"parts": tokenizer.parts, "around": [tokenizer.prefix, tokenizer.suffix]}
+    text = f"{backend.to_str()}\n{json.dumps(rest, sort_keys=True)}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from polyseme.contract.errors import ModelLoadError, PolysemeError
@@ -31,6 +31,7 @@ from polyseme.workers.analysis.models.compiled import Relay, compile_layers
 from polyseme.workers.analysis.models.hashes import hash_config, hash_parameters, hash_tokenizer
 from polyseme.workers.analysis.models.locate import check_index, locate_model
 from polyseme.workers.analysis.models.reading import first_line, quiet_transformers, reading_files
+from polyseme.workers.analysis.models.tokenizer import TextTokenizer, read_tokenizer
 from polyseme.workers.analysis.sites.table import describe_sites
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -42,7 +43,7 @@ class LoadedModel:
 
     card: ModelCard
     parts: Parts
-    tokenizer: Any
+    tokenizer: TextTokenizer
     vocabulary: list[str]  # the text of each token id
     device: torch.device
     dtype: torch.dtype
@@ -124,7 +125,7 @@ def open_model(entry: Entry, cache: Path) -> OpenedModel:
         return OpenedModel(entry, location, options, config, find_family(config))
 
 
-def _describe(opened: OpenedModel) -> tuple[ModelCard, Any]:
+def _describe(opened: OpenedModel) -> tuple[ModelCard, TextTokenizer]:
     """The card and the tokenizer."""
     tokenizer = _read_tokenizer(opened)
     with reading_files(opened.entry, "tokenizer"):
@@ -174,14 +175,9 @@ def _run_whole_blocks(config: Any) -> None:
         config.chunk_size_feed_forward = 0
 
 
-def _read_tokenizer(opened: OpenedModel) -> Any:
+def _read_tokenizer(opened: OpenedModel) -> TextTokenizer:
     with reading_files(opened.entry, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(opened.location, **opened.options)
-    if not tokenizer.is_fast:
-        raise ModelLoadError(
-            f"{opened.entry.id}: its tokenizer cannot tell where in the text a token stands"
-        )
-    return tokenizer
+        return read_tokenizer(opened.location, opened.options)
 
 
 def _read_weights(opened: OpenedModel, dtype: torch.dtype) -> Any:
@@ -237,11 +233,9 @@ def _is_old_buffer(key: str) -> bool:
     return key.endswith((".attn.bias", ".attention.bias", "masked_bias", "inv_freq"))
 
 
-def _make_card(opened: OpenedModel, tokenizer: Any) -> ModelCard:
+def _make_card(opened: OpenedModel, tokenizer: TextTokenizer) -> ModelCard:
     config, family = opened.config, opened.family
-    available: Literal["available", "none"] = (
-        "none" if tokens.first_token(tokenizer) is None else "available"
-    )
+    available: Literal["available", "none"] = "none" if tokenizer.first is None else "available"
     return replace(
         _blank_card(opened.entry, None),
         family=family.model_type,
@@ -252,8 +246,8 @@ def _make_card(opened: OpenedModel, tokenizer: Any) -> ModelCard:
         hidden_size=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
         max_positions=count_positions(config, family),
-        bos="added" if tokens.added_around(tokenizer)[0] else available,
-        separator=tokens.separator_token(tokenizer) is not None,
+        bos="added" if tokenizer.prefix else available,
+        separator=tokenizer.separator is not None,
         sites=describe_sites(config, family),
     )
 

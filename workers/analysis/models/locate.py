@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
 from polyseme.contract.errors import ModelLoadError
 from polyseme.contract.records.catalogue import Entry
 from polyseme.workers.analysis.files.once import make_once
-from polyseme.workers.analysis.models.reading import quiet_transformers, reading_files
+from polyseme.workers.analysis.models.gguf.convert import convert
+from polyseme.workers.analysis.models.reading import reading_files
+
+_CONVERSION = 2  # raised when a GGUF file is converted into something else than before
 
 
 def locate_model(entry: Entry, cache: Path) -> str:
@@ -68,28 +68,7 @@ def _converted(entry: Entry, cache: Path) -> Path:
     if not file.is_file():
         raise ModelLoadError(f"{entry.id}: there is no file {file}")
     with reading_files(entry, "GGUF file"), file.open("rb") as f:
-        folder = cache / "models" / hashlib.file_digest(f, "sha256").hexdigest()
-        make_once(folder, lambda target: _convert(file, target))
+        digest = hashlib.file_digest(f, "sha256").hexdigest()
+        folder = cache / "models" / f"{digest}-{_CONVERSION}"
+        make_once(folder, lambda target: convert(file, target))
     return folder
-
-
-def _convert(file: Path, target: Path) -> None:
-    source = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **source)
-    with quiet_transformers():
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(file.parent), dtype=torch.float32, **source
-        )
-        _forget_quantisation(model)
-        model.save_pretrained(str(target))
-    tokenizer.save_pretrained(str(target))
-
-
-def _forget_quantisation(model: Any) -> None:
-    # The weights are unpacked by now, but transformers refuses to save a model that still says it
-    # is quantised.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    for name in ("is_quantized", "hf_quantizer", "quantization_method"):
-        if name in vars(model):
-            delattr(model, name)

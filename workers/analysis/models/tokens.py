@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import Bos
+from polyseme.workers.analysis.models.tokenizer import TextTokenizer
 
 Tokenized = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
@@ -33,31 +34,36 @@ class Framing:
     ]  # every token that stands for no text; the unknown token stands for some, so it is not here
     pad: int  # a valid id to fill up with; nothing may depend on it
 
+    def around(self, size: int) -> NDArray[np.bool_]:
+        """(size,) of a window: True where a token is none of its text."""
+        text = np.zeros(size - len(self.prefix) - len(self.suffix), bool)
+        return np.pad(text, (len(self.prefix), len(self.suffix)), constant_values=True)
 
-def frame(tokenizer: Any, card: ModelCard, bos: Bos) -> Framing:
+
+def frame(tokenizer: TextTokenizer, card: ModelCard, bos: Bos) -> Framing:
     """What goes around a text. bos: "model" is what the tokenizer itself adds; "always" puts its
     first token in front even where it would not, of an encoder its last token behind as well;
     "never" adds nothing on either side.
 
     Raises InvalidRequest for "always" when the tokenizer has no such token.
     """
-    prefix, suffix = added_around(tokenizer)
+    prefix, suffix = tokenizer.prefix, tokenizer.suffix
     if bos == "never":
         prefix, suffix = (), ()
     elif bos == "always" and not prefix:
         prefix = (_require_first(tokenizer, card),)
-        if card.kind == "encoder" and not suffix and tokenizer.sep_token_id is not None:
-            suffix = (tokenizer.sep_token_id,)
+        if card.kind == "encoder" and not suffix and "sep" in tokenizer.parts:
+            suffix = (tokenizer.parts["sep"],)
     return Framing(
         prefix,
         suffix,
-        separator_token(tokenizer),
-        _special(tokenizer),
+        tokenizer.separator,
+        tokenizer.special,
         _filling(tokenizer, card.vocabulary),
     )
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[Tokenized]:
+def tokenize(tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tokenized]:
     """Of each text its token ids, and where each token starts and ends in it, in characters; all
     (tokens,).
 
@@ -73,7 +79,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[Tokenized]:
     ]
 
 
-def vocabulary(tokenizer: Any, size: int) -> list[str]:
+def vocabulary(tokenizer: TextTokenizer, size: int) -> list[str]:
     """The text of each token id below `size`, with the space it begins with; "<unused 7>" for an id
     without a token.
 
@@ -87,56 +93,24 @@ def vocabulary(tokenizer: Any, size: int) -> list[str]:
     ]
 
 
-def added_around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that the tokenizer puts before and behind a text of its own accord."""
-    bare: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole: list[int] = tokenizer("a", add_special_tokens=True)["input_ids"]
-    for start in range(len(whole) - len(bare) + 1):
-        if whole[start : start + len(bare)] == bare:
-            return tuple(whole[:start]), tuple(whole[start + len(bare) :])
-    raise ValueError(
-        f"the tokenizer makes {whole} of a text and special tokens, but {bare} of the text alone"
-    )
-
-
-def first_token(tokenizer: Any) -> int | None:
-    """The token for the beginning of a text: BOS, or [CLS]."""
-    return tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-
-
-def separator_token(tokenizer: Any) -> int | None:
-    """The token that ends a document: EOS, or [SEP]."""
-    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-
-
-def largest_text_id(tokenizer: Any) -> int:
+def largest_text_id(tokenizer: TextTokenizer) -> int:
     """The largest id that a text can turn into: of all tokens but the special ones."""
-    special = _special(tokenizer)
-    return max(i for i in tokenizer.get_vocab().values() if i not in special)
+    ids = tokenizer.backend_tokenizer.get_vocab().values()
+    return max(i for i in ids if i not in tokenizer.special)
 
 
-def _require_first(tokenizer: Any, card: ModelCard) -> int:
-    token = first_token(tokenizer)
-    if token is None:
+def _require_first(tokenizer: TextTokenizer, card: ModelCard) -> int:
+    if tokenizer.first is None:
         raise InvalidRequest(
             f'"always": {card.id} has no beginning-of-text token; use "model" or "never"',
             pointer="/tokens/bos",
         )
-    return token
+    return tokenizer.first
 
 
-def _special(tokenizer: Any) -> frozenset[int]:
-    marked = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    named = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    named |= {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id}
-    return frozenset(
-        (marked | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id} | (named - {None})
-    )
-
-
-def _filling(tokenizer: Any, size: int) -> int:
+def _filling(tokenizer: TextTokenizer, size: int) -> int:
     # Some tokenizers have a padding token that the model has no embedding for.
-    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    candidates = (tokenizer.parts.get("pad"), tokenizer.parts.get("eos"))
     return next((i for i in candidates if i is not None and i < size), 0)
 
 

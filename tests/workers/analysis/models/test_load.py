@@ -115,10 +115,11 @@ def test_the_tokenizer_hash_does_not_depend_on_use(tmp_path: Path) -> None:
     model = load_tiny("bert", tmp_path)
 
     tokenize(model.tokenizer, ["some text"])
-    model.tokenizer("some text", truncation=True, max_length=4, padding="max_length")
+    model.tokenizer.backend_tokenizer.enable_truncation(4)
+    model.tokenizer.backend_tokenizer.enable_padding(length=64)
 
     assert hash_tokenizer(model.tokenizer) == model.tokenizer_sha256
-    model.tokenizer.add_special_tokens({"additional_special_tokens": ["[X]"]})
+    model.tokenizer.backend_tokenizer.add_special_tokens(["[X]"])
     assert hash_tokenizer(model.tokenizer) != model.tokenizer_sha256
 
 

@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerFast
 from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.request import Bos
 from polyseme.workers.analysis.models.load import describe_model
-from polyseme.workers.analysis.models.tokens import frame, tokenize, vocabulary
+from polyseme.workers.analysis.models.tokenizer import take_tokenizer
+from polyseme.workers.analysis.models.tokens import Framing, frame, tokenize, vocabulary
 from tests.tiny_models import bos_tokenizer, framed_tokenizer, plain_tokenizer, save_model
 
 FAMILY = "👩\u200d👩\u200d👧"
@@ -23,18 +25,22 @@ def card_for(name: str, folder: Path, tokenizer: Any) -> ModelCard:
     return describe_model(entry, folder / "cache")
 
 
+def framing_of(tokenizer: Any, card: ModelCard, bos: Bos) -> Framing:
+    return frame(take_tokenizer(tokenizer), card, bos)
+
+
 def test_a_plain_tokenizer_adds_nothing_unless_told(tmp_path: Path) -> None:
     tokenizer = plain_tokenizer()
     card = card_for("gpt2", tmp_path, tokenizer)
     end = tokenizer.convert_tokens_to_ids("<|end|>")
 
     assert card.bos == "available"
-    assert [frame(tokenizer, card, bos).prefix for bos in ("model", "always", "never")] == [
+    assert [framing_of(tokenizer, card, bos).prefix for bos in ("model", "always", "never")] == [
         (),
         (end,),
         (),
     ]
-    assert frame(tokenizer, card, "always").suffix == ()
+    assert framing_of(tokenizer, card, "always").suffix == ()
 
 
 def test_a_tokenizer_that_begins_texts_does_so_unless_told_not_to(tmp_path: Path) -> None:
@@ -42,23 +48,26 @@ def test_a_tokenizer_that_begins_texts_does_so_unless_told_not_to(tmp_path: Path
     card = card_for("llama", tmp_path, tokenizer)
 
     assert card.bos == "added"
-    assert [frame(tokenizer, card, bos).prefix for bos in ("model", "always", "never")] == [
+    assert [framing_of(tokenizer, card, bos).prefix for bos in ("model", "always", "never")] == [
         (1,),
         (1,),
         (),
     ]
-    assert frame(tokenizer, card, "model").separator == 2
+    assert framing_of(tokenizer, card, "model").separator == 2
 
 
 def test_an_encoder_is_framed_on_both_sides_or_not_at_all(tmp_path: Path) -> None:
     tokenizer = framed_tokenizer()
     card = card_for("bert", tmp_path, tokenizer)
 
-    model, never = frame(tokenizer, card, "model"), frame(tokenizer, card, "never")
+    model, never = (
+        framing_of(tokenizer, card, "model"),
+        framing_of(tokenizer, card, "never"),
+    )
 
     assert (model.prefix, model.suffix, model.separator) == ((2,), (3,), 3)
     assert (never.prefix, never.suffix, never.separator) == ((), (), 3)
-    assert frame(tokenizer, card, "always") == model
+    assert framing_of(tokenizer, card, "always") == model
 
 
 def test_an_encoder_without_a_template_is_framed_when_told(tmp_path: Path) -> None:
@@ -66,7 +75,7 @@ def test_an_encoder_without_a_template_is_framed_when_told(tmp_path: Path) -> No
     tokenizer.backend_tokenizer.post_processor = processors.Sequence([])
     card = card_for("bert", tmp_path, tokenizer)
 
-    framing = frame(tokenizer, card, "always")
+    framing = framing_of(tokenizer, card, "always")
 
     assert (card.bos, framing.prefix, framing.suffix) == ("available", (2,), (3,))
 
@@ -75,7 +84,7 @@ def test_the_unknown_token_stands_for_text_and_the_others_do_not(tmp_path: Path)
     tokenizer = framed_tokenizer()
     card = card_for("bert", tmp_path, tokenizer)
 
-    framing = frame(tokenizer, card, "model")
+    framing = framing_of(tokenizer, card, "model")
 
     assert framing.special == {0, 2, 3, 4}
     assert framing.pad == 0
@@ -87,7 +96,7 @@ def test_a_token_for_the_beginning_that_is_not_there_cannot_be_asked_for(tmp_pat
 
     assert (card.bos, card.separator) == ("none", False)
     with pytest.raises(InvalidRequest, match="tiny-gpt2 has no beginning-of-text token") as caught:
-        frame(tokenizer, card, "always")
+        framing_of(tokenizer, card, "always")
     assert caught.value.details[0].pointer == "/tokens/bos"
 
 
@@ -97,8 +106,8 @@ def test_filling_up_takes_a_token_that_the_model_has(tmp_path: Path) -> None:
     card = card_for("gpt2", tmp_path, tokenizer)
     small = ModelCard(**{**vars(card), "vocabulary": tokenizer.pad_token_id})
 
-    assert frame(tokenizer, card, "model").pad == tokenizer.pad_token_id
-    assert frame(tokenizer, small, "model").pad == tokenizer.eos_token_id
+    assert framing_of(tokenizer, card, "model").pad == tokenizer.pad_token_id
+    assert framing_of(tokenizer, small, "model").pad == tokenizer.eos_token_id
 
 
 @pytest.mark.parametrize("make", [plain_tokenizer, bos_tokenizer, framed_tokenizer])
