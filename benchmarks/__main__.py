@@ -1,7 +1,8 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
 NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
-pages, peers, senses, lists, unchanged, versus or way_in.
+pages, peers, senses, lists, unchanged, versus, way_in or
+agreement.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import sys
 
 from benchmarks import (
+    agreement,
     api,
     gallery,
     growth,
@@ -45,6 +47,7 @@ _BENCHMARKS = {
     "versus": versus,
     "way_in": way_in,
     "lists": lists,
+    "agreement": agreement,
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,

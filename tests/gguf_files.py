@@ -138,6 +138,7 @@ def write_tokenizer(writer: GGUFWriter, tokenizer: Any, pre: str | None) -> None
     else:
         writer.add_token_merges(merges)
     writer.add_token_types([_kind(token, added.get(i)) for i, token in enumerate(tokens)])
+    writer.add_add_bos_token(bool(tokenizer.backend_tokenizer.encode("").ids))
     for role, add in (
         ("bos", writer.add_bos_token_id),
         ("eos", writer.add_eos_token_id),
