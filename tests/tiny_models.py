@@ -4,13 +4,14 @@ stored weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -156,6 +157,24 @@ def load_tiny(
     """A tiny model as a worker loads it, on the CPU in float32."""
     entry = save_model(name, folder, tokenizer=tokenizer, seed=seed, **options)
     return load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Changes the weights of a saved model, which it gets by their names in the file."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def spoil_neurons(folder: Path, layer: int, neurons: Sequence[int]) -> None:
+    """Makes neurons of a saved llama NaN and infinite by turns."""
+
+    def spoil(weights: dict[str, torch.Tensor]) -> None:
+        up = weights[f"model.layers.{layer}.mlp.up_proj.weight"]
+        up[list(neurons[::2])], up[list(neurons[1::2])] = torch.nan, torch.inf
+
+    change_weights(folder, spoil)
 
 
 def tokenizer_for(tiny: Tiny) -> Any:
