@@ -38,7 +38,7 @@ from polyseme.workers.analysis.steps.analysis import (
     new_scan,
     run_selected,
 )
-from polyseme.workers.analysis.steps.nonfinite import refuse_poisoned
+from polyseme.workers.analysis.steps.lost_neurons import refuse_poisoned
 
 
 class ShardScan:
