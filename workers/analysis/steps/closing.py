@@ -35,8 +35,8 @@ from polyseme.workers.analysis.steps.copies import (
     read_copied_plan,
     read_copied_vectors,
 )
-from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
+from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.projecting import background_file
 
 LENS_TOKENS = 10

@@ -30,8 +30,7 @@ from polyseme.workers.analysis.scan.statistics.moments import (
 
 _CHUNK = 64  # neurons at once: their sums and histograms stay in the cache
 _TOGETHER = 4  # tokens at once
-_EMPTY = np.iinfo(np.int64).min
-_LOW = 0x7FFF_FFFF
+_EMPTY, _LOW = np.iinfo(np.int64).min, 0x7FFF_FFFF
 # float32 bits of float16's largest and smallest normal number
 _HALF_MOST, _HALF_NORMAL = 0x477F_E000, 0x3880_0000
 
