@@ -125,13 +125,14 @@ class Histogram:
 @dataclass(frozen=True)
 class Stats:
     n_tokens: int = 0
-    density: float = 0.0  # 0..1
-    mean: float = 0.0
-    std: float = 0.0
+    # None, all of them, when the status is not_finite
+    density: float | None = None  # 0..1
+    mean: float | None = None
+    std: float | None = None
     skewness: float | None = None
     kurtosis: float | None = None
-    min: float = 0.0
-    max: float = 0.0
+    min: float | None = None
+    max: float | None = None
     quantiles: Mapping[str, float | None] = field(default_factory=dict)
     histogram: Histogram = Histogram()
 
@@ -193,7 +194,8 @@ class Report(Record):
     layer: int
     neuron: int
     hook: str = ""
-    status: str  # monosemantic, polysemantic, incoherent, insufficient_evidence, not_scored
+    # monosemantic, polysemantic, incoherent, insufficient_evidence, not_scored, not_finite
+    status: str
     meaning: str  # one sentence, made by rules from the rest
     polysemanticity: Scores | None = None
     negative: NegativeTail | None = None  # None unless both tails ran

@@ -4,13 +4,14 @@ stored weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -21,9 +22,10 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from polyseme.contract.records.catalogue import Entry
+from polyseme.workers.analysis.families.architectures import FAMILIES, auto_class
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 
 LAYERS, HIDDEN, NEURONS, HEADS, VOCABULARY, POSITIONS = 3, 32, 48, 4, 512, 64
@@ -68,6 +70,35 @@ class Tiny:
 _LLAMA = ("mlp.gate_proj", "mlp.up_proj")
 _BERT = ("intermediate.dense",)
 
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 4,
+    "llama_4_scaling_beta": 0.1,
+}
+_LINEAR_ATTENTION = {
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+}
+_DISENTANGLED = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+_T5 = {
+    "d_ff": NEURONS,
+    "d_kv": 8,
+    "num_heads": HEADS,
+    "num_layers": LAYERS,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 16,
+}
+
 TINY: dict[str, Tiny] = {
     name: Tiny(name.partition("/")[0], *rest)
     for name, *rest in (
@@ -79,6 +110,30 @@ TINY: dict[str, Tiny] = {
         ("phi3", ("mlp.gate_up_proj",), "silu", {"num_key_value_heads": 2}),
         ("olmo", _LLAMA, "silu", _GROUPED),
         ("olmo2", _LLAMA, "silu", _GROUPED),
+        (
+            "olmo3",
+            _LLAMA,
+            "silu",
+            _GROUPED
+            | {
+                "sliding_window": 8,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            },
+        ),
+        (
+            "granite",
+            _LLAMA,
+            "silu",
+            {
+                "num_key_value_heads": 2,
+                "embedding_multiplier": 3.0,
+                "attention_multiplier": 0.2,
+                "residual_multiplier": 0.4,
+                "logits_scaling": 5.0,
+            },
+        ),
+        ("ministral3", _LLAMA, "silu", _GROUPED | {"rope_parameters": _YARN}),
+        ("qwen3_5_text", _LLAMA, "silu", _GROUPED | _LINEAR_ATTENTION),
         ("stablelm", _LLAMA, "silu", {"num_key_value_heads": 2}),
         ("gemma", _LLAMA, "gelu_tanh", _GROUPED),
         (
@@ -121,6 +176,34 @@ TINY: dict[str, Tiny] = {
         ("electra", _BERT, "gelu", {"embedding_size": HIDDEN // 2}),
         ("mpnet", _BERT, "gelu", {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}),
         ("distilbert", ("ffn.lin1",), "gelu", {"hidden_dim": NEURONS}),
+        (
+            "modernbert",
+            ("mlp.Wi",),
+            "gelu",
+            {"local_attention": 8, "global_attn_every_n_layers": 2, "cls_token_id": 2},
+        ),
+        ("deberta", _BERT, "gelu", _DISENTANGLED),
+        ("deberta-v2", _BERT, "gelu", _DISENTANGLED),
+        (
+            "deberta-v2/v3",
+            _BERT,
+            "gelu",
+            _DISENTANGLED
+            | {
+                "position_buckets": 4,
+                "share_att_key": True,
+                "norm_rel_ebd": "layer_norm",
+                "conv_kernel_size": 3,
+                "conv_act": "gelu",
+            },
+        ),
+        ("t5", ("layer.1.DenseReluDense.wi",), "relu", _T5),
+        (
+            "t5/v1.1",
+            ("layer.1.DenseReluDense.wi_0", "layer.1.DenseReluDense.wi_1"),
+            "gelu_tanh",
+            _T5 | {"feed_forward_proj": "gated-gelu"},
+        ),
     )
 }
 
@@ -131,8 +214,7 @@ def build_model(tiny: Tiny, *, seed: int = 0, **options: Any) -> Any:
     """
     config = tiny.config(**options)
     torch.manual_seed(seed)
-    auto = AutoModel if tiny.model_type in _ENCODERS else AutoModelForCausalLM
-    model = auto.from_config(config)
+    model = auto_class(FAMILIES[tiny.model_type]).from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape) * 0.3
@@ -156,6 +238,24 @@ def load_tiny(
     """A tiny model as a worker loads it, on the CPU in float32."""
     entry = save_model(name, folder, tokenizer=tokenizer, seed=seed, **options)
     return load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Changes the weights of a saved model, which it gets by their names in the file."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def spoil_neurons(folder: Path, layer: int, neurons: Sequence[int]) -> None:
+    """Makes neurons of a saved llama NaN and infinite by turns."""
+
+    def spoil(weights: dict[str, torch.Tensor]) -> None:
+        up = weights[f"model.layers.{layer}.mlp.up_proj.weight"]
+        up[list(neurons[::2])], up[list(neurons[1::2])] = torch.nan, torch.inf
+
+    change_weights(folder, spoil)
 
 
 def tokenizer_for(tiny: Tiny) -> Any:
@@ -228,6 +328,6 @@ def _wrap(tokenizer: Tokenizer, **roles: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
 
 
-_ENCODERS = {"bert", "roberta", "xlm-roberta", "electra", "mpnet", "distilbert"}
+_ENCODERS = {name for name, family in FAMILIES.items() if family.kind == "encoder"}
 
 transformers.utils.logging.disable_progress_bar()

@@ -17,12 +17,14 @@ from typing import Final
 import pyarrow as pa
 
 TAILS: Final = ("positive", "negative")
+NOT_FINITE: Final = "not_finite"
 STATUSES: Final = (
     "monosemantic",
     "polysemantic",
     "incoherent",
     "insufficient_evidence",
     "not_scored",
+    NOT_FINITE,
 )
 
 
@@ -81,7 +83,8 @@ _CONTEXTS: Final = "contexts"
 
 _UNSCORED: Final = "unless the status is monosemantic or polysemantic"
 _UNJUDGED: Final = "with too little evidence, and when senses were not asked for"
-_FLAT: Final = "when std is 0"
+_BROKEN: Final = "when the status is not_finite"
+_FLAT: Final = f"when std is 0, and {_BROKEN}"
 _SILENT: Final = "without contexts with a positive activation"
 
 PLACE: Final = (
@@ -162,15 +165,22 @@ ALPHA: Final = Column(
 # What a report gathers under `stats`.
 STATS: Final = (
     Column("n_tokens", _LONG, "Counted tokens: the denominator of what follows.", "tokens"),
-    Column("density", _DOUBLE, "Share of the tokens with activation > 0.", _SHARE, is_bounded=True),
-    Column("mean", _DOUBLE, "Over all counted tokens.", ACTIVATION, is_bounded=True),
-    Column("std", _DOUBLE, "Population standard deviation.", ACTIVATION, is_bounded=True),
+    Column(
+        "density",
+        _DOUBLE,
+        "Share of the tokens with activation > 0.",
+        _SHARE,
+        _BROKEN,
+        is_bounded=True,
+    ),
+    Column("mean", _DOUBLE, "Over all counted tokens.", ACTIVATION, _BROKEN, is_bounded=True),
+    Column("std", _DOUBLE, "Population standard deviation.", ACTIVATION, _BROKEN, is_bounded=True),
     Column("skewness", _DOUBLE, "The population's.", null=_FLAT, is_bounded=True),
     Column(
         "kurtosis", _DOUBLE, "Excess: 0 for a normal distribution.", null=_FLAT, is_bounded=True
     ),
-    Column("min", _FLOAT, "Smallest activation.", ACTIVATION, is_bounded=True),
-    Column("max", _FLOAT, "Largest activation.", ACTIVATION, is_bounded=True),
+    Column("min", _FLOAT, "Smallest activation.", ACTIVATION, _BROKEN, is_bounded=True),
+    Column("max", _FLOAT, "Largest activation.", ACTIVATION, _BROKEN, is_bounded=True),
 )
 EVIDENCE: Final = (
     Column("top_contexts", _INT, "Kept in the positive top list.", _CONTEXTS),
@@ -230,7 +240,8 @@ CONTEXT: Final = (
     Column(
         "activations",
         pa.list_(_FLOAT),
-        "Of those tokens, uncounted ones too; rounded to float16 but at the peak.",
+        "Of those tokens, uncounted ones too; rounded to float16 but at the peak: beyond 65504 it "
+        "is 65504, below 3e-8 it is 0.",
         ACTIVATION,
     ),
 )
@@ -307,7 +318,7 @@ MERGE: Final = (
     Column("height", _FLOAT, "The smallest alpha at which the two are one sense.", _QUANTILE),
 )
 
-_NO_LENS: Final = "for encoders, and without a last norm"
+_NO_LENS: Final = "for encoders, without a last norm, and where an output weight is not finite"
 # `reports/layer-….parquet`: one row a neuron, with its contexts.
 REPORTS: Final = (
     *(c for c in SCALARS if c.is_listed),

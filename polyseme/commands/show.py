@@ -26,11 +26,10 @@ def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
 
     Without senses: its strongest contexts.
     """
+    head = Text(f"layer {report.layer}, neuron {report.neuron}", "bold")
     stats = report.stats
-    head = Text.assemble(
-        (f"layer {report.layer}, neuron {report.neuron}", "bold"),
-        f"  active on {stats.density:.0%} of tokens, up to {stats.max:.2f}",
-    )
+    if stats.density is not None and stats.max is not None:
+        head.append(f"  active on {stats.density:.0%} of tokens, up to {stats.max:.2f}", "not bold")
     lines = [head, Text(f"  {visible(report.meaning)}", "italic")]
     if report.polysemanticity:
         lines.append(_score_line(report.status, report.polysemanticity))

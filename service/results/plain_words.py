@@ -36,6 +36,7 @@ def describe_tail(report: Row, tail: str) -> str:
     contexts = [c for c in report["contexts"] if c["tail"] == tail]
     sentence = {
         "not_scored": lambda: "Senses were not asked for.",
+        "not_finite": lambda: "Its activations are not finite numbers: nothing can be said of it.",
         "insufficient_evidence": lambda: _thin(contexts),
         "incoherent": lambda: _unclear(scores, senses, contexts),
         "monosemantic": lambda: (

@@ -65,6 +65,12 @@ def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
     assert senses.index("  4.00  ") < senses.index("sense 2, 20%") < senses.index("  1.00  ")
 
 
+def test_a_neuron_that_is_not_finite_has_no_numbers() -> None:
+    text = printed(neuron_block(report(status="not_finite", stats={"n_tokens": 640})))
+    assert "layer 3, neuron 7" in text
+    assert "active on" not in text
+
+
 def test_a_neuron_without_senses_shows_its_top_contexts() -> None:
     text = printed(neuron_block(report()))
     assert "Senses were not asked for." in text

@@ -21,9 +21,10 @@ import pytest
 from polyseme import Polyseme
 from tests.client.standins import free_port
 from tests.nursery import Nursery
-from tests.tiny_models import save_model
+from tests.tiny_models import LAYERS, save_model, spoil_neurons
 
 MODEL = "tiny"
+BROKEN = "tiny-broken"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,14 @@ def prepare_data(folder: Path, *, layers: int = 3) -> Path:
     return folder
 
 
+def add_broken_model(data: Path) -> None:
+    """Lists another one, whose last layer has two neurons with weights that are not finite."""
+    entry = save_model("llama", data / "broken")
+    spoil_neurons(data / "broken", LAYERS - 1, (5, 7))
+    with (data / "models.toml").open("a", encoding="utf-8") as catalogue:
+        catalogue.write(f'[[models]]\nid = "{BROKEN}"\npath = "{entry.location}"\n')
+
+
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     with Nursery.running() as found:
@@ -111,6 +120,7 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = prepare_data(tmp_path_factory.mktemp("stack") / "data")
+    add_broken_model(data)
     with running_stack(
         data, workers=2, shard_tokens=2000, lease_s=4, webhook_allow="127.0.0.1"
     ) as found:

@@ -23,7 +23,7 @@ from polyseme.records import Corpus
 from polyseme.service.results.alpha import cut_tree
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_texts
-from tests.journeys.conftest import MODEL, Stack
+from tests.journeys.conftest import BROKEN, MODEL, Stack
 from tests.journeys.site import running_site
 from tests.nursery import Nursery
 from tests.service.receiver import receiving
@@ -127,6 +127,39 @@ def test_exports_hold_what_the_pages_show(client: Polyseme) -> None:
     assert len(reports) == 144
     shown = client.neuron(job, 0, 5)
     assert reports[5]["contexts"] == shown.raw["contexts"]
+
+
+def test_a_model_with_two_broken_neurons_gives_all_the_others(client: Polyseme) -> None:
+    register(client, "broken", make_texts(80, seed=3))
+    job = client.wait(submit(client, "broken", model=BROKEN))
+    lines, bundle = io.BytesIO(), io.BytesIO()
+
+    client.export(job.id, "ndjson", lines)
+    client.export(job.id, "neuronpedia", bundle)
+
+    assert job.succeeded, job.error
+    lost = [(2, 5), (2, 7)]
+    found = client.neurons(job.id, status="not_finite")
+    assert [(row.layer, row.neuron, row.max) for row in found] == [(*at, None) for at in lost]
+    by_size = [(row.layer, row.neuron) for row in client.neurons(job.id, sort="-max")]
+    assert sorted(by_size[-2:]) == lost
+    report = client.neuron(job.id, 2, 7)
+    assert (report.status, report.contexts, report.stats.mean) == ("not_finite", (), None)
+    assert report.negative is not None
+    assert report.negative.status == "not_finite"
+    assert "not finite" in report.meaning
+    assert client.neuron(job.id, 2, 6).stats.mean is not None
+    summary = client.summary(job.id)
+    assert summary["statuses"]["not_finite"] == 2
+    assert "layer 2, neurons 5,7" in summary["warnings"][0]
+    reports = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(r["layer"], r["neuron"]) for r in reports if r["status"] == "not_finite"] == lost
+    checked = client.activations(job.id, "the river and the bank", [(2, 5), (2, 6)])
+    assert not any(checked.neurons[0].activations)
+    assert any(checked.neurons[1].activations)
+    again = client.wait(client.regroup(job.id, alpha=0.2).id)
+    assert client.summary(again.id)["warnings"] == summary["warnings"]
+    assert [row.neuron for row in client.neurons(again.id, status="not_finite")] == [5, 7]
 
 
 def test_one_worker_and_two_give_the_same_bytes(

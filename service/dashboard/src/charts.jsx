@@ -52,7 +52,7 @@ function place(bins, value) {
 
 export function Histogram({ stats, senses }) {
   const { histogram } = stats;
-  if (!histogram.counts.length) return <p class="quiet">No token was counted.</p>;
+  if (!histogram.counts.length) return <p class="quiet">There is no histogram.</p>;
   const bins = foldBins(histogram);
   const [w, h, row] = [640, 130, 16];
   const step = w / bins.length;

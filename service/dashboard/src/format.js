@@ -51,6 +51,7 @@ export const STATUS = {
   incoherent: "incoherent",
   insufficient_evidence: "too little evidence",
   not_scored: "not scored",
+  not_finite: "not finite",
 };
 export const WHAT = {
   monosemantic: "fires for one thing",
@@ -58,4 +59,5 @@ export const WHAT = {
   incoherent: "most of its firing belongs to no recognisable sense",
   insufficient_evidence: "fewer than 20 contexts in which it fires",
   not_scored: "senses were not asked for",
+  not_finite: "its activations are not finite numbers",
 };

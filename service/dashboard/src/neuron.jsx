@@ -206,7 +206,7 @@ function Loose({ contexts, most }) {
 
 function Strongest({ contexts, most }) {
   const [all, set] = useState(false);
-  if (!contexts.length) return <p class="quiet">There is no context: it never fired on this text.</p>;
+  if (!contexts.length) return <p class="quiet">There is no context.</p>;
   return (
     <section>
       <h2>Contexts</h2>

@@ -27,6 +27,7 @@ export function Result({ job }) {
         {count(s.neurons)} neurons, read on {count(s.counted_tokens)} tokens of {count(s.documents)} documents.{" "}
         <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
       </p>
+      {(s.warnings ?? []).map((w) => <p key={w} class="hint">{w}</p>)}
       <dl class="facts big">
         {statuses.map((name) => (
           <Fact key={name} name={<Link to={`${list}?status=${name}`}><Status status={name} /></Link>}>

@@ -45,8 +45,11 @@ class Counts:
             return 0.0
         if activation >= self.top:
             return self.upto[-1]
-        place = bisect_right(_EDGES, activation) - 1
-        low, high = _EDGES[place], min(_EDGES[place + 1], self.top)
+        place = min(bisect_right(_EDGES, activation), MAGNITUDES) - 1
+        # The last bin has no upper end of its own.
+        low, high = _EDGES[place], self.top
+        if place < MAGNITUDES - 1:
+            high = min(_EDGES[place + 1], high)
         inside = self.upto[place + 1] - self.upto[place]
         return self.upto[place] + inside * (activation - low) / (high - low)
 

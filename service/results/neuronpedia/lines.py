@@ -68,7 +68,7 @@ def _show_feature(neuron: Row, counts: Counts, top: str, texts: Texts) -> str:
     return ",".join(
         [
             f'"maxActApprox":{top}',
-            f'"frac_nonzero":{number(neuron["density"])}',
+            f'"frac_nonzero":{number(neuron["density"] or 0.0)}',
             _show_logits("pos", neuron["promoted"], texts),
             _show_logits("neg", neuron["suppressed"], texts),
             f'"freq_hist_data_bar_heights":{heights}',

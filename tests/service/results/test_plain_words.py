@@ -118,3 +118,9 @@ def test_thin_evidence_is_said() -> None:
         == "Too little evidence: 3 contexts, and 20 are needed."
     )
     assert describe("insufficient_evidence", {}) == "Never fired on this text."
+
+
+def test_a_neuron_of_which_nothing_is_known_says_why() -> None:
+    assert describe("not_finite", {}) == (
+        "Its activations are not finite numbers: nothing can be said of it."
+    )

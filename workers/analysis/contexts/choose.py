@@ -39,13 +39,15 @@ class Candidates:
     display: np.ndarray  # (N, M, D) float16
 
 
-def rank_candidates(scan: TailLists) -> Candidates:
+def rank_candidates(scan: TailLists, nonfinite: np.ndarray) -> Candidates:
+    """nonfinite: (N,) bool, neurons whose lists have no meaning: they get no contexts."""
     parts = [_ranked(scan.top, 1)]
     bands = [np.full(scan.sizes.top, TOP)]
     if scan.edges is not None:
         parts.append(_ranked(scan.sample, scan.sizes.bands))
         bands.append(np.repeat(np.arange(scan.sizes.bands)[::-1], scan.sizes.band))
     joined = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
+    joined["held"][nonfinite] = False
     return Candidates(band=np.concatenate(bands).astype(np.int32), **joined)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding
 
 from polyseme.contract.errors import UnsupportedArchitecture
 
@@ -46,6 +46,12 @@ class Family:
         True  # False: transformers has only the eager attention, or sdpa would leave something out
     )
     pooler: bool = False  # the body takes add_pooling_layer
+    # The encoder of an encoder-decoder, which is loaded without its decoder.
+    encoder_part: bool = False
+    residual_factor: str | None = (
+        None  # the config's field with what the MLP's output is multiplied by
+    )
+    logit_divisor: str | None = None  # the config's field with what logits are divided by
 
 
 def _gated(model_type: str, **more: Any) -> Family:
@@ -71,11 +77,12 @@ def _plain(
 def _encoder(model_type: str, **more: Any) -> Family:
     parts: dict[str, Any] = {
         "layers": "encoder.layer",
+        "gated": False,
         "inputs": ("intermediate.dense",),
         "projection": "output.dense",
         "pooler": True,
     }
-    return Family(model_type, "encoder", gated=False, **parts | more)
+    return Family(model_type, "encoder", **parts | more)
 
 
 FAMILIES: dict[str, Family] = {
@@ -89,6 +96,10 @@ FAMILIES: dict[str, Family] = {
         _gated("phi3", inputs=("mlp.gate_up_proj",)),
         _gated("olmo", norm_kind="layer"),
         _gated("olmo2", post_norm="post_feedforward_layernorm"),
+        _gated("olmo3", post_norm="post_feedforward_layernorm"),
+        _gated("granite", residual_factor="residual_multiplier", logit_divisor="logits_scaling"),
+        _gated("ministral3"),
+        _gated("qwen3_5_text", norm_kind="rms_plus_one"),
         _gated("stablelm", norm_kind="layer"),
         _gated("gemma", norm_kind="rms_plus_one"),
         _gated(
@@ -129,22 +140,55 @@ FAMILIES: dict[str, Family] = {
             width="hidden_dim",
             pooler=False,
         ),
+        _encoder(
+            "modernbert",
+            layers="layers",
+            gated=True,
+            inputs=("mlp.Wi",),
+            projection="mlp.Wo",
+            pooler=False,
+        ),
+        _encoder("deberta", pooler=False, sdpa=False),
+        _encoder("deberta-v2", pooler=False, sdpa=False),
+        _encoder(
+            "t5",
+            layers="encoder.block",
+            inputs=("layer.1.DenseReluDense.wi",),
+            projection="layer.1.DenseReluDense.wo",
+            width="d_ff",
+            pooler=False,
+            positions=None,
+            sdpa=False,
+            encoder_part=True,
+        ),
     )
 }
+
+# Models of text and more, by the model_type that their text model has unless their config says.
+WRAPPERS = {"gemma3": "gemma3_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text"}
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 
 
 def look_up(config: Mapping[str, Any]) -> Family:
-    """The family that a config.json names; says nothing about its modules.
+    """The family that a config.json names, of a wrapper that of its text model; says nothing about
+    its modules.
 
     Raises UnsupportedArchitecture.
     """
-    model_type = config.get("model_type")
+    model_type, text = str(config.get("model_type")), config.get("text_config")
+    if model_type in WRAPPERS:
+        inner = dict(text) if isinstance(text, Mapping) else {}
+        return look_up({"model_type": WRAPPERS[model_type]} | inner)
     if any(isinstance(n := config.get(name), int) and n > 1 for name in _EXPERTS):
         raise UnsupportedArchitecture(f"{model_type}: mixture-of-experts models are not supported")
     if model_type in FAMILIES:
-        return FAMILIES[model_type]
+        return _variant(FAMILIES[model_type], config)
+    if isinstance(text, Mapping) and text.get("model_type") in FAMILIES:
+        raise UnsupportedArchitecture(
+            f"{model_type}: not a supported architecture, but the {text['model_type']} inside it "
+            f"is: save that text model alone and list it instead"
+        )
     if config.get("auto_map"):
         raise UnsupportedArchitecture(
             f"{model_type}: it needs code that comes with the model, which is never run"
@@ -152,6 +196,14 @@ def look_up(config: Mapping[str, Any]) -> Family:
     raise UnsupportedArchitecture(
         f"{model_type}: not a supported architecture; these are: {', '.join(FAMILIES)}"
     )
+
+
+def _variant(family: Family, config: Mapping[str, Any]) -> Family:
+    """With what a config changes of a family's modules: T5 of version 1.1 has gates."""
+    if str(config.get("feed_forward_proj")).startswith("gated-"):
+        (wide,) = family.inputs
+        return replace(family, gated=True, inputs=(f"{wide}_0", f"{wide}_1"))
+    return family
 
 
 def count_neurons(config: Any, family: Family) -> int:
@@ -195,6 +247,8 @@ def auto_class(family: Family) -> Any:
     """transformers' class that builds the model: with a head for decoders, whose unembedding the
     logit lens reads.
     """
+    if family.encoder_part:
+        return AutoModelForTextEncoding
     return AutoModelForCausalLM if family.kind == "decoder" else AutoModel
 
 
@@ -207,7 +261,8 @@ def refuse_variants(config: Any, family: Family) -> None:
         "it is quantised; use its unquantised weights or a GGUF file": getattr(
             config, "quantization_config", None
         ),
-        "encoder-decoder models are not supported": getattr(config, "is_encoder_decoder", False),
+        "encoder-decoder models are not supported": not family.encoder_part
+        and getattr(config, "is_encoder_decoder", False),
         "cross-attention is not supported": getattr(config, "add_cross_attention", False),
         "an encoder set up as a decoder is not supported": encoder
         and getattr(config, "is_decoder", False),

@@ -37,6 +37,8 @@ class Parts:
     post_norms: tuple[nn.Module | None, ...]  # one a layer
     norm: nn.Module | None  # None for encoders, and where the architecture has none
     unembedding: Tensor | None  # (vocabulary, hidden); None for encoders
+    residual_factor: float = 1.0  # by which the MLP's output joins the residual stream
+    logit_divisor: float = 1.0
 
 
 def find_family(config: Any) -> Family:
@@ -83,7 +85,13 @@ def find_parts(family: Family, model: Any) -> Parts:
         ),
         norm=_get(body, family.norm, family) if family.norm else None,
         unembedding=model.get_output_embeddings().weight if decoder else None,
+        residual_factor=_factor(model.config, family.residual_factor),
+        logit_divisor=_factor(model.config, family.logit_divisor),
     )
+
+
+def _factor(config: Any, name: str | None) -> float:
+    return float(getattr(config, name)) if name else 1.0
 
 
 def scaled(directions: Tensor, norm: nn.Module | None, kind: NormKind) -> Tensor:

@@ -8,6 +8,7 @@ said in `live`.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from polyseme.contract.errors import NonFiniteActivation
+from polyseme.contract.files.columns import NOT_FINITE
 from polyseme.contract.files.results import VECTORS, report_file
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import ACTIVATIONS, ActivationsRequest
@@ -34,6 +37,7 @@ from polyseme.workers.analysis.live.places import Places, Result, Row, place_all
 from polyseme.workers.analysis.live.text_run import Run, Target, run_text
 from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.models.nonfinite import explain_nonfinite
 from polyseme.workers.analysis.reports.result_files import read_manifest
 from polyseme.workers.analysis.senses.firing import FIRES
 
@@ -90,6 +94,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """The answer, but for what the board knows."""
     reports = read_reports(check.store, check.source, analysed, model.card, check.request.neurons)
+    _refuse_nonfinite(model, run, reports)
     peaks = {
         t: {tail: _peaks_of(run, t, reports[t], tail) for tail in analysed.tails} for t in reports
     }
@@ -109,6 +114,17 @@ def describe_run(
         ],
         "note": note,
     }
+
+
+def _refuse_nonfinite(model: LoadedModel, run: Run, reports: Mapping[Target, Row]) -> None:
+    """Raises NonFiniteActivation, but for neurons of which the result says it already."""
+    for (layer, neuron), report in reports.items():
+        known = report["status"] == NOT_FINITE
+        if not known and not np.isfinite(run.activations[layer, neuron]).all():
+            raise NonFiniteActivation(
+                f"layer {layer}, neuron {neuron}: an activation in this text is not finite. "
+                f"{explain_nonfinite(model)}"
+            )
 
 
 def _why_senseless(check: Check, analysed: AnalysisRequest) -> str | None:
@@ -143,11 +159,13 @@ def read_reports(
     return {target: reports[target] for target in targets}
 
 
-_COLUMNS = ["neuron", "hook", "min", "max", "contexts"]
+_COLUMNS = ["neuron", "hook", "status", "min", "max", "contexts"]
 
 
 def _threshold(report: Row, tail: Tail) -> float | None:
-    """Above what size the tail fires; None when it never did."""
+    """Above what size the tail fires; None when it never did, or when nothing is known of it."""
+    if report["status"] == NOT_FINITE:
+        return None
     most = report["max"] if tail == "positive" else -report["min"]
     return FIRES * most if most > 0 else None
 
@@ -226,7 +244,7 @@ def _strongest(peaks: Sequence[Peak], top: int) -> list[Peak]:
 def _activations(run: Run, target: Target) -> list[float | None]:
     values: list[float] = run.activations[target].tolist()
     return [
-        v if counts else None
+        v if counts and math.isfinite(v) else None
         for v, counts in zip(values, run.windows.counted.tolist(), strict=True)
     ]
 

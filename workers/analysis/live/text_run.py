@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyseme.contract.errors import AnalysisError, Cancelled, NonFiniteActivation
+from polyseme.contract.errors import AnalysisError, Cancelled
 from polyseme.contract.records.job import ActivationsRequest
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.corpus.plan import cut_windows, group_blocks
@@ -35,7 +35,7 @@ class Run:
 
     windows: Windows
     special: np.ndarray  # (T,) bool: put around the text, not part of it
-    activations: Mapping[Target, np.ndarray]  # (T,) float32
+    activations: Mapping[Target, np.ndarray]  # (T,) float32, not all of them finite
     residual: np.ndarray  # (T, K * D) float16, of K reference layers, as vectors are stored
 
 
@@ -105,10 +105,6 @@ def _run_block(
     def receive(layer: int, activations: Tensor) -> None:
         index = torch.tensor(wanted[layer], device=activations.device)
         values = activations.index_select(-1, index)[block.inside].float().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise NonFiniteActivation(
-                "an activation is not finite: try another dtype for this model"
-            )
         for neuron, column in zip(wanted[layer], values.T, strict=True):
             kept[layer, neuron][at] = column
 

@@ -40,11 +40,11 @@ def logit_lens(parts: Parts, directions: Tensor | None, k: int = 10) -> Lens | N
     """The k most promoted and most suppressed tokens of every unit of a layer.
 
     directions: what a unit adds to the residual stream, (N, D), as its site has it. That less its
-    mean if the last norm is a LayerNorm, times that norm's weight, times the unembedding, in
-    float32. Left out: the scales that the norms divide by, which depend on the
-    token and change no order; a bias and a soft cap of the logits; and what later layers make of
-    it. None without directions, for encoders, and for decoders without a last norm (OPT-350m),
-    which have no such path.
+    mean if the last norm is a LayerNorm, times that norm's weight, times the unembedding, over what
+    the model divides logits by, in float32. Left out: the scales that the norms divide by, which
+    depend on the token and change no order; a bias and a soft cap of the logits; and what later
+    layers make of it. None without directions, for encoders, and for decoders without a last norm
+    (OPT-350m), which have no such path.
     """
     if parts.unembedding is None or parts.norm is None or directions is None:
         return None
@@ -63,7 +63,7 @@ def _seen_by_unembedding(directions: Tensor, parts: Parts) -> Tensor:
     kind = parts.family.norm_kind
     if kind == "layer":
         directions = directions - directions.mean(1, keepdim=True)
-    return scaled(directions, parts.norm, kind)
+    return scaled(directions, parts.norm, kind) / parts.logit_divisor
 
 
 def _extremes(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

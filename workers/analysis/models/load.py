@@ -26,6 +26,7 @@ from polyseme.workers.analysis.families.architectures import (
     look_up,
 )
 from polyseme.workers.analysis.families.parts import Parts, build_empty, find_family, find_parts
+from polyseme.workers.analysis.families.wrappers import find_text_config, loading_options
 from polyseme.workers.analysis.models import tokens
 from polyseme.workers.analysis.models.compiled import Relay, compile_layers
 from polyseme.workers.analysis.models.hashes import hash_config, hash_parameters, hash_tokenizer
@@ -63,6 +64,7 @@ class OpenedModel:
     options: Mapping[str, Any]  # of every from_pretrained
     config: Any
     family: Family
+    wrapper: str | None = None  # the model_type of the model that this text model is a part of
 
 
 def describe_model(entry: Entry, cache: Path) -> ModelCard:
@@ -120,9 +122,11 @@ def open_model(entry: Entry, cache: Path) -> OpenedModel:
     # model_type.
     with reading_files(entry, "config"):
         look_up(PretrainedConfig.get_config_dict(location, **options)[0])
-        config = AutoConfig.from_pretrained(location, **options)
+        whole = AutoConfig.from_pretrained(location, **options)
+        config = find_text_config(whole)
         _run_whole_blocks(config)
-        return OpenedModel(entry, location, options, config, find_family(config))
+        wrapper = whole.model_type if config is not whole else None
+        return OpenedModel(entry, location, options, config, find_family(config), wrapper)
 
 
 def _describe(opened: OpenedModel) -> tuple[ModelCard, TextTokenizer]:
@@ -191,9 +195,10 @@ def _read_weights(opened: OpenedModel, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             output_loading_info=True,
             **building_options(opened.family),
+            **(loading_options(opened.wrapper) if opened.wrapper else {}),
             **opened.options,
         )
-    _check_report(opened.entry, opened.family, report)
+    _check_report(opened, report)
     return model.eval().requires_grad_(False)
 
 
@@ -212,13 +217,15 @@ def _fetch_safetensors(opened: OpenedModel) -> None:
     raise ModelLoadError(f"{opened.entry.id}: no safetensors weights to be had: {reasons[0]}")
 
 
-def _check_report(entry: Entry, family: Family, report: Mapping[str, Any]) -> None:
+def _check_report(opened: OpenedModel, report: Mapping[str, Any]) -> None:
     """Refuses weights that do not fit the config: what is missing would be random, what is left
     over be ignored.
     """
+    entry, family = opened.entry, opened.family
     if missing := sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]])):
         raise ModelLoadError(f"{entry.id}: weights missing or of another shape: {_sample(missing)}")
-    inside = f".{family.layers}."
+    # Beside the text model's a wrapper has layers of other kinds, under other names.
+    inside = f".model.{family.layers}." if opened.wrapper else f".{family.layers}."
     if extra := sorted(
         k for k in report["unexpected_keys"] if inside in f".{k}" and not _is_old_buffer(k)
     ):

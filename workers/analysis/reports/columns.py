@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from polyseme.contract.files.columns import negative
+from polyseme.contract.files.columns import NOT_FINITE, negative
 from polyseme.contract.files.results import (
     BAND,
     CONTEXT,
@@ -49,10 +50,15 @@ class LayerResult:
     lens: Lens | None
     vocabulary: Sequence[str]
 
+    @property
+    def nonfinite(self) -> np.ndarray:
+        """(N,) bool: of these neurons nothing is known but their lens."""
+        return self.scan.statistics.nonfinite.numpy().astype(bool)
+
 
 def layer_scalars(result: LayerResult) -> pa.Table:
     """One row a neuron, in the schema SCALARS."""
-    n = len(result.neurons)
+    n, nonfinite = len(result.neurons), result.nonfinite
     counts = result.scan.statistics.histogram.counts.numpy()
     evidence = _evidence(result)
     tokens = result.peak_tokens
@@ -67,15 +73,15 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "layer": np.full(n, result.layer, np.int32),
         "neuron": result.neurons.astype(np.int32),
         "hook": pa.array([result.hook] * n),
-        **score_columns(result.senses, evidence["distinct"]),
+        **score_columns(result.senses, evidence["distinct"], nonfinite),
         "n_tokens": np.full(n, result.scan.statistics.moments.count, np.int64),
-        "density": density(counts),
-        "mean": moments["mean"],
-        "std": moments["std"],
-        "skewness": pa.array(moments["skewness"], from_pandas=True),
-        "kurtosis": pa.array(moments["kurtosis"], from_pandas=True),
-        "min": result.scan.statistics.low.numpy(),
-        "max": result.scan.statistics.high.numpy(),
+        "density": pa.array(density(counts), mask=nonfinite),
+        "mean": pa.array(moments["mean"], mask=nonfinite),
+        "std": pa.array(moments["std"], mask=nonfinite),
+        "skewness": pa.array(moments["skewness"], mask=nonfinite, from_pandas=True),
+        "kurtosis": pa.array(moments["kurtosis"], mask=nonfinite, from_pandas=True),
+        "min": pa.array(result.scan.statistics.low.numpy(), mask=nonfinite),
+        "max": pa.array(result.scan.statistics.high.numpy(), mask=nonfinite),
         "top_contexts": evidence["top"],
         "sampled_contexts": evidence["sampled"],
         "distinct_contexts": evidence["distinct"],
@@ -93,16 +99,18 @@ def layer_scalars(result: LayerResult) -> pa.Table:
     return pa.table(columns, schema=SCALARS)
 
 
-def score_columns(senses: LayerSenses | None, distinct: np.ndarray) -> dict[str, Any]:
+def score_columns(
+    senses: LayerSenses | None, distinct: np.ndarray, nonfinite: np.ndarray
+) -> dict[str, Any]:
     """The columns of SCORES for both tails, and alpha. distinct: (N,) contexts of the positive
-    tail.
+    tail; nonfinite: (N,) bool.
     """
     n = len(distinct)
     if senses is None:
         enough = distinct >= EVIDENCE_CONTEXTS
         unscored = {name: pa.nulls(n) for f in SCORES for name in (f.name, negative(f.name))}
         return unscored | {
-            "status": pa.array(np.where(enough, "not_scored", "insufficient_evidence")),
+            "status": _statuses(np.where(enough, "not_scored", "insufficient_evidence"), nonfinite),
             "alpha": pa.nulls(n),
         }
     columns: dict[str, Any] = {"alpha": np.full(n, senses.alpha)}
@@ -113,7 +121,13 @@ def score_columns(senses: LayerSenses | None, distinct: np.ndarray) -> dict[str,
             columns[name_of(f.name)] = (
                 pa.nulls(n) if of_tail is None else _nullable(of_tail.scores[f.name], f.type)
             )
+        if of_tail is not None:
+            columns[name_of("status")] = _statuses(of_tail.scores["status"], nonfinite)
     return columns
+
+
+def _statuses(status: np.ndarray, nonfinite: np.ndarray) -> pa.Array:
+    return pa.array(np.where(nonfinite, NOT_FINITE, status), pa.string())
 
 
 def _nullable(values: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -205,22 +219,25 @@ def _evidence(result: LayerResult) -> dict[str, np.ndarray]:
 
 def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
     """One row a neuron, in the schema REPORTS."""
-    scan, counts = result.scan, result.scan.statistics.histogram.counts.numpy()
+    scan, nonfinite = result.scan, result.nonfinite
+    counts = np.where(nonfinite[:, None], 0, scan.statistics.histogram.counts.numpy())
     used = counts > 0
     first, last = used.argmax(1), counts.shape[1] - used[:, ::-1].argmax(1)
+    last[nonfinite] = 0
     inside = (np.arange(counts.shape[1]) >= first[:, None]) & (
         np.arange(counts.shape[1]) < last[:, None]
     )
-    marks = quantiles(counts, scan.statistics.low.numpy(), scan.statistics.high.numpy()).astype(
-        np.float32
+    low, high = (
+        np.where(nonfinite, 0, of.numpy()) for of in (scan.statistics.low, scan.statistics.high)
     )
+    marks = quantiles(counts, low, high).astype(np.float32)
     extra = {
-        "quantiles": _lists(np.arange(len(marks) + 1) * marks.shape[1], pa.array(marks.ravel())),
+        "quantiles": _without(nonfinite, marks.shape[1], pa.array(marks.ravel())),
         "histogram_first": pa.array(first.astype(np.int32)),
         "histogram": _lists(
             np.concatenate([[0], np.cumsum(last - first)]), pa.array(counts[inside])
         ),
-        "bands": _bands(scan, len(counts)),
+        "bands": _bands(scan, nonfinite),
         "peak_tokens": _peak_tokens(result.peak_tokens),
         "contexts": _lists(result.context_offsets, _contexts(result.contexts, result.senses)),
         **sense_columns(result.senses, result.context_offsets),
@@ -237,6 +254,15 @@ def _lists(offsets: np.ndarray, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
 
 
+def _without(left_out: np.ndarray, each: int, values: pa.Array) -> pa.ListArray:
+    """Lists of `each` values a neuron, empty for those left out."""
+    sizes = np.where(left_out, 0, each)
+    return _lists(
+        np.concatenate([[0], np.cumsum(sizes)]),
+        values.filter(pa.array(np.repeat(~left_out, each))) if left_out.any() else values,
+    )
+
+
 def _struct(columns: Mapping[str, Any], kind: pa.StructType) -> pa.StructArray:
     fields = [kind.field(i) for i in range(kind.num_fields)]
     return pa.StructArray.from_arrays(
@@ -244,8 +270,9 @@ def _struct(columns: Mapping[str, Any], kind: pa.StructType) -> pa.StructArray:
     )
 
 
-def _bands(scan: LayerScan, neurons: int) -> pa.ListArray:
+def _bands(scan: LayerScan, nonfinite: np.ndarray) -> pa.ListArray:
     """Every neuron's bands, the tails after each other."""
+    neurons = len(nonfinite)
     parts = [(tail, s) for tail, s in scan.tails.items() if s.edges is not None]
     if not parts:
         return _lists(np.zeros(neurons + 1), pa.array([], BAND))
@@ -265,7 +292,7 @@ def _bands(scan: LayerScan, neurons: int) -> pa.ListArray:
         "high": _finite(np.concatenate(high, 1).ravel()),
         "windows": np.concatenate(windows, 1).ravel(),
     }
-    return _lists(np.arange(neurons + 1) * bands * len(parts), _struct(columns, BAND))
+    return _without(nonfinite, bands * len(parts), _struct(columns, BAND))
 
 
 def _finite(values: np.ndarray) -> pa.Array:
@@ -302,4 +329,6 @@ def _logits(lens: Lens | None, side: str, neurons: int) -> pa.Array:
         return pa.nulls(neurons, pa.list_(LOGIT))
     tokens, logits = getattr(lens, f"{side}_tokens"), getattr(lens, f"{side}_logits")
     columns = {"token": tokens.ravel(), "logit": logits.ravel()}
-    return _lists(np.arange(neurons + 1) * tokens.shape[1], _struct(columns, LOGIT))
+    lists = _lists(np.arange(neurons + 1) * tokens.shape[1], _struct(columns, LOGIT))
+    finite = np.isfinite(logits).all(1)
+    return lists if finite.all() else pc.if_else(pa.array(finite), lists, None)

@@ -155,6 +155,8 @@ def read_vectors_at(
                 batch.column("window").to_numpy().astype(np.int64) << 32
                 | batch.column("position").to_numpy()
             )
+            if not len(keys):
+                break
             place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
             wanted = keys[place] == own
             vectors = (

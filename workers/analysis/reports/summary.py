@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,15 @@ _DISTRIBUTIONS = (
 )
 
 
-def summarise(neurons: pa.Table, plan: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(
+    neurons: pa.Table, plan: Mapping[str, Any], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Counts and distributions over the scalars of a result.
 
     Dead neurons, never above 0, are in every denominator.
 
-    plan: at least the fields of `Plan` that are returned.
+    plan: at least the fields of `Plan` that are returned; warnings: sentences for whoever reads the
+    result.
     """
     layers = neurons.column("layer").to_numpy()
     status = neurons.column("status").to_numpy(zero_copy_only=False)
@@ -42,6 +45,7 @@ def summarise(neurons: pa.Table, plan: Mapping[str, Any]) -> dict[str, Any]:
         "statuses": _count(status),
         "senses": _count_senses(neurons),
         "dead": int(dead.sum()),
+        "warnings": list(warnings),
         "layers": [
             {
                 "layer": int(layer),

@@ -48,11 +48,7 @@ class LayerScan:
         }
 
     def update(self, block: Block, activations: Tensor) -> None:
-        """activations: (B, S, N), any float, in the block's windows.
-
-        Raises NonFiniteActivation; with a GPU's kernels `arrays` does, so nothing waits for the GPU
-        here.
-        """
+        """activations: (B, S, N), any float, in the block's windows. Nothing waits for a GPU."""
         if activations.shape[2] != len(self.statistics.low):
             # Compiled kernels check no place: they would write beyond the lists.
             raise ValueError(f"{activations.shape[2]} units for {len(self.statistics.low)} lists")
@@ -63,7 +59,6 @@ class LayerScan:
             self.kernels.offer(block, activations, extremes, tail, lists)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Raises NonFiniteActivation with a GPU's kernels."""
         arrays = self.statistics.arrays()
         return arrays | joined({tail: lists.arrays() for tail, lists in self.tails.items()})
 

@@ -19,8 +19,10 @@ def _point(parts: Parts, layer: int) -> Point:
 
 
 def _directions(parts: Parts, layer: int) -> Tensor:
-    """The columns of the output projection, times the weight of a norm behind it."""
-    directions = matrix_rows(parts.projections[layer]).T.float()
+    """The columns of the output projection, times the weight of a norm behind it and the factor by
+    which they join the residual stream.
+    """
+    directions = matrix_rows(parts.projections[layer]).T.float() * parts.residual_factor
     return scaled(directions, parts.post_norms[layer], parts.family.norm_kind)
 
 

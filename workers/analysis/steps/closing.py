@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -35,6 +35,7 @@ from polyseme.workers.analysis.steps.copies import (
     read_copied_plan,
     read_copied_vectors,
 )
+from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
 from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.projecting import background_file
 
@@ -59,19 +60,19 @@ def close_analysis(
         _keep_vectors(analysis, should_stop)
     check_stop(should_stop)
     write_vocabulary(analysis.store, analysis.result, model.vocabulary)
-    join_layers(analysis, plan)
+    join_layers(analysis, plan, warn_of_nonfinite(analysis, model))
     manifest = describe_analysis(analysis, model, plan)
     write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)
     return manifest
 
 
-def join_layers(analysis: Analysis, plan: Mapping[str, Any]) -> None:
-    """Writes the scalars of all layers as one table, and their summary."""
+def join_layers(analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str]) -> None:
+    """Writes the scalars of all layers as one table, and their summary with the warnings."""
     layers = [
         read_scalars(analysis.store, scalars_file(analysis, layer)) for layer in analysis.layers
     ]
     neurons = write_neurons(analysis.store, analysis.result, layers)
-    write_summary(analysis.store, analysis.result, summarise(neurons, plan))
+    write_summary(analysis.store, analysis.result, summarise(neurons, plan, warnings))
 
 
 def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:

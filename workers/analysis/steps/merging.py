@@ -130,8 +130,13 @@ def _layer_result(
 
 def _choose_contexts(analysis: Analysis, plan: Plan, scan: LayerScan, should_stop: Stop) -> _Chosen:
     contexts = analysis.request.contexts
-    candidates = {tail: rank_candidates(tail_scan) for tail, tail_scan in scan.tails.items()}
+    nonfinite = scan.statistics.nonfinite.numpy().astype(bool)
+    candidates = {
+        tail: rank_candidates(tail_scan, nonfinite) for tail, tail_scan in scan.tails.items()
+    }
     rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
+    if not len(rows):  # when no neuron is finite: some window, as nothing reads it
+        rows = np.zeros(1, np.int32)
     windows = _take_windows(analysis, plan, rows, should_stop)
     choices = {
         t: choose_contexts(c, near_tokens(c, windows, rows), contexts)
@@ -196,7 +201,7 @@ def find_layer_senses(
         return (
             at_peaks(analysis.vectors, stream),
             random,
-            energy(model.parts, layer)[neurons].cpu().numpy(),
+            _finite_rows(energy(model.parts, layer)[neurons].cpu().numpy()),
         )
 
     projected = at_peaks(analysis.projected, PROJECTED)
@@ -216,6 +221,11 @@ def find_layer_senses(
     )
 
 
+def _finite_rows(energy: np.ndarray) -> np.ndarray:
+    """With 1 for the weights of neurons that are not finite, which have no contexts."""
+    return np.where(np.isfinite(energy).all(1, keepdims=True), energy, 1)
+
+
 def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
     order = np.argsort(numbers)
     places: np.ndarray = rows[order[np.searchsorted(numbers[order], window)]]
@@ -231,6 +241,9 @@ def _read_all(
     positions: np.ndarray,
     should_stop: Stop,
 ) -> np.ndarray:
+    if not len(rows):  # as wide as any
+        first = np.zeros(1, np.int64)
+        return _read_all(analysis, folder, plan, stream, first, first, should_stop)[:0]
     pieces = read_vectors(analysis.store, folder, plan, stream, rows, positions)
     return np.concatenate(list(until(pieces, should_stop)))
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyseme.contract.errors import AnalysisError
+from polyseme.contract.files.columns import NOT_FINITE
 from polyseme.contract.files.results import (
     BACKGROUND,
     MANIFEST,
@@ -91,7 +92,9 @@ def regroup_layer(
         table, neurons, layer, peaks, space, background, fires, options, should_stop
     )
     check_stop(should_stop)
-    columns = score_columns(senses, np.zeros(len(neurons))) | sense_columns(senses, offsets)
+    nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
+    columns = score_columns(senses, np.zeros(len(neurons)), nonfinite)
+    columns |= sense_columns(senses, offsets)
     columns["contexts"] = _with_senses(
         reports.column("contexts"), sense_of_contexts(senses, len(table.neuron))
     )
@@ -158,7 +161,8 @@ def close_regrouping(analysis: Analysis, source: str) -> None:
     store = analysis.store
     for name in (TOKENS, VECTORS, BACKGROUND):
         store.copy(f"{source}/{name}", f"{analysis.result}/{name}")
-    join_layers(analysis, read_json(store, f"{source}/{SUMMARY}"))
+    summary = read_json(store, f"{source}/{SUMMARY}")
+    join_layers(analysis, summary, summary.get("warnings", ()))
     manifest = read_manifest(store, source)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
     manifest["senses"] = describe_senses(analysis)

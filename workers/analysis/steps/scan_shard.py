@@ -38,6 +38,7 @@ from polyseme.workers.analysis.steps.analysis import (
     new_scan,
     run_selected,
 )
+from polyseme.workers.analysis.steps.lost_neurons import refuse_poisoned
 
 
 class ShardScan:
@@ -55,6 +56,7 @@ class ShardScan:
         self._should_stop = should_stop
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
+        self._residual = _ResidualCheck(model.device)
         self.scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.scanned}
         self._firings = (
             {}
@@ -70,11 +72,21 @@ class ShardScan:
             if sample is not None:
                 self._firings[layer].update(sample, activations)
 
-        taps = None if self._vectors is None else _taps(self._analysis, block, self._vectors)
+        taps = None
+        if self._vectors is not None:
+            taps = _taps(self._analysis, block, self._vectors, self._residual)
         with torch.inference_mode():
             run_selected(
                 self._analysis, self._model, block, receive, taps, should_stop=self._should_stop
             )
+
+    def refuse_poisoned(self) -> None:
+        """Raises NonFiniteActivation where one neuron's cost all of a layer, or the senses."""
+        found = {
+            layer: scan.statistics.nonfinite.cpu().numpy().astype(bool)
+            for layer, scan in self.scans.items()
+        }
+        refuse_poisoned(self._analysis, self._model, found, self._residual.is_finite)
 
     def arrays(self) -> Iterator[Named]:
         """A layer after another, since each is made for the file."""
@@ -131,6 +143,7 @@ def _scan_blocks(
             tokens += block.tokens
             lengths.append(block.windows.lengths)
             on_tokens(tokens)
+        scan.refuse_poisoned()
         if vectors is not None:
             vectors.end(np.concatenate(lengths))
         # Whoever lost the lease is not to write beside its successor.
@@ -172,13 +185,30 @@ def _random_tokens(block: Block, counted_tokens: int) -> Tensor:
     return torch.from_numpy(window * block.ids.shape[1] + position).to(block.ids.device)
 
 
-def _taps(analysis: Analysis, block: Block, vectors: VectorWriter) -> Taps:
+class _ResidualCheck:
+    """Whether all vectors that senses are made of were finite. Waits for a GPU only when asked."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sum = torch.zeros((), device=device)  # of numbers of about 1, so it stays finite
+
+    def add(self, vectors: Tensor) -> None:
+        self._sum += vectors.sum()
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(self._sum.isfinite())
+
+
+def _taps(
+    analysis: Analysis, block: Block, vectors: VectorWriter, residual: _ResidualCheck
+) -> Taps:
     """Writes down the vectors that senses will be made of."""
     held: list[Tensor] = []
     last = reference_layers(analysis.card.layers)[-1]
 
     def keep_residual(layer: int, hidden: Tensor) -> None:
         held.append(level(block.at_tokens(hidden)))
+        residual.add(held[-1])
         if layer == last:
             vectors.add(RESIDUAL, torch.cat(held, 1))
 

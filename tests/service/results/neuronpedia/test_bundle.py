@@ -356,6 +356,16 @@ def test_counts_are_linear_within_the_bins_of_the_histogram() -> None:
     assert not any(math.isnan(c) for c in centres)
 
 
+def test_counts_go_on_beyond_the_edges_of_the_last_bin() -> None:
+    row = {"histogram_first": BINS - 1, "histogram": [8], "max": 1e12, "n_tokens": 16}
+
+    counts = Counts.of(row)
+
+    assert counts.share(0, 1e12) == 0.5
+    assert counts.share(5e11, 1e12) == pytest.approx(0.25, rel=1e-6)
+    assert sum(counts.bars()[0]) == 8
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [

@@ -223,13 +223,25 @@ def test_candidates_are_the_top_list_and_then_the_sample_from_the_strongest_band
     for block, values in zip(blocks, random_activations(blocks, 4, seed=1), strict=True):
         reference.offer(block, values, find_extremes(block, values), "positive", scan)
 
-    ranked = rank_candidates(scan)
+    ranked = rank_candidates(scan, np.zeros(4, bool))
 
     assert ranked.band.tolist() == [TOP] * 5 + [1] * 3 + [0] * 3
     assert ranked.held.all()
     assert (np.diff(ranked.peak[:, :5], axis=1) <= 0).all()
     assert (ranked.peak[:, 5:8] > 1).all()
     assert ((ranked.peak[:, 8:] > 0) & (ranked.peak[:, 8:] <= 1)).all()
+
+
+def test_a_neuron_that_is_not_finite_has_no_candidates() -> None:
+    (block,) = random_blocks(1, windows=7)
+    sizes = ListSizes(top=2, band=0, bands=1, display=DISPLAY, distinct=False)
+    scan = TailLists(4, "positive", None, sizes, "cpu")
+    (values,) = random_activations([block], 4, seed=1)
+    reference.offer(block, values, find_extremes(block, values), "positive", scan)
+
+    ranked = rank_candidates(scan, np.array([False, True, False, False]))
+
+    assert ranked.held.any(1).tolist() == [True, False, True, True]
 
 
 def test_a_table_has_what_is_shown_and_no_token_beyond_the_window() -> None:

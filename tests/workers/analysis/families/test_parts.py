@@ -9,16 +9,24 @@ from transformers import AutoConfig
 from polyseme.contract.errors import UnsupportedArchitecture
 from polyseme.workers.analysis.families.architectures import (
     FAMILIES,
+    WRAPPERS,
     count_neurons,
     count_positions,
     look_up,
 )
 from polyseme.workers.analysis.families.parts import build_empty, find_family, find_parts
+from tests import structure
 from tests.tiny_models import HIDDEN, LAYERS, NEURONS, POSITIONS, TINY
 
 
 def test_every_family_of_the_table_has_a_tiny_model() -> None:
     assert {tiny.model_type for tiny in TINY.values()} == set(FAMILIES)
+
+
+def test_every_family_is_listed_for_those_who_bring_a_model() -> None:
+    page = (structure.ROOT / "docs/own-model.md").read_text(encoding="utf-8")
+
+    assert [name for name in (*FAMILIES, *WRAPPERS) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -31,7 +39,7 @@ def test_a_config_finds_its_family_and_its_sizes(name: str) -> None:
 
     assert family.model_type == tiny.model_type
     assert (len(parts.projections), count_neurons(config, family)) == (LAYERS, tiny.neurons)
-    assert family.gated == (len(tiny.expansion) == 2 or name == "phi3")
+    assert family.gated == (len(tiny.expansion) == 2 or name in ("phi3", "modernbert"))
     assert (parts.unembedding is None) == (family.kind == "encoder")
 
 
@@ -159,3 +167,16 @@ def test_an_input_projection_that_is_no_matrix_is_refused() -> None:
 
     with pytest.raises(UnsupportedArchitecture, match=r"mlp\.act of layer 0 .*None"):
         find_parts(replace(FAMILIES["gpt2"], inputs=("mlp.act",)), model)
+
+
+def test_an_encoder_of_an_encoder_decoder_is_taken_and_such_a_model_as_a_whole_is_not() -> None:
+    assert find_family(TINY["t5"].config(is_encoder_decoder=True)).encoder_part
+    with pytest.raises(UnsupportedArchitecture, match="encoder-decoder"):
+        find_family(TINY["bert"].config(is_encoder_decoder=True))
+
+
+def test_gates_are_those_that_the_config_says() -> None:
+    plain, gated = (find_family(TINY[name].config()) for name in ("t5", "t5/v1.1"))
+
+    assert (plain.gated, gated.gated) == (False, True)
+    assert [path.rpartition(".")[2] for path in gated.inputs] == ["wi_0", "wi_1"]

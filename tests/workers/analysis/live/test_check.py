@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from polyseme.contract.errors import AnalysisError, Cancelled
+from polyseme.contract.errors import AnalysisError, Cancelled, NonFiniteActivation
 from polyseme.contract.files.results import MANIFEST, report_file
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import ACTIVATIONS, ActivationsRequest
@@ -277,3 +277,14 @@ def test_a_result_that_is_gone_or_of_another_format_is_an_error(
         write_activations(check, analysed.model)
     with pytest.raises(AnalysisError, match="format 1"):
         write_activations(replace(check, source="old"), analysed.model)
+
+
+def test_a_neuron_that_is_not_finite_in_a_text_is_named(analysed: Analysed) -> None:
+    projection = analysed.model.parts.inputs[2][1]
+    weight = projection.weight[4].clone()
+    projection.weight[4] = torch.nan
+    try:
+        with pytest.raises(NonFiniteActivation, match=r"layer 2, neuron 4: .*no dtype helps"):
+            analysed.check(TEXTS[0])
+    finally:
+        projection.weight[4] = weight

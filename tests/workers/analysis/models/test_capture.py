@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForTextEncoding
 from transformers.pytorch_utils import Conv1D
 
 from polyseme.contract.errors import UnsupportedArchitecture
@@ -42,7 +42,7 @@ def by_hand(model: LoadedModel, name: str, layer: int, mlp_input: Array) -> Arra
         _apply(find(model.parts.body, f"{model.parts.family.layers}.{layer}.{path}"), mlp_input)
         for path in tiny.expansion
     ]
-    if name == "phi3":
+    if name in ("phi3", "modernbert"):
         parts = list(np.split(parts[0], 2, axis=-1))
     activated = ACTIVATIONS[tiny.activation](parts[0])
     return activated * parts[1] if model.parts.family.gated else activated
@@ -105,9 +105,8 @@ def test_captured_activations_equal_those_computed_by_hand_from_the_weights(
 def test_the_hidden_states_are_those_of_the_eager_attention(name: str, tmp_path: Path) -> None:
     model = load_tiny(name, tmp_path)
     ids = random_ids(2, 12)
-    plain = AutoModel.from_pretrained(
-        tmp_path, attn_implementation="eager", dtype=torch.float32
-    ).eval()
+    auto = AutoModelForTextEncoding if model.parts.family.encoder_part else AutoModel
+    plain = auto.from_pretrained(tmp_path, attn_implementation="eager", dtype=torch.float32).eval()
 
     with torch.inference_mode():
         ours = model.parts.body(

@@ -40,13 +40,16 @@ def by_hand(model: LoadedModel, layer: int) -> NDArray[np.float64]:
         written = column * after
         centred = written - written.mean() if model.parts.family.norm_kind == "layer" else written
         rows.append(unembedding @ (centred * final))
-    return np.stack(rows)
+    config = model.parts.body.config
+    factor = getattr(config, "residual_multiplier", 1.0) / getattr(config, "logits_scaling", 1.0)
+    return np.stack(rows) * factor
 
 
 def _norm_weight(model: LoadedModel, norm: Any) -> Any:
     if norm is None or getattr(norm, "weight", None) is None:
         return 1.0
-    return norm.weight.double().numpy() + (1.0 if "gemma" in model.parts.family.model_type else 0.0)
+    of_one = any(name in model.parts.family.model_type for name in ("gemma", "qwen3_5"))
+    return norm.weight.double().numpy() + (1.0 if of_one else 0.0)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -72,7 +75,7 @@ def test_the_lens_equals_a_float64_reference(name: str, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "granite", "qwen3_5_text"])
 def test_adding_to_a_neuron_moves_the_logits_the_way_the_lens_says(
     name: str, tmp_path: Path
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyseme.contract.errors import NonFiniteActivation
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.corpus.plan import window_priority
 from polyseme.workers.analysis.machine.threads import set_threads
@@ -317,16 +316,30 @@ def test_the_number_of_threads_changes_nothing(kernels: str, threads: Any) -> No
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # of the interpreter
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("position", [0, 2])
-def test_an_activation_that_is_not_finite_is_refused(
-    kernels: str, bad: float, position: int
+def test_a_neuron_that_is_not_finite_is_noted_and_changes_no_other(
+    kernels: str, bad: float
 ) -> None:
-    block = Block(make_windows([make_window(0, [1, 2, 3])]), 0, 0, DEVICES[kernels])
-    activations = torch.ones(1, 3, NEURONS, device=DEVICES[kernels])
-    activations[0, position, NEURONS - 1] = bad
+    blocks = random_blocks(4, windows=24, rows=12, device=DEVICES[kernels])
+    activations = random_activations(blocks, NEURONS, seed=4)
+    expected = scan_blocks(make_scan(kernels=kernels), blocks, activations)
+    broken = [values.clone() for values in activations]
+    where = blocks[0].counted.nonzero()[3].tolist()
+    broken[0][where[0], where[1], NEURONS - 1] = bad
 
-    with pytest.raises(NonFiniteActivation, match="not finite"):
-        scan_blocks(make_scan(kernels=kernels), [block], [activations]).arrays()
+    found = scan_blocks(make_scan(kernels=kernels), blocks, broken)
+
+    assert found.statistics.nonfinite.tolist() == [0] * (NEURONS - 1) + [1]
+    assert not expected.statistics.nonfinite.any()
+    others = slice(0, NEURONS - 1)
+    for name, array in ranked(found).items():
+        each = len(array) // NEURONS
+        rows = slice(0, (NEURONS - 1) * each)
+        np.testing.assert_array_equal(array[rows], ranked(expected)[name][rows], err_msg=name)
+    digits = (scan.statistics.moments.digits[:, others] for scan in (found, expected))
+    assert torch.equal(*digits)
+    merged = make_scan(kernels="cpu")
+    merged.merge(found.arrays())
+    assert merged.statistics.nonfinite.tolist() == found.statistics.nonfinite.tolist()
 
 
 @pytest.mark.parametrize("kernels", KERNELS)

@@ -18,26 +18,26 @@ from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import PAYLOAD, ContextLists, TailLists
 from polyseme.workers.analysis.scan.statistics.extremes import Extremes
 from polyseme.workers.analysis.scan.statistics.histogram import BIN_TABLE
-from polyseme.workers.analysis.scan.statistics.layer_statistics import (
-    LayerStatistics,
-    require_finite,
+from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
+from polyseme.workers.analysis.scan.statistics.moments import (
+    ADDEND_DIGITS,
+    DIGIT_BITS,
+    LOWEST,
+    POWERS,
+    TOP,
+    WEIGHTS,
 )
-from polyseme.workers.analysis.scan.statistics.moments import POWERS, WEIGHTS
 
 _CHUNK = 64  # neurons at once: their sums and histograms stay in the cache
 _TOGETHER = 4  # tokens at once
-_EMPTY = np.iinfo(np.int64).min
-_LOW = 0x7FFF_FFFF
-_HALF_MOST, _HALF_NORMAL = (
-    0x477F_E000,
-    0x3880_0000,
-)  # float32 bits of float16's largest and smallest normal number
+_EMPTY, _LOW = np.iinfo(np.int64).min, 0x7FFF_FFFF
+# float32 bits of float16's largest and smallest normal number
+_HALF_MOST, _HALF_NORMAL = 0x477F_E000, 0x3880_0000
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
-    """Raises NonFiniteActivation."""
     activations = activations.float()
     shape = activations.shape[0], activations.shape[2]
     high, low = torch.empty(shape), torch.empty(shape)
@@ -59,7 +59,7 @@ def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Ex
         low_at.numpy(),
     )
     # The comparisons pass over NaN, the sums do not.
-    require_finite(sums)
+    statistics.note_nonfinite(sums)
     statistics.moments.count += block.counted_tokens
     return Extremes(high, high_at, low, low_at)
 
@@ -117,9 +117,9 @@ def reduce_block(  # type: ignore[no-untyped-def]
     activations: (B, S, N) float32, and the same as int32; counted: (B, S) bool; bin_table: (2048,)
     uint16, by a float32's upper 11 bits. Set: sums (4, N) float64, of the powers, not finite where
     an activation is not; most, least (B, N) float32 and most_at, least_at (B, N) int32, the
-    extremes and where they are first. Added to: digits (DIGITS, 4, N) int64, the sums' as in
-    `moments.Moments`, of no meaning where a sum is not finite; histogram (N, BINS) int32; high, low
-    (N,) float32.
+    extremes and where they are first. Added to: digits (ROWS, N) int64, the sums' as in
+    `moments.Moments`, nothing where a sum is not finite; histogram (N, BINS) int32; high, low (N,)
+    float32.
     """
     values, bits = activations
     windows, length, neurons = values.shape
@@ -154,7 +154,7 @@ def reduce_block(  # type: ignore[no-untyped-def]
                 high[first + n] = max(high[first + n], up[n])
                 low[first + n] = min(low[first + n], down[n])
         sums[:, first:end] = powers
-        _add_digits(powers, digits[:, :, first:end])
+        _add_digits(powers, digits[:, first:end])
 
 
 @numba.njit(parallel=True, **_options)
@@ -252,13 +252,19 @@ def _count_bins(rows, bin_table, counts):  # type: ignore[no-untyped-def]
 
 @numba.njit(inline="always", **_options)
 def _add_digits(sums, digits):  # type: ignore[no-untyped-def]
+    """As `moments.Moments.add`."""
+    bits = sums.view(np.int64)
     for power in range(len(sums)):
         for n in range(sums.shape[1]):
-            rest = sums[power, n]
-            for i in range(len(digits)):
-                digit = np.trunc(rest / WEIGHTS[i])
-                digits[i, power, n] += np.int64(digit)
-                rest -= digit * WEIGHTS[i]
+            exponent = ((bits[power, n] >> 52) & 2047) - 1023
+            if exponent == 1024:  # NaN or infinite
+                continue
+            digit = max(exponent // DIGIT_BITS, LOWEST[power] + ADDEND_DIGITS - 1)
+            first, rest = TOP[power] - digit, sums[power, n]
+            for row in range(first, first + ADDEND_DIGITS):
+                whole = np.trunc(rest / WEIGHTS[row])
+                digits[row, n] += np.int64(whole)
+                rest -= whole * WEIGHTS[row]
 
 
 @numba.njit(inline="always", **_options)

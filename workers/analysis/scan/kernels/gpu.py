@@ -20,7 +20,7 @@ from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import TailLists
 from polyseme.workers.analysis.scan.statistics.extremes import Extremes
 from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
-from polyseme.workers.analysis.scan.statistics.moments import WEIGHTS
+from polyseme.workers.analysis.scan.statistics.moments import LOWEST, TOP, WEIGHTS
 
 # Tokens and neurons of a tile of `reduce`: few tokens, so that its threads seldom need each other.
 _ROWS, _ACROSS = 4, 64
@@ -35,7 +35,7 @@ _COUNTS_IN_SHARED_MEMORY = tuple(map(int, triton.__version__.split(".")[:2])) >=
 
 
 def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
-    """Notes an activation that is not finite in the statistics, so nothing waits for the GPU."""
+    """Nothing waits for the GPU."""
     statistics.moments.count += block.counted_tokens
     with torch.cuda.device_of(activations):
         high, high_at, low, low_at = reduce_block(
@@ -45,7 +45,7 @@ def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Ex
             statistics.moments.digits,
             statistics.high,
             statistics.low,
-            statistics.saw_nonfinite,
+            statistics.nonfinite,
         )
     return Extremes(high, high_at, low, low_at)
 
@@ -75,15 +75,15 @@ def reduce_block(
     digits: Tensor,
     high: Tensor,
     low: Tensor,
-    saw_nonfinite: Tensor,
+    nonfinite: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The statistics of a block. Returns the extremes of each window and where they are first:
     high, high_at, low, low_at (B, N), float32 and int32.
 
     activations: (B, S, N), any float; counted: (B, S) bool. Added to: histogram (N, BINS) int32;
-    digits (DIGITS, 4, N) int64, of the sums of the powers, as in `moments.Moments`; high, low (N,)
-    float32. Set to 1: saw_nonfinite (1,) int32, when a counted activation is not finite; the rest
-    is then of no meaning.
+    digits (ROWS, N) int64, of the sums of the powers, as in `moments.Moments`; high, low (N,)
+    float32. Set to 1: nonfinite (N,) int32, where a counted activation is not finite; all else of
+    that neuron then has no meaning.
     """
     windows, length, neurons = activations.shape
     device = activations.device
@@ -95,18 +95,12 @@ def reduce_block(
     sums = torch.empty(parts, 4, neurons, dtype=torch.float64, device=device)
     here = counted.view(torch.uint8)
     tile = {"ROWS": _ROWS, "NEURONS": _ACROSS}
+    sizes = windows, length, neurons, each
     triton_programs.reduce[chunks, parts](
-        activations,
-        here,
-        *extremes,
-        *places,
-        sums,
-        windows,
-        length,
-        neurons,
-        each,
-        **tile,
-        num_warps=2,
+        activations, here, *extremes, *places, sums, *sizes, **tile, num_warps=2
+    )
+    triton_programs.rescale[chunks, parts](
+        activations, here, *extremes, sums, *sizes, **tile, num_warps=2
     )
     chunks = triton.cdiv(neurons, _BESIDE)
     each = (
@@ -117,15 +111,15 @@ def reduce_block(
     triton_programs.count[chunks, parts_of_tokens](
         activations, here, histogram, windows * length, neurons, each, **tile
     )
-    tile = {"DIGITS": len(WEIGHTS), "ROWS": 64, "NEURONS": 32}
+    tile = {"ROWS": 64, "NEURONS": 32}
     triton_programs.finish[triton.cdiv(neurons, 32),](
         *extremes,
         sums,
-        _weights(device),
+        *_digit_tables(device),
         digits,
         high,
         low,
-        saw_nonfinite,
+        nonfinite,
         windows,
         neurons,
         parts,
@@ -181,9 +175,12 @@ def offer_block(
 
 
 @cache
-def _weights(device: torch.device) -> Tensor:
-    """Of the digits: (DIGITS,) float64."""
-    return torch.from_numpy(WEIGHTS).to(device)
+def _digit_tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the digits: weights (ROWS,) float64; of each power digit 0's row and the lowest digit,
+    int64.
+    """
+    weights, tops, bottoms = (torch.from_numpy(t).to(device) for t in (WEIGHTS, TOP, LOWEST))
+    return weights, tops, bottoms
 
 
 def _power_of_two(size: int) -> int:

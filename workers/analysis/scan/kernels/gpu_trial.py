@@ -86,7 +86,8 @@ def _scan(
     for prefix in (f"{tail}/{kind}/" for tail in _TAILS for kind in ("top", "sample")):
         kept |= _sorted({n: a for n, a in kept.items() if n.startswith(prefix)}, prefix)
     others = statistics.arrays()
-    del others["digits"]
+    for name in ("rows", "digits"):
+        del others[name]
     return kept | others, statistics.moments.compute()
 
 

@@ -23,7 +23,8 @@ class Kernels(Protocol):
     def reduce(self, block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
         """Adds a block to the statistics and gives its extremes.
 
-        Raises NonFiniteActivation, or notes in the statistics that there was one.
+        A neuron with an activation that is not finite is noted in the statistics; its other numbers
+        and its lists have no meaning, and those of others are what they would be without it.
         """
 
     def offer(

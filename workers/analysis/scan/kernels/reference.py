@@ -13,10 +13,7 @@ from polyseme.workers.analysis.scan.statistics.bands import band_of
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import PAYLOAD, ContextLists, TailLists
 from polyseme.workers.analysis.scan.statistics.extremes import Extremes, find_extremes
-from polyseme.workers.analysis.scan.statistics.layer_statistics import (
-    LayerStatistics,
-    require_finite,
-)
+from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
 from polyseme.workers.analysis.scan.statistics.top_lists import (
     EMPTY,
     Accepted,
@@ -26,7 +23,6 @@ from polyseme.workers.analysis.scan.statistics.top_lists import (
 
 
 def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
-    """Raises NonFiniteActivation."""
     activations = activations.float()
     flat = activations.flatten(0, 1)  # (B * S, N)
     if block.uncounted is not None:
@@ -34,7 +30,7 @@ def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Ex
     statistics.moments.update(flat)
     statistics.histogram.update(flat)
     extremes = find_extremes(block, activations)
-    require_finite(extremes.high, extremes.low)
+    statistics.note_nonfinite(torch.cat([extremes.high, extremes.low]))
     statistics.high = statistics.high.maximum(extremes.high.amax(0))
     statistics.low = statistics.low.minimum(extremes.low.amin(0))
     return extremes

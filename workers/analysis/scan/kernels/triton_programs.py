@@ -8,6 +8,7 @@ import triton.language as tl
 
 from polyseme.contract.files.results import MAGNITUDES
 from polyseme.workers.analysis.scan.statistics.histogram import FIRST, SHIFT
+from polyseme.workers.analysis.scan.statistics.moments import ADDEND_DIGITS, DIGIT_BITS
 from polyseme.workers.analysis.scan.statistics.top_lists import EMPTY
 
 _EMPTY = tl.constexpr(EMPTY)
@@ -17,6 +18,10 @@ _LARGEST_HALF = tl.constexpr(65504.0)
 _MAGNITUDES = tl.constexpr(MAGNITUDES)
 _BINS = tl.constexpr(2 * MAGNITUDES)  # all but that of zero, which stands in the middle
 _SHIFT, _FIRST = tl.constexpr(SHIFT), tl.constexpr(FIRST)
+_ADDEND_DIGITS = tl.constexpr(ADDEND_DIGITS)
+_DIGIT_SHIFT = tl.constexpr(DIGIT_BITS.bit_length() - 1)
+# Between these the powers of a window's peak, and their sums, are good float32 numbers.
+_SMALL, _LARGE = tl.constexpr(2.0**-24), tl.constexpr(2.0**28)
 
 
 @triton.jit
@@ -84,6 +89,73 @@ def reduce(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def rescale(  # type: ignore[no-untyped-def]
+    activations,
+    counted,
+    high,
+    low,
+    sums,
+    windows,
+    length,
+    neurons,
+    each,
+    ROWS: tl.constexpr,
+    NEURONS: tl.constexpr,
+):
+    """A program: the windows and neurons of one of `reduce`, whose sums it makes again where a
+    window's powers are too large or too small for float32: of activations divided by their peak.
+    """
+    part = tl.program_id(1)
+    n = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
+    rows = tl.arange(0, ROWS)
+    real = n < neurons
+    end = min((part + 1) * each, windows)
+    wanted = tl.zeros([NEURONS], tl.int32)
+    for b in range(part * each, end):
+        top = tl.load(high + b * neurons + n, mask=real, other=0.0)
+        bottom = tl.load(low + b * neurons + n, mask=real, other=0.0)
+        peak = tl.maximum(tl.abs(top), tl.abs(bottom))
+        fits = (peak == 0) | ((peak >= _SMALL) & (peak <= _LARGE))
+        wanted |= ((top >= bottom) & (fits == 0)).to(tl.int32)
+    if tl.max(wanted, 0) > 0:
+        first = tl.zeros([ROWS, NEURONS], tl.float64)
+        second, third, fourth = first, first, first
+        for b in range(part * each, end):
+            top = tl.load(high + b * neurons + n, mask=real, other=0.0)
+            bottom = tl.load(low + b * neurons + n, mask=real, other=0.0)
+            peak = tl.maximum(tl.abs(top), tl.abs(bottom))
+            exponent = (peak.to(tl.int32, bitcast=True) >> 23) - 127
+            exponent = tl.minimum(tl.maximum(exponent, -126), 126)
+            down = ((127 - exponent) << 23).to(tl.float32, bitcast=True)
+            up = ((exponent.to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
+            sum1 = tl.zeros([ROWS, NEURONS], tl.float32)
+            sum2, sum3, sum4 = sum1, sum1, sum1
+            window = activations + tl.cast(b, tl.int64) * length * neurons
+            for s in range(0, length, ROWS):
+                t = s + rows
+                taken = tl.load(counted + b * length + t, mask=t < length, other=0) != 0
+                taken = taken[:, None] & real[None, :]
+                x = tl.load(window + t[:, None] * neurons + n[None, :], mask=taken, other=0.0)
+                x = x.to(tl.float32) * down[None, :]
+                square = x * x
+                sum1 += x
+                sum2 += square
+                sum3 += square * x
+                sum4 += square * square
+            up = up[None, :]
+            first += sum1.to(tl.float64) * up
+            second += sum2.to(tl.float64) * (up * up)
+            third += sum3.to(tl.float64) * (up * up * up)
+            fourth += sum4.to(tl.float64) * (up * up * up * up)
+        of_part = sums + part * 4 * neurons + n
+        again = real & (wanted > 0)
+        tl.store(of_part, tl.sum(first, 0), mask=again)
+        tl.store(of_part + neurons, tl.sum(second, 0), mask=again)
+        tl.store(of_part + 2 * neurons, tl.sum(third, 0), mask=again)
+        tl.store(of_part + 3 * neurons, tl.sum(fourth, 0), mask=again)
+
+
+@triton.jit
 def count(  # type: ignore[no-untyped-def]
     activations,
     counted,
@@ -135,14 +207,15 @@ def finish(  # type: ignore[no-untyped-def]
     low,
     sums,
     weights,
+    tops,
+    bottoms,
     digits,
     highest,
     lowest,
-    saw_nonfinite,
+    nonfinite,
     windows,
     neurons,
     parts,
-    DIGITS: tl.constexpr,
     ROWS: tl.constexpr,
     NEURONS: tl.constexpr,
 ):
@@ -167,14 +240,19 @@ def finish(  # type: ignore[no-untyped-def]
             of_parts = sums + (part * 4 + power)[:, None] * neurons + n[None, :]
             rest += tl.sum(tl.load(of_parts, mask=both, other=0.0), 0)
         # What is not finite makes NaN of this, which differs from 0.
-        if tl.max((rest - rest != 0).to(tl.int32), 0) > 0:
-            tl.atomic_max(saw_nonfinite, 1)
-        for i in range(DIGITS):
-            weight = tl.load(weights + i)
+        broken = rest - rest != 0
+        tl.store(nonfinite + n, 1, mask=real & broken)
+        rest = tl.where(broken, 0.0, rest)
+        exponent = ((rest.to(tl.int64, bitcast=True) >> 52) & 2047) - 1023
+        lowest_digit = tl.load(bottoms + power) + _ADDEND_DIGITS - 1
+        row = tl.load(tops + power) - tl.maximum(exponent >> _DIGIT_SHIFT, lowest_digit)
+        for _ in range(_ADDEND_DIGITS):
+            weight = tl.load(weights + row)
             digit = (rest / weight).to(tl.int64)
-            at_digit = digits + (i * 4 + power) * neurons + n
+            at_digit = digits + row * neurons + n
             tl.store(at_digit, tl.load(at_digit, mask=real, other=0) + digit, mask=real)
             rest -= digit.to(tl.float64) * weight
+            row += 1
 
 
 @triton.jit

@@ -19,12 +19,12 @@ from polyseme.contract.records.request import Sampling
 
 def inner_edges(peaks: np.ndarray, bands: int, sampling: Sampling) -> np.ndarray:
     """The edges between the bands, (N, bands - 1) float32 ascending; infinite where no calibration
-    peak is positive.
+    peak is positive and finite.
 
     peaks: (W, N) float32, the peak of each neuron in each calibration window.
     """
     shares = np.arange(1, bands) / bands
-    positive = np.where(peaks > 0, peaks, np.nan)
+    positive = np.where((peaks > 0) & np.isfinite(peaks), peaks, np.nan)
     known = ~np.isnan(positive).all(0)  # (N,)
     edges = np.full((peaks.shape[1], bands - 1), np.inf, np.float32)
     if sampling == "interval":

@@ -72,6 +72,9 @@ class Histogram:
         self.counts += torch.from_numpy(counts.astype(np.int64))
 
 
+_OPEN = (0, ZERO_BIN - 1, ZERO_BIN + 1, BINS - 1)  # beyond all other bins, or nearest to zero
+
+
 def density(counts: np.ndarray) -> np.ndarray:
     """The share of tokens with activation > 0. counts: (N, BINS); returns (N,) in 0..1."""
     return counts[:, ZERO_BIN + 1 :].sum(1) / np.maximum(counts.sum(1), 1)
@@ -82,7 +85,8 @@ def quantiles(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarr
 
     Returns (N, Q) float64.
 
-    counts: (N, BINS); low, high: (N,) the exact extremes, that nothing may lie beyond.
+    counts: (N, BINS); low, high: (N,) the exact extremes, that nothing may lie beyond, and at which
+    open bins end.
     """
     edges = np.array(histogram_edges())
     cumulative = np.cumsum(counts, axis=1)
@@ -94,5 +98,9 @@ def quantiles(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarr
         inside = np.take_along_axis(counts, bins[:, None], 1)[:, 0]
         below = np.take_along_axis(cumulative, bins[:, None], 1)[:, 0] - inside
         share = (wanted - below) / np.maximum(inside, 1)
-        marks[:, i] = edges[bins] + share * (edges[bins + 1] - edges[bins])
+        first, end = edges[bins], edges[bins + 1]
+        is_open = np.isin(bins, _OPEN)
+        first = np.where(is_open, np.where(bins == 0, low, np.maximum(first, low)), first)
+        end = np.where(is_open, np.where(bins == BINS - 1, high, np.minimum(end, high)), end)
+        marks[:, i] = first + share * (end - first)
     return marks.clip(low[:, None], high[:, None])

@@ -38,9 +38,9 @@ TYPES = {
     **dict.fromkeys(("windows", "length", "neurons", "each", "tokens", "parts", "k", "shown",
         "bands", "sign"), "i32"),
     **dict.fromkeys(("numbers", "priorities", "lengths", "band_windows", "keys", "floor",
-        "digits"), "*i64"),
+        "digits", "tops", "bottoms"), "*i64"),
     **dict.fromkeys(("high", "low", "highest", "lowest", "extremes", "edges", "peak"), "*fp32"),
-    **dict.fromkeys(("high_at", "low_at", "histogram", "saw_nonfinite", "rows", "documents",
+    **dict.fromkeys(("high_at", "low_at", "histogram", "nonfinite", "rows", "documents",
         "places"), "*i32"),
     **dict.fromkeys(("held_documents", "row", "position", "start"), "*i32"),
     "activations": "*bf16", "counted": "*u8", "sums": "*fp64", "weights": "*fp64",
@@ -49,9 +49,10 @@ TYPES = {
 LISTS = {"NEURONS": 16, "WINDOWS": 256, "SLOTS": 32}
 KERNELS = [
     (g.reduce, {"ROWS": 4, "NEURONS": 64}),
+    (g.rescale, {"ROWS": 4, "NEURONS": 64}),
     (g.count, {"TOKENS": 128, "NEURONS": 16, "SHARED": True}),
     (g.count, {"TOKENS": 128, "NEURONS": 16, "SHARED": False}),
-    (g.finish, {"DIGITS": 8, "ROWS": 64, "NEURONS": 32}),
+    (g.finish, {"ROWS": 64, "NEURONS": 32}),
     (g.offer, LISTS | {"SAMPLE": True, "DISTINCT": True}),
     (g.offer, LISTS | {"SAMPLE": False, "DISTINCT": False}),
 ]

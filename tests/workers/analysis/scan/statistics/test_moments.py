@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
 from polyseme.workers.analysis.scan.statistics.moments import Moments
+from tests.workers.analysis.builders import (
+    kernels_named,
+    needs_triton,
+    random_activations,
+    random_blocks,
+)
 
 
 def random_parts(seed: int, neurons: int = 6) -> list[torch.Tensor]:
@@ -54,7 +61,7 @@ def test_any_order_of_adding_gives_the_same_bits(seed: int) -> None:
 
     for part in shuffled:
         one = moments_of([part])
-        merged.merge(one.count, one.digits)
+        merged.merge(one.count, one.arrays())
 
     assert whole.count == again.count == merged.count == 548
     expected = whole.compute()
@@ -77,6 +84,46 @@ def test_sums_far_apart_in_size_are_all_kept() -> None:
         found.add(1, torch.full((4, 1), addend, dtype=torch.float64))
 
     assert found.compute()["mean"] == [2.0**-110 / 3]
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-30, 1e-20, 1e-9, 1e12, 1e25, 1e36])
+@pytest.mark.parametrize("kernels", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
+def test_activations_of_any_size_have_the_moments_of_plain_float64(
+    scale: float, kernels: str
+) -> None:
+    device = "cuda" if kernels == "gpu" and torch.cuda.is_available() else "cpu"
+    blocks = random_blocks(3, rows=60, device=device)
+    # In steps of which the smallest float32 is one.
+    drawn = random_activations(blocks, 5, seed=3, step=0.5)
+    activations = [(values * 2 * scale).float() for values in drawn]
+    statistics = LayerStatistics(5, device)
+    for block, values in zip(blocks, activations, strict=True):
+        kernels_named(kernels).reduce(block, values, statistics)
+    counted = zip(blocks, activations, strict=True)
+    plain = torch.cat([values[block.counted] for block, values in counted]).double().cpu().numpy()
+    spread = plain.std(0)
+
+    found = statistics.moments.compute()
+
+    assert found["mean"] / scale == pytest.approx(plain.mean(0) / scale, rel=1e-5)
+    assert found["std"] / scale == pytest.approx(spread / scale, rel=1e-5)
+    shape = (plain - plain.mean(0)) / spread
+    assert found["skewness"] == pytest.approx((shape**3).mean(0), abs=1e-4)
+    assert found["kurtosis"] == pytest.approx((shape**4).mean(0) - 3, abs=1e-4)
+
+
+def test_a_block_of_small_activations_beside_one_of_large_ones_is_kept() -> None:
+    found = moments_of([torch.full((1, 1), 1e-20), torch.full((1, 1), 1e12)])
+    found.merge(1, moments_of([torch.full((1, 1), -1e12)]).arrays())
+
+    assert found.compute()["mean"] == [pytest.approx(1e-20 / 3)]
+
+
+def test_a_file_has_only_the_digits_that_are_used() -> None:
+    found = moments_of([torch.ones(3, 2)]).arrays()
+
+    assert found["digits"].shape == (4, 2)  # one of each power
+    assert found["digits"].tolist() == [[3, 3]] * 4
 
 
 def test_no_tokens_have_no_moments_and_break_nothing() -> None:
