@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -213,13 +214,17 @@ def write_result(
             REPORT_ROWS,
         )
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
-    _write_table(store, f"{folder}/{TOKENS}", pa.table({"text": vocabulary}, VOCABULARY), 1 << 20)
+    _write_table(store, f"{folder}/{TOKENS}", _vocabulary_table(vocabulary), 1 << 20)
     store.write(
         f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode()
     )
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
     store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
+
+
+def _vocabulary_table(texts: list[str]) -> pa.Table:
+    return pa.table({"text": texts, "special": [False] * len(texts)}, VOCABULARY)
 
 
 def make_vocabulary() -> list[str]:
@@ -292,6 +297,10 @@ def _make_context(
     peak = rng.randrange(length)
     activations = [_float32(rng.random()) for _ in range(length)]
     activations[peak] = _float32(1 + rng.random())
+    tokens = [rng.randrange(vocabulary) for _ in range(length)]
+    texts = [make_vocabulary()[t] for t in tokens]
+    ends = list(accumulate(map(len, texts)))
+    starts = [0, *ends[:-1]]
     return {
         "tail": "positive",
         "sample": sample,
@@ -304,8 +313,13 @@ def _make_context(
         "activation": activations[peak],
         "sense": None,
         "display_start": start,
-        "tokens": [rng.randrange(vocabulary) for _ in range(length)],
+        "tokens": tokens,
         "activations": activations,
+        "text": "".join(texts),
+        "peak_start": starts[peak],
+        "peak_end": ends[peak],
+        "token_starts": starts,
+        "token_ends": ends,
     }
 
 
@@ -387,10 +401,8 @@ def _make_logits(rng: random.Random, vocabulary: int) -> list[dict[str, Any]]:
 
 
 def _scalars_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    ids = [p["token"] for p in row["peak_tokens"]]
-    return {f.name: row.get(f.name) for f in SCALARS if f.name != "peak_token_ids"} | {
-        "peak_token_ids": ids
-    }
+    lists = {"peak_token_ids": [p["token"] for p in row["peak_tokens"]], "peak_texts": []}
+    return {f.name: row.get(f.name) for f in SCALARS} | lists
 
 
 def _float32(value: float) -> float:

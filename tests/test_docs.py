@@ -184,7 +184,7 @@ def test_every_number_of_a_neuron_has_an_entry() -> None:
     headings = " ".join(re.findall(r"(?m)^### (.+)$", read("docs/measures.md")))
     entries = set(re.findall(r"`(\w+)`", headings))
 
-    assert {f.name for f in SCALARS} - {"peak_token_ids"} <= entries
+    assert {f.name for f in SCALARS} - {"peak_token_ids", "peak_texts"} <= entries
     stats = field_names(NeuronSchema().fields["stats"].schema)
     assert stats | {"peak_tokens", "bands", "contexts", "logits"} <= entries
 

@@ -86,6 +86,7 @@ _UNJUDGED: Final = "with too little evidence, and when senses were not asked for
 _BROKEN: Final = "when the status is not_finite"
 _FLAT: Final = f"when std is 0, and {_BROKEN}"
 _SILENT: Final = "without contexts with a positive activation"
+_TEXTLESS: Final = "when it stands for none of it, as a special token does"
 
 PLACE: Final = (
     Column("layer", _INT, "From 0."),
@@ -213,10 +214,17 @@ EVIDENCE: Final = (
 PEAK_TOKEN_IDS: Final = Column(
     "peak_token_ids", pa.list_(_INT), "Those tokens, commonest first.", is_listed=False
 )
+PEAK_TEXTS: Final = Column(
+    "peak_texts",
+    pa.list_(_TEXT),
+    "What the documents say there where tokens read otherwise, commonest first.",
+    is_listed=False,
+)
 
 # `neurons.parquet`: one row a neuron.
 SCALARS: Final = (
     *PLACE, *SCORES, *NEGATIVE_SCORES, ALPHA, *STATS, *EVIDENCE, PEAK_TOKEN_IDS,
+    PEAK_TEXTS,
 )  # fmt: skip
 LISTED: Final = tuple(c.name for c in SCALARS if c.is_listed)
 BOUNDED: Final = tuple(c.name for c in SCALARS if c.is_bounded)
@@ -244,6 +252,16 @@ CONTEXT: Final = (
         "is 65504, below 3e-8 it is 0.",
         ACTIVATION,
     ),
+    Column("text", _TEXT, "What the shown tokens span of the peak's document."),
+    Column("peak_start", _INT, "Of the peak token in `text`.", "characters", _TEXTLESS),
+    Column("peak_end", _INT, "One past its last character.", "characters", _TEXTLESS),
+    Column(
+        "token_starts",
+        pa.list_(_INT),
+        "Of each of `tokens` in `text`; null for one that stands for none of it.",
+        "characters",
+    ),
+    Column("token_ends", pa.list_(_INT), "One past its last character; likewise.", "characters"),
 )
 BAND: Final = (
     _TAIL,

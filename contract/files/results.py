@@ -7,7 +7,7 @@ neurons.parquet            one row of scalars a neuron, by layer and neuron: wha
                            read
 reports/layer-003.parquet  one row a neuron with its contexts, in row groups of REPORT_ROWS: what
                            one page reads
-tokens.parquet             the vocabulary: row i is the text of token i
+tokens.parquet             the vocabulary: row i is the text of token i, and whether it is special
 vectors.parquet            what was grouped into senses: one row a peak of some context
 background.npz             what it was compared with: random tokens of the corpus
 fires/layer-003.npz        which of those random tokens each neuron fires on
@@ -23,7 +23,7 @@ from polyseme.contract.files import columns
 from polyseme.contract.files.columns import schema_of, struct_of
 
 # Of everything here and in `columns`; grows with any change a reader must know of.
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
@@ -82,7 +82,7 @@ LOGIT: Final = struct_of(columns.LOGIT)
 SENSE_TOKEN: Final = struct_of(columns.SENSE_TOKEN)
 SENSE: Final = struct_of(columns.SENSE)
 MERGE: Final = struct_of(columns.MERGE)
-VOCABULARY: Final = pa.schema([("text", pa.string())])
+VOCABULARY: Final = pa.schema([("text", pa.string()), ("special", pa.bool_())])
 
 
 def vectors_schema(width: int) -> pa.Schema:

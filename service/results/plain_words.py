@@ -88,7 +88,7 @@ def _names(senses: Sequence[Row], contexts: Sequence[Row]) -> list[str]:
 
 
 def _beside(sense: Row) -> str:
-    near = [t["token"].strip() for t in sense["tokens"] if t["at"] == "near"]
+    near = [t["text"].strip() for t in sense["tokens"] if t["at"] == "near"]
     telling = [w for w in near if w.isalpha() and len(w) >= _TELLING]
     return f" near {_quote(telling[0])}" if telling else ""
 
@@ -103,13 +103,21 @@ def _name(sense: Row, contexts: Sequence[Row]) -> str:
     held = [c for c in contexts if c["sense"] == sense["sense"]]
     if sum(c["position"] == 0 for c in held) >= _AT_START * len(held):
         return "the first token of a text"
-    words = Counter(_word(c["tokens"][c["peak"]]) for c in held)
+    words = Counter(_word(_at_peak(c)) for c in held)
     (first, count), total = words.most_common(1)[0], words.total()
     if count >= _ONE_WORD * total:
         return _quote_one(first)
     if all(w.isdigit() for w in words):
         return "numbers"
     return f"words such as {_join([_quote(w) for w, _ in words.most_common(_NAMED)])}"
+
+
+def _at_peak(context: Row) -> str:
+    """What the document says there, or the name of a token that stands for nothing in it."""
+    token: str = context["tokens"][context["peak"]]
+    if (span := context["peak_span"]) is None:
+        return token
+    return context["text"][slice(*span)]
 
 
 def _word(token: str) -> str:

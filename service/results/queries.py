@@ -101,17 +101,23 @@ def _mask(query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None) -
         masks += [pc.greater_equal(table[name].cast(pa.float64()), low)] if low is not None else []
         masks += [pc.less_equal(table[name].cast(pa.float64()), high)] if high is not None else []
     if query.token is not None and vocabulary is not None:
-        masks.append(_peaks_on(scalars, vocabulary.ids_of(query.token)))
+        ids, text = vocabulary.ids_of(query.token).cast(pa.int32()), query.token.strip()
+        masks.append(
+            pc.or_(
+                _has_one_of(scalars, "peak_token_ids", ids),
+                _has_one_of(scalars, "peak_texts", pa.array([text], pa.string())),
+            )
+        )
     if not masks:
         return None
     # A row without a value passes no bound on it.
     return pc.fill_null(reduce(pc.and_, masks), False)
 
 
-def _peaks_on(scalars: Scalars, ids: pa.Array) -> pa.Array:
-    """Which neurons have one of the tokens among those at their peaks."""
-    lists = scalars.peak_token_ids
-    hits = pc.is_in(pc.list_flatten(lists), value_set=ids.cast(pa.int32()))
+def _has_one_of(scalars: Scalars, name: str, values: pa.Array) -> pa.Array:
+    """Which neurons have one of the values in their list of that name."""
+    lists = scalars.peaks[name].combine_chunks()
+    hits = pc.is_in(pc.list_flatten(lists), value_set=values)
     rows = pc.unique(pc.list_parent_indices(lists).filter(hits))
     return pc.is_in(scalars.numbers, value_set=rows.cast(pa.int64()))
 

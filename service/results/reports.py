@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ _STATS = tuple(c.name for c in STATS)
 
 def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
     text = _read_texts(row, vocabulary)
+    spoken = _read_spoken(row, text)
     report = {
         "object": "neuron",
         "job": job,
@@ -28,12 +30,12 @@ def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict
         "meaning": "",
         "polysemanticity": _scores(row, str),
         "negative": _negative(row),
-        "senses": [_sense(s, row, text) for s in row["senses"] or ()],
+        "senses": [_sense(s, row, text, spoken) for s in row["senses"] or ()],
         "stats": _stats(row),
-        "peak_tokens": [_peak_token(p, text) for p in row["peak_tokens"] or ()],
+        "peak_tokens": [_peak_token(p, text, spoken) for p in row["peak_tokens"] or ()],
         "bands": row["bands"] or [],
         "near_duplicates": row["near_duplicates"],
-        "contexts": [_context(c, text) for c in row["contexts"] or ()],
+        "contexts": [_context(c, text, vocabulary) for c in row["contexts"] or ()],
         "logits": _logits(row, text),
         "links": _links(row, job, model),
     }
@@ -72,7 +74,7 @@ def _negative(row: Row) -> dict[str, Any] | None:
     )
 
 
-def _sense(sense: Row, row: Row, text: Texts) -> dict[str, Any]:
+def _sense(sense: Row, row: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
     plain = ("tail", "sense", "share", "size", "cohesion", "separation", "medoid")
     ends = ("min", "median", "max")
     sign = 1 if sense["tail"] == "positive" else -1
@@ -82,6 +84,7 @@ def _sense(sense: Row, row: Row, text: Texts) -> dict[str, Any]:
             {
                 "token": text(t["token"]),
                 "token_id": t["token"],
+                "text": spoken(t["token"]),
                 **{n: t[n] for n in ("at", "count", "z")},
             }
             for t in sense["tokens"] or ()
@@ -154,15 +157,16 @@ def _histogram(row: Row) -> dict[str, Any]:
     return {"edges": _EDGES[first : first + len(counts) + 1], "counts": counts}
 
 
-def _peak_token(peak: Row, text: Texts) -> dict[str, Any]:
+def _peak_token(peak: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
     return {
         "token": text(peak["token"]),
         "token_id": peak["token"],
+        "text": spoken(peak["token"]),
         **{n: peak[n] for n in ("count", "mean", "max")},
     }
 
 
-def _context(context: Row, text: Texts) -> dict[str, Any]:
+def _context(context: Row, text: Texts, vocabulary: Vocabulary) -> dict[str, Any]:
     plain = (
         "tail",
         "sample",
@@ -174,13 +178,22 @@ def _context(context: Row, text: Texts) -> dict[str, Any]:
         "sense",
         "display_start",
     )
+    spans = zip(context["token_starts"], context["token_ends"], strict=True)
     return {
         **{name: context[name] for name in plain},
         "char_span": [context["char_start"], context["char_end"]],
+        "text": context["text"],
+        "peak_span": _span(context["peak_start"], context["peak_end"]),
         "peak": context["position"] - context["display_start"],
         "tokens": [text(t) for t in context["tokens"]],
+        "spans": [_span(*span) for span in spans],
+        "special": [i for i, t in enumerate(context["tokens"]) if t in vocabulary.special],
         "activations": context["activations"],
     }
+
+
+def _span(start: int | None, end: int | None) -> list[int | None] | None:
+    return None if start is None else [start, end]
 
 
 def _logits(row: Row, text: Texts) -> dict[str, Any] | None:
@@ -209,6 +222,21 @@ def _read_texts(row: Row, vocabulary: Vocabulary) -> Texts:
     """Looks all tokens of the row up at once."""
     ids = sorted(set(_token_ids(row)))
     return dict(zip(ids, vocabulary.read(ids), strict=True)).__getitem__
+
+
+def _read_spoken(row: Row, text: Texts) -> Texts:
+    """What the contexts say most often where a token stands that is a part of a character; of any
+    other its text.
+    """
+    parts = {t for t in _token_ids(row) if "<0x" in text(t)}
+    found: dict[int, Counter[str]] = {t: Counter() for t in parts}
+    for context in row["contexts"] or () if parts else ():
+        places = zip(context["tokens"], context["token_starts"], context["token_ends"], strict=True)
+        for token, start, end in places:
+            if token in parts and start is not None:
+                found[token][context["text"][start:end]] += 1
+    said = {t: counts.most_common(1)[0][0] for t, counts in found.items() if counts}
+    return lambda token: said.get(token) or text(token)
 
 
 def _token_ids(row: Row) -> Iterable[int]:

@@ -14,19 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import DamagedFile
-from polyseme.contract.files.columns import LISTED, PEAK_TOKEN_IDS
+from polyseme.contract.files.columns import LISTED, PEAK_TEXTS, PEAK_TOKEN_IDS
 from polyseme.service.results.lru import SharedLru
 
 ORDER_BYTES = 16 << 20  # of sort orders kept a table, and as much of the beginnings of orders
 # Of each sort order kept whichever are kept whole: lists are seldom read further.
 HEAD_ROWS = 10_000
 
-_PEAKS = PEAK_TOKEN_IDS.name
+_PEAKS = (PEAK_TOKEN_IDS.name, PEAK_TEXTS.name)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     texts: pa.Array
+    special: frozenset[int]  # ids that stand for no text
 
     @cached_property
     def trimmed(self) -> pa.Array:
@@ -36,6 +37,11 @@ class Vocabulary:
     def ids_of(self, token: str) -> pa.Array:
         """The ids of all tokens with this text, space around it aside."""
         return pc.indices_nonzero(pc.equal(self.trimmed, token.strip()))
+
+    def without_special(self) -> pa.Array:
+        """The texts, "" for those of special tokens."""
+        mask = pa.array([i in self.special for i in range(len(self.texts))])
+        return pc.if_else(mask, "", self.texts)
 
     def read(self, ids: Sequence[int]) -> list[str]:
         """Raises DamagedFile for an id that is no token."""
@@ -48,10 +54,10 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Scalars:
-    """`neurons.parquet` in memory, by layer and neuron, but for the lists of peak tokens."""
+    """`neurons.parquet` in memory, by layer and neuron, but for the lists of what is at peaks."""
 
     table: pa.Table
-    read_peaks: Callable[[], pa.Array]
+    read_peaks: Callable[[], pa.Table]
     orders: SharedLru[pa.Array] = field(
         default_factory=lambda: SharedLru(ORDER_BYTES, lambda order: order.nbytes)
     )
@@ -100,8 +106,8 @@ class Scalars:
         return pa.table(columns or {"": pa.nulls(len(self.table))})
 
     @cached_property
-    def peak_token_ids(self) -> pa.Array:
-        """The lists.
+    def peaks(self) -> pa.Table:
+        """The lists: `peak_token_ids` and `peak_texts`.
 
         Only a search for a token needs them, and they take half as long to read as all the rest.
         """
@@ -171,15 +177,17 @@ def read_scalars(path: Callable[[], str]) -> Scalars:
     ]
     return Scalars(
         pa.table(columns, table.column_names),
-        lambda: _read_columns(path(), [_PEAKS])[_PEAKS].combine_chunks(),
+        lambda: _read_columns(path(), _PEAKS),
     )
 
 
 def read_vocabulary(path: str) -> Vocabulary:
-    return Vocabulary(_read_columns(path, ["text"])["text"].combine_chunks())
+    columns = _read_columns(path, ["text", "special"])
+    special = pc.indices_nonzero(columns["special"]).to_pylist()
+    return Vocabulary(columns["text"].combine_chunks(), frozenset(special))
 
 
 def _read_columns(path: str, names: Sequence[str]) -> pa.Table:
     """`pq.read_table` would do, but its first call loads `pyarrow.dataset` while a client waits."""
     with pq.ParquetFile(path) as file:
-        return file.read(names).combine_chunks()
+        return file.read(list(names)).combine_chunks()

@@ -71,6 +71,15 @@ def _token_fields() -> dict[str, fields.Field]:
     return {"token": fields.String(required=True), "token_id": fields.Integer(required=True)}
 
 
+def _spoken_fields() -> dict[str, fields.Field]:
+    """Likewise, of tokens that stand in contexts."""
+    said = {
+        "description": "What the contexts say most often where the token stands, if it is a part "
+        "of a character; else as `token`."
+    }
+    return _token_fields() | {"text": fields.String(required=True, metadata=said)}
+
+
 NeuronRowSchema: type[Schema] = type(
     "NeuronRowSchema",
     (Schema,),
@@ -118,7 +127,7 @@ StatsSchema = _shape(
         "histogram": fields.Nested(HistogramSchema, required=True),
     },
 )
-PeakTokenSchema = _shape("PeakTokenSchema", columns.PEAK_TOKEN, _token_fields())
+PeakTokenSchema = _shape("PeakTokenSchema", columns.PEAK_TOKEN, _spoken_fields())
 BandSchema = _shape("BandSchema", columns.BAND)
 ContextSchema = _shape(
     "ContextSchema",
@@ -132,9 +141,31 @@ ContextSchema = _shape(
         "peak": fields.Integer(
             required=True, metadata={"description": "Index of the peak in `tokens`."}
         ),
+        "peak_span": fields.List(
+            fields.Integer(),
+            required=True,
+            allow_none=True,
+            metadata={
+                "description": "Of the peak token in `text`, in characters; null when it stands "
+                "for none of it, as a special token does."
+            },
+        ),
         "tokens": fields.List(fields.String(), required=True),
+        "spans": fields.List(
+            fields.List(fields.Integer(), allow_none=True),
+            required=True,
+            metadata={
+                "description": "Of each of `tokens` in `text`, in characters; null for one that "
+                "stands for none of it: a special token, or one of another document."
+            },
+        ),
+        "special": fields.List(
+            fields.Integer(),
+            required=True,
+            metadata={"description": "Indices in `tokens` of special tokens."},
+        ),
     },
-    without=("char_start", "char_end"),
+    without=("char_start", "char_end", "peak_start", "peak_end", "token_starts", "token_ends"),
 )
 LogitSchema = _shape("LogitSchema", columns.LOGIT, _token_fields())
 
@@ -173,7 +204,7 @@ class NegativeSchema(Schema):
     polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
 
 
-SenseTokenSchema = _shape("SenseTokenSchema", columns.SENSE_TOKEN, _token_fields())
+SenseTokenSchema = _shape("SenseTokenSchema", columns.SENSE_TOKEN, _spoken_fields())
 
 
 class SenseActivationSchema(Schema):

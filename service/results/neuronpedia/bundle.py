@@ -30,15 +30,16 @@ def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> It
 
     A batch of neurons is in memory at a time.
     """
-    tokens = pa.array(
-        [json.dumps(t) for t in results.vocabulary(origin.job).texts.to_pylist()], pa.string()
-    )
+    vocabulary = results.vocabulary(origin.job)
+    tokens = pa.array([json.dumps(t) for t in vocabulary.texts.to_pylist()], pa.string())
+    spoken = vocabulary.without_special()
     moment = datetime.fromtimestamp(origin.created_at, UTC).timetuple()[:6]
     sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for layer in layers:
             path = results.local_file(origin.job, report_file(layer))
-            for name, body in _files_of_layer(path, origin, layer, Texts(origin, layer, tokens)):
+            texts = Texts(origin, layer, tokens, spoken)
+            for name, body in _files_of_layer(path, origin, layer, texts):
                 archive.writestr(zipfile.ZipInfo(f"{origin.model}/{layer}/{name}", moment), body)
                 yield sink.take()
     yield sink.take()

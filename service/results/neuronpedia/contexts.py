@@ -6,7 +6,7 @@ columns, in Arrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.service.results.neuronpedia.origin import Row, Texts
+from polyseme.service.results.neuronpedia.words import cut_words, find_plain, quote_words
 
 LONGEST: Final = 1024  # tokens of a context
 
@@ -59,21 +60,21 @@ def _read_contexts(column: pa.ListArray, texts: Texts) -> Iterator[list[Row]]:
         parts["activation"].cast(pa.string()).to_pylist(),
     ]
     rows: list[Row] = [dict(zip(names, row, strict=True)) for row in zip(*plain, strict=True)]
-    for row, shown in zip(
-        rows, _show_contexts(rows, parts["tokens"], parts["activations"], texts), strict=True
-    ):
+    for row, shown in zip(rows, _show_contexts(rows, parts, texts), strict=True):
         row["shown"] = shown
     ends = column.offsets.to_pylist()
     return (rows[first:end] for first, end in pairwise(ends))
 
 
 def _show_contexts(
-    rows: Sequence[Row], tokens: pa.ListArray, values: pa.ListArray, texts: Texts
+    rows: Sequence[Row], parts: Mapping[str, pa.Array], texts: Texts
 ) -> Iterator[str]:
+    tokens, values = parts["tokens"], parts["activations"]
     peaks = [row["position"] - row["display_start"] for row in rows]
-    flat = values.flatten()
+    ids, flat = tokens.flatten(), values.flatten()
+    is_plain = find_plain(tokens, parts["text"], texts.spoken.take(ids))
     joined = (
-        _join_lists(tokens, texts.tokens.take(tokens.flatten())),
+        _join_lists(tokens, texts.tokens.take(ids)),
         _join_lists(values, flat.cast(pa.string())),
     )
     least, firsts = _find_extremes(values, flat)
@@ -82,10 +83,23 @@ def _show_contexts(
     for i, (row, peak, words, numbers, low, first, size) in enumerate(
         zip(rows, peaks, *columns, strict=True)
     ):
-        if (first == peak and size <= LONGEST) or not is_shown(row):
-            yield _show_context(words, numbers, row["text"], peak, low)
+        if not is_shown(row):
+            yield ""
+            continue
+        own = None if is_plain[i] else _quote_context(parts, i, peak, texts)
+        if first == peak and size <= LONGEST:
+            shown = words if own is None else ",".join(own)
+            yield _show_context(shown, numbers, row["text"], peak, low)
         else:
-            yield _show_adjusted(tokens[i].values, values[i].as_py(), peak, row["text"], texts)
+            own = own or texts.tokens.take(tokens[i].values).to_pylist()
+            yield _show_adjusted(own, values[i].as_py(), peak, row["text"])
+
+
+def _quote_context(parts: Mapping[str, pa.Array], i: int, peak: int, texts: Texts) -> list[str]:
+    """The JSON of each token of a context, as it stands in the document."""
+    text, starts, ends = (parts[n][i].as_py() for n in ("text", "token_starts", "token_ends"))
+    tokens = texts.tokens.take(parts["tokens"][i].values).to_pylist()
+    return quote_words(cut_words(text, starts, ends, peak), tokens)
 
 
 def _join_lists(lists: pa.ListArray, texts: pa.Array) -> pa.Array:
@@ -122,16 +136,17 @@ def _show_context(tokens: str, values: str, top: str, peak: int, low: str) -> st
     )
 
 
-def _show_adjusted(tokens: pa.Array, values: list[float], peak: int, top: str, texts: Texts) -> str:
+def _show_adjusted(words: Sequence[str], values: list[float], peak: int, top: str) -> str:
     """Likewise, of a context that is too long, or whose peak is not its first largest value as it
-    stands.
+    stands. words: the JSON of each token.
     """
-    start = max(min(peak - LONGEST // 2, len(tokens) - LONGEST), 0)
+    start = max(min(peak - LONGEST // 2, len(words) - LONGEST), 0)
     kept = pa.array(lower_others(values[start : start + LONGEST], peak - start), pa.float32())
     shown = kept.cast(pa.string()).to_pylist()
-    words = texts.tokens.take(tokens[start : start + LONGEST]).to_pylist()
     low = pa.array([pc.min(kept).as_py()], pa.float32()).cast(pa.string())[0].as_py()
-    return _show_context(",".join(words), ",".join(shown), top, peak - start, low)
+    return _show_context(
+        ",".join(words[start : start + LONGEST]), ",".join(shown), top, peak - start, low
+    )
 
 
 def lower_others(values: Sequence[float], peak: int) -> list[float]:

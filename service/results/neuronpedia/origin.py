@@ -49,8 +49,9 @@ def read_origin(results: Results, job: Job, model: str | None, creator: str | No
 class Texts:
     """JSON of what comes again and again in one layer."""
 
-    def __init__(self, origin: Origin, layer: int, tokens: pa.Array) -> None:
+    def __init__(self, origin: Origin, layer: int, tokens: pa.Array, spoken: pa.Array) -> None:
         self.tokens = tokens  # of the vocabulary
+        self.spoken = spoken  # what they read as, no JSON; "" for special ones
         self.job = f"{origin.job}-{layer}"
         self.owner = f'"modelId":{json.dumps(origin.model)},"layer":"{layer}","index":'
         self.source = f'"dataSource":{json.dumps(origin.corpus)}'

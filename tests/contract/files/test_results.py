@@ -22,6 +22,6 @@ def test_the_bins_mirror_each_other_around_zero() -> None:
     assert edges[ZERO_BIN + 2] == 1.25 * 2**-16
 
 
-def test_reports_have_every_scalar_but_the_token_ids() -> None:
-    assert set(SCALARS.names) - set(REPORTS.names) == {"peak_token_ids"}
+def test_reports_have_every_scalar_but_what_only_a_search_needs() -> None:
+    assert set(SCALARS.names) - set(REPORTS.names) == {"peak_token_ids", "peak_texts"}
     assert report_file(3) == "reports/layer-003.parquet"

@@ -22,7 +22,9 @@ def make_report(
                 "activation": 1.0,
                 "peak": 0,
                 "position": 7,
-                "tokens": [peak],
+                "tokens": ["<0xE6>"],
+                "text": f"so{peak}.",
+                "peak_span": [2, 2 + len(peak)],
             }
             for peak in peaks
         ]
@@ -48,6 +50,14 @@ def test_several_senses_are_named_with_their_shares() -> None:
         "word “that” (20 %) "
         "and the sign “.” (20 %)."
     )
+
+
+def test_a_peak_on_a_token_that_stands_for_nothing_has_its_name() -> None:
+    report = make_report("monosemantic", {" an": 5})
+    for context in report["contexts"]:
+        context |= {"tokens": ["[CLS]"], "peak_span": None}
+
+    assert describe_tail(report, "positive") == "Fires for one thing: the word “[cls]”."
 
 
 def test_one_sense_is_one_thing() -> None:
@@ -93,10 +103,10 @@ def test_tokens_that_are_no_words_are_called_what_they_are(
 def test_senses_with_the_same_word_say_what_stands_beside_it() -> None:
     report = make_report("polysemantic", {" bank": 5, "bank": 5})
     report["senses"][0]["tokens"] = [
-        {"token": " of", "at": "near"},
-        {"token": " money", "at": "near"},
+        {"token": " of", "text": " of", "at": "near"},
+        {"token": " money", "text": " money", "at": "near"},
     ]
-    report["senses"][1]["tokens"] = [{"token": " river", "at": "near"}]
+    report["senses"][1]["tokens"] = [{"token": " river", "text": " river", "at": "near"}]
 
     assert describe_tail(report, "positive") == (
         "Fires for two unrelated things: the word “bank” near “money” (50 %) and the word “bank” "

@@ -26,7 +26,7 @@ def results(store: Store, tmp_path: Path) -> Results:
 
 def rows_of(scalars: Scalars) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = scalars.table.append_column(
-        "peak_token_ids", scalars.peak_token_ids
+        "peak_token_ids", scalars.peaks["peak_token_ids"]
     ).to_pylist()
     return found
 
@@ -114,14 +114,27 @@ def test_a_token_is_found_whatever_space_is_around_it(results: Results, token: s
     assert {(r["layer"], r["neuron"]) for r in page.rows} == wanted
 
 
-def test_neurons_without_peaks_do_not_shift_those_with_them() -> None:
+def find_peaking_on(token: str, ids: list[Any], texts: list[Any]) -> list[int]:
+    """The neurons of three with these peaks that `token` finds."""
     table = pa.table({name: [0, 0, 0] if name != "neuron" else [0, 1, 2] for name in LISTED})
-    scalars = Scalars(table, lambda: pa.array([[], None, [4, 1]], pa.list_(pa.int32())))
-    texts = pa.array(["a", "b", "c", "d", " b"])
+    peaks = {"peak_token_ids": pa.array(ids, pa.list_(pa.int32()))}
+    peaks["peak_texts"] = pa.array(texts, pa.list_(pa.string()))
+    vocabulary = Vocabulary(pa.array(["a", "b", "c", "d", " b"]), frozenset())
+    scalars = Scalars(table, lambda: pa.table(peaks))
+    page = run_query(plan_query({"token": token}), scalars, vocabulary, 0, 10)
+    return [r["neuron"] for r in page.rows]
 
-    page = run_query(plan_query({"token": "b"}), scalars, Vocabulary(texts), 0, 10)
 
-    assert [r["neuron"] for r in page.rows] == [2]
+def test_neurons_without_peaks_do_not_shift_those_with_them() -> None:
+    assert find_peaking_on("b", [[], None, [4, 1]], [None, [], []]) == [2]
+
+
+def test_a_token_is_found_by_what_the_documents_say_there() -> None:
+    ids, texts = [[0], [2], [1]], [["日"], None, ["B", "日"]]
+
+    assert find_peaking_on(" 日", ids, texts) == [0, 2]
+    assert find_peaking_on("B", ids, texts) == [2]
+    assert find_peaking_on("c", ids, texts) == [1]
 
 
 def test_only_the_columns_asked_for_come(results: Results) -> None:

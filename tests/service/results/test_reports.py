@@ -11,7 +11,7 @@ from polyseme.service.results.reports import build_report, build_tree
 from polyseme.service.results.scalars import Vocabulary
 
 TEXTS = ["a", " b", "c"]
-VOCABULARY = Vocabulary(pa.array(TEXTS))
+VOCABULARY = Vocabulary(pa.array(TEXTS), frozenset({0}))
 
 
 def make_row(**changes: Any) -> dict[str, Any]:
@@ -43,10 +43,39 @@ def make_row(**changes: Any) -> dict[str, Any]:
                 "display_start": 3,
                 "tokens": [0, 1, 2],
                 "activations": [0.0, 2.0, 0.5],
+                "text": " b \u65e5",
+                "peak_start": 0,
+                "peak_end": 2,
+                "token_starts": [None, 0, 3],
+                "token_ends": [None, 2, 4],
             }
         ],
     }
     return row | changes
+
+
+def test_a_context_says_what_stands_in_the_document() -> None:
+    context = build_report(make_row(), "job_1", "m", VOCABULARY)["contexts"][0]
+
+    assert (context["text"], context["peak_span"]) == (" b \u65e5", [0, 2])
+    assert context["spans"] == [None, [0, 2], [3, 4]]
+    assert context["special"] == [0]
+
+
+def test_a_part_of_a_character_is_said_as_the_contexts_have_it() -> None:
+    vocabulary = Vocabulary(pa.array(["a", " b", "<0xE6>"]), frozenset())
+    peaks = [{"token": t, "count": 1, "mean": 1.0, "max": 1.0} for t in (1, 2)]
+
+    found = build_report(make_row(peak_tokens=peaks), "job_1", "m", vocabulary)["peak_tokens"]
+
+    assert [(p["token"], p["text"]) for p in found] == [(" b", " b"), ("<0xE6>", "\u65e5")]
+
+
+def test_a_peak_on_a_special_token_stands_nowhere() -> None:
+    row = make_row()
+    row["contexts"][0] |= {"peak_start": None, "peak_end": None}
+
+    assert build_report(row, "job_1", "m", VOCABULARY)["contexts"][0]["peak_span"] is None
 
 
 def test_a_context_has_text_and_says_where_its_peak_is() -> None:
@@ -174,7 +203,9 @@ def test_an_incoherent_neuron_has_no_score() -> None:
 def test_a_sense_names_its_tokens_and_contexts() -> None:
     sense = build_report(make_grouped_row(), "job_1", "m", VOCABULARY)["senses"][0]
 
-    assert sense["tokens"] == [{"token": " b", "token_id": 1, "at": "peak", "count": 1, "z": 3.0}]
+    assert sense["tokens"] == [
+        {"token": " b", "token_id": 1, "text": " b", "at": "peak", "count": 1, "z": 3.0}
+    ]
     assert sense["contexts"] == [0]
     assert sense["activation"] == {"min": 2.0, "median": 2.0, "max": 2.0}
 

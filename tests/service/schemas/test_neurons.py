@@ -29,16 +29,16 @@ def test_a_row_admits_null_but_where_the_neuron_is() -> None:
 def test_a_report_admits_null_where_a_column_does_or_a_number_may_not_be_finite() -> None:
     assert nullable(SenseSchema) == {"cohesion", "separation", "auprc", "auprc_baseline"}
     assert nullable(StatsSchema) == {"mean", "std", "min", "max", "skewness", "kurtosis"}
-    assert nullable(ContextSchema) == {"band", "activation", "sense"}
+    assert nullable(ContextSchema) == {"band", "activation", "sense", "peak_span"}
     assert ContextSchema().fields["activations"].inner.allow_none
 
 
 def test_texts_of_few_values_name_them() -> None:
     schema = SenseTokenSchema()
 
-    assert schema.validate({"token": "a", "token_id": 1, "at": "far", "count": 1, "z": 0.5}) == {
-        "at": ["Must be one of: peak, near."]
-    }
+    assert schema.validate(
+        {"token": "a", "token_id": 1, "text": "a", "at": "far", "count": 1, "z": 0.5}
+    ) == {"at": ["Must be one of: peak, near."]}
     assert NeuronRowSchema().validate({"status": None, "negative_status": "odd"}).keys() == {
         "negative_status"
     }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from polyseme.workers.analysis.corpus.plan import Plan
-from polyseme.workers.analysis.corpus.windows import Window, Windows, pack, unpack
+from polyseme.workers.analysis.corpus.windows import Window, Windows, cut_text, pack, unpack
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.kernels.interface import Kernels
 from polyseme.workers.analysis.scan.statistics.block import Block
@@ -28,6 +28,7 @@ from polyseme.workers.analysis.steps.planning import calibrate, plan_windows
 
 # what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
 LETTERS = 1000
+ALPHABET = "abcdefghijklmnopqrstuvwxyz" * 100  # what every document says
 
 
 needs_triton = pytest.mark.skipif(
@@ -63,16 +64,16 @@ def make_window(
 ) -> Window:
     """A window whose tokens are a character each unless `starts` says otherwise."""
     size = len(ids)
+    of = np.array([documents] * size if isinstance(documents, int) else documents, np.int32)
     first = np.arange(size, dtype=np.int32) if starts is None else np.array(starts, np.int32)
     return Window(
         number=number,
         ids=np.array(ids, np.int32),
-        documents=np.array(
-            [documents] * size if isinstance(documents, int) else documents, np.int32
-        ),
+        documents=of,
         starts=first,
         ends=first + 1,
         counted=np.ones(size, bool) if counted is None else np.array(counted, bool),
+        text=cut_text(of, first, first + 1, dict.fromkeys(of.tolist(), ALPHABET)),
     )
 
 

@@ -1,12 +1,15 @@
-"""Which tokens stand at a neuron's peaks, and how often."""
+"""Which tokens stand at a neuron's peaks, and how often; and what the documents say there."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from polyseme.workers.analysis.contexts.choose import ContextTable
+from polyseme.workers.analysis.contexts.surfaces import Surfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class PeakTokens:
 
 def count_peak_tokens(table: ContextTable, neurons: int) -> PeakTokens:
     """Over the contexts of the positive tail whose activation is positive."""
-    use = (table.tail == "positive") & (table.activation > 0)
+    use = _is_used(table)
     neuron, token, activation = (
         table.neuron[use],
         table.peak_token[use],
@@ -43,3 +46,23 @@ def count_peak_tokens(table: ContextTable, neurons: int) -> PeakTokens:
         mean=(total / count)[order].astype(np.float32),
         max=most[order].astype(np.float32),
     )
+
+
+def list_peak_texts(
+    table: ContextTable, surfaces: Surfaces, vocabulary: Sequence[str], neurons: int
+) -> list[list[str]]:
+    """By neuron, over the same contexts: the texts at the peaks that are not what the token reads
+    as, commonest first. Without the white space around.
+    """
+    counts: list[Counter[str]] = [Counter() for _ in range(neurons)]
+    texts = surfaces.peak_texts()
+    for i in np.flatnonzero(_is_used(table)).tolist():
+        text = texts[i].strip()
+        if text and text != vocabulary[table.peak_token[i]].strip():
+            counts[table.neuron[i]][text] += 1
+    return [[text for text, _ in found.most_common()] for found in counts]
+
+
+def _is_used(table: ContextTable) -> np.ndarray:
+    used: np.ndarray = (table.tail == "positive") & (table.activation > 0)
+    return used

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,7 +22,7 @@ import pyarrow as pa
 from polyseme.contract.errors import DamagedFile, EmptyCorpus
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import Contexts, Tokens
-from polyseme.workers.analysis.corpus.windows import Window, pack, write_blocks
+from polyseme.workers.analysis.corpus.windows import Window, cut_text, pack, write_blocks
 from polyseme.workers.analysis.files.arrays import missing
 from polyseme.workers.analysis.models.tokens import Framing
 
@@ -84,8 +84,8 @@ def cut_windows(
     room = contexts.window - len(framing.prefix) - len(framing.suffix)
     pieces = _concat_pieces if contexts.packing == "concat" else _document_pieces
     number = planned = 0
-    for piece in pieces(_tokenized(texts, tokenize), room, framing):
-        window = _frame_piece(number, piece, framing, tokens)
+    for piece, of_documents in pieces(_tokenized(texts, tokenize), room, framing):
+        window = _frame_piece(number, piece, of_documents, framing, tokens)
         if not window.counted.any():
             continue
         if tokens.max_tokens is not None and planned + len(window) > tokens.max_tokens:
@@ -207,48 +207,66 @@ def window_priority(number: np.ndarray) -> np.ndarray:
 
 # ids, documents, starts, ends, and whether a token is of the text
 Piece = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Texts = Mapping[int, str]  # by document
 
 
-def _tokenized(texts: Iterable[str], tokenize: Tokenize) -> Iterator[Piece]:
+def _tokenized(texts: Iterable[str], tokenize: Tokenize) -> Iterator[tuple[Piece, str]]:
     texts, document = iter(texts), 0
     while batch := list(islice(texts, 64)):
-        for ids, starts, ends in tokenize(batch):
-            size = len(ids)
-            yield ids, np.full(size, document, np.int32), starts, ends, np.ones(size, bool)
+        for text, (ids, starts, ends) in zip(batch, tokenize(batch), strict=True):
+            documents, is_text = np.full(len(ids), document, np.int32), np.ones(len(ids), bool)
+            yield (ids, documents, starts, ends, is_text), text
             document += 1
 
 
-def _document_pieces(documents: Iterable[Piece], room: int, framing: Framing) -> Iterator[Piece]:
-    for columns in documents:
+def _document_pieces(
+    documents: Iterable[tuple[Piece, str]], room: int, framing: Framing
+) -> Iterator[tuple[Piece, Texts]]:
+    for number, (columns, text) in enumerate(documents):
         for first in range(0, len(columns[0]), room):
-            yield tuple(c[first : first + room] for c in columns)  # type: ignore[misc]
+            yield _slice(columns, first, first + room), {number: text}
 
 
-def _concat_pieces(documents: Iterable[Piece], room: int, framing: Framing) -> Iterator[Piece]:
+def _concat_pieces(
+    documents: Iterable[tuple[Piece, str]], room: int, framing: Framing
+) -> Iterator[tuple[Piece, Texts]]:
     """Documents joined by the separator token, which belongs to the one before it, cut every `room`
     tokens.
     """
     zero = np.zeros(1, np.int32)
     held: list[Piece] = []
+    texts: dict[int, str] = {}
     size = 0
-    for columns in documents:
+    for number, (columns, text) in enumerate(documents):
         if len(columns[0]) == 0:
             continue
         separator = np.array([framing.separator], np.int32)
         held += [columns, (separator, columns[1][:1], zero, zero, np.zeros(1, bool))]
+        texts[number] = text
         size += len(columns[0]) + 1
         if size >= room:
-            joined = [np.concatenate(c) for c in zip(*held, strict=True)]
+            joined = _join(held)
             whole = size - size % room
             for first in range(0, whole, room):
-                yield tuple(c[first : first + room] for c in joined)  # type: ignore[misc]
-            held, size = [tuple(c[whole:] for c in joined)], size - whole  # type: ignore[list-item]
+                yield _slice(joined, first, first + room), texts
+            held, size = [_slice(joined, whole, size)], size - whole
+            texts = {number: text}
     if size > 1:
         # The last separator ends nothing that follows.
-        yield tuple(np.concatenate(c)[:-1] for c in zip(*held, strict=True))  # type: ignore[misc]
+        yield _slice(_join(held), 0, size - 1), texts
 
 
-def _frame_piece(number: int, piece: Piece, framing: Framing, tokens: Tokens) -> Window:
+def _slice(piece: Piece, first: int, end: int) -> Piece:
+    return tuple(c[first:end] for c in piece)  # type: ignore[return-value]
+
+
+def _join(pieces: Iterable[Piece]) -> Piece:
+    return tuple(np.concatenate(c) for c in zip(*pieces, strict=True))  # type: ignore[return-value]
+
+
+def _frame_piece(
+    number: int, piece: Piece, texts: Texts, framing: Framing, tokens: Tokens
+) -> Window:
     """The piece between the model's special tokens, which belong to the document of the token
     beside them.
     """
@@ -268,6 +286,7 @@ def _frame_piece(number: int, piece: Piece, framing: Framing, tokens: Tokens) ->
         starts=np.pad(starts, (before, after)),
         ends=np.pad(ends, (before, after)),
         counted=counted,
+        text=cut_text(documents, starts, ends, texts),
     )
 
 

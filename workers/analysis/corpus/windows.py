@@ -9,24 +9,27 @@ numbers windows in the order in which they run; `number` counts them through the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
+_FLAT = {  # of each token
+    "ids": pa.int32(),
+    "documents": pa.int32(),  # one document unless packing is concat
+    "starts": pa.int32(),  # characters into the token's document; 0, 0 for special tokens
+    "ends": pa.int32(),
+    "counted": pa.bool_(),  # False: in no statistic and never a peak
+}
 SCHEMA = pa.schema(
     [
         ("number", pa.int32()),
-        ("ids", pa.list_(pa.int32())),
-        ("documents", pa.list_(pa.int32())),  # of each token; one document unless packing is concat
-        (
-            "starts",
-            pa.list_(pa.int32()),
-        ),  # characters into the token's document; 0, 0 for special tokens
-        ("ends", pa.list_(pa.int32())),
-        ("counted", pa.list_(pa.bool_())),  # False: in no statistic and never a peak
+        *((name, pa.list_(kind)) for name, kind in _FLAT.items()),
+        # What its tokens span of its documents, one after the other. Large: a layer's windows may
+        # hold more than 2 GiB of it.
+        ("text", pa.large_string()),
     ]
 )
 
@@ -39,6 +42,7 @@ class Window:
     starts: np.ndarray
     ends: np.ndarray
     counted: np.ndarray  # (S,) bool
+    text: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,6 +59,7 @@ class Windows:
     starts: np.ndarray
     ends: np.ndarray
     counted: np.ndarray  # (T,) bool
+    text: pa.Array  # (W,)
 
     def __len__(self) -> int:
         return len(self.number)
@@ -67,10 +72,57 @@ class Windows:
         """Neighbouring windows."""
         first, end, _ = rows.indices(len(self))
         low, high = self.offsets[first], self.offsets[end]
-        flat = {name: getattr(self, name)[low:high] for name in SCHEMA.names[1:]}
+        flat = {name: getattr(self, name)[low:high] for name in _FLAT}
         return Windows(
-            number=self.number[first:end], offsets=self.offsets[first : end + 1] - low, **flat
+            number=self.number[first:end],
+            offsets=self.offsets[first : end + 1] - low,
+            text=self.text[first:end],
+            **flat,
         )
+
+
+def cut_text(
+    documents: np.ndarray, starts: np.ndarray, ends: np.ndarray, texts: Mapping[int, str]
+) -> str:
+    """What the tokens of a window span of their documents, one after the other. texts: of each of
+    these.
+    """
+    firsts = _first_of_runs(documents)
+    low, high = _extents(starts, ends, firsts)
+    runs = zip(documents[firsts].tolist(), low.tolist(), high.tolist(), strict=True)
+    return "".join(texts[document][a:b] for document, a, b in runs)
+
+
+def shift_into_text(windows: Windows) -> np.ndarray:
+    """(T,) int64: added to a token's start and end, it gives the token's place in its window's
+    text.
+    """
+    owner = np.repeat(np.arange(len(windows)), windows.lengths)
+    firsts = _first_of_runs(owner.astype(np.int64) << 32 | windows.documents)
+    low, high = _extents(windows.starts, windows.ends, firsts)
+    joined = np.concatenate([[0], np.cumsum(high - low)])
+    of_window = joined[np.searchsorted(firsts, windows.offsets[owner[firsts]])]
+    shift = joined[:-1] - of_window - low
+    return np.repeat(shift, np.diff(np.append(firsts, len(owner))))
+
+
+def _first_of_runs(values: np.ndarray) -> np.ndarray:
+    """Where runs of equal values begin."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
+
+
+def _extents(
+    starts: np.ndarray, ends: np.ndarray, firsts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first and one past the last character of each run's tokens, int64; 0 and 0 of a run
+    without any.
+    """
+    if not len(firsts):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    filled = ends > starts
+    low = np.minimum.reduceat(np.where(filled, starts, np.int64(2**62)), firsts)
+    high = np.maximum.reduceat(np.where(filled, ends, np.int64(0)), firsts)
+    return np.where(high > 0, low, 0), high
 
 
 def pack(windows: Sequence[Window]) -> pa.RecordBatch:
@@ -78,20 +130,23 @@ def pack(windows: Sequence[Window]) -> pa.RecordBatch:
     offsets = np.zeros(len(windows) + 1, np.int32)
     np.cumsum([len(w) for w in windows], out=offsets[1:])
     columns = [pa.array([w.number for w in windows], pa.int32())]
-    for name in SCHEMA.names[1:]:
+    for name in _FLAT:
         flat = pa.array(np.concatenate([getattr(w, name) for w in windows]))
         columns.append(pa.ListArray.from_arrays(offsets, flat))
+    columns.append(pa.array([w.text for w in windows], pa.large_string()))
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def unpack(batch: pa.RecordBatch) -> Windows:
     ids = batch.column("ids")
     offsets = ids.offsets.to_numpy().astype(np.int64)
-    flat = {
-        name: batch.column(name).flatten().to_numpy(zero_copy_only=False)
-        for name in SCHEMA.names[1:]
-    }
-    return Windows(number=batch.column("number").to_numpy(), offsets=offsets - offsets[0], **flat)
+    flat = {name: batch.column(name).flatten().to_numpy(zero_copy_only=False) for name in _FLAT}
+    return Windows(
+        number=batch.column("number").to_numpy(),
+        offsets=offsets - offsets[0],
+        text=batch.column("text"),
+        **flat,
+    )
 
 
 def write_blocks(file: IO[bytes], blocks: Iterable[pa.RecordBatch]) -> None:

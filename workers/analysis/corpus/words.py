@@ -14,6 +14,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from polyseme.workers.analysis.models.token_texts import replace_bytes
+
 _CONTINUATION = "##"  # begins a WordPiece token that goes on with a word
 
 
@@ -23,7 +25,7 @@ def peak_words(
     """The word that each peak token belongs to, without the punctuation at its ends.
 
     tokens: (C, D) int32, in reading order, -1 where there is none; peaks: (C,) which of its row is
-    the peak, never a -1; vocabulary: the text of each id as `framing.vocabulary` gives it; special:
+    the peak, never a -1; vocabulary: the text of each id as `read_vocabulary` gives it; special:
     ids that stand for no text and so end a word. A token without a letter or digit is a word of its
     own, and so is white space. A word that is longer than the row is cut.
     """
@@ -53,7 +55,8 @@ def _borders(
         )
     else:
         begins = [text[:1].isspace() for text in vocabulary]
-        texts, ends = list(vocabulary), [text[-1:].isspace() for text in vocabulary]
+        ends = [text[-1:].isspace() for text in vocabulary]
+        texts = [replace_bytes(text) if "<0x" in text else text for text in vocabulary]
     begin, end = np.array(begins, bool), np.array(ends, bool)
     alone = [
         i for i in special if i < len(texts)

@@ -264,6 +264,14 @@ def _tokens(run: Run, vocabulary: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
+def _at_peak(context: Row, vocabulary: Sequence[str]) -> str:
+    """What the document says there, or the name of a token that stands for nothing in it."""
+    if context["peak_start"] is None:
+        return vocabulary[context["tokens"][context["position"] - context["display_start"]]]
+    text: str = context["text"][context["peak_start"] : context["peak_end"]]
+    return text
+
+
 def _names(report: Row, vocabulary: Sequence[str]) -> dict[tuple[Tail, int], str]:
     """Of each sense the commonest words at its peaks; case and the space before a word do not
     matter.
@@ -271,7 +279,7 @@ def _names(report: Row, vocabulary: Sequence[str]) -> dict[tuple[Tail, int], str
     words: dict[tuple[Tail, int], Counter[str]] = defaultdict(Counter)
     for c in report["contexts"]:
         if c["sense"] is not None:
-            text = vocabulary[c["tokens"][c["position"] - c["display_start"]]]
+            text = _at_peak(c, vocabulary)
             words[c["tail"], c["sense"]][text.strip().casefold() or text] += 1
     return {
         key: ", ".join(word for word, _ in found.most_common(_NAMED))

@@ -32,6 +32,7 @@ from polyseme.workers.analysis.models.compiled import Relay, compile_layers
 from polyseme.workers.analysis.models.hashes import hash_config, hash_parameters, hash_tokenizer
 from polyseme.workers.analysis.models.locate import check_index, locate_model
 from polyseme.workers.analysis.models.reading import first_line, quiet_transformers, reading_files
+from polyseme.workers.analysis.models.token_texts import read_vocabulary
 from polyseme.workers.analysis.models.tokenizer import TextTokenizer, read_tokenizer
 from polyseme.workers.analysis.sites.table import describe_sites
 
@@ -155,7 +156,7 @@ def load_opened(
         card=card,
         parts=parts,
         tokenizer=tokenizer,
-        vocabulary=tokens.vocabulary(tokenizer, card.vocabulary),
+        vocabulary=read_vocabulary(tokenizer.backend_tokenizer, card.vocabulary),
         device=device,
         dtype=dtype,
         config_sha256=hash_config(opened.config),

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import Bos
+from polyseme.workers.analysis.models.token_spans import empty_dummies, mend_spans
+from polyseme.workers.analysis.models.token_texts import find_dummies
 from polyseme.workers.analysis.models.tokenizer import TextTokenizer
 
 Tokenized = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
@@ -69,28 +71,22 @@ def tokenize(tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Tokenized]:
 
     Adds no special tokens and cuts nothing off. A text is only text: "<|im_end|>" in it is spelled
     out, never the control token. Parts of a character that is split over several tokens all have
-    that character's place.
+    that character's place; what stands for nothing in the text has an empty one.
     """
     backend = tokenizer.backend_tokenizer
     _free(backend)
-    return [
-        _columns(encoding)
-        for encoding in backend.encode_batch(list(texts), add_special_tokens=False)
-    ]
+    dummies = find_dummies(backend)
+    encodings = _encode(backend, texts)
+    return [_columns(*pair, dummies) for pair in zip(texts, encodings, strict=True)]
 
 
-def vocabulary(tokenizer: TextTokenizer, size: int) -> list[str]:
-    """The text of each token id below `size`, with the space it begins with; "<unused 7>" for an id
-    without a token.
-
-    A token that is no whole character decodes to U+FFFD.
-    """
-    backend = tokenizer.backend_tokenizer
-    texts: list[str] = backend.decode_batch([[i] for i in range(size)], skip_special_tokens=False)
-    pieces = [backend.id_to_token(i) for i in range(size)]
-    return [
-        _visible(i, piece, text) for i, (piece, text) in enumerate(zip(pieces, texts, strict=True))
-    ]
+def _encode(backend: Any, texts: Sequence[str]) -> Any:
+    """Without the tokenizer's last step, which may cut white space off the tokens' places."""
+    last, backend.post_processor = backend.post_processor, None
+    try:
+        return backend.encode_batch(list(texts), add_special_tokens=False)
+    finally:
+        backend.post_processor = last
 
 
 def largest_text_id(tokenizer: TextTokenizer) -> int:
@@ -123,13 +119,8 @@ def _free(backend: Any) -> None:
     backend.encode_special_tokens = True
 
 
-def _columns(encoding: Any) -> Tokenized:
-    offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-    return np.array(encoding.ids, dtype=np.int32), offsets[:, 0].copy(), offsets[:, 1].copy()
-
-
-def _visible(token: int, piece: str | None, text: str) -> str:
-    if piece is None:
-        return f"<unused {token}>"
-    # Decoders of the SentencePiece kind drop the space of a text's first token.
-    return f" {text}" if piece.startswith("▁") and not text.startswith(" ") else text
+def _columns(text: str, encoding: Any, dummies: Sequence[int]) -> Tokenized:
+    ids = np.array(encoding.ids, dtype=np.int32)
+    starts, ends = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2).T
+    ends = empty_dummies(text, np.isin(ids, dummies), starts, ends)
+    return ids, *mend_spans(text, starts, ends)

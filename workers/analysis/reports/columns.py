@@ -27,6 +27,7 @@ from polyseme.contract.files.results import (
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.contexts.choose import ContextTable
 from polyseme.workers.analysis.contexts.peak_tokens import PeakTokens
+from polyseme.workers.analysis.contexts.surfaces import Surfaces
 from polyseme.workers.analysis.models.lens import Lens
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
 from polyseme.workers.analysis.scan.statistics.histogram import density, quantiles
@@ -43,9 +44,11 @@ class LayerResult:
     hook: str
     scan: LayerScan
     contexts: ContextTable
+    surfaces: Surfaces  # of the contexts
     context_offsets: np.ndarray  # (N + 1,)
     near_duplicates: np.ndarray  # (N,) of the positive tail
     peak_tokens: PeakTokens
+    peak_texts: list[list[str]]  # (N,)
     senses: LayerSenses | None
     lens: Lens | None
     vocabulary: Sequence[str]
@@ -87,6 +90,7 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "distinct_contexts": evidence["distinct"],
         "near_duplicates": result.near_duplicates.astype(np.int32),
         "peak_token": pa.array(common, pa.string()),
+        "peak_texts": pa.array(result.peak_texts, pa.list_(pa.string())),
         "peak_token_share": pa.array(
             np.where(
                 has_peak, _at(tokens.count, first) / np.maximum(evidence["distinct"], 1), np.nan
@@ -239,7 +243,7 @@ def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
         ),
         "bands": _bands(scan, nonfinite),
         "peak_tokens": _peak_tokens(result.peak_tokens),
-        "contexts": _lists(result.context_offsets, _contexts(result.contexts, result.senses)),
+        "contexts": _lists(result.context_offsets, _contexts(result)),
         **sense_columns(result.senses, result.context_offsets),
         "promoted": _logits(result.lens, "promoted", len(counts)),
         "suppressed": _logits(result.lens, "suppressed", len(counts)),
@@ -304,17 +308,26 @@ def _peak_tokens(tokens: PeakTokens) -> pa.ListArray:
     return _lists(tokens.offsets, _struct(columns, PEAK_TOKEN))
 
 
-def _contexts(table: ContextTable, senses: LayerSenses | None) -> pa.StructArray:
-    columns: dict[str, Any] = {
-        f.name: getattr(table, f.name)
-        for f in (CONTEXT.field(i) for i in range(CONTEXT.num_fields))
-        if f.name not in ("band", "sense", "tokens", "activations")
-    }
-    columns["sense"] = sense_of_contexts(senses, len(table.neuron))
+def _contexts(result: LayerResult) -> pa.StructArray:
+    table, surfaces = result.contexts, result.surfaces
+    columns: dict[str, Any] = {name: getattr(table, name) for name in _PLAIN}
+    columns["sense"] = sense_of_contexts(result.senses, len(table.neuron))
     columns["band"] = pa.array(table.band, mask=table.band < 0)
     columns["tokens"] = _lists(table.display_offsets, pa.array(table.tokens))
     columns["activations"] = _lists(table.display_offsets, pa.array(table.activations))
+    columns["text"] = pa.array(surfaces.text, pa.string())
+    for name in ("peak_start", "peak_end"):
+        columns[name] = pa.array(getattr(surfaces, name), mask=~surfaces.has_peak)
+    for name in ("token_starts", "token_ends"):
+        places = pa.array(getattr(surfaces, name), mask=~surfaces.has_place)
+        columns[name] = _lists(table.display_offsets, places)
     return _struct(columns, CONTEXT)
+
+
+_PLAIN = (
+    "tail", "sample", "document", "window", "position", "char_start", "char_end", "activation",
+    "display_start",
+)  # fmt: skip
 
 
 def sense_of_contexts(senses: LayerSenses | None, contexts: int) -> pa.Array:

@@ -6,7 +6,7 @@ Columns in, Parquet out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -179,11 +179,13 @@ def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarra
         yield np.concatenate(held)
 
 
-def write_vocabulary(store: Store, folder: str, vocabulary: Sequence[str]) -> None:
+def write_vocabulary(
+    store: Store, folder: str, vocabulary: Sequence[str], special: Collection[int]
+) -> None:
+    """special: the ids that stand for no text; a tokenizer may have some beyond the vocabulary."""
+    columns = {"text": list(vocabulary), "special": [i in special for i in range(len(vocabulary))]}
     with store.writing(f"{folder}/{TOKENS}") as f:
-        pq.write_table(
-            pa.table({"text": list(vocabulary)}, schema=VOCABULARY), f, compression="zstd"
-        )
+        pq.write_table(pa.table(columns, schema=VOCABULARY), f, compression="zstd")
 
 
 def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:

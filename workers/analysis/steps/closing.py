@@ -13,6 +13,7 @@ from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
 from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.models.tokens import frame
 from polyseme.workers.analysis.reports.result_files import (
     read_scalars,
     write_json,
@@ -59,7 +60,8 @@ def close_analysis(
     if analysis.request.senses.enabled:
         _keep_vectors(analysis, should_stop)
     check_stop(should_stop)
-    write_vocabulary(analysis.store, analysis.result, model.vocabulary)
+    framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
+    write_vocabulary(analysis.store, analysis.result, model.vocabulary, framing.special)
     join_layers(analysis, plan, warn_of_nonfinite(analysis, model))
     manifest = describe_analysis(analysis, model, plan)
     write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)

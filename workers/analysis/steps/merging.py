@@ -23,7 +23,8 @@ from polyseme.workers.analysis.contexts.choose import (
     near_tokens,
     rank_candidates,
 )
-from polyseme.workers.analysis.contexts.peak_tokens import count_peak_tokens
+from polyseme.workers.analysis.contexts.peak_tokens import count_peak_tokens, list_peak_texts
+from polyseme.workers.analysis.contexts.surfaces import Surfaces, cut_surfaces
 from polyseme.workers.analysis.corpus.plan import Plan, open_windows, read_plan
 from polyseme.workers.analysis.corpus.windows import Windows, take_rows, unpack
 from polyseme.workers.analysis.files.arrays import partial_file, read_arrays, write_arrays
@@ -93,6 +94,7 @@ class _Chosen:
     """A layer's contexts, and the windows that hold them. C contexts, W windows."""
 
     table: ContextTable
+    surfaces: Surfaces
     offsets: np.ndarray  # (N + 1,) each neuron's in the table
     near_duplicates: np.ndarray  # (N,) of the positive tail
     rows: np.ndarray  # (W,) ascending
@@ -119,9 +121,13 @@ def _layer_result(
         hook=analysis.site.hook.format(layer=layer),
         scan=scan,
         contexts=chosen.table,
+        surfaces=chosen.surfaces,
         context_offsets=chosen.offsets,
         near_duplicates=chosen.near_duplicates,
         peak_tokens=count_peak_tokens(chosen.table, len(analysis.neurons)),
+        peak_texts=list_peak_texts(
+            chosen.table, chosen.surfaces, model.vocabulary, len(analysis.neurons)
+        ),
         senses=senses,
         lens=_lens(analysis, model, layer),
         vocabulary=model.vocabulary,
@@ -147,7 +153,14 @@ def _choose_contexts(analysis: Analysis, plan: Plan, scan: LayerScan, should_sto
         for t, c in candidates.items()
     ]
     table, offsets = join_tables(tables, len(analysis.neurons))
-    return _Chosen(table, offsets, choices["positive"].near_duplicates, rows, windows.number)
+    return _Chosen(
+        table=table,
+        surfaces=cut_surfaces(table, windows),
+        offsets=offsets,
+        near_duplicates=choices["positive"].near_duplicates,
+        rows=rows,
+        numbers=windows.number,
+    )
 
 
 def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop: Stop) -> Windows:

@@ -121,6 +121,10 @@ def _write_layer(
     store.copy(f"{source}/{fires_file(layer)}", f"{analysis.result}/{fires_file(layer)}")
 
 
+# Of a context, as they stand; what it says in its document is no matter of senses.
+_KEPT = ContextTable.__dataclass_fields__.keys() - {"tokens", "activations"}
+
+
 def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
     """The contexts of a layer's reports, and the (N + 1,) offsets."""
     lists = reports.column("contexts").combine_chunks()
@@ -130,7 +134,7 @@ def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
     plain = {
         name: (column.fill_null(TOP) if name == "band" else column).to_numpy(zero_copy_only=False)
         for name, column in columns.items()
-        if name not in ("sense", "tokens", "activations")
+        if name in _KEPT
     }
     display = (
         columns["tokens"].offsets.to_numpy().astype(np.int64) - columns["tokens"].offsets[0].as_py()

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import zipfile
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -218,12 +219,18 @@ def make_row(contexts: Records, **changes: Any) -> dict[str, Any]:
 
 
 def make_context(activations: list[float], peak: int, **changes: Any) -> dict[str, Any]:
+    tokens = [i % 24 for i in range(len(activations))]
+    texts = [make_vocabulary()[t] for t in tokens]
+    ends = list(accumulate(map(len, texts)))
+    starts = [0, *ends[:-1]]
     return {
+        "text": "".join(texts), "token_starts": starts, "token_ends": ends,
+        "peak_start": starts[peak], "peak_end": ends[peak],
         "tail": "positive", "sample": "top", "band": None, "document": 0, "window": 0,
         "position": peak,
         "char_start": 0, "char_end": 1, "activation": activations[peak], "sense": None,
         "display_start": 0,
-        "tokens": [i % 24 for i in range(len(activations))], "activations": activations, **changes,
+        "tokens": tokens, "activations": activations, **changes,
     }  # fmt: skip
 
 
@@ -306,17 +313,28 @@ def test_a_dead_neuron_has_no_bars(http: FlaskClient, board: Board, store: Store
 def test_tokens_that_json_has_to_escape_come_through(
     http: FlaskClient, board: Board, store: Store
 ) -> None:
-    job = open_job(board)
-    write_result(store, job.id, layers=(0,), neurons=(0,))
-    odd = ['"', "\\", "\n", "é", "日", "\U0001f600", "\x00", "</script>"]
-    with store.writing(f"{Layout.result(job.id)}/tokens.parquet") as f:
-        pq.write_table(pa.table({"text": odd * 3}), f)
+    odd = ['"', "\\", "\n", "\r\n", "日", "\U0001f600", "\x00", "</script>"]
+    ends = list(accumulate(map(len, odd)))
+    places = {"token_starts": [0, *ends[:-1]], "token_ends": ends}
+    context = make_context([9.0] + [1.0] * 7, 0, text="".join(odd), peak_end=1, **places)
 
-    files = export(http, run_job(board, job.id))
+    _, [act] = bundle_of(http, board, store, make_row([context]))
 
-    seen = {t for a in files[f"{MODEL}/0/activations/batch-0.jsonl.gz"] for t in a["tokens"]}
-    assert seen <= set(odd)
-    assert len(seen) > 3
+    assert act["tokens"] == odd
+
+
+def test_a_context_reads_as_its_document_does(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    """WordPiece: an uncased text with a special token in front and a space that no token holds."""
+    places = {"token_starts": [None, 0, 2, 4], "token_ends": [None, 1, 4, 5]}
+    context = make_context([9.5, 1.0, 2.0, 0.5], 2, text="A Bé日", **places)
+    context |= {"peak_start": 2, "peak_end": 4}
+
+    _, [act] = bundle_of(http, board, store, make_row([context]))
+
+    assert act["tokens"] == [make_vocabulary()[0], "A", " Bé", "日"]
+    assert act["maxValueTokenIndex"] == 2
 
 
 def test_the_peak_is_the_first_maximum_whatever_rounding_and_uncounted_tokens_say() -> None:

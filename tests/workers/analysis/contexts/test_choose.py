@@ -313,7 +313,10 @@ def test_offsets_point_at_the_peak_token_in_the_document(tmp_path: Path, packing
             model.vocabulary[token],
             TEXTS[c["document"]][c["char_start"] : c["char_end"]],
         )
-        assert marked == piece if "\ufffd" not in piece else len(marked) >= 1
+        assert marked == piece if "<0x" not in piece else len(marked) >= 1
+        assert c["text"] in TEXTS[c["document"]]
+        assert c["text"][c["peak_start"] : c["peak_end"]] == marked
+        assert "\ufffd" not in c["text"]
         assert c["activations"][c["position"] - c["display_start"]] == c["activation"]
         pieces.add(marked)
     assert pieces & {"🦊", "🚀", "🧠", "👩", "👧"}

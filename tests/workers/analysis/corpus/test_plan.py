@@ -288,3 +288,17 @@ def test_priorities_are_spread_evenly_over_31_bits() -> None:
     counts = np.bincount(priorities >> 27, minlength=16)
     assert (abs(counts - 6250) < 5 * np.sqrt(6250)).all()
     assert priorities[7] == window_priority(np.array([7], np.int32))[0]
+
+
+def test_windows_hold_their_part_of_the_document() -> None:
+    framing = make_framing(prefix=(BOS,), suffix=(3,))
+
+    windows = cut(["日本語 text", "b\rc"], framing, window=6)
+
+    assert [w.text for w in windows] == ["日本語 ", "text", "b\rc"]
+
+
+def test_windows_of_joined_documents_hold_a_part_of_each() -> None:
+    windows = cut(["abc", "", "defgh", "i"], window=4, packing="concat")
+
+    assert [w.text for w in windows] == ["abc", "defg", "hi"]

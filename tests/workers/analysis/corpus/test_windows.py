@@ -9,8 +9,10 @@ import pytest
 
 from polyseme.workers.analysis.corpus.windows import (
     Window,
+    cut_text,
     pack,
     read_blocks,
+    shift_into_text,
     take_rows,
     unpack,
     write_blocks,
@@ -37,6 +39,7 @@ def blocks() -> list[list[Window]]:
 def assert_holds(found: object, windows: list[Window]) -> None:
     assert found.number.tolist() == [w.number for w in windows]  # type: ignore[attr-defined]
     assert found.lengths.tolist() == [len(w) for w in windows]  # type: ignore[attr-defined]
+    assert found.text.to_pylist() == [w.text for w in windows]  # type: ignore[attr-defined]
     for name in COLUMNS:
         expected = np.concatenate([getattr(w, name) for w in windows])
         np.testing.assert_array_equal(getattr(found, name), expected)
@@ -72,3 +75,39 @@ def test_a_sliced_batch_counts_from_its_own_start() -> None:
 
     assert found.offsets.tolist() == [0, 3, 4]
     assert found.ids.tolist() == [3, 4, 5, 6]
+
+
+def test_a_window_has_what_its_tokens_span_of_each_of_its_documents() -> None:
+    documents, starts, ends = np.array(
+        [(0, 3, 5), (0, 6, 8), (0, 0, 0), (1, 0, 0), (2, 1, 4), (2, 1, 4)]
+    ).T
+
+    text = cut_text(documents, starts, ends, {0: "abcdefghi", 1: "no", 2: "日本語です"})
+
+    assert text == "defgh" + "本語で"
+
+
+def test_tokens_are_found_in_the_text_of_their_window() -> None:
+    texts = {0: "one two", 1: "", 2: "日本語"}
+    spans = [[(0, 0, 3), (0, 3, 7), (0, 0, 0), (1, 0, 0), (2, 1, 2)], [(2, 0, 0), (2, 2, 3)]]
+    made = [
+        Window(
+            i,
+            np.zeros(len(rows), np.int32),
+            *np.array(rows, np.int32).T,
+            np.ones(len(rows), bool),
+            cut_text(*np.array(rows, np.int32).T, texts),
+        )
+        for i, rows in enumerate(spans)
+    ]
+    windows = unpack(pack(made))
+
+    shift = shift_into_text(windows)
+
+    owner = np.repeat(np.arange(2), windows.lengths)
+    found = [
+        windows.text[int(w)].as_py()[a + s : b + s]
+        for w, a, b, s in zip(owner, windows.starts, windows.ends, shift, strict=True)
+        if b > a
+    ]
+    assert found == ["one", " two", "本", "語"]

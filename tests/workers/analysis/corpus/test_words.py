@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from polyseme.workers.analysis.corpus.words import is_wordpiece, peak_words
-from polyseme.workers.analysis.models.tokens import tokenize, vocabulary
+from polyseme.workers.analysis.models.token_texts import read_vocabulary
+from polyseme.workers.analysis.models.tokens import tokenize
 from tests.tiny_models import bos_tokenizer, framed_tokenizer, plain_tokenizer
 
 TEXT = (
@@ -29,7 +30,7 @@ def words_of(tokens: list[str], peak: int, special: tuple[int, ...] = ()) -> str
 def every_word(tokenizer: Any, text: str) -> list[str]:
     """The word of each token of a text."""
     [(ids, _, _)] = tokenize(tokenizer, [text])
-    texts = vocabulary(tokenizer, max(tokenizer.get_vocab().values()) + 1)
+    texts = read_vocabulary(tokenizer.backend_tokenizer, max(tokenizer.get_vocab().values()) + 1)
     return peak_words(np.tile(ids, (len(ids), 1)), np.arange(len(ids)), texts)
 
 
@@ -82,7 +83,7 @@ def test_wordpiece_tokens_say_themselves_what_goes_on_with_a_word() -> None:
 def test_a_vocabulary_tells_whether_it_is_wordpiece(
     make: Callable[[], Any], expected: bool
 ) -> None:
-    assert is_wordpiece(vocabulary(make(), 400)) == expected
+    assert is_wordpiece(read_vocabulary(make().backend_tokenizer, 400)) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ def test_a_vocabulary_tells_whether_it_is_wordpiece(
         ([" New York", "ers", " of"], 1, "Yorkers"),
         ([" New York", "ers", " of"], 0, "New Yorkers"),
         ([" na", "\ufffd", "\ufffd", "ve"], 3, "na\ufffd\ufffdve"),
+        ([" na", "<0xC3>", "<0xAF>", "ve"], 3, "na\ufffd\ufffdve"),
         ([" na", "\ufffd", "\ufffd", "ve"], 1, "\ufffd"),
         ([" again", "\ufffd", "\ufffd", " he"], 0, "again"),
         (["हिन्दी", " में"], 0, "हिन्दी"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from polyseme.workers.analysis.corpus.windows import Windows
@@ -27,6 +28,7 @@ def make_windows(count: int = 50, length: int = 20) -> Windows:
         starts=np.zeros(tokens, np.int32),
         ends=np.zeros(tokens, np.int32),
         counted=rng.random(tokens) < 0.9,
+        text=pa.array([""] * count),
     )
 
 
