@@ -7,19 +7,22 @@ Colours are see-through, so that they serve on a light page and on a dark one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 from polyseme.reading import to_html
 from polyseme.records import Activations, Job, TextNeuron
-from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Report, Sense
+from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Piece, Report, Sense
 
 _NEWLINE = "⏎"
 _SHOWN = 5  # contexts of a sense
-_BEFORE, _AFTER = 16, 12  # tokens around a peak
+_BEFORE, _AFTER = 16, 12  # pieces around a peak
 _COLOURS = ("#d9822b", "#3b82c4", "#3f9b5f", "#a259b5", "#c2484d", "#7d8a2e", "#2f9c9c", "#8a6d5a")
 _BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;color:inherit"
+_MARK = "opacity:.6;border:1px solid currentColor;border-radius:3px;padding:0 3px;font-size:.85em"
+_JOINERS = "\u200c\u200d"  # they shape letters and emoji, and show nothing of their own
 _CONTEXT = (
     "font-family:ui-monospace,monospace;font-size:12px;white-space:pre-wrap;"
     "overflow-wrap:anywhere;margin:2px 0"
@@ -69,7 +72,7 @@ def report_html(report: Report) -> str:
         f"{escape(report.model)}"
         f' <span style="opacity:.7">{escape(_numbers(report))}</span></div>'
         f'<div style="font-size:15px;margin:4px '
-        f'0">{escape(report.meaning)}</div>{_negative(report)}'
+        f'0">{_sentence(report.meaning)}</div>{_negative(report)}'
         f"{_shares(report)}"
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{senses}</div>'
         f"{_logits(report)}</div>"
@@ -91,22 +94,17 @@ def activations_html(check: Activations) -> str:
 def _text_neuron(check: Activations, neuron: TextNeuron) -> str:
     largest = max((abs(a) for a in neuron.activations if a is not None), default=0.0)
     text = "".join(
-        _token(
-            t.token,
-            a or 0.0,
-            largest if (a or 0) >= 0 else -largest,
-            _COLOURS[0 if (a or 0) >= 0 else 1],
-        )
-        for t, a in zip(check.tokens, neuron.activations, strict=False)
+        _piece(piece, -largest if (piece.activation or 0) < 0 else largest, _tail_colour(piece))
+        for piece in check.pieces(neuron)
     )
     peaks = "".join(
-        f"<li>{escape(check.tokens[p.token].token)} {p.activation:.2f}: "
+        f"<li><bdi>{escape(check.read(p.token))}</bdi> {p.activation:.2f}: "
         f"{escape(_in_sense(p.sense, p.name))}</li>"
         for p in neuron.peaks
         if p.token < len(check.tokens)
     )
     head = f"<b>layer {neuron.layer}, neuron {neuron.neuron}</b>"
-    return f'<div>{head}<div style="{_CONTEXT}">{text}</div><ul>{peaks}</ul></div>'
+    return f'<div>{head}<div dir="auto" style="{_CONTEXT}">{text}</div><ul>{peaks}</ul></div>'
 
 
 def _in_sense(sense: int | None, name: str | None) -> str:
@@ -131,7 +129,14 @@ def _numbers(report: Report) -> str:
 def _negative(report: Report) -> str:
     if report.negative is None or not report.negative.meaning:
         return ""
-    return f'<div style="opacity:.8">Where it is negative: {escape(report.negative.meaning)}</div>'
+    return (
+        f'<div style="opacity:.8">Where it is negative: {_sentence(report.negative.meaning)}</div>'
+    )
+
+
+def _sentence(meaning: str) -> str:
+    """What is quoted runs in its own direction, and leaves that of the sentence alone."""
+    return re.sub("“([^”]*)”", r"“<bdi>\1</bdi>”", escape(meaning))
 
 
 def _shares(report: Report) -> str:
@@ -153,7 +158,8 @@ def _shares(report: Report) -> str:
 
 
 def _sense(report: Report, sense: Sense) -> str:
-    tokens = ", ".join(f"“{escape(_visible(t.token.strip()))}”" for t in sense.tokens[:6])
+    texts = dict.fromkeys((t.text or t.token).strip() for t in sense.tokens)
+    tokens = ", ".join(f"“<bdi>{escape(_visible(text))}</bdi>”" for text in list(texts)[:6])
     contexts = "".join(_context(c, _colour(sense)) for c in report.contexts_of(sense)[:_SHOWN])
     tail = " (negative)" if sense.tail == "negative" else ""
     return (
@@ -166,32 +172,33 @@ def _sense(report: Report, sense: Sense) -> str:
 
 
 def _context(context: Context, colour: str) -> str:
-    first, last = max(context.peak - _BEFORE, 0), context.peak + _AFTER + 1
-    shown = list(zip(context.tokens, context.activations, strict=False))[first:last]
+    pieces = context.pieces()
+    peak = next(i for i, piece in enumerate(pieces) if piece.is_peak)
     text = "".join(
-        _token(
-            token, activation or 0.0, context.activation, colour, is_peak=first + i == context.peak
-        )
-        for i, (token, activation) in enumerate(shown)
+        _piece(piece, context.activation, colour)
+        for piece in pieces[max(peak - _BEFORE, 0) : peak + _AFTER + 1]
     )
-    return (
-        f'<div style="{_CONTEXT}"><span style="opacity:.6">{context.activation:.2f}</span> '
-        f"{text}</div>"
-    )
+    size = f'<bdi style="opacity:.6">{context.activation:.2f}</bdi>'
+    return f'<div dir="auto" style="{_CONTEXT}">{size} {text}</div>'
 
 
-def _token(
-    token: str, activation: float, peak: float, colour: str, *, is_peak: bool = False
-) -> str:
-    """Shaded by its share of the peak's activation; nothing of the other sign."""
+def _piece(piece: Piece, peak: float, colour: str) -> str:
+    """Shaded by its share of the peak's activation; nothing of the other sign. A special token has
+    its name in a frame.
+    """
+    activation = piece.activation or 0.0
     share = min(max(activation / peak, 0.0), 1.0) if peak else 0.0
-    style = f"background:{colour}{round(170 * share):02x}" if share >= 0.08 else ""
-    style += ";outline:1px solid currentColor" if is_peak else ""
-    return (
-        f'<span style="{style}" title="{activation:.3f}">{escape(_visible(token))}</span>'
-        if style
-        else escape(_visible(token))
-    )
+    styles = [f"background:{colour}{round(170 * share):02x}"] if share >= 0.08 else []
+    styles += ["outline:1px solid currentColor"] if piece.is_peak else []
+    styles += [_MARK] if piece.is_mark else []
+    text = escape(_visible(piece.text) if piece.is_mark else _broken(piece.text))
+    if not styles:
+        return text
+    return f'<span style="{";".join(styles)}" title="{activation:.3f}">{text}</span>'
+
+
+def _tail_colour(piece: Piece) -> str:
+    return _COLOURS[0 if (piece.activation or 0) >= 0 else 1]
 
 
 def _logits(report: Report) -> str:
@@ -234,5 +241,11 @@ def _visible(text: str) -> str:
     return "".join(_printable(shown))
 
 
+def _broken(text: str) -> str:
+    """Likewise, with lines that end where they do: "\r\n", "\r" and "\n" alike."""
+    lines = re.split(r"\r\n|[\r\n]", text.replace("\t", "    "))
+    return f"{_NEWLINE}\n".join("".join(_printable(line)) for line in lines)
+
+
 def _printable(text: str) -> Iterable[str]:
-    return (c if c.isprintable() else "·" for c in text)
+    return (c if c.isprintable() or c in _JOINERS else "·" for c in text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from polyseme.contract.records.job import TERMINAL
 from polyseme.reading import Raw, Record
+from polyseme.reports import Piece, cut_pieces
 
 
 @dataclass(frozen=True)
@@ -246,3 +247,15 @@ class Activations(Record):
     neurons: tuple[TextNeuron, ...] = ()
     note: str | None = None  # why no peak has a sense
     error: JobError | None = None
+
+    def pieces(self, neuron: TextNeuron) -> list[Piece]:
+        """The text with the activations of a neuron, and marks for the special tokens around it."""
+        marks = {i: t.token for i, t in enumerate(self.tokens) if t.char_span is None}
+        spans = [t.char_span for t in self.tokens]
+        return cut_pieces(self.text, spans, neuron.activations, marks)
+
+    def read(self, token: int) -> str:
+        """What a token stands for in the text; its own name when it stands for nothing there."""
+        found = self.tokens[token]
+        start, end = found.char_span or (0, 0)
+        return self.text[start:end] or found.token

@@ -5,7 +5,8 @@ docs/measures.md says what each number is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from polyseme.reading import Record
@@ -90,6 +91,7 @@ class SenseToken:
     at: str = "peak"  # peak, near
     count: int = 0
     z: float = 0.0  # log-odds against the corpus, in standard deviations
+    text: str = ""  # what the contexts say where it stands, if it is a part of a character
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class PeakToken:
     count: int = 0
     mean: float = 0.0
     max: float = 0.0
+    text: str = ""  # what the contexts say where it stands, if it is a part of a character
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,16 @@ class Band:
     low: float | None = None
     high: float | None = None
     windows: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Of a text, with the activation of its token: what a reader shades."""
+
+    text: str
+    activation: float | None = None  # of its token, the strongest of several; None: of none
+    is_peak: bool = False
+    is_mark: bool = False  # text is the name of a token that stands for none of the text
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,15 @@ class Context:
     char_span: tuple[int, int] | None = None  # of the peak token in its document
     sense: int | None = None  # of its tail; None: in none
     display_start: int = 0
+    text: str = ""  # what the tokens span of the peak's document
+    peak_span: tuple[int, int] | None = None  # of the peak token in text; None: of none of it
+    spans: tuple[tuple[int, int] | None, ...] = ()  # likewise of each token
+    special: tuple[int, ...] = ()  # indices in tokens of those that stand for no text
+
+    def pieces(self) -> list[Piece]:
+        """The text, with marks for its special tokens."""
+        marks = {i: self.tokens[i] for i in (*self.special, self.peak)}
+        return cut_pieces(self.text, self.spans, self.activations, marks, self.peak)
 
 
 @dataclass(frozen=True)
@@ -207,3 +229,54 @@ class Report(Record):
 
     def contexts_of(self, sense: Sense) -> list[Context]:
         return [self.contexts[i] for i in sense.contexts if i < len(self.contexts)]
+
+
+def cut_pieces(
+    text: str,
+    spans: Sequence[tuple[int, int] | None],
+    activations: Sequence[float | None],
+    marks: Mapping[int, str],
+    peak: int = -1,
+) -> list[Piece]:
+    """spans, activations: of each token; marks: names for those of them that have no place in the
+    text, each put in where it stands among the others. "\\r\\n" is never cut apart.
+    """
+    placed = {i: s for i, s in enumerate(spans) if s is not None and s[1] > s[0]}
+    cuts = {0, len(text), *(edge for span in placed.values() for edge in span)}
+    edges = sorted(edge for edge in cuts if text[max(edge - 1, 0) : edge + 1] != "\r\n")
+    holders: list[list[int]] = [[] for _ in edges]
+    for i, (start, end) in placed.items():
+        for place in range(bisect_right(edges, start) - 1, bisect_left(edges, end)):
+            holders[place].append(i)
+    marked = _place_marks(placed, marks, edges, len(activations))
+    pieces: list[Piece] = []
+    for place, start in enumerate(edges):
+        pieces += [
+            Piece(marks[i], activations[i], i == peak, is_mark=True) for i in marked.get(place, ())
+        ]
+        if start < len(text):
+            held = holders[place]
+            strongest = max((activations[i] for i in held), key=_size, default=None)
+            pieces.append(Piece(text[start : edges[place + 1]], strongest, peak in held))
+    return pieces
+
+
+def _place_marks(
+    placed: Mapping[int, tuple[int, int]],
+    marks: Mapping[int, str],
+    edges: Sequence[int],
+    tokens: int,
+) -> dict[int, list[int]]:
+    """The tokens to be named before each edge's piece: where the tokens before them end."""
+    found: dict[int, list[int]] = {}
+    reached = 0
+    for i in range(tokens):
+        if i in placed:
+            reached = max(reached, placed[i][1])
+        elif i in marks:
+            found.setdefault(bisect_left(edges, reached), []).append(i)
+    return found
+
+
+def _size(activation: float | None) -> float:
+    return -1.0 if activation is None else abs(activation)

@@ -6,18 +6,20 @@ Decides the look; prints nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from polyseme.records import Activations, TextToken
-from polyseme.reports import Context, Logit, Report, Scores
+from polyseme.records import Activations, TextNeuron
+from polyseme.reports import Context, Logit, Piece, Report, Scores
 
 _WEAKEST = 0.08  # of the peak's activation; below it a token is not shaded
 _NEWLINE = "⏎"
+_JOINERS = "\u200c\u200d"  # they shape letters and emoji, and show nothing of their own
 _CHARACTERS_BEFORE = 44  # of the peak, so that the peak stays on a line of 80 columns
-_TOKENS_AFTER = 8
+_CHARACTERS_AFTER = 32
 
 
 def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
@@ -60,9 +62,9 @@ def checked_block(check: Activations) -> RenderableType:
     lines: list[Text] = []
     for neuron in check.neurons:
         lines.append(Text(f"layer {neuron.layer}, neuron {neuron.neuron}", "bold"))
-        lines.append(_checked_text(check.tokens, neuron.activations))
+        lines.append(_checked_text(check, neuron))
         for peak in neuron.peaks:
-            token = visible(check.tokens[peak.token].token)
+            token = visible(check.read(peak.token))
             name = (
                 f"sense {peak.sense + 1} ({peak.name})" if peak.sense is not None else "in no sense"
             )
@@ -72,12 +74,16 @@ def checked_block(check: Activations) -> RenderableType:
     return Group(*lines, Text(visible(check.note or "")))
 
 
-def _checked_text(tokens: Sequence[TextToken], activations: Sequence[float | None]) -> Text:
-    strongest = max((abs(a) for a in activations if a is not None), default=0.0)
+def _checked_text(check: Activations, neuron: TextNeuron) -> Text:
+    strongest = max((abs(a) for a in neuron.activations if a is not None), default=0.0)
     line = Text("  ")
-    for token, activation in zip(tokens, activations, strict=True):
-        line.append(visible(token.token), shade(abs(activation or 0.0), strongest))
+    for piece in check.pieces(neuron):
+        line.append(_read(piece), shade(abs(piece.activation or 0.0), strongest))
     return line
+
+
+def _read(piece: Piece) -> str:
+    return f"‹{visible(piece.text)}›" if piece.is_mark else visible(piece.text)
 
 
 def _score_line(status: str, scores: Scores) -> Text:
@@ -95,27 +101,33 @@ def top_contexts(report: Report) -> list[Context]:
 
 
 def context_line(context: Context) -> Text:
-    """One line: tokens shaded by their share of the peak's activation, the peak itself between ⟦
-    and ⟧.
+    """One line: the text shaded by its share of the peak's activation, the peak itself between ⟦
+    and ⟧, and the names of special tokens between ‹ and ›.
     """
-    peak = context.peak
-    strongest = context.activations[peak] or 0.0
+    strongest = context.activations[context.peak] or 0.0
     line = Text(f"  {context.activation:7.2f}  ", no_wrap=True, overflow="ellipsis", end="\n")
-    last = min(peak + _TOKENS_AFTER, len(context.tokens) - 1)
-    for i in range(_first_shown(context.tokens, peak), last + 1):
-        token = visible(context.tokens[i])
-        style = shade(context.activations[i] or 0.0, strongest)
-        line.append(f"⟦{token}⟧" if i == peak else token, style)
+    for piece in _near_peak(context.pieces()):
+        text = f"⟦{_read(piece)}⟧" if piece.is_peak else _read(piece)
+        line.append(text, shade(piece.activation or 0.0, strongest))
     return line
 
 
-def _first_shown(tokens: Sequence[str], peak: int) -> int:
-    """The earliest token with which the text before the peak still fits."""
-    first, room = peak, _CHARACTERS_BEFORE
-    while first > 0 and len(tokens[first - 1]) <= room:
-        first -= 1
-        room -= len(tokens[first])
-    return first
+def _near_peak(pieces: Sequence[Piece]) -> list[Piece]:
+    """Those before the peak that still fit, the peak, and some of what follows."""
+    at = [i for i, piece in enumerate(pieces) if piece.is_peak]
+    before, after = pieces[: at[0]], pieces[at[-1] + 1 :]
+    fitting = _fitting(list(reversed(before)), _CHARACTERS_BEFORE)
+    return [
+        *reversed(fitting),
+        *pieces[at[0] : at[-1] + 1],
+        *_fitting(after, _CHARACTERS_AFTER),
+    ]
+
+
+def _fitting(pieces: Sequence[Piece], room: int) -> list[Piece]:
+    """The first of the pieces, as many as have room."""
+    sizes = accumulate(len(piece.text) for piece in pieces)
+    return [piece for piece, size in zip(pieces, sizes, strict=True) if size <= room]
 
 
 def shade(activation: float, peak: float) -> str:
@@ -131,7 +143,7 @@ def shade(activation: float, peak: float) -> str:
 def visible(token: str) -> str:
     """A token on one line, without control characters."""
     shown = token.replace("\r", "").replace("\n", _NEWLINE).replace("\t", " ")
-    return "".join(c if c.isprintable() else "·" for c in shown)
+    return "".join(c if c.isprintable() or c in _JOINERS else "·" for c in shown)
 
 
 def _token_line(name: str, tokens: Sequence[Logit]) -> Text:

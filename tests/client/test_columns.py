@@ -27,6 +27,8 @@ from polyseme.reports import (
 
 _AS_TEXT = ("token", "tokens")  # rows of the vocabulary in the files, texts in an answer
 _IN_REPORT = ("near_duplicates", "bands", "peak_tokens", "contexts", "senses")
+# char_span, peak_span and spans
+_PLACES = ("char_start", "char_end", "peak_start", "peak_end", "token_starts", "token_ends")
 _ENDS = ("polysemanticity", "polysemanticity_low", "polysemanticity_high")  # score and interval
 
 
@@ -64,7 +66,7 @@ def test_a_row_has_every_listed_column_and_none_for_what_was_not_asked_for(colum
         (Stats, columns.STATS, ()),
         (PeakToken, columns.PEAK_TOKEN, ()),
         (Band, columns.BAND, ()),
-        (Context, columns.CONTEXT, ("char_start", "char_end")),
+        (Context, columns.CONTEXT, _PLACES),
         (Logit, columns.LOGIT, ()),
         (Sense, columns.SENSE, ("activation_min", "activation_median", "activation_max")),
         (SenseToken, columns.SENSE_TOKEN, ()),

@@ -40,16 +40,19 @@ def test_a_neuron_shows_its_sentence_its_senses_and_shaded_contexts() -> None:
     assert "polysemanticity 0.32 (0.10 to 0.50) at alpha 0.05" in outline.text
     assert "width:80.0%" in page
     assert "width:20.0%" in page
-    assert "In the beginning⏎ God" in outline.text
+    assert "In the beginning⏎\n God" in outline.text
     assert 'background:#d9822baa;outline:1px solid currentColor" title="4.000"> beginning<' in page
 
 
 def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:
-    assert "4.00 In the beginning⏎ God" in Outline(report_html(read(Report, neuron_report()))).text
+    assert (
+        "4.00 In the beginning⏎\n God" in Outline(report_html(read(Report, neuron_report()))).text
+    )
 
 
 def test_nothing_of_a_report_becomes_markup() -> None:
-    context = neuron_report()["contexts"][0] | {"tokens": [EVIL] * 5}
+    places = {"spans": [[0, len(EVIL)], None, None, None, None], "peak_span": None, "special": [0]}
+    context = neuron_report()["contexts"][0] | {"tokens": [EVIL] * 5, "text": EVIL} | places
     sense = {
         "tail": "positive",
         "sense": 0,
@@ -71,8 +74,8 @@ def test_nothing_of_a_report_becomes_markup() -> None:
 
     page = report_html(read(Report, report))
 
-    assert set(Outline(page).tags) == {"div", "b", "span"}
-    assert Outline(page).text.count(EVIL) >= 10
+    assert set(Outline(page).tags) == {"div", "b", "span", "bdi"}
+    assert Outline(page).text.count(EVIL) >= 9
 
 
 def test_nothing_of_a_job_a_row_or_a_text_becomes_markup() -> None:
@@ -89,7 +92,8 @@ def test_nothing_of_a_job_a_row_or_a_text_becomes_markup() -> None:
     text = {
         "id": "a",
         "status": "succeeded",
-        "tokens": [{"token": EVIL}] * 2,
+        "text": EVIL,
+        "tokens": [{"token": EVIL}, {"token": EVIL, "char_span": [0, len(EVIL)]}],
         "neurons": [neuron],
         "note": EVIL,
     }

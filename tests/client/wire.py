@@ -156,6 +156,10 @@ def neuron_report(**changed: Any) -> dict[str, Any]:
         "activations": [0.0, -1.0, 4.0, 1.0, 2.0],
         "peak": 2,
         "activation": 4.0,
+        "text": "In the beginning\n God",
+        "peak_span": [6, 16],
+        "spans": [[0, 2], [2, 6], [6, 16], [16, 17], [17, 21]],
+        "special": [],
     }
     return {
         "layer": 3,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -35,6 +36,14 @@ def test_tokens_are_shaded_by_their_share_of_the_peak() -> None:
         "⏎": "black on rgb(255,208,150)",  # 0.25
         " God": "black on rgb(255,180,110)",  # 0.5
     }
+
+
+def test_a_special_token_is_marked_and_pieces_of_a_sign_are_one() -> None:
+    context = Context(
+        "positive", "top", 2.0, ("[CLS]", "<0xE6>", "<0x97>", "<0xA5>"), (0.0, 1.0, 2.0, 0.5), 2,
+        text="日", peak_span=(0, 1), spans=(None, (0, 1), (0, 1), (0, 1)), special=(0,),
+    )  # fmt: skip
+    assert context_line(context).plain == "     2.00  ‹[CLS]›⟦日⟧"
 
 
 def test_a_negative_peak_shades_negative_tokens() -> None:
@@ -87,7 +96,11 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
 def test_the_peak_of_a_long_context_stays_on_a_narrow_line() -> None:
     tokens = [" considerable"] * 30 + [" peak"] + [" after"] * 30
     activations = (*[0.0] * 30, 2.0, *[0.0] * 30)
-    context = Context("positive", "top", 2.0, tuple(tokens), activations, peak=30)
+    ends = list(accumulate(map(len, tokens)))
+    spans = tuple(zip([0, *ends[:-1]], ends, strict=True))
+    context = Context(
+        "positive", "top", 2.0, tuple(tokens), activations, 30, text="".join(tokens), spans=spans
+    )
     file = io.StringIO()
     Console(file=file, width=80).print(Group(context_line(context)))
     assert file.getvalue().count("\n") == 1

@@ -1,6 +1,6 @@
 import { query, read, readOnce } from "./api.js";
-import { percent, unbroken } from "./format.js";
-import { Failure, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
+import { percent } from "./format.js";
+import { Failure, Sentence, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
 import { Link, useQuery } from "./router.jsx";
 import { Context, ShareBar } from "./senses.jsx";
 
@@ -87,7 +87,7 @@ function Example({ example, report }) {
           <Link to={neuron}>Layer {report.layer}, neuron {report.neuron}</Link>{" "}
           <Status status={report.status} />
         </h3>
-        <p class="meaning">{unbroken(report.meaning)}</p>
+        <p class="meaning"><Sentence text={report.meaning} /></p>
         {senses.length > 0 && report.polysemanticity && <ShareBar senses={senses} coverage={report.polysemanticity.coverage} />}
         <ol class="contexts wide">
           {firsts.map(([s, c], i) => (

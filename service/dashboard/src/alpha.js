@@ -46,10 +46,11 @@ function describeGroup(contexts, sense, share, tail, report) {
   const activations = contexts.map((i) => report.contexts[i].activation).sort((a, b) => a - b);
   const peaks = new Map();
   for (const i of contexts) {
-    const { tokens, peak } = report.contexts[i];
-    peaks.set(tokens[peak], (peaks.get(tokens[peak]) ?? 0) + 1);
+    const { tokens, peak, text, peak_span: span } = report.contexts[i];
+    const said = span ? [...text].slice(...span).join("") : tokens[peak];
+    peaks.set(said, (peaks.get(said) ?? 0) + 1);
   }
-  const tokens = [...peaks].sort((a, b) => b[1] - a[1]).slice(0, 8).map(([token, count]) => ({ token, count, at: "peak" }));
+  const tokens = [...peaks].sort((a, b) => b[1] - a[1]).slice(0, 8).map(([text, count]) => ({ text, count, at: "peak" }));
   const activation = { min: activations[0], median: activations[activations.length >> 1], max: activations.at(-1) };
   return { tail, sense, share, size: contexts.length, medoid: contexts[0], contexts, tokens, activation, isPreview: true };
 }

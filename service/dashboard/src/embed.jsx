@@ -3,8 +3,8 @@
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { onKey, readOnce, setKey } from "./api.js";
-import { fixed, percent, unbroken } from "./format.js";
-import { Failure, Status, Waiting, useAsync } from "./parts.jsx";
+import { fixed, percent } from "./format.js";
+import { Failure, Sentence, Status, Waiting, useAsync } from "./parts.jsx";
 import { Context, SenseCards, ShareBar } from "./senses.jsx";
 
 const [, job, layer, neuron] = /^\/embed\/jobs\/(job_[0-9a-f]{28})\/neurons\/(\d+)\/(\d+)$/.exec(location.pathname) ?? [];
@@ -44,7 +44,7 @@ function Card({ report }) {
       <p class="crumbs">
         <a href={`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`} target="_blank" rel="noopener">{report.model}, layer {report.layer}, neuron {report.neuron}</a>
       </p>
-      <h1 class="meaning">{unbroken(report.meaning)}</h1>
+      <h1 class="meaning"><Sentence text={report.meaning} /></h1>
       <p class="quiet"><Status status={report.status} />{p && <> · score {fixed(p.score)} · coverage {percent(p.coverage)}</>}</p>
       {senses.length > 0 && p ? <><ShareBar senses={senses} coverage={p.coverage} /><SenseCards report={report} senses={senses} most={most} /></>
         : <ol class="contexts">{report.contexts.slice(0, 5).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}

@@ -36,7 +36,9 @@ export const time = (text) =>
   text ? new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
 
 // What cannot be seen in a token is shown by a sign.
-export const visible = (token) => token.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll("\r", "␍");
+export const visible = (token) => token.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll("\r", "↵");
+// Likewise in a text, whose lines end where they do.
+export const broken = (text) => visible(text).replace(/↵⏎|[↵⏎]/g, "$&\n");
 const point = (c) => (c === " " ? "␣" : `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
 
 export function shown(token) {

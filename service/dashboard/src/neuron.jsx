@@ -2,8 +2,8 @@ import { useMemo, useState } from "preact/hooks";
 import { makeKey, post, query, readOnce } from "./api.js";
 import { previewSenses } from "./alpha.js";
 import { Histogram } from "./charts.jsx";
-import { count, fixed, number, percent, unbroken } from "./format.js";
-import { Fact, Failure, Field, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
+import { count, fixed, number, percent } from "./format.js";
+import { Fact, Failure, Field, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 import { Context, SenseCards, ShareBar } from "./senses.jsx";
 import { TryText } from "./trytext.jsx";
@@ -44,7 +44,7 @@ function Report({ report, path }) {
         <h1>Layer {report.layer}, neuron {report.neuron}</h1>
         {isPainted && <Neighbours report={report} />}
       </div>
-      <p class="meaning">{unbroken(scores.meaning)}</p>
+      <p class="meaning"><Sentence text={scores.meaning} /></p>
       {report.negative && <Tails tail={tail} />}
       <Scores scores={scores} />
       {senses.length > 0 && scores.polysemanticity

@@ -2,7 +2,7 @@
 
 import { useEffect, useId, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { hasKey, query } from "./api.js";
-import { STATUS, WHAT, shown, visible } from "./format.js";
+import { STATUS, WHAT, broken, shown, unbroken } from "./format.js";
 import { Link } from "./router.jsx";
 
 // Reads again when `keys` change; an answer that comes too late is thrown away. It begins before the first paint.
@@ -113,24 +113,30 @@ export function Field({ label, hint, error, children }) {
   );
 }
 
-export const Token = ({ token, ...rest }) => <code class="token" {...rest}>{shown(token)}</code>;
+// What is quoted runs in its own direction, and leaves that of the sentence alone.
+export const Sentence = ({ text }) => unbroken(text).split(/“([^”]*)”/).map((part, i) => (i % 2 ? <>“<bdi>{part}</bdi>”</> : part));
 
-// Tokens shaded by activation, as a reader sees the text. `most` is the activation of full shade, `sign` the tail's.
+export const Token = ({ token, ...rest }) => <code class="token" dir="auto" {...rest}>{shown(token)}</code>;
+
+// A text shaded by activation, in pieces of surface.js. `most` is the activation of full shade, `sign` the tail's.
 // The other sign than the tail's is kept pale: it is not what one reads for.
 const OTHER_SIGN = 0.3;
+const INDENTED = /[\n\r][ \t]+\S/;
 
-export function ShadedText({ tokens, activations, peak = -1, most, sign = 1 }) {
+export function ShadedText({ pieces, most, sign = 1 }) {
+  const isCode = INDENTED.test(pieces.map((p) => p.text).join(""));
   return (
-    <span class="shaded">
-      {tokens.map((token, i) => {
-        const a = activations[i];
-        const depth = a === null || !most ? 0 : Math.min(Math.abs(a) / most, 1) * (a * sign < 0 ? OTHER_SIGN : 1);
-        const kind = depth < 0.04 ? "" : a > 0 ? "warm" : "cool";
-        const title = a === null ? "does not count" : a.toPrecision(3);
-        const text = visible(i ? token : token.replace(/^ +(?=.)/, ""));
-        const body = i === peak ? <mark>{text}</mark> : text;
-        return <span key={i} class={kind} style={kind ? { "--depth": depth.toFixed(2) } : undefined} title={title}>{body}</span>;
-      })}
+    <span class={isCode ? "shaded code" : "shaded"} dir="auto">
+      {pieces.map((p, i) => <Piece key={i} piece={p} most={most} sign={sign} isFirst={i === 0} />)}
     </span>
   );
+}
+
+function Piece({ piece: { text, activation: a, isPeak, isMark }, most, sign, isFirst }) {
+  const depth = !a || !most ? 0 : Math.min(Math.abs(a) / most, 1) * (a * sign < 0 ? OTHER_SIGN : 1);
+  const kind = depth < 0.04 ? "" : a > 0 ? "warm" : "cool";
+  const title = a === undefined ? undefined : a === null ? "does not count" : a.toPrecision(3);
+  const read = isMark ? <bdi class="special">{shown(text)}</bdi> : broken(isFirst ? text.replace(/^ (?=\S)/, "") : text);
+  const body = isPeak ? <mark>{read}</mark> : read;
+  return <span class={kind} style={kind ? { "--depth": depth.toFixed(2) } : undefined} title={title}>{body}</span>;
 }

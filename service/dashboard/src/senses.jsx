@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { count, fixed, number, percent } from "./format.js";
 import { Fact, ShadedText, Token } from "./parts.jsx";
+import { cutContext } from "./surface.js";
 
 const FIRST = 3; // contexts shown before one asks for more
 
@@ -34,7 +35,7 @@ function SenseCard({ sense: s, report, most }) {
     <section class={`card sense-${s.sense % 8}`} aria-label={`Sense ${s.sense + 1}`}>
       <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} <span class="share">{percent(s.share)}</span></h3>
       <div class="bar" aria-hidden="true"><span style={{ width: `${100 * s.share}%` }} /></div>
-      <p class="tokens">{s.tokens.map((t) => <Token key={`${t.token}${t.at}`} token={t.token} class={`token ${t.at}`} title={t.at === "peak" ? `at ${t.count} peaks` : `near ${t.count} peaks`} />)}</p>
+      <p class="tokens">{unlike(s.tokens).map((t) => <Token key={`${t.text}${t.at}`} token={t.text} class={`token ${t.at}`} title={t.at === "peak" ? `at ${t.count} peaks` : `near ${t.count} peaks`} />)}</p>
       <ol class="contexts">{chosen.map((i) => <Context key={i} context={report.contexts[i]} most={most} isTypical={!s.isPreview && i === s.medoid} />)}</ol>
       {order.length > FIRST && (
         <button type="button" class="plain" aria-expanded={all} onClick={() => setAll(!all)}>
@@ -45,6 +46,9 @@ function SenseCard({ sense: s, report, most }) {
     </section>
   );
 }
+
+// Parts of one character say the same.
+const unlike = (tokens) => [...new Map(tokens.map((t) => [`${t.text}${t.at}`, t])).values()];
 
 function Numbers({ sense: s }) {
   const { min, median, max } = s.activation;
@@ -70,7 +74,7 @@ export function Context({ context: c, most, isTypical = false }) {
   return (
     <li title={where}>
       <span class="activation">{number(c.activation)}{isTypical && <span class="typical">the typical one</span>}</span>
-      <ShadedText tokens={c.tokens} activations={c.activations} peak={c.peak} most={most} sign={c.tail === "negative" ? -1 : 1} />
+      <ShadedText pieces={cutContext(c)} most={most} sign={c.tail === "negative" ? -1 : 1} />
     </li>
   );
 }

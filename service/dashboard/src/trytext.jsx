@@ -6,6 +6,7 @@ import { isOver } from "./follow.js";
 import { fixed, number } from "./format.js";
 import { Failure, Field, ShadedText, Token } from "./parts.jsx";
 import { setQuery, useQuery } from "./router.jsx";
+import { cutChecked } from "./surface.js";
 
 const WAIT = { Prefer: "wait=20" };
 const LONGEST_LINK = 1000;
@@ -63,11 +64,12 @@ export function TryText({ report, tail, most }) {
 function Answer({ found, tail, most }) {
   const neuron = found.neurons[0];
   const peaks = neuron.peaks.filter((p) => p.tail === tail);
-  const tokens = found.tokens.map((t) => t.token);
+  const points = [...found.text];
+  const tokens = found.tokens.map(({ token, char_span: s }) => (s && s[1] > s[0] ? points.slice(...s).join("") : token));
   const sizes = peaks.map((p) => Math.abs(p.activation));
   return (
     <div class="answer">
-      <p class="read"><ShadedText tokens={tokens} activations={neuron.activations} most={Math.max(most, ...sizes)} sign={tail === "negative" ? -1 : 1} /></p>
+      <p class="read"><ShadedText pieces={cutChecked(found, neuron.activations)} most={Math.max(most, ...sizes)} sign={tail === "negative" ? -1 : 1} /></p>
       {!peaks.length && <p>It does not fire on this text: nothing is above a fifth of its largest activation in the job.</p>}
       {peaks.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Peaks in your text">
