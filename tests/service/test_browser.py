@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -265,6 +266,33 @@ def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site)
     )
     link = page.get_by_role("link", name="This neuron as JSON")
     assert link.get_attribute("href") == report["links"]["self"]
+
+
+def test_a_context_is_the_documents_text_with_marks_for_special_tokens(
+    page: Any, site: Site
+) -> None:
+    report = deepcopy(site.polysemantic)
+    shown = report["contexts"][report["senses"][0]["medoid"]]
+    shown |= {
+        "text": "שלום\r\n    日x",
+        "tokens": ["[CLS]", "<0xD7>", "\r", "\n", "    ", "<0xE6>", "<0x97>", "##x"],
+        "activations": [0.0, 0.1, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0],
+        "spans": [None, [0, 4], [4, 5], [5, 6], [6, 10], [10, 11], [10, 11], [11, 12]],
+        "peak": 6,
+        "peak_span": [10, 11],
+        "special": [0],
+    }
+    path = f"/v1/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
+    page.route(f"**{path}", lambda route: route.fulfill(json=report))
+
+    page.goto(f"{site.url}{path.replace('/v1/', '/ui/')}")
+
+    context = page.locator(".senses .card .contexts li").first.locator(".shaded")
+    expect(context.locator("mark")).to_have_text("日")
+    expect(context.locator(".special")).to_have_text("[CLS]")
+    assert context.inner_text() == "[CLS]שלום↵⏎\n    日x"
+    assert context.evaluate("e => getComputedStyle(e).direction") == "rtl"
+    assert "mono" in context.evaluate("e => getComputedStyle(e).fontFamily")
 
 
 def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(
