@@ -132,7 +132,7 @@ class Job:
     queue: str = DEFAULT_QUEUE  # where its units wait
     origin: Mapping[str, str] = field(
         default_factory=dict
-    )  # of the request that made it: "request_id", "traceparent"
+    )  # of the request that made it: "request_id", "traceparent", "tenant", "base" (links' prefix)
     webhook: Delivery | None = None
     tenant: str = DEFAULT_TENANT
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays

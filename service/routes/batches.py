@@ -133,10 +133,16 @@ def submit(query: Mapping[str, Any]) -> Response:
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
     batch, replayed = submit_batch(here, sent, key)
     batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get, _is_over, seconds)
-    headers = _headers(batch) | {"Location": f"/v1/batches/{batch.id}"} | _applied(seconds, waited)
+    headers = (
+        _headers(batch)
+        | {"Location": f"{here.base}/v1/batches/{batch.id}"}
+        | _applied(seconds, waited)
+    )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(
-        show_batch(here.board, batch), 200 if seconds and batch.is_terminal else 202, headers
+        show_batch(here.board, batch, here.base),
+        200 if seconds and batch.is_terminal else 202,
+        headers,
     )
 
 
@@ -161,7 +167,7 @@ def list_batches(query: Mapping[str, Any]) -> Response:
     cursor = (
         here.cursors.seal("batches", {}, [last.created_at, last.id], here.tenant) if last else None
     )
-    return answer_page([batch_to_dict(b) for b in page], cursor)
+    return answer_page([batch_to_dict(b, here.base) for b in page], cursor)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["GET"])
@@ -188,7 +194,7 @@ def get_batch(batch_id: str) -> Response:
     headers = _headers(batch) | _applied(seconds, waited)
     if matches_tag(request.headers, make_tag(batch.revision)):
         return Response(status=304, headers=headers)
-    return answer_json(show_batch(here.board, batch), headers=headers)
+    return answer_json(show_batch(here.board, batch, here.base), headers=headers)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["DELETE"])
@@ -216,7 +222,9 @@ def cancel(batch_id: str) -> Response:
     """Cancel every job of a batch that has not ended"""
     here = services()
     batch, ended_before = cancel_batch(here, batch_id)
-    return answer_json(show_batch(here.board, batch), 200 if ended_before else 202, _headers(batch))
+    return answer_json(
+        show_batch(here.board, batch, here.base), 200 if ended_before else 202, _headers(batch)
+    )
 
 
 def _read_envelope(here: Services, query: Mapping[str, Any]) -> Submitted:

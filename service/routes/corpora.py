@@ -85,7 +85,7 @@ def add(query: Mapping[str, Any]) -> Response:
         corpus, is_new = _add_texts(here, query)
     else:
         corpus, is_new = _add_upload(here, dict(query))
-    headers = {"Location": f"/v1/corpora/{corpus.id}"}
+    headers = {"Location": f"{here.base}/v1/corpora/{corpus.id}"}
     return answer_json(corpus_to_dict(corpus), 201 if is_new else 200, headers)
 
 
