@@ -187,6 +187,7 @@ class Corpus:
     duplicates_dropped: int  # exact copies of an earlier document
     empty_dropped: int  # nothing but white space
     created_at: float
+    bad_lines_skipped: int = 0  # lines, elements or rows that are no document
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

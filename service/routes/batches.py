@@ -9,6 +9,7 @@ from flask import Response, request
 
 from polyseme.contract.board.batches import Batch
 from polyseme.contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
+from polyseme.contract.strict_json import parse_json
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
@@ -21,7 +22,7 @@ from polyseme.service.http.blueprint import (
     problems,
     takes,
 )
-from polyseme.service.http.body import parse_json, read_json
+from polyseme.service.http.body import read_json
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
 from polyseme.service.http.problems import invalid_values
 from polyseme.service.jobs.show import make_tag
