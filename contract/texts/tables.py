@@ -12,12 +12,14 @@ from polyseme.contract.errors import InvalidCorpus, TooLarge, UnsupportedMedia
 from polyseme.contract.texts.formats import FORMAT_NAMES, LONGEST_DOCUMENT, BadLine, Format, Reading
 from polyseme.contract.texts.json_texts import name_fields
 from polyseme.contract.texts.lines import decode_line, too_long
+from polyseme.contract.texts.parquet_pages import Damaged, read_page_sizes
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _DELIMITERS: Final = {"csv": ",;\t", "tsv": "\t"}
 _ROWS: Final = 256  # in memory at once
+_LARGEST_PAGE: Final = 256 << 20  # bytes of a page of Parquet, unpacked
 
 
 def read_table(lines: Iterable[bytes], reading: Reading, kind: Format) -> Iterator[str | BadLine]:
@@ -132,14 +134,39 @@ def _read_column(file: IO[bytes], parquet: Any, reading: Reading) -> Iterator[st
     field = reading.text_field
     opened: pq.ParquetFile = parquet.ParquetFile(file)
     _check_column(opened, reading)
+    _check_pages(file, opened, field)
     # As a dictionary, so that one long text of many rows is there once.
+    file.seek(0)
     opened = parquet.ParquetFile(file, metadata=opened.metadata, read_dictionary=[field])
-    index = 0
+    index = size = 0
     for batch in opened.iter_batches(_ROWS, columns=[field], use_threads=False):
         for value in batch.column(0):
             text = value.as_py()
+            size += len(text or "")
+            _check_size(text or "", size, reading.max_bytes)
             yield _null_row(index, field, opened) if text is None else text
             index += 1
+
+
+def _check_size(text: str, size: int, most: int) -> None:
+    if len(text) > LONGEST_DOCUMENT:
+        raise too_long()
+    if size > most:
+        raise TooLarge(f"the corpus has more than {most} bytes unpacked")
+
+
+def _check_pages(file: IO[bytes], opened: pq.ParquetFile, field: str) -> None:
+    """Raises TooLarge for a page that takes too much memory, InvalidCorpus for none."""
+    for chunk in _chunks(opened, field):
+        start = chunk.data_page_offset
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+            start = min(start, chunk.dictionary_page_offset)
+        try:
+            for size in read_page_sizes(file, start, start + chunk.total_compressed_size):
+                if size > _LARGEST_PAGE:
+                    raise TooLarge(f"a page of {size} bytes, at most {_LARGEST_PAGE} are taken")
+        except Damaged as e:
+            raise InvalidCorpus(f"the Parquet file is damaged: {e}", pointer="") from e
 
 
 def _null_row(index: int, field: str, opened: pq.ParquetFile) -> BadLine:
@@ -161,13 +188,15 @@ def _check_column(opened: pq.ParquetFile, reading: Reading) -> None:
         raise InvalidCorpus(
             f"the field {field!r} of the Parquet file is {kind}, not a string", pointer="/field"
         )
-    if (size := _unpacked_size(opened, field)) > reading.max_bytes:
+    size = sum(chunk.total_uncompressed_size for chunk in _chunks(opened, field))
+    if size > reading.max_bytes:
         raise TooLarge(
             f"the field {field!r} has {size} bytes unpacked, at most {reading.max_bytes}"
         )
 
 
-def _unpacked_size(opened: pq.ParquetFile, field: str) -> int:
+def _chunks(opened: pq.ParquetFile, field: str) -> Iterator[Any]:
+    """Of the column, one a row group."""
     groups = (opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups))
     columns = (group.column(i) for group in groups for i in range(group.num_columns))
-    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema == field)
+    return (column for column in columns if column.path_in_schema == field)

@@ -9,7 +9,7 @@ so a text that could lead to another host is no prefix.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,24 @@ def read_prefix(text: str) -> str:
     prefix = text.removesuffix("/")
     is_plain = len(prefix) <= _LONGEST and _PREFIX.fullmatch(prefix) is not None
     return prefix if is_plain and _DOTS.isdisjoint(prefix.split("/")) else ""
+
+
+def settle_script_name(headers: Sequence[tuple[str, str]], path: str) -> list[tuple[str, str]]:
+    """A request's header fields, as gunicorn has them, with a SCRIPT_NAME that it can take off.
+
+    One that the path does not begin with is what the proxy took off itself, so an
+    X-Forwarded-Prefix; what is no prefix is dropped.
+    """
+    settled = []
+    for name, value in headers:
+        prefix = read_prefix(value) if name == "SCRIPT_NAME" else ""
+        if name != "SCRIPT_NAME":
+            settled.append((name, value))
+        elif prefix and f"{path}/".startswith(f"{prefix}/"):
+            settled.append((name, prefix))
+        elif prefix:
+            settled.append(("X-FORWARDED-PREFIX", prefix))
+    return settled
 
 
 class TrustedProxies:

@@ -246,6 +246,24 @@ def gunicorn(app: Flask, settings: Settings) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.mark.parametrize(
+    ("script_name", "path", "place"),
+    [
+        (PREFIX, "/v1/jobs", f"{PREFIX}/v1/jobs/"),
+        (f"{PREFIX}/", f"{PREFIX}/v1/jobs", f"{PREFIX}/v1/jobs/"),
+        ("https://evil.example", "/v1/jobs", "/v1/jobs/"),
+        ("//evil.example", "/v1/jobs", "/v1/jobs/"),
+    ],
+)
+def test_gunicorn_serves_whatever_a_proxy_makes_of_script_name(
+    script_name: str, path: str, place: str, gunicorn: str
+) -> None:
+    answer = httpx.post(gunicorn + path, json=BODY, headers={"SCRIPT_NAME": script_name})
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"].startswith(place)
+
+
 @pytest.fixture
 def result(board: Board, store: Store, app: Flask) -> Job:
     """A job with senses."""

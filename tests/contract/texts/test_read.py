@@ -473,6 +473,8 @@ CSV = {"declared": "csv", "field": "a"}
         (b'a\n"' + LONG_LINE * 8300, CSV, TooLarge, None),
         (b'a,b\n"' + LONG_LINE * 4200 + b'","' + LONG_LINE * 4200 + b'"\n', CSV, TooLarge, None),
         (parquet({"text": ["x" * 5000]}), {"max_bytes": 4000}, TooLarge, None),
+        (parquet({"text": ["x" * (LONGEST_DOCUMENT + 1)]}), {}, TooLarge, None),
+        (parquet({"text": ["x" * 5000] * 100}), {"max_bytes": 20_000}, TooLarge, None),
     ],
 )
 def test_bytes_that_go_wrong_say_where(

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from polyseme.service.http.prefix import BelowPrefix, TrustedProxies, read_prefix
+from polyseme.service.http.prefix import (
+    BelowPrefix,
+    TrustedProxies,
+    read_prefix,
+    settle_script_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +102,24 @@ def test_an_application_sees_the_prefix_of_a_trusted_proxy_alone(
     BelowPrefix(app, TrustedProxies("127.0.0.1"))(given, lambda *_: None)  # type: ignore[arg-type,return-value]
 
     assert seen == [place]
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "settled"),
+    [
+        ("/a", "/a/v1/jobs", [("SCRIPT_NAME", "/a")]),
+        ("/a/", "/a/v1/jobs", [("SCRIPT_NAME", "/a")]),
+        ("/a", "/a", [("SCRIPT_NAME", "/a")]),
+        ("/a", "/v1/jobs", [("X-FORWARDED-PREFIX", "/a")]),
+        ("/a", "/ab/v1/jobs", [("X-FORWARDED-PREFIX", "/a")]),
+        ("//evil.example", "//evil.example/v1", []),
+        ("https://evil.example", "/v1", []),
+        ("", "/v1", []),
+    ],
+)
+def test_gunicorn_gets_a_script_name_that_it_can_take_off_the_path(
+    value: str, path: str, settled: list[tuple[str, str]]
+) -> None:
+    host = ("HOST", "localhost")
+
+    assert settle_script_name([host, ("SCRIPT_NAME", value)], path) == [host, *settled]
