@@ -26,7 +26,10 @@ def _bytes(default: int) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Each field is read from POLYSEME_<FIELD IN CAPITALS>; `redis_url` from REDIS_URL too."""
+    """Each field is read from POLYSEME_<FIELD IN CAPITALS>;
+
+    `redis_url` from REDIS_URL too, and `trusted_proxies` from gunicorn's FORWARDED_ALLOW_IPS.
+    """
 
     redis_url: str = "redis://127.0.0.1:6379/0"  # or unix:///path/to/socket
     store: str = "./polyseme-data/store"  # an fsspec URL or a folder
@@ -43,6 +46,9 @@ class Settings:
     api_threads: int = 16
     # hosts and networks that webhooks may go to though they are not public; commas between
     webhook_allow: str = ""
+    # addresses and networks of proxies whose X-Forwarded-Proto, X-Forwarded-Prefix and SCRIPT_NAME
+    # are believed; commas between, * for any
+    trusted_proxies: str = "127.0.0.1,::1"
     # of pages that may show a neuron in a frame, such as https://example.org; commas between
     embed_origins: str = ""
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429
@@ -82,6 +88,8 @@ class Settings:
         values: dict[str, Any] = {}
         if url := environ.get("REDIS_URL"):
             values["redis_url"] = url
+        if proxies := environ.get("FORWARDED_ALLOW_IPS"):
+            values["trusted_proxies"] = proxies
         for f in fields(cls):
             name = f"POLYSEME_{f.name.upper()}"
             if (text := environ.get(name)) is None:

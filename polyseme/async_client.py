@@ -254,7 +254,8 @@ class AsyncPolyseme:
         media_type: str = "application/x-ndjson",
         **query: Query,
     ) -> Corpus:
-        """Uploads a corpus as a stream. Query: name (its id), field, sample_by, format.
+        """Uploads a corpus as a stream. Query: name (its id), field, sample_by, format, filename,
+        on_bad_line; media_type="application/octet-stream" leaves the format to what is inside.
 
         content: a function that begins it anew lets a failed upload be repeated, which is harmless.
         """
@@ -267,10 +268,14 @@ class AsyncPolyseme:
     async def add_file(
         self, path: str | Path, *, name: str | None = None, **query: Query
     ) -> Corpus:
-        """Uploads .txt, with a document a line; .jsonl, with a field `text`; either as .gz; or a
-        folder.
+        """Uploads a file: plain text, JSON lines, a JSON array, CSV, TSV or Parquet, packed with
+        gzip or zstd or not. What is inside decides. Or a folder of such files, whose other files
+        are left out with a warning.
 
-        Of a folder each .txt and .md is a document, and each line of each .jsonl.
+        query: field, that has the text: "text", and needed for CSV and TSV; sample_by, what a
+        document is in plain text: line (in a folder: document), paragraph or document; format, to
+        be refused if it is another; on_bad_line="skip" to count what is no document instead of
+        refusing it. Raises Unreadable for a file of a folder.
         """
         return await self._driver.run(self._calls.add_file(path, name, query))
 

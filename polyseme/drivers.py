@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, closing, suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,6 +26,7 @@ class _Base:
     def __init__(self, url: str, api_key: str | None, timeout_s: float, patience_s: float) -> None:
         self.url = url.rstrip("/")
         self.operations = Operations(patience_s)
+        self._base = urlsplit(self.url).path
         # Proxies of the environment are not for a service on this machine or in its network.
         self._options: dict[str, Any] = {
             "base_url": self.url,
@@ -32,6 +34,13 @@ class _Base:
             "timeout": timeout_s,
             "trust_env": False,
         }
+
+    def _next_page(self, answer: Answer) -> str | None:
+        """The path below the service's URL, which a link through a proxy's prefix begins with."""
+        page = answer.next_page
+        if page is not None and page.startswith(f"{self._base}/"):
+            return page[len(self._base) :]
+        return page
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         return Unreachable(f"No answer from {self.url}: {error or type(error).__name__}")
@@ -64,8 +73,8 @@ class Driver(_Base):
         """The pages of a list, each when it is asked for."""
         answer = self.run(self.operations.send("GET", path, query=query))
         yield answer.json()
-        while answer.next_page:
-            answer = self.run(self.operations.send("GET", answer.next_page))
+        while page := self._next_page(answer):
+            answer = self.run(self.operations.send("GET", page))
             yield answer.json()
 
     def states(self, job: str, patience_s: float | None) -> Iterator[Json]:
@@ -126,8 +135,8 @@ class AsyncDriver(_Base):
         """The pages of a list, each when it is asked for."""
         answer = await self.run(self.operations.send("GET", path, query=query))
         yield answer.json()
-        while answer.next_page:
-            answer = await self.run(self.operations.send("GET", answer.next_page))
+        while page := self._next_page(answer):
+            answer = await self.run(self.operations.send("GET", page))
             yield answer.json()
 
     async def states(self, job: str, patience_s: float | None) -> AsyncGenerator[Json]:

@@ -18,7 +18,7 @@ from polyseme.reading import Record, read
 from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
 from polyseme.reports import Report
 from polyseme.steps import Answer, Call, Json, Pause, Query, Steps, asked_pause_s, send
-from polyseme.uploads import media_type_of, read_content, text_lines
+from polyseme.uploads import Folder, plan_folder, read_file, read_folder, text_lines
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", Job, Batch)  # what comes to an end
@@ -238,9 +238,20 @@ class Operations:
         self, path: str | Path, name: str | None, query: Mapping[str, Query]
     ) -> Steps[Corpus]:
         file = Path(path)
-        media_type, inner = media_type_of(file)
-        query = {"name": name, "format": inner, **query}
-        return self.add_corpus(lambda: read_content(file), media_type, query)
+        if file.is_dir():
+            return self._add_folder(file, name, query)
+        query = {"name": name, "filename": file.name, **query}
+        return self.add_corpus(lambda: read_file(file), "application/octet-stream", query)
+
+    def _add_folder(
+        self, path: Path, name: str | None, query: Mapping[str, Query]
+    ) -> Steps[Corpus]:
+        """Its files are read here, each by what is in it."""
+        reading = plan_folder(query)
+        folder = Folder.of(path, reading.field)
+        folder.tell()
+        left = {"name": name, "on_bad_line": query.get("on_bad_line")}
+        return self.add_corpus(lambda: read_folder(folder, reading), "application/x-ndjson", left)
 
     def corpus(self, corpus: str) -> Steps[Corpus]:
         return self._fetch(Corpus, "GET", f"/v1/corpora/{corpus}")

@@ -18,6 +18,10 @@ class Unreachable(ClientError):
     """No answer came: nobody listens there, or the connection broke."""
 
 
+class Unreadable(ClientError):
+    """A file that was to be uploaded is not what it should be."""
+
+
 class StillRunning(ClientError):
     """The job had not ended when the time given for it was over. It goes on."""
 

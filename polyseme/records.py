@@ -152,6 +152,8 @@ class Corpus(Record):
     sha256: str = ""
     duplicates_dropped: int = 0
     empty_dropped: int = 0
+    bad_lines_skipped: int = 0
+    warnings: tuple[str, ...] = ()  # of an upload: what was left out of the file
     created_at: str = ""
 
 

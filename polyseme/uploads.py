@@ -1,44 +1,94 @@
-"""Texts and files as the bytes of an upload. Knows nothing of the service."""
+"""Texts, files and folders as the bytes of an upload. Knows nothing of the service."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
-_CHUNK = 1 << 18
+from polyseme.contract.errors import PolysemeError
+from polyseme.contract.texts.formats import Notes, Reading, format_of
+from polyseme.contract.texts.read import read_texts
+from polyseme.problems import Unreadable
 
-
-def media_type_of(path: Path) -> tuple[str, str | None]:
-    """The media type of an upload, and what is inside when it is gzip."""
-    if path.is_dir():
-        return "application/x-ndjson", None
-    inner = "jsonl" if {".jsonl", ".ndjson"} & set(path.suffixes) else "text"
-    if path.suffix == ".gz":
-        return "application/gzip", inner
-    return ("application/x-ndjson" if inner == "jsonl" else "text/plain"), None
+_CHUNK: Final = 1 << 18
+_MOST_NAMED: Final = 10
+_log = logging.getLogger("polyseme.client")
 
 
-def read_content(path: Path) -> Iterator[bytes]:
-    """A file in pieces; a folder as JSON lines, its files in the order of their names."""
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            yield from _read_documents(file)
-        return
-    with path.open("rb") as file_:
-        while chunk := file_.read(_CHUNK):
+@dataclass(frozen=True)
+class Folder:
+    """The files below a folder, in the order of their names."""
+
+    taken: tuple[Path, ...]
+    left_out: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, path: Path, field: str | None) -> Folder:
+        """A table is taken where the field is said that has the text."""
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        taken = tuple(f for f in files if _is_taken(f, field))
+        return cls(taken, tuple(f for f in files if f not in set(taken)))
+
+    def tell(self) -> None:
+        """Warns of what is left out."""
+        if self.left_out:
+            named = ", ".join(f.name for f in self.left_out[:_MOST_NAMED])
+            more = f" and {len(self.left_out) - _MOST_NAMED:,} more"
+            _log.warning("Left out: %s%s.", named, more if len(self.left_out) > _MOST_NAMED else "")
+
+
+def _is_taken(file: Path, field: str | None) -> bool:
+    """A file without an ending is not: a folder has others than texts."""
+    named = format_of(file.name) if file.suffix else None
+    return named is not None and (field is not None or named not in ("csv", "tsv"))
+
+
+def read_file(path: Path) -> Iterator[bytes]:
+    """A file in pieces."""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
             yield chunk
 
 
-def _read_documents(file: Path) -> Iterator[bytes]:
-    if file.suffix in (".txt", ".md"):
-        yield from text_lines([file.read_text(encoding="utf-8", errors="replace")])
-    elif file.suffix in (".jsonl", ".ndjson"):
-        with file.open("rb") as lines:
-            yield from (line.rstrip(b"\n") + b"\n" for line in lines)
+def plan_folder(query: Mapping[str, Any]) -> Reading:
+    """How the files of a folder are read. query: as of an upload; a text file is a document, unless
+    `sample_by` says otherwise.
+    """
+    return Reading(
+        declared=query.get("format"),
+        sample_by=query.get("sample_by") or "document",
+        field=query.get("field"),
+        skips_bad_lines=query.get("on_bad_line") == "skip",
+    )
+
+
+def read_folder(folder: Folder, reading: Reading) -> Iterator[bytes]:
+    """The documents of all files as JSON lines, one after the other. One that is to be skipped is
+    `null`, for the service to count.
+
+    reading: of each. Raises Unreadable naming the file.
+    """
+    for file in folder.taken:
+        notes = Notes()
+        try:
+            for text in read_texts(read_file(file), replace(reading, filename=file.name), notes):
+                yield _dump(text)
+            for _ in range(notes.bad_lines_skipped):
+                yield b"null\n"
+        except PolysemeError as e:
+            raise Unreadable(f"{file}: {e.message}") from e
+        for warning in notes.warnings:
+            _log.warning("%s: %s", file, warning)
 
 
 def text_lines(texts: Iterable[str]) -> Iterator[bytes]:
     """Documents as JSON lines."""
-    for text in texts:
-        yield json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"
+    return map(_dump, texts)
+
+
+def _dump(text: str) -> bytes:
+    return json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"

@@ -25,11 +25,11 @@ from polyseme.service.http.blueprint import JSON_BYTES, refuse_query
 from polyseme.service.http.cursors import Cursors
 from polyseme.service.http.headers import read_request_id
 from polyseme.service.http.openapi import build_document, create_api
+from polyseme.service.http.prefix import BelowPrefix, TrustedProxies
 from polyseme.service.http.problems import register_problems, request_id
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.http.secure_headers import add_secure_headers
 from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, ThreadSlots, share_threads
-from polyseme.service.json_text import dump_json
 from polyseme.service.monitoring.metrics import Metrics
 from polyseme.service.monitoring.observation import begin_observing, end_observing, forget_request
 from polyseme.service.outbound.addresses import Allowed
@@ -73,6 +73,8 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.config[JSON_BYTES] = settings.inline_bytes
+    proxies = TrustedProxies(settings.trusted_proxies)
+    app.wsgi_app = BelowPrefix(app.wsgi_app, proxies)  # type: ignore[method-assign]
     waits, bodies = share_threads(settings.api_threads)
     here = create_services(settings, tracer or NoTracer(), waits)
     app.extensions[KEY] = here
@@ -80,7 +82,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     api = create_api(app)
     for module in ROUTES:
         api.register_blueprint(module.blueprint)
-    register_docs(app, dump_json(build_document(api, EVENT_SCHEMAS)))
+    register_docs(app, build_document(api, EVENT_SCHEMAS))
     register_dashboard(app, settings.embed_origins)
     register_problems(app)
     app.before_request(begin_request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from celery import Celery
-from flask import current_app, g
+from flask import current_app, g, request
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
@@ -37,6 +37,7 @@ class Services:
     meter: RequestMeter
     tenant: str = DEFAULT_TENANT  # whose request this is; nothing of another's is read or changed
     has_quotas: bool = False
+    base: str = ""  # the path that a proxy serves this below, such as /polyseme; before every link
 
 
 def services() -> Services:
@@ -47,4 +48,4 @@ def services() -> Services:
 
 def serve(tenant: str, *, has_quotas: bool) -> None:
     """Makes `services` those of a tenant for the rest of the present request."""
-    g.services = replace(services(), tenant=tenant, has_quotas=has_quotas)
+    g.services = replace(services(), tenant=tenant, has_quotas=has_quotas, base=request.script_root)

@@ -79,6 +79,7 @@ class Batch:
     fraction: float  # 0..1, of the jobs' work; an ended job counts whole, however it ended
     metadata: Mapping[str, str]
     webhook: Delivery | None
+    origin: Mapping[str, str]  # of the request that made it, as a job has it
 
     @property
     def is_terminal(self) -> bool:
@@ -135,6 +136,7 @@ class Batches:
             "total": len(jobs) + len(refused),
             "metadata": json.dumps(metadata),
             "request": json.dumps({"webhook": None if webhook is None else {"url": webhook}}),
+            "origin": json.dumps(origin),
         }
         entries: list[str | int] = []
         for job in jobs:
@@ -316,4 +318,5 @@ def _read_batch(record: Mapping[str, str], open_jobs: Sequence[tuple[str, float]
         fraction=(ended + done) / max(ended + len(open_jobs), 1),
         metadata=json.loads(record["metadata"]),
         webhook=read_delivery((json.loads(record["request"])["webhook"] or {}).get("url"), record),
+        origin=json.loads(record["origin"]),
     )

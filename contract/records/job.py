@@ -132,7 +132,7 @@ class Job:
     queue: str = DEFAULT_QUEUE  # where its units wait
     origin: Mapping[str, str] = field(
         default_factory=dict
-    )  # of the request that made it: "request_id", "traceparent"
+    )  # of the request that made it: "request_id", "traceparent", "tenant", "base" (links' prefix)
     webhook: Delivery | None = None
     tenant: str = DEFAULT_TENANT
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
@@ -187,6 +187,7 @@ class Corpus:
     duplicates_dropped: int  # exact copies of an earlier document
     empty_dropped: int  # nothing but white space
     created_at: float
+    bad_lines_skipped: int = 0  # lines, elements or rows that are no document
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

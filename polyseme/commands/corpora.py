@@ -21,6 +21,7 @@ from polyseme.commands.terminal import (
 )
 from polyseme.errors import CommandError
 from polyseme.records import Corpus
+from polyseme.uploads import Folder
 
 app = typer.Typer(help="The corpora of the service.", no_args_is_help=True)
 
@@ -31,7 +32,23 @@ SampleBy = Annotated[
     str | None, typer.Option(help="What a document is in plain text: line, paragraph or document.")
 ]
 TextField = Annotated[
-    str | None, typer.Option("--field", help="The JSON field that has the text. [text]")
+    str | None,
+    typer.Option(
+        "--field",
+        help="The JSON field or the column that has the text. [text; needed for CSV and TSV]",
+    ),
+]
+FileFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="text, jsonl, json, csv, tsv or parquet, to be refused if it is another; otherwise "
+        "what is inside decides.",
+    ),
+]
+OnBadLine = Annotated[
+    str | None,
+    typer.Option(help="skip: count a line that is no document instead of refusing it. [error]"),
 ]
 
 
@@ -49,21 +66,29 @@ def list_corpora(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson
 @app.command("add")
 def add_corpus(
     file: Annotated[
-        Path, typer.Argument(exists=True, help=".txt, .jsonl, either as .gz, or a folder of them.")
+        Path,
+        typer.Argument(
+            exists=True,
+            help="Text, JSON, CSV, TSV or Parquet, packed with gzip or zstd or not; or a folder.",
+        ),
     ],
     name: CorpusName = None,
     sample_by: SampleBy = None,
     field: TextField = None,
+    file_format: FileFormat = None,
+    on_bad_line: OnBadLine = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload texts: JSON lines with a field "text", or plain text with a document a line.
+    """Upload texts: plain text with a document a line, JSON lines or an array, CSV, TSV, Parquet.
 
-    Of a folder each .txt and .md is a document, and each line of each .jsonl.
+    What is inside decides, not the name. Of a folder each text file is a document, and each line,
+    element or row of the others; what is left out is named.
     """
+    options = {"sample_by": sample_by, "field": field, "format": file_format}
     with connect(url, api_key) as client:
-        corpus = upload(client, file, name=name, sample_by=sample_by, field=field)
+        corpus = upload(client, file, name=name, on_bad_line=on_bad_line, **options)
     if as_json:
         show(corpus.raw)
     else:
@@ -103,17 +128,23 @@ def find_or_upload(client: Polyseme, corpus: str, name: str | None = None) -> st
 
 
 def upload(client: Polyseme, path: Path, **options: str | None) -> Corpus:
-    if path.is_dir() and not any(
-        p.suffix in (".txt", ".md", ".jsonl", ".ndjson") for p in path.rglob("*")
-    ):
+    if path.is_dir() and not Folder.of(path, options.get("field")).taken:
         raise CommandError(
-            f"{path}: the folder has no .txt, .md or .jsonl file.", exit_code=REFUSED
+            f"{path}: the folder has no file of texts: .txt, .md, .jsonl, .json, .parquet, or .csv "
+            f"and .tsv with --field; each with .gz or .zst too.",
+            exit_code=REFUSED,
         )
     corpus = client.add_file(path, **options)
-    counts = {"duplicates": corpus.duplicates_dropped, "empty": corpus.empty_dropped}
+    counts = {
+        "duplicates": corpus.duplicates_dropped,
+        "empty": corpus.empty_dropped,
+        "bad lines": corpus.bad_lines_skipped,
+    }
     dropped = [f"{count:,} {kind}" for kind, count in counts.items() if count]
     if dropped:
         note(f"Dropped: {', '.join(dropped)}.")
+    for warning in corpus.warnings:
+        note(f"{path}: {warning}.")
     return corpus
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from polyseme.client import Polyseme
 from polyseme.errors import CommandError
-from polyseme.problems import ClientError, Problem, Unreachable
+from polyseme.problems import ClientError, Problem, Unreachable, Unreadable
 from polyseme.records import Activations, Job
 
 FAILED = 1  # a job or a check failed, or the service did
@@ -57,6 +57,8 @@ def find_job(client: Polyseme, job: str) -> str:
 def exit_code(error: ClientError) -> int:
     if isinstance(error, Unreachable):
         return UNREACHABLE
+    if isinstance(error, Unreadable):
+        return REFUSED
     if isinstance(error, Problem):
         return _CODES.get(error.status, REFUSED if error.status < 500 else FAILED)
     return FAILED

@@ -23,6 +23,7 @@ threads = _settings.api_threads
 timeout = 60  # seconds without a heartbeat of the process, not of a request
 graceful_timeout = 10  # long polls and downloads get this long after SIGTERM
 keepalive = 75  # longer than the usual proxy's, so that the proxy closes first
+forwarded_allow_ips = _settings.trusted_proxies
 control_socket_disable = True
 logger_class = "polyseme.service.http.server_log.ServerLog"
 logconfig_dict = logging_config(_settings.log_format)

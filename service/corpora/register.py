@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +14,7 @@ from polyseme.contract.errors import Conflict, InvalidRequest, NotFound
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import Corpus
+from polyseme.contract.texts.formats import Notes
 from polyseme.service.access.quotas import check_room, find_quotas, too_many_bytes
 from polyseme.service.context import Services
 from polyseme.service.json_text import timestamp
@@ -22,9 +23,9 @@ CONTENT_PREFIX = "crp_"  # of ids that come from the content
 
 
 def register_corpus(
-    services: Services, texts: Iterable[str], name: str | None
+    services: Services, texts: Iterable[str], name: str | None, notes: Notes | None = None
 ) -> tuple[Corpus, bool]:
-    """The corpus, and whether it is new.
+    """The corpus, and whether it is new. notes: filled once the texts are read.
 
     Raises Conflict when the name holds other content, QuotaExceeded.
     """
@@ -36,11 +37,16 @@ def register_corpus(
         corpus = write_documents(
             texts, file, name=name, max_documents=services.settings.max_documents
         )
+        if notes is not None:
+            corpus = replace(corpus, bad_lines_skipped=notes.bad_lines_skipped)
         return keep_corpus(services, corpus, file)
 
 
 def keep_corpus(services: Services, corpus: Corpus, documents: IO[bytes]) -> tuple[Corpus, bool]:
-    """Registers first, so that of two with one name only the registered one writes."""
+    """Registers first, so that of two with one name only the registered one writes.
+
+    The corpus as it was registered, with what was dropped and skipped this time.
+    """
     board, store, tenant = services.board, services.store, services.tenant
     registered = board.registry.add_corpus(corpus, tenant)
     if registered.sha256 != corpus.sha256:
@@ -49,7 +55,7 @@ def keep_corpus(services: Services, corpus: Corpus, documents: IO[bytes]) -> tup
         )
     path = Layout.documents(corpus.id, tenant)
     if registered != corpus and store.exists(path):
-        return registered, False
+        return replace(corpus, created_at=registered.created_at), False
     try:
         _count_bytes(services, corpus, documents.seek(0, os.SEEK_END))
         documents.seek(0)

@@ -1,184 +1,69 @@
-"""Uploaded corpora as a stream of documents: plain text or JSON lines, gzipped or not, never whole
-in memory.
-"""
+"""How an uploaded corpus is to be read, from the headers and the query of its request."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import IO, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final
 
-from polyseme.contract.errors import InvalidCorpus, MalformedRequest, TooLarge, UnsupportedMedia
-from polyseme.service.http.body import parse_json
+from polyseme.contract.errors import InvalidRequest, UnsupportedMedia
+from polyseme.contract.texts.formats import FORMAT_NAMES, Format, Packing, Reading
 
-LONGEST_DOCUMENT = 8 << 20  # bytes
-_CHUNK = 1 << 16
-
-SampleBy = Literal["line", "paragraph", "document"]
-_TEXT = ("text/plain",)
-_LINES = ("application/x-ndjson", "application/jsonl")
-_GZIP = ("application/gzip", "application/x-gzip")
-MEDIA_TYPES = (*_TEXT, *_LINES, *_GZIP)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """How to read a body."""
-
-    kind: Literal["text", "jsonl"]
-    gzipped: bool
-    sample_by: SampleBy = "line"
-    field: str = "text"
-    max_bytes: int = 1 << 30  # unpacked
+_FORMATS: Final[Mapping[str, Format]] = {
+    "text/plain": "text",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "application/vnd.apache.parquet": "parquet",
+}
+_PACKINGS: Final[Mapping[str, Packing]] = {
+    "application/gzip": "gzip",
+    "application/x-gzip": "gzip",
+    "application/zstd": "zstd",
+}
+_ANYTHING: Final = "application/octet-stream"  # what is inside decides
+MEDIA_TYPES: Final = (*_FORMATS, *_PACKINGS, _ANYTHING)
+_CHARSETS: Final = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "utf-8",
+    "utf-16": "utf-16",
+    "utf16": "utf-16",
+}
 
 
 def plan_upload(
-    mimetype: str, charset: str | None, encoding: str | None, query: dict[str, Any], limit: int
-) -> Upload:
-    """How to read a body with these headers and query. Raises UnsupportedMedia."""
-    if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise UnsupportedMedia(f"charset {charset!r}: a corpus is UTF-8")
+    mimetype: str, charset: str | None, encoding: str | None, query: Mapping[str, Any], limit: int
+) -> Reading:
+    """How to read a body of at most `limit` bytes. Raises UnsupportedMedia, InvalidRequest."""
+    if charset is not None and charset.lower() not in _CHARSETS:
+        raise UnsupportedMedia(f"charset {charset!r}: a corpus is UTF-8, or UTF-16 with its mark")
     if encoding not in (None, "identity", "gzip", "x-gzip"):
         raise UnsupportedMedia(f"Content-Encoding {encoding!r}: gzip or none")
-    packed = mimetype in _GZIP
-    if packed and "format" not in query:
-        raise UnsupportedMedia("application/gzip needs ?format=text or ?format=jsonl")
-    if not packed and mimetype not in (*_TEXT, *_LINES):
+    if mimetype not in MEDIA_TYPES:
         raise UnsupportedMedia(
             f"Content-Type {mimetype!r}: send application/json, {', '.join(MEDIA_TYPES)}"
         )
-    kind: Literal["text", "jsonl"] = (
-        query["format"] if packed else "text" if mimetype in _TEXT else "jsonl"
-    )
-    return Upload(
-        kind=kind,
-        gzipped=packed or encoding in ("gzip", "x-gzip"),
+    return Reading(
+        declared=_read_format(mimetype, query.get("format")),
+        filename=query.get("filename", ""),
+        encoded=encoding in ("gzip", "x-gzip"),
+        packing=_PACKINGS.get(mimetype),
+        charset=None if charset is None else _CHARSETS[charset.lower()],
         sample_by=query.get("sample_by", "line"),
-        field=query.get("field", "text"),
+        field=query.get("field"),
+        skips_bad_lines=query.get("on_bad_line") == "skip",
         max_bytes=limit,
     )
 
 
-def read_upload(stream: IO[bytes], upload: Upload) -> Iterator[str]:
-    """The documents.
-
-    Raises TooLarge, InvalidCorpus and MalformedRequest at the place where the bytes go wrong.
-    """
-    chunks = iter(lambda: stream.read(_CHUNK), b"")
-    bounded = _bound(_unpack(chunks) if upload.gzipped else chunks, upload.max_bytes)
-    if upload.kind == "jsonl":
-        return _read_lines(_split(bounded), upload.field)
-    if upload.sample_by == "line":
-        return (_decode(line, i) for i, line in enumerate(_split(bounded)))
-    return _read_paragraphs(_split(bounded), whole=upload.sample_by == "document")
-
-
-def _bound(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(f"the corpus has more than {limit} bytes unpacked")
-        yield chunk
-
-
-def _unpack(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """gzip, member after member, in pieces of bounded size whatever the ratio."""
-    decoder = None
-    for chunk in chunks:
-        while chunk:
-            decoder = decoder or zlib.decompressobj(31)
-            try:
-                piece = decoder.decompress(chunk, _CHUNK)
-            except zlib.error as e:
-                raise MalformedRequest(f"the gzip data is damaged: {e}") from e
-            if piece:
-                yield piece
-            chunk = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            decoder = None if decoder.eof else decoder
-    if decoder is not None:
-        yield from _drain(decoder)
-
-
-def _drain(decoder: Any) -> Iterator[bytes]:
-    piece = decoder.flush()
-    if piece:
-        yield piece
-    if not decoder.eof:
-        raise MalformedRequest("the gzip data ends early")
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their ends. Raises TooLarge for one longer than a document may be."""
-    rest: list[bytes] = []
-    held = 0
-    for chunk in chunks:
-        *lines, last = chunk.split(b"\n")
-        for line in lines:
-            yield b"".join([*rest, line]).removesuffix(b"\r")
-            rest, held = [], 0
-        rest.append(last)
-        held += len(last)
-        if held > LONGEST_DOCUMENT:
-            raise _too_long()
-    if held:
-        yield b"".join(rest).removesuffix(b"\r")
-
-
-def _read_paragraphs(lines: Iterable[bytes], *, whole: bool) -> Iterator[str]:
-    """Paragraphs end at a line with nothing but white space;
-
-    `whole` makes one document of everything.
-    """
-    held: list[str] = []
-    size = 0
-    for i, line in enumerate(lines):
-        text = _decode(line, i)
-        if not whole and not text.strip():
-            yield "\n".join(held)
-            held, size = [], 0
-            continue
-        held.append(text)
-        size += len(line) + 1
-        if size > LONGEST_DOCUMENT:
-            raise _too_long()
-    yield "\n".join(held)
-
-
-def _read_lines(lines: Iterable[bytes], field: str) -> Iterator[str]:
-    for i, line in enumerate(lines):
-        if line.strip():
-            yield _read_document(line.removeprefix(b"\xef\xbb\xbf") if i == 0 else line, i, field)
-
-
-def _read_document(line: bytes, i: int, field: str) -> str:
-    try:
-        value = parse_json(line)
-    except MalformedRequest as e:
-        raise InvalidCorpus(
-            f"line {i + 1}: {e.message.replace('the body', 'it')}", pointer=f"/{i}"
-        ) from e
-    if isinstance(value, dict):
-        if field not in value:
-            raise InvalidCorpus(f"line {i + 1} has no field {field!r}", pointer=f"/{i}")
-        value = value[field]
-    if not isinstance(value, str):
-        raise InvalidCorpus(
-            f'line {i + 1}: expected {{"{field}": "…"}} or a string', pointer=f"/{i}"
+def _read_format(mimetype: str, given: Format | None) -> Format | None:
+    """Raises InvalidRequest when the Content-Type says one thing and the query another."""
+    typed = _FORMATS.get(mimetype)
+    if given is not None and typed is not None and given != typed:
+        raise InvalidRequest(
+            f"the Content-Type {mimetype} is {FORMAT_NAMES[typed]}, and format={given}: leave one "
+            f"of them away",
+            pointer="/format",
         )
-    return value
-
-
-def _decode(line: bytes, i: int) -> str:
-    try:
-        return line.decode("utf-8-sig" if i == 0 else "utf-8")
-    except UnicodeDecodeError as e:
-        raise InvalidCorpus(
-            f"line {i + 1} is no UTF-8: its byte {e.start} is 0x{line[e.start]:02x}",
-            pointer=f"/{i}",
-        ) from e
-
-
-def _too_long() -> TooLarge:
-    return TooLarge(f"a document has more than {LONGEST_DOCUMENT} bytes")
+    return given or typed

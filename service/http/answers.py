@@ -33,4 +33,4 @@ def answer_page(data: Sequence[Any] | orjson.Fragment, cursor: str | None, **mor
 def _next_link(cursor: str) -> str:
     """The `Link` header to the next page: this request's address with the cursor in it."""
     query = request.args.to_dict() | {"cursor": cursor}
-    return f'<{request.path}?{urlencode(query)}>; rel="next"'
+    return f'<{request.script_root}{request.path}?{urlencode(query)}>; rel="next"'

@@ -19,6 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from polyseme.contract.errors import TooSlow, Unavailable
+from polyseme.service.http.prefix import settle_script_name
 from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, ThreadSlots
 
 # From the connection, or the first byte of a later request, to the end of the header.
@@ -182,6 +183,7 @@ class SlowClientWorker(ThreadWorker):
     def handle_request(self, req: Any, conn: TConn) -> Any:
         if isinstance(conn.sock, DeadlineSocket):
             conn.sock.in_body = True
+        req.headers = settle_script_name(req.headers, req.path)
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:

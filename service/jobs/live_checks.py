@@ -80,7 +80,10 @@ def check_to_dict(services: Services, check: Job) -> dict[str, Any]:
         "text": request.text,
         **answer,
         "error": check.error,
-        "links": {"self": f"/v1/activations/{check.id}", "job": f"/v1/jobs/{request.job}"},
+        "links": {
+            "self": f"{services.base}/v1/activations/{check.id}",
+            "job": f"{services.base}/v1/jobs/{request.job}",
+        },
     }
 
 

@@ -20,11 +20,11 @@ def show_jobs(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     servers = (
         {} if all(job.is_terminal for job in jobs) else services.board.workers.count_by_queue()
     )
-    return [show_seen(job, job.is_terminal or job.queue in servers) for job in jobs]
+    return [show_seen(job, job.is_terminal or job.queue in servers, services.base) for job in jobs]
 
 
-def show_seen(job: Job, is_served: bool) -> dict[str, Any]:
-    return job_to_dict(job, None if is_served else _unserved(job))
+def show_seen(job: Job, is_served: bool, base: str) -> dict[str, Any]:
+    return job_to_dict(job, None if is_served else _unserved(job), base)
 
 
 def show_job(services: Services, job: Job) -> dict[str, Any]:
@@ -35,8 +35,9 @@ def _unserved(job: Job) -> str:
     return f"no worker serves the queue {job.queue!r} now: the job waits until one does"
 
 
-def job_to_dict(job: Job, warning: str | None = None) -> dict[str, Any]:
-    here = f"/v1/jobs/{job.id}"
+def job_to_dict(job: Job, warning: str | None = None, base: str = "") -> dict[str, Any]:
+    """base: the path that the service lies below."""
+    here = f"{base}/v1/jobs/{job.id}"
     return {
         "id": job.id,
         "object": "job",

@@ -142,16 +142,16 @@ def delete_batch(services: Services, batch: str, *, with_jobs: bool) -> None:
         raise NotFound(f"no batch {batch}")
 
 
-def show_batch(board: Board, batch: Batch) -> dict[str, Any]:
-    """With its entries."""
-    return batch_to_dict(batch) | {
-        "entries": [_entry_to_dict(e) for e in board.batches.list_entries(batch.id)]
+def show_batch(board: Board, batch: Batch, base: str) -> dict[str, Any]:
+    """With its entries. base: the path that the service lies below."""
+    return batch_to_dict(batch, base) | {
+        "entries": [_entry_to_dict(e, base) for e in board.batches.list_entries(batch.id)]
     }
 
 
-def batch_to_dict(batch: Batch) -> dict[str, Any]:
+def batch_to_dict(batch: Batch, base: str) -> dict[str, Any]:
     """Without its entries, which are many."""
-    here = f"/v1/batches/{batch.id}"
+    here = f"{base}/v1/batches/{batch.id}"
     return {
         "id": batch.id,
         "object": "batch",
@@ -165,17 +165,21 @@ def batch_to_dict(batch: Batch) -> dict[str, Any]:
         "fraction": batch.fraction,
         "metadata": batch.metadata,
         "webhook": show_delivery(batch.webhook),
-        "links": {"self": here, "jobs": f"/v1/jobs?batch={batch.id}", "cancel": f"{here}/cancel"},
+        "links": {
+            "self": here,
+            "jobs": f"{base}/v1/jobs?batch={batch.id}",
+            "cancel": f"{here}/cancel",
+        },
     }
 
 
-def _entry_to_dict(entry: Entry) -> dict[str, Any]:
+def _entry_to_dict(entry: Entry, base: str) -> dict[str, Any]:
     return {
         "index": entry.index,
         "job": entry.job,
         "status": entry.status,
         "problem": entry.problem,
-        "link": None if entry.job is None else f"/v1/jobs/{entry.job}",
+        "link": None if entry.job is None else f"{base}/v1/jobs/{entry.job}",
     }
 
 

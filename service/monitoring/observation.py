@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from flask import Request, g, has_request_context
+from flask import Request, g, has_request_context, request
 
 from polyseme.contract.logs import add_log_ids, clear_log_ids, current_log_ids
 from polyseme.contract.traces import Span, Tracer
@@ -60,14 +60,15 @@ def forget_request(error: BaseException | None) -> None:
 
 
 def describe_origin() -> dict[str, str]:
-    """What a job keeps of the request that made it, so that its units' records and spans can be
-    found by it.
+    """What a job or batch keeps of the request that made it: its units' records and spans are found
+    by it, and the links of its event lead back through the same proxy.
     """
     ids, span = current_log_ids(), _span()
     origin = {
         "request_id": ids.get("request"),
         "tenant": ids.get("tenant"),
         "traceparent": span.traceparent if span else None,
+        "base": request.script_root,
     }
     return {name: value for name, value in origin.items() if value}
 

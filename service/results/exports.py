@@ -43,12 +43,17 @@ def stream_zip(
     yield sink.take()
 
 
-def stream_lines(results: Results, job: str, model: str, layers: Sequence[int]) -> Iterator[bytes]:
-    """One whole report a line, by layer and neuron; a row group of 64 in memory at a time."""
+def stream_lines(
+    results: Results, job: str, model: str, layers: Sequence[int], base: str = ""
+) -> Iterator[bytes]:
+    """One whole report a line, by layer and neuron; a row group of 64 in memory at a time.
+
+    base: the path that the service lies below.
+    """
     vocabulary = results.vocabulary(job)
     for layer in layers:
         for row in results.rows(job, layer):
-            yield dump_json(build_report(row, job, model, vocabulary)) + b"\n"
+            yield dump_json(build_report(row, job, model, vocabulary, base)) + b"\n"
 
 
 def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -19,7 +19,10 @@ _EDGES = histogram_edges()
 _STATS = tuple(c.name for c in STATS)
 
 
-def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
+def build_report(
+    row: Row, job: str, model: str, vocabulary: Vocabulary, base: str = ""
+) -> dict[str, Any]:
+    """base: the path that the service lies below."""
     text = _read_texts(row, vocabulary)
     spoken = _read_spoken(row, text)
     report = {
@@ -37,7 +40,7 @@ def build_report(row: Row, job: str, model: str, vocabulary: Vocabulary) -> dict
         "near_duplicates": row["near_duplicates"],
         "contexts": [_context(c, text, vocabulary) for c in row["contexts"] or ()],
         "logits": _logits(row, text),
-        "links": _links(row, job, model),
+        "links": _links(row, job, model, base),
     }
     report["meaning"] = describe_tail(report, "positive")
     if report["negative"] is not None:
@@ -208,13 +211,15 @@ def _logits(row: Row, text: Texts) -> dict[str, Any] | None:
     }
 
 
-def _links(row: Row, job: str, model: str) -> dict[str, str]:
+def _links(row: Row, job: str, model: str, base: str) -> dict[str, str]:
+    here = f"{base}/v1/jobs/{job}"
+    neuron = f"{here}/neurons/{row['layer']}/{row['neuron']}"
     return {
-        "self": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}",
-        "job": f"/v1/jobs/{job}",
-        "tree": f"/v1/jobs/{job}/neurons/{row['layer']}/{row['neuron']}/tree",
-        "manifest": f"/v1/jobs/{job}/manifest",
-        "model": f"/v1/models/{model}",
+        "self": neuron,
+        "job": here,
+        "tree": f"{neuron}/tree",
+        "manifest": f"{here}/manifest",
+        "model": f"{base}/v1/models/{model}",
     }
 
 

@@ -86,7 +86,9 @@ def submit(body: Mapping[str, Any]) -> Response:
     here, seconds = services(), read_wait(request.headers)
     check = submit_check(here, body)
     check, waited = here.waits.wait(check, _is_over, seconds)
-    headers = _headers(check, seconds, waited) | {"Location": f"/v1/activations/{check.id}"}
+    headers = _headers(check, seconds, waited) | {
+        "Location": f"{here.base}/v1/activations/{check.id}"
+    }
     return answer_json(
         check_to_dict(here, check), 200 if seconds and check.is_terminal else 202, headers
     )

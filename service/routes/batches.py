@@ -9,6 +9,7 @@ from flask import Response, request
 
 from polyseme.contract.board.batches import Batch
 from polyseme.contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
+from polyseme.contract.strict_json import parse_json
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
@@ -21,7 +22,7 @@ from polyseme.service.http.blueprint import (
     problems,
     takes,
 )
-from polyseme.service.http.body import parse_json, read_json
+from polyseme.service.http.body import read_json
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
 from polyseme.service.http.problems import invalid_values
 from polyseme.service.jobs.show import make_tag
@@ -133,10 +134,16 @@ def submit(query: Mapping[str, Any]) -> Response:
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
     batch, replayed = submit_batch(here, sent, key)
     batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get, _is_over, seconds)
-    headers = _headers(batch) | {"Location": f"/v1/batches/{batch.id}"} | _applied(seconds, waited)
+    headers = (
+        _headers(batch)
+        | {"Location": f"{here.base}/v1/batches/{batch.id}"}
+        | _applied(seconds, waited)
+    )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(
-        show_batch(here.board, batch), 200 if seconds and batch.is_terminal else 202, headers
+        show_batch(here.board, batch, here.base),
+        200 if seconds and batch.is_terminal else 202,
+        headers,
     )
 
 
@@ -161,7 +168,7 @@ def list_batches(query: Mapping[str, Any]) -> Response:
     cursor = (
         here.cursors.seal("batches", {}, [last.created_at, last.id], here.tenant) if last else None
     )
-    return answer_page([batch_to_dict(b) for b in page], cursor)
+    return answer_page([batch_to_dict(b, here.base) for b in page], cursor)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["GET"])
@@ -188,7 +195,7 @@ def get_batch(batch_id: str) -> Response:
     headers = _headers(batch) | _applied(seconds, waited)
     if matches_tag(request.headers, make_tag(batch.revision)):
         return Response(status=304, headers=headers)
-    return answer_json(show_batch(here.board, batch), headers=headers)
+    return answer_json(show_batch(here.board, batch, here.base), headers=headers)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["DELETE"])
@@ -216,7 +223,9 @@ def cancel(batch_id: str) -> Response:
     """Cancel every job of a batch that has not ended"""
     here = services()
     batch, ended_before = cancel_batch(here, batch_id)
-    return answer_json(show_batch(here.board, batch), 200 if ended_before else 202, _headers(batch))
+    return answer_json(
+        show_batch(here.board, batch, here.base), 200 if ended_before else 202, _headers(batch)
+    )
 
 
 def _read_envelope(here: Services, query: Mapping[str, Any]) -> Submitted:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, request
 
 from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.records.job import Corpus
+from polyseme.contract.texts.formats import Notes
+from polyseme.contract.texts.read import read_texts
 from polyseme.service.context import Services, services
 from polyseme.service.corpora.register import (
     corpus_to_dict,
@@ -16,7 +19,7 @@ from polyseme.service.corpora.register import (
     find_corpus,
     register_corpus,
 )
-from polyseme.service.corpora.uploads import MEDIA_TYPES, plan_upload, read_upload
+from polyseme.service.corpora.uploads import MEDIA_TYPES, plan_upload
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import LINK, LOCATION, Blueprint, problems
 from polyseme.service.http.body import read_json
@@ -28,16 +31,20 @@ blueprint = Blueprint(
     "corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over."
 )
 
-_ONLY_UPLOADS = ("name", "sample_by", "field", "format")
+_ONLY_UPLOADS = ("name", "sample_by", "field", "format", "filename", "on_bad_line")
+_CHUNK = 1 << 16
 _EXAMPLES = {
     "text/plain": "The first document.\nThe second.\n",
     "application/x-ndjson": '{"text": "The first document."}\n{"text": "The second."}\n',
     "application/jsonl": '{"text": "The first document."}\n"The second."\n',
+    "application/octet-stream": '[{"text": "The first document."}, "The second."]',
 }
 _BODY = {
     "required": True,
-    "description": "JSON with the texts, or a stream: plain text, JSON lines, or either gzipped "
-    "(`Content-Encoding: gzip`, or application/gzip with `?format=`).",
+    "description": "JSON with the texts, or a file: plain text, JSON lines, a JSON array, CSV or "
+    "TSV with `?field=`, Parquet, each as it is or packed with gzip or zstd. As "
+    "application/octet-stream what is inside decides which it is; other types, and `?format=`, "
+    "must not contradict it.",
     "content": {
         "application/json": {
             "schema": TextsSchema,
@@ -67,11 +74,11 @@ _BODY = {
 )
 @problems(
     {
-        400: "broken JSON or damaged gzip data",
+        400: "broken JSON, or damaged gzip or zstd data",
         409: "the name holds other content",
         413: "too many bytes or documents, or one document is too long",
-        415: "a Content-Type or Content-Encoding that is not taken",
-        422: "a line is no document, or no text is left",
+        415: "a Content-Type, a Content-Encoding or a content that is not taken",
+        422: "a line is no document, the content is not what it is said to be, or no text is left",
         429: "the tenant may store no more, or send no more requests in this minute",
     }
 )
@@ -80,13 +87,14 @@ def add(query: Mapping[str, Any]) -> Response:
 
     Exact duplicates and blank documents are dropped, and counted in the answer.
     """
-    here = services()
+    here, notes = services(), Notes()
     if request.mimetype == "application/json":
-        corpus, is_new = _add_texts(here, query)
+        corpus, is_new = _add_texts(here, query, notes)
     else:
-        corpus, is_new = _add_upload(here, dict(query))
-    headers = {"Location": f"/v1/corpora/{corpus.id}"}
-    return answer_json(corpus_to_dict(corpus), 201 if is_new else 200, headers)
+        corpus, is_new = _add_upload(here, query, notes)
+    headers = {"Location": f"{here.base}/v1/corpora/{corpus.id}"}
+    answer = corpus_to_dict(corpus) | {"warnings": notes.warnings}
+    return answer_json(answer, 201 if is_new else 200, headers)
 
 
 @blueprint.route("", methods=["GET"])
@@ -131,7 +139,7 @@ def delete(corpus_id: str) -> Response:
     return Response(status=204)
 
 
-def _add_texts(here: Services, query: Mapping[str, Any]) -> tuple[Corpus, bool]:
+def _add_texts(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple[Corpus, bool]:
     if given := [name for name in _ONLY_UPLOADS if name in query]:
         raise InvalidRequest(
             f"{given[0]} goes with an upload that is not application/json", pointer=f"/{given[0]}"
@@ -140,15 +148,17 @@ def _add_texts(here: Services, query: Mapping[str, Any]) -> tuple[Corpus, bool]:
     schema = TextsSchema()
     if messages := schema.validate(body):
         raise invalid_values(messages)
-    return register_corpus(here, body["texts"], body.get("name"))
+    return register_corpus(here, body["texts"], body.get("name"), notes)
 
 
-def _add_upload(here: Services, query: dict[str, Any]) -> tuple[Corpus, bool]:
-    upload = plan_upload(
+def _add_upload(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple[Corpus, bool]:
+    reading = plan_upload(
         request.mimetype,
         request.mimetype_params.get("charset"),
         request.headers.get("Content-Encoding"),
         query,
         here.settings.upload_bytes,
     )
-    return register_corpus(here, read_upload(request.stream, upload), query.get("name"))
+    chunks = iter(lambda: request.stream.read(_CHUNK), b"")
+    texts = read_texts(chunks, replace(reading, folder=here.settings.cache), notes)
+    return register_corpus(here, texts, query.get("name"), notes)

@@ -46,7 +46,7 @@ def load_assets() -> dict[str, Asset]:
     """The built files by name. `make dashboard` builds them; the package ships them."""
     folder = files("polyseme.service") / "dashboard" / "static"
     return {
-        f.name: _pack(f.name, f.read_bytes())
+        f.name: _pack(f.read_bytes(), _TYPES[f.name[f.name.rfind(".") :]])
         for f in folder.iterdir()
         if f.name[f.name.rfind(".") :] in _TYPES
     }
@@ -64,11 +64,13 @@ def register_dashboard(app: Flask, embed_origins: str) -> None:
     @takes_any_query
     def dashboard(view: str = "") -> Response:
         """The page is the same for every view: its script reads the address."""
-        answer = _answer(assets[_PAGE])
+        answer = _answer(_below(request.script_root, assets[_PAGE]))
         answer.headers["Content-Security-Policy"] = APP_POLICY
         # The browser asks for the report before it has the script. It has no key to send with that.
         if _NEURON_VIEW.fullmatch(view) and is_served(services(), request):
-            answer.headers["Link"] = f"</v1/{view}>; rel=preload; as=fetch; crossorigin"
+            answer.headers["Link"] = (
+                f"<{request.script_root}/v1/{view}>; rel=preload; as=fetch; crossorigin"
+            )
         return answer
 
     @app.get("/embed/<path:view>")
@@ -79,7 +81,7 @@ def register_dashboard(app: Flask, embed_origins: str) -> None:
 
         Pages of the allowed origins may frame it, which the policy says to browsers.
         """
-        answer = _answer(assets[_EMBED])
+        answer = _answer(_below(request.script_root, assets[_EMBED]))
         answer.headers["Content-Security-Policy"] = embed_policy
         return answer
 
@@ -96,9 +98,16 @@ def register_dashboard(app: Flask, embed_origins: str) -> None:
         return answer
 
 
-def _pack(name: str, body: bytes) -> Asset:
+def _pack(body: bytes, mimetype: str) -> Asset:
     tag = hashlib.sha256(body).hexdigest()[:16]
-    return Asset(body, gzip.compress(body, mtime=0), _TYPES[name[name.rfind(".") :]], tag)
+    return Asset(body, gzip.compress(body, mtime=0), mimetype, tag)
+
+
+def _below(base: str, page: Asset) -> Asset:
+    """A page whose files and links lie below a path. Its tag is another: caches keep them apart."""
+    if not base:
+        return page
+    return _pack(page.body.replace(b'="/', f'="{base}/'.encode()), page.mimetype)
 
 
 def _answer(asset: Asset) -> Response:

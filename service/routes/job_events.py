@@ -69,7 +69,7 @@ def stream(job_id: str) -> Response:
     release = here.waits.enter()
 
     def show(snapshot: JobSnapshot) -> dict[str, Any]:
-        return show_seen(snapshot.job, snapshot.is_served)
+        return show_seen(snapshot.job, snapshot.is_served, here.base)
 
     answer = Response(
         stream_events(here.waits.watch, job_id, last, show),

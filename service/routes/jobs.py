@@ -108,7 +108,9 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
         return answer_json(check_job(here, body).estimate().to_dict())
     job, replayed = submit_job(here, body, key)
     job, waited = here.waits.wait(job, _is_over, seconds)
-    headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"} | _applied(seconds, waited)
+    headers = (
+        job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"} | _applied(seconds, waited)
+    )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     return answer_json(show_job(here, job), 200 if seconds and job.is_terminal else 202, headers)
 

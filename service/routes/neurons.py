@@ -100,7 +100,7 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
     return answer_json(
-        build_report(row, job_id, job.request.model, here.results.vocabulary(job_id))
+        build_report(row, job_id, job.request.model, here.results.vocabulary(job_id), here.base)
     )
 
 
@@ -187,7 +187,7 @@ def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) ->
 
 
 def _answer_lines(here: Services, job: Job, layers: list[int]) -> Response:
-    lines = stream_lines(here.results, job.id, job.request.model, layers)
+    lines = stream_lines(here.results, job.id, job.request.model, layers, here.base)
     packed = request.accept_encodings.quality("gzip") > 0
     answer = _attachment(
         gzipped(lines) if packed else lines, "application/x-ndjson", f"{job.id}.ndjson"

@@ -45,9 +45,8 @@ def regroup(body: Mapping[str, Any], job_id: str) -> Response:
 
     With another alpha, smallest sense or kind of vector. It takes seconds and no GPU.
     """
-    job, replayed = submit_regrouping(
-        services(), job_id, body, read_idempotency_key(request.headers)
-    )
-    headers = job_headers(job) | {"Location": f"/v1/jobs/{job.id}"}
+    here = services()
+    job, replayed = submit_regrouping(here, job_id, body, read_idempotency_key(request.headers))
+    headers = job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"}
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(show_job(services(), job), 202, headers)
+    return answer_json(show_job(here, job), 202, headers)

@@ -18,6 +18,14 @@ class CorpusSchema(Schema):
     empty_dropped = fields.Integer(
         required=True, metadata={"description": "Nothing but white space."}
     )
+    bad_lines_skipped = fields.Integer(
+        required=True,
+        metadata={"description": "No documents, as with `?on_bad_line=skip`."},
+    )
+    warnings = fields.List(
+        fields.String(),
+        metadata={"description": "In the answer to an upload: what was left out of the file."},
+    )
     created_at = fields.DateTime(required=True)
 
 

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from polyseme.contract.files.columns import BOUNDED, LISTED, STATUSES
 from polyseme.contract.records.job import CORPUS_ID
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
+from polyseme.contract.texts.formats import FORMAT_NAMES
 from polyseme.service.outbound.addresses import LONGEST_URL
 from polyseme.service.schemas.fields import (
     METADATA_SCHEMA,
@@ -320,11 +321,32 @@ class UploadQuery(StrictSchema):
     )
     field = fields.String(
         validate=validate.Length(min=1, max=200),
-        metadata={"description": "The JSON field that holds a document's text.", "default": "text"},
+        metadata={
+            "description": "The field of JSON, or the column, that holds a document's text: `text` "
+            "where nothing else is said, but for CSV and TSV, which need it."
+        },
     )
     format = fields.String(
-        validate=choice(["text", "jsonl"]),
-        metadata={"description": "What is inside an application/gzip body."},
+        validate=choice(list(FORMAT_NAMES)),
+        metadata={
+            "description": "What the content is, as it is unpacked; otherwise what is inside "
+            "decides. One that contradicts the content is refused."
+        },
+    )
+    filename = fields.String(
+        validate=validate.Length(min=1, max=255),
+        metadata={
+            "description": "The file's name: its ending counts where what is inside leaves a "
+            "choice, as between plain text and CSV."
+        },
+    )
+    on_bad_line = fields.String(
+        validate=choice(["error", "skip"]),
+        metadata={
+            "description": "What to do with a line, element or row that is no document, as one "
+            "whose text is null: refuse the upload, or skip and count it.",
+            "default": "error",
+        },
     )
 
 

@@ -83,15 +83,15 @@ class Sender:
         job = self.board.jobs.get(name)
         if job is None or job.webhook is None:
             return None
-        return Due(job.tenant, job.webhook, *event_of(job, job_to_dict(job)))
+        shown = job_to_dict(job, base=job.origin.get("base", ""))
+        return Due(job.tenant, job.webhook, *event_of(job, shown))
 
     def _read_batch(self, name: str) -> Due | None:
         batch = self.board.batches.get(name)
         if batch is None or batch.webhook is None:
             return None
-        return Due(
-            batch.tenant, batch.webhook, *batch_event_of(batch, show_batch(self.board, batch))
-        )
+        shown = show_batch(self.board, batch, batch.origin.get("base", ""))
+        return Due(batch.tenant, batch.webhook, *batch_event_of(batch, shown))
 
     def _settle(self, taken: Taken, outcome: Outcome, attempts: int) -> None:
         delay = None if outcome.is_final else delay_after(attempts, random.random())

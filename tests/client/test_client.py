@@ -115,7 +115,9 @@ def test_a_service_that_stays_busy_is_a_problem_of_its_kind(wire: Wire) -> None:
 
 def test_uploads_stream_and_exports_arrive_with_asyncio(wire: Wire, tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_bytes(b"a line\n" * 100_000)
-    wire.on("POST /v1/corpora?name=mine", Answer({"id": "mine", "documents": 1}, 201))
+    wire.on(
+        "POST /v1/corpora?name=mine&filename=c.txt", Answer({"id": "mine", "documents": 1}, 201)
+    )
     wire.on("GET /v1/jobs/job_1/export?format=ndjson&layer=3", Answer(b"{}\n" * 100_000))
     file = io.BytesIO()
 

@@ -242,7 +242,7 @@ def test_the_documents_of_a_small_corpus_may_give_several_contexts(
     tmp_path: Path, wire: Wire
 ) -> None:
     (tmp_path / "c.txt").write_text("one text")
-    wire.on("POST /v1/corpora", Answer({"id": "crp_1", "documents": 1}, 201))
+    wire.on("POST /v1/corpora?filename=c.txt", Answer({"id": "crp_1", "documents": 1}, 201))
     wire.on("POST /v1/jobs", FEW, Answer(job_state(), 202))
     wire.on("POST /v1/jobs?dry_run=true", Answer(estimate(windows=19)))
     done = run_polyseme(
@@ -313,24 +313,45 @@ def test_models_and_jobs_are_a_line_each(tmp_path: Path, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "media_type", "query"),
+    ("options", "query"),
     [
-        ("c.txt", "text/plain", ""),
-        ("c.jsonl", "application/x-ndjson", ""),
-        ("c.jsonl.gz", "application/gzip", "?format=jsonl"),
-        ("c.txt.gz", "application/gzip", "?format=text"),
+        ([], ""),
+        (["--format", "csv", "--field", "body"], "&field=body&format=csv"),
+        (["--on-bad-line", "skip"], "&on_bad_line=skip"),
     ],
 )
-def test_corpora_add_sends_the_file_as_what_it_is(
-    tmp_path: Path, wire: Wire, name: str, media_type: str, query: str
+def test_corpora_add_sends_the_file_as_it_is_with_its_name(
+    tmp_path: Path, wire: Wire, options: list[str], query: str
 ) -> None:
-    content = gzip.compress(b"x\n") if name.endswith(".gz") else b"x\n"
-    (tmp_path / name).write_bytes(content)
-    wire.on(f"POST /v1/corpora{query}", Answer({"id": "crp_1", "documents": 1}, 201))
-    done = run_polyseme(["corpora", "add", name, "--url", wire.url], tmp_path)
+    content = gzip.compress(b"x\n")
+    (tmp_path / "c.json.gz").write_bytes(content)
+    corpus = {"id": "crp_1", "documents": 1, "bad_lines_skipped": 2, "warnings": ["1 byte, say"]}
+    wire.on(f"POST /v1/corpora?filename=c.json.gz{query}", Answer(corpus, 201))
+    done = run_polyseme(["corpora", "add", "c.json.gz", *options, "--url", wire.url], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert wire.asked[0].headers["Content-Type"] == media_type
+    assert done.stderr == "Dropped: 2 bad lines.\nc.json.gz: 1 byte, say.\n"
+    assert wire.asked[0].headers["Content-Type"] == "application/octet-stream"
     assert wire.asked[0].body == content
+
+
+def test_a_folder_says_what_it_leaves_out_and_which_of_its_files_is_bad(
+    tmp_path: Path, wire: Wire
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt.gz").write_bytes(gzip.compress(b"one"))
+    (folder / "b.csv").write_text("text,n\ntwo,2\n")
+    (folder / "c.pdf").write_bytes(b"%PDF-1.7")
+    wire.on("POST /v1/corpora", Answer({"id": "crp_1", "documents": 1}, 201))
+
+    done = run_polyseme(["corpora", "add", "texts", "--url", wire.url], tmp_path)
+    (folder / "c.pdf").rename(folder / "d.txt")
+    refused = run_polyseme(["corpora", "add", "texts", "--url", wire.url], tmp_path)
+
+    assert done.stderr == "Left out: b.csv, c.pdf.\n"
+    assert wire.asked[0].body == b'{"text": "one"}\n'
+    assert refused.returncode == 2
+    assert "texts/d.txt: the content is a PDF" in refused.stderr
 
 
 def test_export_leaves_a_whole_file(tmp_path: Path, wire: Wire) -> None:

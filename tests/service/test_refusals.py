@@ -199,7 +199,7 @@ REFUSALS = [
     upload("a huge text", b"line of text\n" * 90_000, 413, "too_large"),
     upload(
         "a gzip bomb",
-        gzip.compress(b"\0" * (64 << 20)),
+        gzip.compress(b"line of text\n" * (5 << 20)),
         413,
         "too_large",
         **{"Content-Encoding": "gzip"},
@@ -220,8 +220,8 @@ REFUSALS = [
         **{"Content-Encoding": "br"},
     ),
     upload(
-        "gzip of an unknown kind",
-        gzip.compress(b"x"),
+        "zeros, packed",
+        gzip.compress(b"\0" * (64 << 20)),
         415,
         "unsupported_media_type",
         kind="application/gzip",
@@ -240,6 +240,12 @@ REFUSALS = [
     upload(
         "a line without text", b'{"txt": "a"}\n', 422, "invalid_corpus", "/0", "application/jsonl"
     ),
+    upload("JSON lines as text", b'{"text": "a"}\n', 422, "invalid_corpus", "/0"),
+    upload("a PDF for a text", b"%PDF-1.7 \xe2", 415, "unsupported_media_type"),
+    upload("a table without a field", b"a,b\n", 422, "invalid_corpus", "/field", "text/csv"),
+    upload("two formats", b"x", *BAD_QUERY, "/format", query="?format=jsonl"),
+    upload("an unknown format of a file", b"x", *BAD_QUERY, "/format", query="?format=docx"),
+    upload("an unknown care", b"x", *BAD_QUERY, "/on_bad_line", query="?on_bad_line=mend"),
     upload("a path for a name", b"x", *BAD_QUERY, "/name", query="?name=../x"),
     upload("a reserved name", b"x", *BAD_QUERY, "/name", query="?name=crp_0"),
     upload("an unknown way to split", b"x", *BAD_QUERY, "/sample_by", query="?sample_by=word"),

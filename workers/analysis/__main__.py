@@ -2,8 +2,9 @@
 machine.
 
 The request is a job's, but that `model` is {"hub": "org/name", "revision": "…"}, {"path": "…"} or
-{"gguf": "…"}, and `corpus` is {"texts": ["…"]} or {"path": "documents.jsonl"} (.jsonl, .parquet
-with a `text` column, or text, a document a line).
+{"gguf": "…"}, and `corpus` is {"texts": ["…"]} or {"path": "documents.jsonl"}: plain text, a
+document a line, JSON, CSV, TSV or Parquet, by what is in the file, packed or not. "field" names the
+one that has the text, and "on_bad_line": "skip" skips what is no document.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.machine.limits import Limits
 from polyseme.workers.analysis.models.load import load_model
-from polyseme.workers.analysis.run import read_texts, run_analysis
+from polyseme.workers.analysis.run import WHOLE, read_texts, run_analysis
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +99,9 @@ def _read_corpus(data: dict[str, Any]) -> Iterable[str]:
     given = data["corpus"]
     if "texts" in given:
         return list(given["texts"])
-    return read_texts(Path(given["path"]))
+    skips = given.get("on_bad_line") == "skip"
+    reading = replace(WHOLE, field=given.get("field"), skips_bad_lines=skips)
+    return read_texts(Path(given["path"]), reading)
 
 
 def _print_progress(phase: str, done: int, total: int) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from polyseme.contract.errors import InvalidCorpus
 from polyseme.contract.files.documents import read_documents, write_documents
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.texts import read as texts
+from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
+
+_CHUNK = 1 << 16
+WHOLE = Reading(max_bytes=1 << 62)
+_log = logging.getLogger(__name__)
 
 
 def run_analysis(
@@ -77,28 +82,16 @@ def _run_stages(work: AnalysisWork, on_progress: Callable[[str, int, int], None]
                 on_progress(stage.phase, number + 1, size.layers)
 
 
-def read_texts(path: Path) -> Iterator[str]:
-    """The documents of a file: .parquet with a `text` column, .jsonl with a "text" in each line,
-    else a line each.
+def read_texts(path: Path, reading: Reading = WHOLE) -> Iterator[str]:
+    """The documents of a file, by what is in it: see `polyseme.contract.texts`.
+
+    What was left out is logged. Raises InvalidCorpus, UnsupportedMedia, MalformedRequest.
     """
-    if path.suffix == ".parquet":
-        with path.open("rb") as f:
-            yield from read_documents(f)
-        return
-    with path.open(encoding="utf-8") as f:
-        for number, line in enumerate(f, 1):
-            if path.suffix in (".jsonl", ".ndjson"):
-                yield _text_of(line, f"{path}, line {number}")
-            else:
-                yield line.rstrip("\n")
-
-
-def _text_of(line: str, where: str) -> str:
-    try:
-        item = json.loads(line)
-    except json.JSONDecodeError as e:
-        raise InvalidCorpus(f"{where}: {e}") from e
-    text = item.get("text") if isinstance(item, dict) else item
-    if not isinstance(text, str):
-        raise InvalidCorpus(f'{where}: expected {{"text": "…"}} or a JSON string')
-    return text
+    notes = Notes()
+    with path.open("rb") as file:
+        chunks = iter(partial(file.read, _CHUNK), b"")
+        yield from texts.read_texts(chunks, replace(reading, filename=path.name), notes)
+    if notes.bad_lines_skipped:
+        _log.warning("%s: %d bad lines were skipped", path, notes.bad_lines_skipped)
+    for warning in notes.warnings:
+        _log.warning("%s: %s", path, warning)

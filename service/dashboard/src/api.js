@@ -1,6 +1,9 @@
 // The public API, and nothing else. An API key stays in this tab's session.
 
-const KEY = "polyseme-key";
+import { below } from "./base.js";
+
+// Services below other paths of this host have keys of their own.
+const KEY = below("polyseme-key");
 // In a frame of another page the browser may keep the storage closed; then the key lives as long as the page.
 const memory = new Map();
 const storage = (() => {
@@ -45,7 +48,7 @@ export async function ask(path, { method = "GET", body, headers = {}, signal } =
   const options = { method, headers: sent, signal, body: body === undefined ? undefined : JSON.stringify(body) };
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(below(path), options);
   } catch (e) {
     if (e.name === "AbortError") throw e;
     throw new Problem(0, { code: "unreachable", detail: "The service cannot be reached." });
@@ -68,7 +71,7 @@ function readProblem(status, text, retryAfter) {
 export function upload(path, body, type, tell, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", path);
+    request.open("POST", below(path));
     request.setRequestHeader("Content-Type", type);
     const key = storage.getItem(KEY);
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);

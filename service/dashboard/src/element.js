@@ -14,7 +14,7 @@ class PolysemeNeuron extends HTMLElement {
 
   get #url() {
     const url = new URL(this.getAttribute("src") ?? "", import.meta.url);
-    url.pathname = url.pathname.replace(/^\/(v1|ui)\//, "/embed/");
+    url.pathname = url.pathname.replace(/\/(v1|ui)(?=\/jobs\/[^/]+\/neurons\/\d+\/\d+\/?$)/, "/embed");
     url.search = this.getAttribute("theme") ? `?theme=${encodeURIComponent(this.getAttribute("theme"))}` : "";
     return url;
   }

@@ -3,11 +3,12 @@
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { onKey, readOnce, setKey } from "./api.js";
+import { below, ownPath } from "./base.js";
 import { fixed, percent } from "./format.js";
 import { Failure, Sentence, Status, Waiting, useAsync } from "./parts.jsx";
 import { Context, SenseCards, ShareBar } from "./senses.jsx";
 
-const [, job, layer, neuron] = /^\/embed\/jobs\/(job_[0-9a-f]{28})\/neurons\/(\d+)\/(\d+)$/.exec(location.pathname) ?? [];
+const [, job, layer, neuron] = /^\/embed\/jobs\/(job_[0-9a-f]{28})\/neurons\/(\d+)\/(\d+)$/.exec(ownPath()) ?? [];
 const theme = new URLSearchParams(location.search).get("theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
@@ -42,7 +43,7 @@ function Card({ report }) {
   return (
     <main class="embed">
       <p class="crumbs">
-        <a href={`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`} target="_blank" rel="noopener">{report.model}, layer {report.layer}, neuron {report.neuron}</a>
+        <a href={below(`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`)} target="_blank" rel="noopener">{report.model}, layer {report.layer}, neuron {report.neuron}</a>
       </p>
       <h1 class="meaning"><Sentence text={report.meaning} /></h1>
       <p class="quiet"><Status status={report.status} />{p && <> · score {fixed(p.score)} · coverage {percent(p.coverage)}</>}</p>

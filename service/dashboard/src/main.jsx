@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import "./style.css";
 import { About } from "./about.jsx";
 import { hasKey, onKey, readOnce, setKey } from "./api.js";
+import { below, ownPath } from "./base.js";
 import { JobPage, JobsPage } from "./jobs.jsx";
 import { NeuronPage } from "./neuron.jsx";
 import { NeuronsPage } from "./neurons.jsx";
@@ -69,7 +70,7 @@ function Navigation({ path, isKeyed }) {
   return (
     <nav aria-label="Main">
       {items.map(([to, text]) => <Link key={to} to={to} aria-current={current(to)}>{text}</Link>)}
-      <a href="/docs">API</a>
+      <a href={below("/docs")}>API</a>
       {isKeyed
         ? <button type="button" class="plain" onClick={() => setKey(null)}>Sign out</button>
         : <Link to="/ui/sign-in" aria-current={current("/ui/sign-in")}>Sign in</Link>}
@@ -97,18 +98,18 @@ function App() {
     <Address.Provider value={address}>
       <a class="skip" href="#main" onClick={(e) => (e.preventDefault(), main.current.focus())}>To the content</a>
       <header>
-        <Link to="/ui/jobs" class="brand"><img src="/static/icon.svg" alt="" width="24" height="24" /> Polyseme</Link>
+        <Link to="/ui/jobs" class="brand"><img src={below("/static/icon.svg")} alt="" width="24" height="24" /> Polyseme</Link>
         <Navigation path={address.path} isKeyed={keyed} />
       </header>
       <main id="main" tabIndex={-1} ref={main} key={turn}>{View()}</main>
-      <footer><Theme /><span>Every view is read from the <a href="/docs">public API</a>.</span></footer>
+      <footer><Theme /><span>Every view is read from the <a href={below("/docs")}>public API</a>.</span></footer>
     </Address.Provider>
   );
 }
 
 // The browser has asked for a neuron's report before this script was there. Waited for a moment, it is in the first frame.
 const PATIENCE_MS = 200;
-const neuron = /^\/ui(\/jobs\/job_[0-9a-f]{28}\/neurons\/\d+\/\d+)\/?$/.exec(location.pathname);
+const neuron = /^\/ui(\/jobs\/job_[0-9a-f]{28}\/neurons\/\d+\/\d+)\/?$/.exec(ownPath());
 const report = neuron && readOnce(`/v1${neuron[1]}`).catch(() => {});
 wear(localStorage.getItem(THEME) ?? "system");
 if (report) await Promise.race([report, new Promise((go) => setTimeout(go, PATIENCE_MS))]);

@@ -1,6 +1,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { makeKey, post, query, readOnce } from "./api.js";
 import { previewSenses } from "./alpha.js";
+import { below, ownPath } from "./base.js";
 import { Histogram } from "./charts.jsx";
 import { count, fixed, number, percent } from "./format.js";
 import { Fact, Failure, Field, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
@@ -71,7 +72,7 @@ function Rest({ report, tail, most, path }) {
 }
 
 function Neighbours({ report: { layer, neuron, job, links } }) {
-  const { data } = useAsync(() => readOnce(links.manifest), [links.manifest]);
+  const { data } = useAsync(() => readOnce(ownPath(links.manifest)), [links.manifest]);
   if (data?.request?.neurons.indices !== "all") return null;
   const to = (n) => `/ui/jobs/${job}/neurons/${layer}/${n}`;
   return (
@@ -114,7 +115,7 @@ function Senses({ report, senses, tail, scores, most, alpha, path, isPainted }) 
   const own = scores.alpha;
   const readLater = (path) => () => (isPainted ? readOnce(path) : NEVER);
   const tree = useAsync(readLater(`${path}/tree?tail=${tail}`), [path, tail, isPainted]);
-  const manifest = useAsync(readLater(report.links.manifest), [report.links.manifest, isPainted]);
+  const manifest = useAsync(readLater(ownPath(report.links.manifest)), [report.links.manifest, isPainted]);
   const least = manifest.data?.request?.senses.min_contexts ?? 4;
   const curve = tree.data?.curve ?? [];
   const chosen = curve.find((c) => String(c.alpha) === alpha) ?? null;
@@ -248,7 +249,7 @@ function Logits({ logits, tail }) {
 }
 
 function Provenance({ report, path }) {
-  const { data } = useAsync(() => readOnce(report.links.manifest), [report.links.manifest]);
+  const { data } = useAsync(() => readOnce(ownPath(report.links.manifest)), [report.links.manifest]);
   const m = data ?? {};
   return (
     <section>
@@ -263,7 +264,7 @@ function Provenance({ report, path }) {
         {m.versions?.polyseme && <Fact name="Polyseme">{m.versions.polyseme}</Fact>}
       </dl>
       <p>
-        <a href={path}>This neuron as JSON</a>{" · "}<a href={report.links.manifest}>the whole manifest</a>{" · "}
+        <a href={below(path)}>This neuron as JSON</a>{" · "}<a href={report.links.manifest}>the whole manifest</a>{" · "}
         <a href={`${report.links.tree}${query({ tail: "positive" })}`}>how its contexts were grouped</a>
       </p>
     </section>

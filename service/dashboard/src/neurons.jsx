@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, read } from "./api.js";
+import { below } from "./base.js";
 import { STATUS, count, fixed, number, percent } from "./format.js";
 import { Failure, Field, Status, Token, Waiting, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
@@ -69,7 +70,7 @@ export function NeuronsPage({ job }) {
       {list.total === null && !list.error && <Waiting />}
       {list.total === 0 && <div class="notice"><p><strong>No neuron passes these filters.</strong></p><p><Link to={`/ui/jobs/${job}/neurons`}>Clear the filters</Link></p></div>}
       {list.rows.length > 0 && <Table job={job} list={list} sort={asked.sort ?? ""} />}
-      <p class="quiet"><a href={path}>This list as JSON</a></p>
+      <p class="quiet"><a href={below(path)}>This list as JSON</a></p>
     </>
   );
 }

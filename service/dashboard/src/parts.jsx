@@ -2,6 +2,7 @@
 
 import { useEffect, useId, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { hasKey, query } from "./api.js";
+import { ownPath } from "./base.js";
 import { STATUS, WHAT, broken, shown, unbroken } from "./format.js";
 import { Link } from "./router.jsx";
 
@@ -70,7 +71,7 @@ export function Failure({ error, advice = {} }) {
     <div class="notice bad" role="alert">
       <p><strong>{error.message}</strong></p>
       <p>{advice[error.code] ?? ADVICE[error.code] ?? "If it happens again, tell the operator."}{error.status >= 500 ? request : ""}</p>
-      {error.status === 401 && !hasKey() && <p><Link to={`/ui/sign-in${query({ to: location.pathname + location.search })}`}>Sign in</Link></p>}
+      {error.status === 401 && !hasKey() && <p><Link to={`/ui/sign-in${query({ to: ownPath() + location.search })}`}>Sign in</Link></p>}
     </div>
   );
 }

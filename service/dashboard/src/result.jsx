@@ -1,4 +1,5 @@
 import { query, readOnce } from "./api.js";
+import { below } from "./base.js";
 import { Distribution, LayerBars } from "./charts.jsx";
 import { STATUS, count, fixed, percent } from "./format.js";
 import { Fact, Failure, Status, Token, Waiting, useAsync } from "./parts.jsx";
@@ -54,9 +55,9 @@ export function Result({ job }) {
       </div>
       <h2>Take it with you</h2>
       <p>
-        <a href={`/v1/jobs/${job.id}/export?format=parquet`}>All files (zip of Parquet)</a>{" · "}
-        <a href={`/v1/jobs/${job.id}/export?format=ndjson`}>reports as JSON lines</a>{" · "}
-        <a href={`/v1/jobs/${job.id}/summary`}>this summary as JSON</a>
+        <a href={below(`/v1/jobs/${job.id}/export?format=parquet`)}>All files (zip of Parquet)</a>{" · "}
+        <a href={below(`/v1/jobs/${job.id}/export?format=ndjson`)}>reports as JSON lines</a>{" · "}
+        <a href={below(`/v1/jobs/${job.id}/summary`)}>this summary as JSON</a>
       </p>
     </>
   );

@@ -2,11 +2,12 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
+import { below, ownPath } from "./base.js";
 
 const changed = "polyseme-address";
 
 export function go(path, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](null, "", path);
+  history[replace ? "replaceState" : "pushState"](null, "", below(path));
   dispatchEvent(new Event(changed));
 }
 
@@ -17,10 +18,10 @@ export function setQuery(values, options) {
     else search.set(name, value);
   }
   const text = search.toString();
-  go(location.pathname + (text ? `?${text}` : ""), options);
+  go(ownPath() + (text ? `?${text}` : ""), options);
 }
 
-const here = () => ({ path: location.pathname, search: location.search });
+const here = () => ({ path: ownPath(), search: location.search });
 
 export function useAddressState() {
   const [address, set] = useState(here);
@@ -42,5 +43,5 @@ export function Link({ to, children, ...rest }) {
     event.preventDefault();
     go(to);
   };
-  return <a href={to} onClick={follow} {...rest}>{children}</a>;
+  return <a href={below(to)} onClick={follow} {...rest}>{children}</a>;
 }

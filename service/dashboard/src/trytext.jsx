@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api.js";
+import { ownPath } from "./base.js";
 import { isOver } from "./follow.js";
 import { fixed, number } from "./format.js";
 import { Failure, Field, ShadedText, Token } from "./parts.jsx";
@@ -18,7 +19,7 @@ async function check(body, tell, signal) {
     tell(found);
     if (isOver(found)) return;
     if (!answer.headers.get("Preference-Applied")) await new Promise((resolve) => setTimeout(resolve, 1000));
-    answer = await ask(found.links.self, { headers: WAIT, signal });
+    answer = await ask(ownPath(found.links.self), { headers: WAIT, signal });
   }
 }
 

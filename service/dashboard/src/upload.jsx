@@ -10,21 +10,17 @@ const ADVICE = {
   cut_off: "Is the service running? It may also have refused the file: it takes 1 GiB, unpacked, unless its operator says otherwise (POLYSEME_UPLOAD_BYTES).",
   invalid_corpus: "Mend the text there, then upload it again.",
   malformed_request: "Pack the file again, then upload it again.",
+  unsupported_media_type: "Save it as plain text, JSON lines, CSV or Parquet, then upload that.",
   request_timeout: "The connection is too slow: try again, or upload the file packed, as .gz.",
   too_large: "Divide it, or ask the operator to allow more.",
 };
 
-const isLines = (name) => /\.(jsonl|ndjson)(\.gz)?$/i.test(name);
+const PACKED = "(\\.(gz|gzip|zst|zstd))?$";
+// What is inside decides; these are likely to have fields.
+const hasFields = (name) => new RegExp(`\\.(jsonl|ndjson|json|csv|tsv|parquet)${PACKED}`, "i").test(name);
 const SPLITS = [["line", "one line"], ["paragraph", "one paragraph"], ["document", "the whole text"]];
 
-// How a file's name says it is to be sent.
-function planFile(name) {
-  const format = isLines(name) ? "jsonl" : "text";
-  if (/\.gz$/i.test(name)) return { type: "application/gzip", format };
-  return { type: isLines(name) ? "application/jsonl" : "text/plain" };
-}
-
-const nameAfter = (file) => file.name.replace(/\.(txt|md|jsonl|ndjson)?(\.gz)?$/i, "").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60);
+const nameAfter = (file) => file.name.replace(new RegExp(`(\\.(txt|text|md|jsonl|ndjson|json|csv|tsv|parquet))?${PACKED}`, "i"), "").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60);
 
 export function Upload({ done }) {
   const [file, setFile] = useState(null);
@@ -36,8 +32,7 @@ export function Upload({ done }) {
   const [error, fail] = useState(null);
   const stop = useRef(null);
   useEffect(() => () => stop.current?.abort(), []);
-  const { type, format } = planFile(file?.name ?? "");
-  const lines = isLines(file?.name ?? "");
+  const fields = hasFields(file?.name ?? "");
   const sampleBy = split ?? (file ? "line" : "paragraph");
   const wrong = (pointer) => error?.errors?.find((e) => e.pointer === pointer)?.detail;
   const choose = (e) => {
@@ -48,11 +43,11 @@ export function Upload({ done }) {
   };
   const send = async () => {
     const control = (stop.current = new AbortController());
-    const options = { name, format, ...(lines ? { field } : { sample_by: sampleBy }) };
+    const options = { name, filename: file?.name, ...(fields ? { field } : { sample_by: sampleBy }) };
     setSent(0);
     fail(null);
     try {
-      done(await upload(`/v1/corpora${query(options)}`, file ?? text, type, setSent, control.signal));
+      done(await upload(`/v1/corpora${query(options)}`, file ?? text, "application/octet-stream", setSent, control.signal));
     } catch (e) {
       if (e.name !== "AbortError") fail(e);
       setSent(null);
@@ -60,17 +55,17 @@ export function Upload({ done }) {
   };
   return (
     <section class="panel" aria-label="A new corpus">
-      <Field label="File" hint="Text (.txt), JSON lines (.jsonl), or one of them packed (.gz); in UTF-8">
-        {(a) => <input {...a} type="file" accept=".txt,.md,.jsonl,.ndjson,.gz,text/plain" onChange={choose} />}
+      <Field label="File" hint="Plain text, JSON lines or an array, CSV, TSV or Parquet, packed (.gz, .zst) or not. What is inside decides">
+        {(a) => <input {...a} type="file" accept=".txt,.md,.jsonl,.ndjson,.json,.csv,.tsv,.parquet,.gz,.zst,text/plain" onChange={choose} />}
       </Field>
       {!file && (
         <Field label="Or pasted texts">
           {(a) => <textarea {...a} rows={6} value={text} onInput={(e) => setText(e.target.value)} />}
         </Field>
       )}
-      {lines
+      {fields
         ? (
-          <Field label="Field with the text" hint="of the object in each line; a line may also be a string alone" error={wrong("/field")}>
+          <Field label="Field with the text" hint="of each object, or the column; a line may also be a string alone" error={wrong("/field")}>
             {(a) => <input {...a} value={field} onInput={(e) => setField(e.target.value)} />}
           </Field>
         )

@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 from polyseme.contract.files.documents import read_documents
 from polyseme.contract.files.store import Layout, Store
 
+ANYTHING = {"Content-Type": "application/octet-stream"}
+
 
 def documents(store: Store, corpus: str) -> list[str]:
     return list(read_documents(io.BytesIO(store.read(Layout.documents(corpus)))))
@@ -42,6 +44,12 @@ def test_json_texts_become_a_corpus(http: FlaskClient, store: Store) -> None:
             {"Content-Type": "application/gzip"},
             "?format=jsonl",
         ),
+        (gzip.compress(b'{"text": "one"}\n"two"', mtime=0), ANYTHING, "?filename=c4.json.gz"),
+        (b'[{"text": "one"}, "two"]', ANYTHING, ""),
+        (b"id,body\n1,one\n2,two\n", {"Content-Type": "text/csv"}, "?field=body"),
+        (b"body\none\ntwo\n", ANYTHING, "?field=body&filename=a.tsv"),
+        ("one\ntwo".encode("utf-16"), {"Content-Type": "text/plain; charset=utf-16"}, ""),
+        (b'"one"\n{"text": null}\n"two"\n', ANYTHING, "?on_bad_line=skip"),
     ],
 )
 def test_every_kind_of_upload_gives_the_same_corpus(
@@ -87,3 +95,38 @@ def test_upload_parameters_do_not_go_with_json(http: FlaskClient) -> None:
     answer = http.post("/v1/corpora?sample_by=line", json={"texts": ["a"]})
 
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/sample_by")
+
+
+def test_what_is_skipped_and_left_out_is_said_in_the_answer(http: FlaskClient) -> None:
+    lines = b'"one"\n{"text": null}\n7\n"two"\n'
+    first = http.post("/v1/corpora?on_bad_line=skip", data=lines, headers=ANYTHING).get_json()
+    packed = gzip.compress(b'"one"\n"two"\n', mtime=0) + b"\r\n"
+    second = http.post("/v1/corpora", data=packed, headers=ANYTHING).get_json()
+    kept = http.get(f"/v1/corpora/{first['id']}").get_json()
+
+    assert (first["bad_lines_skipped"], first["warnings"]) == (2, [])
+    assert second["id"] == first["id"]
+    assert second["bad_lines_skipped"] == 0
+    assert second["warnings"] == ["2 bytes behind the gzip data are no gzip and were left out"]
+    assert kept["bad_lines_skipped"] == 2
+    assert "warnings" not in kept
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "status", "detail"),
+    [
+        (b'"one"\n{"text": null, "id": 7}\n', "", 422, "line 2: the field 'text' is null"),
+        (b"text,label\none,1\n", "?filename=a.csv", 422, "its fields are text, label"),
+        (b"%PDF-1.7 \xe2\xe3", "?filename=a.txt", 415, "the content is a PDF"),
+        (b'{"text": "one"}\n', "?format=text", 422, "plain text, but the content is JSON lines"),
+        (b"plain\n", "?filename=a.xyz", 415, "a.xyz: what is inside could be plain text"),
+    ],
+)
+def test_a_file_that_is_not_taken_says_what_it_is(
+    body: bytes, query: str, status: int, detail: str, http: FlaskClient
+) -> None:
+    answer = http.post(f"/v1/corpora{query}", data=body, headers=ANYTHING)
+
+    assert answer.status_code == status
+    assert detail in answer.get_json()["detail"]
+    assert http.get("/v1/corpora").get_json()["data"][0]["id"] == "notes"

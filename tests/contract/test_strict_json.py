@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polyseme.contract.errors import MalformedRequest
-from polyseme.service.http.body import DEEPEST, parse_json
+from polyseme.contract.strict_json import DEEPEST, parse_json
 
 
 def test_json_is_read_as_it_stands() -> None:
