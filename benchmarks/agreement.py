@@ -149,7 +149,7 @@ _ROPES: dict[str, dict[str, Any]] = {
         "original_max_position_embeddings": 32,
     },
 }
-_ROTATED = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo", "olmo2", "starcoder2", "phi3")
+_ROTATED = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo", "olmo2", "starcoder2")
 _ROTATED += ("stablelm", "gpt_neox", "phi", "gemma", "falcon")
 
 

@@ -61,12 +61,10 @@ def _byte_level(file: GgufFile, tokens: list[str]) -> tuple[Tokenizer, bool]:
     file.only("tokenizer.ggml.add_space_prefix", False)
     file.get("tokenizer.ggml.scores")  # merges count
     merges = [tuple(merge.split(" ", 1)) for merge in file.get("tokenizer.ggml.merges", [])]
-    model = models.BPE(
-        vocab={token: i for i, token in enumerate(tokens)},
-        merges=merges,
-        ignore_merges=splitting.whole_words,
+    vocabulary = _number(tokens)
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=splitting.whole_words)
     )
-    tokenizer = Tokenizer(model)
     if (normalizer := normalizer_of(splitting)) is not None:
         tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = splitting.make()
@@ -84,7 +82,7 @@ def _sentence_pieces(file: GgufFile, tokens: list[str], types: list[int]) -> Tok
         # Its scores are not those of its merges, which are in the order of its tokens.
         scores = [-float(i) for i in range(len(pieces))]
     by_score = dict(zip(pieces, scores, strict=True))
-    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    vocabulary = _number(pieces)
     unknown = file.get("tokenizer.ggml.unknown_token_id")
     apart = (_UNKNOWN, _CONTROL, _BYTE)
     unmerged = {piece for piece, kind in zip(pieces, types, strict=True) if kind in apart}
@@ -107,6 +105,14 @@ def _sentence_pieces(file: GgufFile, tokens: list[str], types: list[int]) -> Tok
     plain = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*plain, *strip])
     return tokenizer
+
+
+def _number(tokens: list[str]) -> dict[str, int]:
+    """Raises ValueError when two ids would have one text."""
+    found = {token: i for i, token in enumerate(tokens)}
+    if len(found) != len(tokens):
+        raise ValueError("two tokens of its vocabulary have the same text")
+    return found
 
 
 def _add_tokens(tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:

@@ -149,6 +149,20 @@ def test_texts_begin_and_end_as_the_file_says(
     assert found.encode("").ids == around
 
 
+def test_a_vocabulary_with_two_tokens_of_one_text_is_refused(tmp_path: Path) -> None:
+    writer = GGUFWriter(str(tmp_path / "t.gguf"), "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(["a", "b", "a"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    with pytest.raises(ValueError, match="two tokens of its vocabulary have the same text"):
+        read_tokenizer_of(GgufFile(tmp_path / "t.gguf"))
+
+
 @pytest.mark.parametrize(
     ("pre", "keys", "reason"),
     [
