@@ -108,6 +108,7 @@ class _Watch:
         self.wanted = sorted(points)
         self.seen: list[int] = []
         self.awaited = set(references) if taps.residual is not None else set()
+        self._inputs = set(points) if taps.mlp_inputs is not None else set()  # not seen yet
         self._shape, self._receive = shape, receive
 
     def take_activations(self, layer: int, activations: Tensor) -> None:
@@ -126,9 +127,11 @@ class _Watch:
     def take_input(self, layer: int, hidden: Tensor) -> None:
         assert self.taps.mlp_inputs is not None
         self.taps.mlp_inputs(layer, lay_flat(hidden, *self._shape))
+        self._inputs.discard(layer)
+        self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self.seen[-1:] == self.wanted[-1:] and not self.awaited:
+        if self.seen[-1:] == self.wanted[-1:] and not self.awaited and not self._inputs:
             raise _DeepestReached
 
 

@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from polyseme.contract.errors import UnsupportedArchitecture
 from polyseme.workers.analysis.models.capture import Taps, reference_layers, run_block
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
+from polyseme.workers.analysis.sites.site import Point
 from tests.tiny_models import HIDDEN, LAYERS, TINY, load_tiny, save_model
 from tests.workers.analysis.builders import points_of
 
@@ -351,6 +352,23 @@ def test_a_tapped_residual_does_not_hold_up_the_layers_behind_it(tmp_path: Path)
     assert list(found) == [2]
     assert "layers.2.mlp.up_proj" in calls
     assert "layers.2.mlp.down_proj" not in calls
+
+
+def test_inputs_are_handed_on_where_what_is_wanted_comes_before_them(tmp_path: Path) -> None:
+    model = load_tiny("llama", tmp_path)
+    points = {layer: Point(model.parts.blocks[layer], "input") for layer in (0, 1)}
+    seen: list[int] = []
+
+    run_block(
+        model,
+        random_ids(1, 4),
+        None,
+        points,
+        lambda _layer, _x: None,
+        Taps(mlp_inputs=lambda layer, _x: seen.append(layer)),
+    )
+
+    assert seen == [0, 1]
 
 
 @pytest.mark.parametrize("spoiled", ["residual", "mlp_inputs"])
