@@ -181,8 +181,12 @@ def test_a_neuron_is_shown_in_a_text_of_ones_own(tmp_path: Path, wire: Wire) -> 
     peak = {"token": 1, "tail": "positive", "activation": 3.5, "sense": 0, "name": "laugh"}
     answer = {
         "id": "act_1",
+        "text": "They laugh",
         "status": "succeeded",
-        "tokens": [{"token": "They"}, {"token": " laugh"}],
+        "tokens": [
+            {"token": "They", "char_span": [0, 4]},
+            {"token": " laugh", "char_span": [4, 10]},
+        ],
         "neurons": [{"layer": 3, "neuron": 7, "activations": [None, 3.5], "peaks": [peak]}],
         "note": None,
     }

@@ -28,7 +28,15 @@ def test_a_row_admits_null_but_where_the_neuron_is() -> None:
 
 def test_a_report_admits_null_where_a_column_does_or_a_number_may_not_be_finite() -> None:
     assert nullable(SenseSchema) == {"cohesion", "separation", "auprc", "auprc_baseline"}
-    assert nullable(StatsSchema) == {"mean", "std", "min", "max", "skewness", "kurtosis"}
+    assert nullable(StatsSchema) == {
+        "mean",
+        "std",
+        "min",
+        "max",
+        "skewness",
+        "kurtosis",
+        "density",
+    }
     assert nullable(ContextSchema) == {"band", "activation", "sense", "peak_span"}
     assert ContextSchema().fields["activations"].inner.allow_none
 

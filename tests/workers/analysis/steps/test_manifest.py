@@ -88,6 +88,7 @@ OTHER_FACTS = {
     "corpus.characters",
     "corpus.utf8_bytes",
     "corpus.duplicates_dropped",
+    "corpus.bad_lines_skipped",
     "corpus.empty_dropped",
     "request",  # above
     "layers",
