@@ -31,7 +31,12 @@ from polyseme.workers.analysis.models import tokens
 from polyseme.workers.analysis.models.compiled import Relay, compile_layers
 from polyseme.workers.analysis.models.hashes import hash_config, hash_parameters, hash_tokenizer
 from polyseme.workers.analysis.models.locate import check_index, locate_model
-from polyseme.workers.analysis.models.reading import first_line, quiet_transformers, reading_files
+from polyseme.workers.analysis.models.reading import (
+    first_line,
+    name_some,
+    quiet_transformers,
+    reading_files,
+)
 from polyseme.workers.analysis.models.token_texts import read_vocabulary
 from polyseme.workers.analysis.models.tokenizer import TextTokenizer, read_tokenizer
 from polyseme.workers.analysis.sites.table import describe_sites
@@ -224,7 +229,9 @@ def _check_report(opened: OpenedModel, report: Mapping[str, Any]) -> None:
     """
     entry, family = opened.entry, opened.family
     if missing := sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]])):
-        raise ModelLoadError(f"{entry.id}: weights missing or of another shape: {_sample(missing)}")
+        raise ModelLoadError(
+            f"{entry.id}: weights missing or of another shape: {name_some(missing)}"
+        )
     # Beside the text model's a wrapper has layers of other kinds, under other names.
     inside = f".model.{family.layers}." if opened.wrapper else f".{family.layers}."
     if extra := sorted(
@@ -232,7 +239,7 @@ def _check_report(opened: OpenedModel, report: Mapping[str, Any]) -> None:
     ):
         raise ModelLoadError(
             f"{entry.id}: its layers have weights that {family.model_type} has not: "
-            f"{_sample(extra)}"
+            f"{name_some(extra)}"
         )
 
 
@@ -277,7 +284,3 @@ def _blank_card(entry: Entry, error: str | None) -> ModelCard:
         sites=(),
         error=error,
     )
-
-
-def _sample(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

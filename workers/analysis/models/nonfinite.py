@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from polyseme.workers.analysis.models.load import LoadedModel
-
-_NAMED = 3  # weights named
+from polyseme.workers.analysis.models.reading import name_some
 
 
 def explain_nonfinite(model: LoadedModel) -> str:
@@ -17,10 +16,9 @@ def explain_nonfinite(model: LoadedModel) -> str:
         if not bool(torch.isfinite(weight).all())
     ]
     if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
         return (
             f"Weights of the model are not finite themselves, so no dtype helps: "
-            f"{', '.join(broken[:_NAMED])}{more}."
+            f"{name_some(broken)}."
         )
     if model.dtype == torch.float32:
         return "All weights are finite, so what the model computes is beyond float32."

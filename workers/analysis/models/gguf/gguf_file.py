@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 from gguf import GGUFReader
+
+from polyseme.workers.analysis.models.reading import name_some
 
 # What names a file and where it comes from, what only generating or training needs, and which
 # tokens have a part in a chat.
@@ -92,11 +93,8 @@ class GgufFile:
             if key not in self._asked and not _HARMLESS.fullmatch(key)
         ]
         if keys:
-            raise ValueError(f"what these keys mean is not known here: {_names(keys)}")
+            raise ValueError(f"what these keys mean is not known here: {name_some(sorted(keys))}")
         if tensors := [name for name in self._tensors if name not in self._used]:
-            raise ValueError(f"a {self.architecture} has no such tensors here: {_names(tensors)}")
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(sorted(names)[:3]) + more
+            raise ValueError(
+                f"a {self.architecture} has no such tensors here: {name_some(sorted(tensors))}"
+            )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import Regex, pre_tokenizers
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -90,7 +90,3 @@ def find_splitting(name: str | None) -> Splitting:
             f"{', '.join(SPLITTINGS)}"
         )
     return SPLITTINGS[name]
-
-
-def normalizer_of(splitting: Splitting) -> Any:
-    return normalizers.NFC() if splitting.nfc else None

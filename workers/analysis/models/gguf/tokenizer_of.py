@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from transformers.tokenization_utils_base import generate_merges
 
 from polyseme.workers.analysis.models.gguf.gguf_file import GgufFile
-from polyseme.workers.analysis.models.gguf.splits import find_splitting, normalizer_of
+from polyseme.workers.analysis.models.gguf.splits import find_splitting
 
 # Kinds of tokens, as llama.cpp numbers them
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
@@ -60,13 +60,12 @@ def _byte_level(file: GgufFile, tokens: list[str]) -> tuple[Tokenizer, bool]:
     splitting = find_splitting(file.get("tokenizer.ggml.pre"))
     file.only("tokenizer.ggml.add_space_prefix", False)
     file.get("tokenizer.ggml.scores")  # merges count
-    merges = [tuple(merge.split(" ", 1)) for merge in file.get("tokenizer.ggml.merges", [])]
     vocabulary = _number(tokens)
     tokenizer = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=splitting.whole_words)
+        models.BPE(vocab=vocabulary, merges=_merges(file), ignore_merges=splitting.whole_words)
     )
-    if (normalizer := normalizer_of(splitting)) is not None:
-        tokenizer.normalizer = normalizer
+    if splitting.nfc:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = splitting.make()
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer, splitting.bos
@@ -89,8 +88,7 @@ def _sentence_pieces(file: GgufFile, tokens: list[str], types: list[int]) -> Tok
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocabulary,
-            merges=file.get("tokenizer.ggml.merges")
-            or generate_merges(vocabulary, by_score, unmerged),
+            merges=_merges(file) or generate_merges(vocabulary, by_score, unmerged),
             unk_token=None if unknown is None else pieces[unknown],
             byte_fallback=True,
             fuse_unk=True,
@@ -105,6 +103,11 @@ def _sentence_pieces(file: GgufFile, tokens: list[str], types: list[int]) -> Tok
     plain = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*plain, *strip])
     return tokenizer
+
+
+def _merges(file: GgufFile) -> list[tuple[str, str]]:
+    pairs: list[str] = file.get("tokenizer.ggml.merges", [])
+    return [(left, right) for left, _, right in (pair.partition(" ") for pair in pairs)]
 
 
 def _number(tokens: list[str]) -> dict[str, int]:

@@ -117,6 +117,18 @@ def test_pieces_of_sentences_are_merged_by_their_scores(prefix: bool, tmp_path: 
     assert settings["bos_token"] == "<s>"
 
 
+def test_pieces_of_sentences_are_merged_as_the_file_lists_it(tmp_path: Path) -> None:
+    original = sentence_pieces(prefix=True)
+    model = json.loads(original.backend_tokenizer.to_str())["model"]
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+
+    found, _ = read_tokenizer_of(
+        write(tmp_path / "t.gguf", original, None, lambda w: w.add_token_merges(pairs))
+    )
+
+    assert ids(found) == ids(original.backend_tokenizer)
+
+
 def adds_words(tokenizer: Any) -> None:
     tokenizer.add_tokens([AddedToken("council", normalized=False)])
     tokenizer.add_tokens([AddedToken("naïve", normalized=False), "日本"])
