@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
 NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
-pages, peers, senses, lists, unchanged, versus, way_in or
+pages, peers, senses, pairs, halves, controls, planted, lists, unchanged, versus, way_in or
 agreement.
 """
 
@@ -34,6 +34,7 @@ from benchmarks import (
 from benchmarks.machine import describe_machine
 from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
+from benchmarks.senses import controls, halves, pairs, planted
 
 _BENCHMARKS = {
     "speed": speed,
@@ -55,6 +56,10 @@ _BENCHMARKS = {
     "page": page,
     "pages": pages,
     "senses": senses,
+    "pairs": pairs,
+    "halves": halves,
+    "controls": controls,
+    "planted": planted,
     "peers": peers,
 }
 _ALWAYS = ("speed", "memory", "api")

@@ -24,8 +24,8 @@ LISTS: tuple[tuple[str, int, dict[str, str | float]], ...] = (
         1,
         {"status": "monosemantic", "sort": "-peak_token_count"},
     ),
-    ("Incoherent, least covered", 1, {"status": "incoherent", "sort": "coverage,-max"}),
-    ("Incoherent, strongest activation", 1, {"status": "incoherent", "sort": "-max"}),
+    ("Described, least selective", 1, {"status": "described", "sort": "selectivity,-max"}),
+    ("Described, strongest activation", 1, {"status": "described", "sort": "-max"}),
 )
 
 _CONTEXTS = 3  # of each sense
@@ -60,11 +60,13 @@ def describe(report: Raw) -> str:
         if scores["score"] is None
         else f"{scores['score']:.2f} ({_interval(scores['interval'])})"
     )
+    above = scores["score_percentile"]
+    beside = "" if above is None else f", higher than that of {above:.0%} of control units"
     lines = [
         f"### Layer {report['layer']}, neuron {report['neuron']}",
         f"> {visible(report['meaning'])}",
-        f"Status {report['status']}, score {score}, coverage {scores['coverage']:.2f}, "
-        f"MS {scores['monosemanticity_score']:.2f}, alpha {scores['alpha']:g}.",
+        f"Status {report['status']}, score {score}{beside}; coverage {scores['coverage']:.2f}, "
+        f"MS {scores['monosemanticity_score']:.2f}.",
         *(
             _describe_sense(report, sense)
             for sense in report["senses"]
@@ -87,9 +89,10 @@ def _describe_sense(report: Raw, sense: Raw) -> str:
         if sense["auprc"] is None
         else f", AUPRC {sense['auprc']:.2f} against {sense['auprc_baseline']:.2f}"
     )
+    standing = "sure" if sense["sure"] else "tentative"
     head = (
-        f"**{sense['share']:.0%}**, {sense['size']} contexts, cohesion "
-        f"{sense['cohesion']:.3f}{tested}: {tokens}"
+        f"**{sense['share']:.0%}**, {sense['size']} contexts, {standing} "
+        f"({sense['replication']:.2f}){tested}: {tokens}"
     )
     return f"{head}\n\n{_contexts(report, sense['contexts'][:_CONTEXTS])}"
 

@@ -8,7 +8,7 @@ lists, statistics, firings, files. All layers hold the same, each under its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from torch import Tensor
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.catalogue import Entry
-from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.records.request import AnalysisRequest, Contexts
 from polyseme.workers.analysis.corpus.plan import Plan
-from polyseme.workers.analysis.files.arrays import partial_file, write_arrays
+from polyseme.workers.analysis.files.arrays import partial_file, read_arrays, write_arrays
 from polyseme.workers.analysis.machine.limits import Limits
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 from polyseme.workers.analysis.run import MAX_DOCUMENTS
-from polyseme.workers.analysis.scan.layer_scan import LayerScan
-from polyseme.workers.analysis.scan.statistics.bands import inner_edges
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.extremes import find_peaks
 from polyseme.workers.analysis.senses.background import is_random_token
@@ -38,7 +36,7 @@ from polyseme.workers.analysis.senses.vectors import (
     vectors_file,
     writing_vectors,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
+from polyseme.workers.analysis.steps.analysis import CONTROLS, Analysis, bands_file, new_scan
 from polyseme.workers.analysis.steps.merging import LENS_TOKENS, lens_file
 from polyseme.workers.analysis.steps.planning import plan_windows
 from polyseme.workers.analysis.steps.scan_shard import shard_blocks
@@ -63,11 +61,12 @@ def make_job(folder: Path, sizes: Sizes) -> None:
     analysis = make_analysis(folder, model, sizes)
     plan = plan_windows(analysis, model, make_texts(sizes.tokens))
     _write_lens(analysis, model, sizes)
-    language, layer = _Language(), _Layer(sizes.neurons)
-    edges = _write_bands(analysis, model, plan, language, layer)
-    known = None
+    language = _Language()
+    groups = {"": _Layer(sizes.neurons), CONTROLS: _Layer(analysis.controls, strongest=0.1)}
+    _write_bands(analysis, model, plan, language, groups)
+    known: dict[str, np.ndarray] = {}
     for shard in range(len(plan.shards)):
-        known = _write_shard(analysis, model, plan, shard, language, layer, edges, known)
+        known = _write_shard(analysis, model, plan, shard, language, groups, known)
 
 
 def make_model(folder: Path, sizes: Sizes) -> LoadedModel:
@@ -92,7 +91,7 @@ def make_analysis(folder: Path, model: LoadedModel, sizes: Sizes) -> Analysis:
         {
             "model": "made-up",
             "corpus": {"id": "made-up"},
-            "contexts": {"top_k": half, "sampled": half},
+            "contexts": {"top_k": half, "sampled": half, "shown": min(half, Contexts.shown)},
         }
     )
     store, limits = Store(str(folder)), Limits().on(model.device, model.dtype, model.card)
@@ -133,15 +132,15 @@ class _Language:
 
 
 class _Layer:
-    """What the neurons of a layer make of vectors."""
+    """What the neurons of a layer make of vectors, or its control units."""
 
-    def __init__(self, neurons: int) -> None:
+    def __init__(self, neurons: int, strongest: float = 1.0) -> None:
         generator = torch.Generator().manual_seed(2)
         self._senses = torch.randint(FAMILIES, (3, neurons), generator=generator)
-        strength = torch.rand(3, neurons, generator=generator)
+        strength = strongest * torch.rand(3, neurons, generator=generator)
         # A third of the neurons have one sense, a third two, a third three.
         self._strength = torch.where(
-            torch.arange(3)[:, None] <= torch.arange(neurons) % 3, 0.5 + strength, 0.0
+            torch.arange(3)[:, None] <= torch.arange(neurons) % 3, 0.5 * strongest + strength, 0.0
         )
 
     def activations(self, vectors: Tensor, families: Tensor) -> Tensor:
@@ -173,20 +172,24 @@ def _write_lens(analysis: Analysis, model: LoadedModel, sizes: Sizes) -> None:
 
 
 def _write_bands(
-    analysis: Analysis, model: LoadedModel, plan: Plan, language: _Language, layer: _Layer
-) -> dict[str, np.ndarray]:
-    """Also returns them, of one layer."""
-    peaks = []
+    analysis: Analysis,
+    model: LoadedModel,
+    plan: Plan,
+    language: _Language,
+    groups: Mapping[str, _Layer],
+) -> None:
+    """groups: by what the names of their arrays begin with, behind that of the layer."""
+    peaks: dict[str, list[np.ndarray]] = {prefix: [] for prefix in groups}
     for block, _ in zip(shard_blocks(analysis, model, plan, 0), range(_CALIBRATION), strict=False):
-        activations = layer.activations(language.vectors(block), language.families)
-        peaks.append(find_peaks(block, activations, "positive").numpy())
-    joined, contexts = np.concatenate(peaks), analysis.request.contexts
-    edges = {
-        "positive": inner_edges(joined, contexts.bands, contexts.sampling),
-        "positive/fires": firing_threshold(joined),
+        vectors = language.vectors(block)
+        for prefix, layer in groups.items():
+            activations = layer.activations(vectors, language.families)
+            peaks[prefix].append(find_peaks(block, activations, "positive").numpy())
+    fires = {
+        f"{prefix}positive/fires": firing_threshold(np.concatenate(found))
+        for prefix, found in peaks.items()
     }
-    write_arrays(analysis.store, bands_file(analysis), _in_every_layer(analysis, edges))
-    return edges
+    write_arrays(analysis.store, bands_file(analysis), _in_every_layer(analysis, fires))
 
 
 def _in_every_layer(analysis: Analysis, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -201,33 +204,46 @@ def _write_shard(
     plan: Plan,
     shard: int,
     language: _Language,
-    layer: _Layer,
-    edges: dict[str, np.ndarray],
-    known: dict[str, np.ndarray] | None,
+    groups: Mapping[str, _Layer],
+    known: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """known: what the shards before it have found; returns that with what this one has."""
-    scan = LayerScan(len(analysis.neurons), {"positive": edges["positive"]}, analysis.sizes)
-    if known is not None:
-        scan.fill(known)
-    firings = FiringSample({"positive": edges["positive/fires"]}, "cpu")
+    """groups: as in `_write_bands`; known: what the shards before it have found. Returns that with
+    what this one has.
+    """
+    scans, firings = {}, {}
+    bands = read_arrays(analysis.store, bands_file(analysis), "000/")
+    for prefix in groups:
+        scans[prefix] = new_scan(analysis, 0, "cpu", controls=prefix == CONTROLS)
+        firings[prefix] = FiringSample({"positive": bands[f"{prefix}positive/fires"]}, "cpu")
+        if known:
+            own = {n: a for n, a in known.items() if n.startswith(CONTROLS) == bool(prefix)}
+            scans[prefix].fill({n.removeprefix(prefix): a for n, a in own.items()})
     with writing_vectors(analysis.store, vectors_file(analysis.vectors, shard)) as writer:
         lengths = []
         for block in shard_blocks(analysis, model, plan, shard):
             vectors = language.vectors(block)
-            activations = layer.activations(vectors, language.families)
-            scan.update(block, activations)
-            firings.update(_random_tokens(block, plan), activations)
+            for prefix, layer in groups.items():
+                activations = layer.activations(vectors, language.families)
+                scans[prefix].update(block, activations)
+                firings[prefix].update(_random_tokens(block, plan), activations)
             _keep_vectors(
                 writer, vectors[block.inside], len(reference_layers(analysis.card.layers))
             )
             lengths.append(block.lengths.numpy())
         writer.end(np.concatenate(lengths))
+    kept = {
+        f"{prefix}{name}": array
+        for prefix, scan in scans.items()
+        for name, array in (scan.arrays() | firings[prefix].arrays()).items()
+    }
     write_arrays(
-        analysis.store,
-        partial_file(analysis.work, shard),
-        _in_every_layer(analysis, scan.arrays() | firings.arrays()),
+        analysis.store, partial_file(analysis.work, shard), _in_every_layer(analysis, kept)
     )
-    return scan.seed()
+    return {
+        f"{prefix}{name}": array
+        for prefix, scan in scans.items()
+        for name, array in scan.seed().items()
+    }
 
 
 def _random_tokens(block: Block, plan: Plan) -> Tensor:

@@ -99,7 +99,7 @@ def take_picture(browser: Any, url: str, path: Path) -> None:
     context = browser.new_context(viewport={"width": 1180, "height": 1100}, color_scheme="light")
     page = context.new_page()
     page.goto(url)
-    page.locator(".alpha").wait_for()
+    page.locator(".cut").wait_for()
     page.screenshot(path=path)
     context.close()
 

@@ -46,7 +46,7 @@ JOBS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
             "reuse": False,
         },
     ),
-    ("senses anew", "/v1/jobs/{first}/senses", {"alpha": 0.1}),
+    ("senses anew", "/v1/jobs/{first}/senses", {"same_at": 0.25}),
 )
 
 

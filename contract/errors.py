@@ -247,3 +247,11 @@ class Cancelled(Exception):
 
     Not an error of anybody's.
     """
+
+
+class OtherEncoder(Exception):
+    """Raised inside an analysis when its words are to be compared by an encoder that this process
+    does not have.
+
+    Not an error of the job's: another worker may have it.
+    """

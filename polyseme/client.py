@@ -20,7 +20,7 @@ from polyseme.drivers import Driver
 from polyseme.operations import id_of
 from polyseme.reading import read
 from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
-from polyseme.reports import NeuronRow, Report
+from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import Rows
 from polyseme.steps import Json, Query
 from polyseme.tables import read_arrow, read_pandas, read_polars
@@ -126,15 +126,16 @@ class Polyseme:
         self,
         job: str,
         *,
-        alpha: float | None = None,
+        same_at: float | None = None,
         idempotency_key: str | None = None,
         **changes: Any,
     ) -> Job:
         """Makes the senses of a finished job anew: a new job, that needs no model.
 
+        same_at: how sure one must be that two groups mean the same before they are one sense.
         changes: min_contexts, vectors, …
         """
-        return self._driver.run(self._calls.regroup(job, alpha, idempotency_key, changes))
+        return self._driver.run(self._calls.regroup(job, same_at, idempotency_key, changes))
 
     # Batches
 
@@ -200,12 +201,19 @@ class Polyseme:
         """
         return Rows(self._driver, f"/v1/jobs/{job}/neurons", query, NeuronRow)
 
+    def controls(self, job: str, **query: Query) -> Rows[ControlRow]:
+        """The control units of a job, a row of scalars each: random directions of its layers.
+
+        Query: layer, status, sort, fields, min_… and max_…; `limit` is a page's.
+        """
+        return Rows(self._driver, f"/v1/jobs/{job}/controls", query, ControlRow)
+
     def neuron(self, job: str, layer: int, neuron: int) -> Report:
         """All that is known of one neuron."""
         return self._driver.run(self._calls.neuron(job, layer, neuron))
 
     def tree(self, job: str, layer: int, neuron: int, *, tail: str = "positive") -> Json:
-        """How a neuron's contexts were grouped, and what other alphas would give."""
+        """How a neuron's contexts were grouped, and what another `same_at` would give."""
         return self._driver.run(self._calls.tree(job, layer, neuron, tail))
 
     def activations(

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from polyseme.reading import to_html
-from polyseme.records import Activations, Job, TextNeuron
+from polyseme.records import Activations, Job, TextNeuron, TextPeak
 from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Piece, Report, Sense
 
 _NEWLINE = "⏎"
@@ -75,7 +75,7 @@ def report_html(report: Report) -> str:
         f'0">{_sentence(report.meaning)}</div>{_negative(report)}'
         f"{_shares(report)}"
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{senses}</div>'
-        f"{_logits(report)}</div>"
+        f"{_further(report)}{_logits(report)}</div>"
     )
 
 
@@ -99,7 +99,7 @@ def _text_neuron(check: Activations, neuron: TextNeuron) -> str:
     )
     peaks = "".join(
         f"<li><bdi>{escape(check.read(p.token))}</bdi> {p.activation:.2f}: "
-        f"{escape(_in_sense(p.sense, p.name))}</li>"
+        f"{escape(_in_sense(p))}</li>"
         for p in neuron.peaks
         if p.token < len(check.tokens)
     )
@@ -107,18 +107,19 @@ def _text_neuron(check: Activations, neuron: TextNeuron) -> str:
     return f'<div>{head}<div dir="auto" style="{_CONTEXT}">{text}</div><ul>{peaks}</ul></div>'
 
 
-def _in_sense(sense: int | None, name: str | None) -> str:
-    return "in no sense" if sense is None else f"sense {sense + 1} ({name or 'no name'})"
+def _in_sense(peak: TextPeak) -> str:
+    same = "" if peak.same is None else f", {peak.same:.0%} sure"
+    if peak.sense is None:
+        return f"in no sense{same and f' (nearest{same})'}"
+    return f"sense {peak.sense + 1} ({peak.name or 'no name'}){same}"
 
 
 def _numbers(report: Report) -> str:
     parts = [report.status.replace("_", " ")]
     if (scores := report.polysemanticity) and scores.score is not None:
         low, high = scores.interval or (scores.score, scores.score)
-        parts.append(
-            f"polysemanticity {scores.score:.2f} ({low:.2f} to {high:.2f}) at alpha "
-            f"{scores.alpha:g}"
-        )
+        parts.append(f"polysemanticity {scores.score:.2f} ({low:.2f} to {high:.2f})")
+        parts += [scores.beside_controls] if scores.beside_controls else []
     if scores and scores.coverage is not None:
         parts.append(f"{scores.coverage:.0%} of its firing is in senses")
     if report.stats.density is not None:
@@ -166,9 +167,18 @@ def _sense(report: Report, sense: Sense) -> str:
         f'<div style="flex:1 1 260px;max-width:480px;border-left:3px solid '
         f'{_colour(sense)};padding-left:8px">'
         f"<b>sense {sense.sense + 1}{tail}</b> {_bar(sense.share, _colour(sense))} "
-        f"{sense.share:.0%}"
+        f"{sense.share:.0%}{_standing(report, sense)}"
         f"<div>{tokens}</div>{contexts}</div>"
     )
+
+
+def _standing(report: Report, sense: Sense) -> str:
+    kin = report.find_kin(sense)
+    words = [
+        "" if sense.sure else "tentative",
+        "" if kin is None else f"akin to sense {kin.sense + 1}",
+    ]
+    return "".join(f' <span style="opacity:.7">{word}</span>' for word in words if word)
 
 
 def _context(context: Context, colour: str) -> str:
@@ -199,6 +209,15 @@ def _piece(piece: Piece, peak: float, colour: str) -> str:
 
 def _tail_colour(piece: Piece) -> str:
     return _COLOURS[0 if (piece.activation or 0) >= 0 else 1]
+
+
+def _further(report: Report) -> str:
+    if not report.evidence:
+        return ""
+    return (
+        f'<div style="opacity:.8;margin-top:4px">{len(report.evidence)} further contexts are kept '
+        f"without their text</div>"
+    )
 
 
 def _logits(report: Report) -> str:

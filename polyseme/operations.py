@@ -122,11 +122,11 @@ class Operations:
     def regroup(
         self,
         job: str,
-        alpha: float | None,
+        same_at: float | None,
         idempotency_key: str | None,
         changes: Mapping[str, Any],
     ) -> Steps[Job]:
-        body = {k: v for k, v in {"alpha": alpha, **changes}.items() if v is not None}
+        body = {k: v for k, v in {"same_at": same_at, **changes}.items() if v is not None}
         headers = _key_header(idempotency_key)
         return self._fetch(Job, "POST", f"/v1/jobs/{job}/senses", body=body, headers=headers)
 

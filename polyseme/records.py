@@ -210,8 +210,8 @@ class TextPeak:
     tail: str
     activation: float
     sense: int | None = None
-    distance: float | None = None
-    name: str | None = None  # of the nearest sense
+    same: float | None = None  # 0..1, mean chance of the same meaning as the nearest sense
+    name: str | None = None  # of the sense
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class CrossActivation:
     senses: tuple[int, ...]
     names: tuple[str, ...]
     tokens: tuple[int, ...]
-    separation: float | None = None
+    same: float | None = None  # 0..1, mean chance that contexts of the two mean the same
 
 
 @dataclass(frozen=True)

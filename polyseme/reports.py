@@ -17,38 +17,60 @@ TABLE_COLUMNS = (
     "neuron",
     "status",
     "polysemanticity",
+    "score_percentile",
     "sense_count",
     "coverage",
     "peak_token",
-    "density",
     "max",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronRow(Record):
-    """A neuron's scalars. None: not asked for with `fields`, or not defined for it."""
-
+class _NeuronPlace(Record):
     layer: int | None = None
     neuron: int | None = None
     hook: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ControlPlace(Record):
+    layer: int | None = None
+    ghost: int | None = None  # in its layer, from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scalars(Record):
     status: str | None = None
     polysemanticity: float | None = None  # 0..1
-    polysemanticity_low: float | None = None
-    polysemanticity_high: float | None = None
-    effective_senses: float | None = None
+    polysemanticity_low: float | None = None  # 0..1
+    polysemanticity_high: float | None = None  # 0..1
+    score_percentile: float | None = None  # 0..1
+    effective_senses: float | None = None  # senses, from 1
     sense_count: int | None = None
+    broad_count: int | None = None
+    sure_count: int | None = None
+    unrelated: bool | None = None
     coverage: float | None = None  # 0..1
-    monosemanticity_score: float | None = None
+    coverage_percentile: float | None = None  # 0..1
+    selectivity: float | None = None  # deviations
+    selectivity_percentile: float | None = None  # 0..1
+    monosemanticity_score: float | None = None  # -1 to 1
     negative_status: str | None = None
-    negative_polysemanticity: float | None = None
-    negative_polysemanticity_low: float | None = None
-    negative_polysemanticity_high: float | None = None
-    negative_effective_senses: float | None = None
+    negative_polysemanticity: float | None = None  # 0..1
+    negative_polysemanticity_low: float | None = None  # 0..1
+    negative_polysemanticity_high: float | None = None  # 0..1
+    negative_score_percentile: float | None = None  # 0..1
+    negative_effective_senses: float | None = None  # senses, from 1
     negative_sense_count: int | None = None
-    negative_coverage: float | None = None
-    negative_monosemanticity_score: float | None = None
-    alpha: float | None = None
+    negative_broad_count: int | None = None
+    negative_sure_count: int | None = None
+    negative_unrelated: bool | None = None
+    negative_coverage: float | None = None  # 0..1
+    negative_coverage_percentile: float | None = None  # 0..1
+    negative_selectivity: float | None = None  # deviations
+    negative_selectivity_percentile: float | None = None  # 0..1
+    negative_monosemanticity_score: float | None = None  # -1 to 1
+    same_at: float | None = None  # 0..1
     n_tokens: int | None = None
     density: float | None = None  # 0..1
     mean: float | None = None
@@ -66,15 +88,39 @@ class NeuronRow(Record):
     peak_token_count: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NeuronRow(_Scalars, _NeuronPlace):
+    """A neuron's scalars. None: not asked for with `fields`, or not defined for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlRow(_Scalars, _ControlPlace):
+    """Likewise of a control unit, a random direction of the layer."""
+
+
 @dataclass(frozen=True)
 class Scores:
-    alpha: float
-    score: float | None = None  # 0..1; None unless the neuron is coherent
-    interval: tuple[float, float] | None = None  # 90 % bootstrap
-    effective_senses: float | None = None
+    same_at: float
+    score: float | None = None  # 0..1
+    interval: tuple[float, float] | None = None  # 90 %, over which contexts were drawn
+    score_percentile: float | None = None  # 0..1
+    effective_senses: float | None = None  # senses, from 1
     sense_count: int | None = None
+    broad_count: int | None = None
+    sure_count: int | None = None
+    unrelated: bool | None = None
     coverage: float | None = None  # 0..1
-    monosemanticity_score: float | None = None
+    coverage_percentile: float | None = None  # 0..1
+    selectivity: float | None = None  # deviations
+    selectivity_percentile: float | None = None  # 0..1
+    monosemanticity_score: float | None = None  # -1 to 1
+
+    @property
+    def beside_controls(self) -> str:
+        """Where the score stands among the layer's control units; empty without them."""
+        if self.score_percentile is None:
+            return ""
+        return f"higher than that of {self.score_percentile:.0%} of control units"
 
 
 @dataclass(frozen=True)
@@ -107,15 +153,19 @@ class Sense:
     sense: int  # 0 has the largest share of its tail
     share: float  # 0..1
     size: int = 0  # contexts
-    cohesion: float | None = None  # quantile of random pairs: 0 tight, 1 random
-    separation: float | None = None
-    medoid: int = 0  # index in the report's contexts
+    replication: float = 0.0  # 0..1, the chance that it comes again in other documents
+    sure: bool = False  # whether that is at least 0.8; else it is tentative
+    broad: int = 0  # senses of one field of things have the same
+    within: float = 0.0  # 0..1, mean chance that two of its contexts mean the same
+    between: float | None = None  # the largest with another sense; None for an only one
+    medoid: int | None = None  # index in the report's contexts; None when none of its is shown
     tokens: tuple[SenseToken, ...] = ()
     activation: Extent | None = None
     lexical_diversity: float = 0.0
     auprc: float | None = None
     auprc_baseline: float | None = None
     contexts: tuple[int, ...] = ()  # indices in the report's contexts
+    evidence: tuple[int, ...] = ()  # indices in the report's evidence
 
 
 @dataclass(frozen=True)
@@ -171,7 +221,7 @@ class Piece:
 @dataclass(frozen=True)
 class Context:
     tail: str  # positive, negative
-    sample: str  # top, interval, quantile
+    sample: str  # top, activation, interval, quantile
     activation: float
     tokens: tuple[str, ...]
     activations: tuple[float, ...]
@@ -192,6 +242,24 @@ class Context:
         """The text, with marks for its special tokens."""
         marks = {i: self.tokens[i] for i in (*self.special, self.peak)}
         return cut_pieces(self.text, self.spans, self.activations, marks, self.peak)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A context that is kept for its meaning alone, without its text."""
+
+    tail: str  # positive, negative
+    sample: str  # top, activation, interval, quantile
+    activation: float
+    token: str  # at its peak
+    token_id: int | None = None
+    text: str = ""  # what the contexts say where it stands, if it is a part of a character
+    band: int | None = None
+    document: int = 0
+    window: int = 0
+    position: int = 0  # of the peak in its window
+    char_span: tuple[int, int] | None = None  # of the peak token in its document
+    sense: int | None = None  # of its tail; None: in none
 
 
 @dataclass(frozen=True)
@@ -216,7 +284,7 @@ class Report(Record):
     layer: int
     neuron: int
     hook: str = ""
-    # monosemantic, polysemantic, incoherent, insufficient_evidence, not_scored, not_finite
+    # polysemantic, monosemantic, described, insufficient_evidence, not_scored, not_finite
     status: str
     meaning: str  # one sentence, made by rules from the rest
     polysemanticity: Scores | None = None
@@ -227,10 +295,17 @@ class Report(Record):
     bands: tuple[Band, ...] = ()
     near_duplicates: int = 0
     contexts: tuple[Context, ...] = ()
+    evidence: tuple[Evidence, ...] = ()  # contexts kept beyond those
     logits: Logits | None = None  # None for encoders
 
     def contexts_of(self, sense: Sense) -> list[Context]:
         return [self.contexts[i] for i in sense.contexts if i < len(self.contexts)]
+
+    def find_kin(self, sense: Sense) -> Sense | None:
+        """The first sense of the same broad one, when that is another."""
+        same = (s for s in self.senses if (s.tail, s.broad) == (sense.tail, sense.broad))
+        first = next(same, sense)
+        return None if first is sense else first
 
 
 def cut_pieces(

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -15,11 +16,13 @@ import pyarrow.parquet as pq
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.units import Lease
-from polyseme.contract.files.columns import negative
+from polyseme.contract.files.column import STATUSES, negative
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.results import (
     BINS,
     FORMAT,
+    GHOST_SCALARS,
+    GHOSTS,
     MANIFEST,
     NEURONS,
     QUANTILES,
@@ -187,14 +190,20 @@ def write_result(
     decoder: bool = True,
     contexts: int = 6,
     context_tokens: int = 8,
+    evidence: int = 4,
+    banded: bool = False,
     senses: bool = False,
+    controls: int = 8,
     seed: int = 0,
 ) -> None:
     """A result in the schemas of `contract/files/results.py`, of random numbers.
 
     Some values are null, as in real ones.
 
-    senses: with neurons of every status instead of `not_scored`.
+    evidence: contexts a neuron beyond the shown ones; banded: sampled from bands.
+
+    senses: with neurons of every status that has a meaning instead of `not_scored`, and so many
+    controls a layer.
     """
     rng = random.Random(seed)
     folder = Layout.result(job)
@@ -202,9 +211,10 @@ def write_result(
     scalars: list[dict[str, Any]] = []
     for layer in layers:
         rows = [
-            _make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens)
+            _make_row(rng, layer, n, len(vocabulary), decoder, contexts, context_tokens, evidence)
             for n in neurons
         ]
+        rows = [_put_in_bands(row) for row in rows] if banded else rows
         rows = [_add_senses(rng, row) if senses else row for row in rows]
         scalars += [_scalars_of(row) for row in rows]
         _write_table(
@@ -220,6 +230,13 @@ def write_result(
     )
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
+    if senses and controls:
+        ghosts = [_make_control(rng, layer, n) for layer in layers for n in range(controls)]
+        _write_table(store, f"{folder}/{GHOSTS}", pa.Table.from_pylist(ghosts, GHOST_SCALARS), 1000)
+        summary["controls"] = _summarise_controls(ghosts)
+        for found in summary["layers"]:
+            of_layer = [g for g in ghosts if g["layer"] == found["layer"]]
+            found["controls"] = _summarise_controls(of_layer)
     store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
 
 
@@ -240,13 +257,15 @@ def _make_row(
     decoder: bool,
     contexts: int,
     length: int,
+    evidence: int,
 ) -> dict[str, Any]:
     dead = rng.random() < 0.1
     top = [_make_context(rng, "top", None, vocabulary, length) for _ in range(contexts)]
     top.sort(key=lambda c: -c["activation"])
     sampled = [
-        _make_context(rng, "interval", band, vocabulary, length) for band in range(contexts // 2)
+        _make_context(rng, "activation", None, vocabulary, length) for _ in range(contexts // 2)
     ]
+    beyond = [_make_evidence(rng, vocabulary) for _ in range(evidence)]
     peaks = _count_peaks(top)
     return {
         **{name: None for f in SCORES for name in (f.name, negative(f.name))},
@@ -254,7 +273,7 @@ def _make_row(
         "neuron": neuron,
         "hook": f"blocks.{layer}.mlp.hook_post",
         "status": "not_scored",
-        "alpha": None,
+        "same_at": None,
         "n_tokens": 640,
         "density": 0.0 if dead else rng.random(),
         "mean": rng.gauss(0, 1),
@@ -264,8 +283,8 @@ def _make_row(
         "min": _float32(-rng.random()),
         "max": top[0]["activation"] if top else _float32(rng.random()),
         "top_contexts": len(top),
-        "sampled_contexts": len(sampled),
-        "distinct_contexts": len(top) + len(sampled),
+        "sampled_contexts": len(sampled) + len(beyond),
+        "distinct_contexts": len(top) + len(sampled) + len(beyond),
         "near_duplicates": rng.randrange(4),
         "peak_token": make_vocabulary()[peaks[0]["token"]] if peaks else None,
         "peak_token_share": peaks[0]["count"] / len(top) if peaks else None,
@@ -273,18 +292,10 @@ def _make_row(
         "quantiles": sorted(_float32(rng.gauss(0, 1)) for _ in QUANTILES),
         "histogram_first": ZERO_BIN - 1,
         "histogram": [rng.randrange(100) for _ in range(min(20, BINS - ZERO_BIN))],
-        "bands": [
-            {
-                "tail": "positive",
-                "band": b,
-                "low": float(b),
-                "high": None if b == 4 else b + 1.0,
-                "windows": b,
-            }
-            for b in range(5)
-        ],
+        "bands": [],
         "peak_tokens": peaks,
         "contexts": top + sampled,
+        "evidence": beyond,
         "promoted": _make_logits(rng, vocabulary) if decoder else None,
         "suppressed": _make_logits(rng, vocabulary) if decoder else None,
     }
@@ -323,62 +334,152 @@ def _make_context(
     }
 
 
+def _put_in_bands(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its sample from bands of one unit of activation, one context a band."""
+    sampled = [c for c in row["contexts"] if c["sample"] != "top"]
+    for band, context in enumerate(sampled):
+        context |= {"sample": "interval", "band": band}
+    bands = [
+        {
+            "tail": "positive",
+            "band": b,
+            "low": float(b),
+            "high": None if b == 4 else b + 1.0,
+            "windows": b,
+        }
+        for b in range(5)
+    ]
+    return {**row, "bands": bands, "evidence": []}
+
+
+def _make_evidence(rng: random.Random, vocabulary: int) -> dict[str, Any]:
+    start = 4 * rng.randrange(20)
+    return {
+        "tail": "positive",
+        "sample": "activation",
+        "band": None,
+        "document": rng.randrange(30),
+        "window": rng.randrange(60),
+        "position": rng.randrange(1, 20),
+        "char_start": start,
+        "char_end": start + 4,
+        "activation": _float32(0.5 + rng.random() / 2),
+        "token": rng.randrange(vocabulary),
+        "sense": None,
+    }
+
+
 def _add_senses(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
-    """The row with 0 to 3 senses that hold every context, or half of them when it is incoherent."""
-    count = rng.choice([0, 1, 2, 3])
-    contexts = row["contexts"]
-    for i, context in enumerate(contexts):
+    """The row with 1 to 4 senses that hold every context, or half of them of one that is only
+    described. The last of four is tentative, the second and third are of one broad sense.
+    """
+    count = rng.choice([0, 1, 2, 3, 4])
+    kept = [*row["contexts"], *row["evidence"]]
+    for i, context in enumerate(kept):
         context["sense"] = i % count if count else (0 if i % 2 else None)
-    senses = [_make_sense(rng, contexts, s, max(count, 1)) for s in range(max(count, 1))]
-    scored = count > 0
+    senses = [_make_sense(rng, row, s, max(count, 1)) for s in range(max(count, 1))]
+    sure = sum(s["sure"] for s in senses)
     scores = {
-        "status": "incoherent" if not scored else "monosemantic" if count == 1 else "polysemantic",
-        "polysemanticity": 1 - 1 / count if scored else None,
-        "polysemanticity_low": max(0.0, 0.9 - 1 / count) if scored else None,
-        "polysemanticity_high": min(1.0, 1.1 - 1 / count) if scored else None,
-        "effective_senses": float(count) if scored else None,
-        "sense_count": len(senses),
-        "coverage": 1.0 if scored else 0.5,
-        "monosemanticity_score": rng.random(),
+        "status": "described" if not count else "polysemantic" if sure > 1 else "monosemantic",
+        **_make_scores(rng, len(senses), sure),
+        "coverage": 1.0 if count else 0.5,
+        "broad_count": len({s["broad"] for s in senses}),
+        "selectivity": 2 + 3 * rng.random() if count else rng.gauss(0, 1),
+        "selectivity_percentile": 0.95 + rng.random() / 20 if count else 0.9 * rng.random(),
     }
     return {
         **row,
         **scores,
-        "alpha": 0.05,
+        "same_at": 0.35,
         "senses": senses,
-        "merges": _make_merges(rng, len(contexts)),
+        "merges": _make_merges(rng, len(kept)),
+    }
+
+
+def _make_scores(rng: random.Random, senses: int, sure: int) -> dict[str, Any]:
+    """Those of a tail with senses of equal share, but its status and its coverage's height."""
+    score = 1 - 1 / senses + 0.05 * rng.random()
+    return {
+        "polysemanticity": score,
+        "polysemanticity_low": max(0.0, score - 0.1),
+        "polysemanticity_high": min(1.0, score + 0.1),
+        "score_percentile": rng.random(),
+        "effective_senses": 1 / (1 - score),
+        "sense_count": senses,
+        "sure_count": sure,
+        "coverage_percentile": rng.random(),
+        "monosemanticity_score": rng.random(),
+    }
+
+
+def _make_control(rng: random.Random, layer: int, number: int) -> dict[str, Any]:
+    senses = rng.choice([1, 2, 3])
+    of_stats = ("n_tokens", "density", "mean", "std", "skewness", "kurtosis", "min", "max")
+    return {f.name: None for f in GHOST_SCALARS} | {
+        **{name: 0 if name == "n_tokens" else rng.random() for name in of_stats},
+        **_make_scores(rng, senses, 0),
+        "layer": layer,
+        "ghost": number,
+        "status": "described",
+        "same_at": 0.35,
+        "coverage": rng.random(),
+        "broad_count": senses,
+        "selectivity": rng.gauss(0, 1),
+        "selectivity_percentile": 0.9 * rng.random(),
+        "n_tokens": 640,
+        "top_contexts": 6,
+        "sampled_contexts": 3,
+        "distinct_contexts": 9,
+        "near_duplicates": 0,
+        "peak_token": rng.choice(WORDS),
+        "peak_token_share": rng.random(),
+        "peak_token_count": 4,
+    }
+
+
+def _summarise_controls(ghosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = ("polysemanticity", "coverage", "effective_senses")
+    return {
+        "units": len(ghosts),
+        "statuses": {name: sum(g["status"] == name for g in ghosts) for name in STATUSES},
+        "medians": {name: statistics.median(g[name] for g in ghosts) for name in names},
     }
 
 
 def _make_sense(
-    rng: random.Random, contexts: list[dict[str, Any]], sense: int, count: int
+    rng: random.Random, row: Mapping[str, Any], sense: int, count: int
 ) -> dict[str, Any]:
-    inside = [i for i, c in enumerate(contexts) if c["sense"] == sense]
-    activations = sorted(contexts[i]["activation"] for i in inside)
-    peak = contexts[inside[0]]
+    shown = [i for i, c in enumerate(row["contexts"]) if c["sense"] == sense]
+    held = [c for c in (*row["contexts"], *row["evidence"]) if c["sense"] == sense]
+    activations = sorted(c["activation"] for c in held)
+    is_sure = sense < 3
+    tokens = row["contexts"][shown[0]]["tokens"][:3] if shown else []
     return {
         "tail": "positive",
         "sense": sense,
         "share": _float32(1 / count),
-        "size": len(inside),
-        "cohesion": _float32(rng.random() / 20),
-        "separation": _float32(0.2 + rng.random() / 2) if count > 1 else None,
-        "medoid": inside[0],
+        "size": len(held),
+        "replication": _float32(0.8 + rng.random() / 5 if is_sure else 0.8 * rng.random()),
+        "sure": is_sure,
+        "broad": min(sense, 1) if is_sure else 2,
+        "within": _float32(0.5 + rng.random() / 2),
+        "between": _float32(0.3 * rng.random()) if count > 1 else None,
+        "medoid": shown[0] if shown else None,
         "activation_min": activations[0],
         "activation_median": activations[len(activations) // 2],
         "activation_max": activations[-1],
         "lexical_diversity": _float32(rng.random()),
         "auprc": _float32(rng.random()),
         "auprc_baseline": _float32(rng.random() / 10),
-        "tokens": [{"token": t, "at": "peak", "count": 2, "z": 3.5} for t in peak["tokens"][:3]],
+        "tokens": [{"token": t, "at": "peak", "count": 2, "z": 3.5} for t in tokens],
     }
 
 
 def _make_merges(rng: random.Random, contexts: int) -> list[dict[str, Any]]:
     """A chain: each context joins what was joined before."""
-    heights = sorted(_float32(rng.random()) for _ in range(contexts - 1))
+    means = sorted((_float32(rng.random()) for _ in range(contexts - 1)), reverse=True)
     pieces = [(0, 1), *((contexts + i - 1, i + 1) for i in range(1, contexts - 1))]
-    return [{"left": a, "right": b, "height": h} for (a, b), h in zip(pieces, heights, strict=True)]
+    return [{"left": a, "right": b, "same_at": m} for (a, b), m in zip(pieces, means, strict=True)]
 
 
 def _count_peaks(contexts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,7 +17,13 @@ from kombu.exceptions import OperationalError
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.connection import call_patiently
 from polyseme.contract.board.units import Lease
-from polyseme.contract.errors import AnalysisError, Cancelled, DamagedFile, InvalidRequest
+from polyseme.contract.errors import (
+    AnalysisError,
+    Cancelled,
+    DamagedFile,
+    InvalidRequest,
+    OtherEncoder,
+)
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import JOB_VERSION, Job
@@ -37,6 +43,7 @@ from polyseme.workers.repair import find_lost_scans, find_writer
 from polyseme.workers.reuse import work_folder
 from polyseme.workers.scheduler import Scheduler
 
+_OTHERS_PAUSE_S = 2.0  # before a unit that this worker cannot run is given back
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_PAUSE_S = (
     5.0  # so that a full store has a chance to be emptied before all attempts are used up
@@ -133,6 +140,11 @@ class Runner:
 
     def _note_end(self, lease: Lease, error: Exception) -> Outcome:
         """What follows from an error in the work. Raises DeviceLost."""
+        if isinstance(error, OtherEncoder):
+            log.warning("%s: given back", error)
+            self.draining.wait(_OTHERS_PAUSE_S)
+            self._give_back(lease, forget_attempt=True)
+            return "stopped"
         if is_device_lost(error):
             log.exception("the device is of no more use to this process")
             self._count_failure(lease, error)

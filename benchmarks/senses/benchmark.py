@@ -8,31 +8,29 @@ the figures mean.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.senses import report, toy
+from benchmarks.senses.concepts import gather_concepts
 from benchmarks.senses.copies import count_changed
+from benchmarks.senses.families import SPLITS
 from benchmarks.senses.figure import draw_figure
-from benchmarks.senses.material import gather
+from benchmarks.senses.material import add_corpus_options, read_brown
 from benchmarks.senses.methods import judge_all
-from benchmarks.senses.units import QUICK, SEEDS, Plan
+from benchmarks.senses.units import CONTEXTS, QUICK, SEEDS, Plan, build_units
 from polyseme.workers.analysis.machine.threads import set_threads
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    add_corpus_options(parser)
+    parser.add_argument("--split", choices=SPLITS, default="development", help="of the concepts")
     parser.add_argument(
-        "--split", choices=("development", "test"), default="development", help="of the concepts"
+        "--contexts", type=int, default=CONTEXTS[-1], help=f"of a unit, such as {CONTEXTS[0]}"
     )
-    parser.add_argument(
-        "--brown", type=Path, required=True, help="folder with the Brown corpus' files"
-    )
-    parser.add_argument(
-        "--model", type=Path, required=True, help="folder with SmolLM2-135M as safetensors"
-    )
-    parser.add_argument("--cache", type=Path, help="folder to keep the model's vectors in")
     parser.add_argument("--figure", type=Path, help="SVG file to write")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--quick", action="store_true", help="one seed, fewer units, no sentence encoder's vectors"
     )
@@ -41,19 +39,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> str:
     set_threads(options.threads)
     seeds, plan = (SEEDS[:1], QUICK) if options.quick else (SEEDS, Plan())
-    material = gather(
-        options.brown, options.model, options.split, seeds, plan, options.cache, options.device
-    )
-    background = material.background()
-    methods = judge_all(material, background, sentences=not options.quick)
-    far = [u for u in material.units if u.tier == "T1"]
+    corpus = read_brown(options)
+    concepts = gather_concepts(corpus.found, options.split, corpus.encoder.encode)
+    plan = replace(plan, contexts=options.contexts)
+    units = build_units(corpus.found, concepts, options.split, seeds, plan)
+    places = np.unique(np.concatenate([u.places for u in units]))
+    cache = options.cache and options.cache / f"vectors-{options.split}-{options.contexts}.npz"
+    read = corpus.run(corpus.found.row[places], corpus.found.position[places], cache)
+    methods = judge_all(read, units, sentences=not options.quick)
     tables = [
-        f"## Senses, {options.split} concepts",
-        f"{len(material.units):,} units, seeds {', '.join(map(str, seeds))}; "
-        f"{len(material.random[0]):,} random "
-        "tokens; intervals: 95 % of 1,000 resamples of the units.",
-        *report.tables(material, background, methods),
-        report.copies(*count_changed(material, background, far)),
+        f"## Senses, {options.split} concepts, {options.contexts} contexts",
+        f"{len(units):,} units, seeds {', '.join(map(str, seeds))}; {len(corpus.random[0]):,} "
+        "random tokens; intervals: 95 % of 1,000 resamples of the units.",
+        *report.tables(read, methods),
+        report.copies(*count_changed(read, [u for u in units if u.tier == "T1"])),
         report.toy(toy.measure(seeds)),
     ]
     if options.figure:

@@ -51,12 +51,12 @@ def gather_concepts(found: Occurrences, split: str, encode: Encode) -> Concepts:
     families = {
         n: p
         for n, w in lists.items()
-        if _documents(found, p := _main_class(found, w)) >= FAMILY_DOCUMENTS
+        if _documents(found, p := main_class(found, w)) >= FAMILY_DOCUMENTS
     }
     lemmas = {n: _places(found, w) for n, w in list_lemmas(split).items()}
     singles = _single_words(found, split)
     wanted = {n: lists[n] for n in families} | {n: (n,) for n in [*lemmas, *singles]}
-    homographs = _homographs(found, split)
+    homographs = find_homographs(found, split)
     return Concepts(
         families=families,
         fields={
@@ -64,7 +64,7 @@ def gather_concepts(found: Occurrences, split: str, encode: Encode) -> Concepts:
         },
         near=_by_nearness({n: _centre(encode, [*w, n]) for n, w in lists.items()}, families),
         lemmas=lemmas,
-        synonyms={n: _main_class(found, w) for n, w in list_synonyms(split).items()},
+        synonyms={n: main_class(found, w) for n, w in list_synonyms(split).items()},
         singles=singles,
         centres={
             n: _centre(encode, [w for w in words if w in found.by_form])
@@ -76,8 +76,8 @@ def gather_concepts(found: Occurrences, split: str, encode: Encode) -> Concepts:
 
 
 def in_split(word: str, split: str) -> bool:
-    """Words that are in no list belong to the split that a hash says."""
-    return zlib.crc32(word.encode()) % 2 == (split == "test")
+    """Words that are in no list belong to the split that a hash says; none to the third."""
+    return SPLITS[zlib.crc32(word.encode()) % 2] == split
 
 
 def _places(found: Occurrences, words: Iterable[str]) -> np.ndarray:
@@ -85,7 +85,7 @@ def _places(found: Occurrences, words: Iterable[str]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _main_class(found: Occurrences, words: Iterable[str]) -> np.ndarray:
+def main_class(found: Occurrences, words: Iterable[str]) -> np.ndarray:
     """Each word's places in its most frequent class: what the list means by it."""
     kept = [
         (p := _places(found, [w]))[found.kind[p] == _classes(found, p)[0]]
@@ -139,7 +139,7 @@ def _single_words(found: Occurrences, split: str) -> dict[str, np.ndarray]:
     }
 
 
-def _homographs(found: Occurrences, split: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def find_homographs(found: Occurrences, split: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Words with two frequent classes; a noun that is also a name is left out, as it is the same
     word.
     """

@@ -9,31 +9,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.senses.judging import Verdict, judge
-from benchmarks.senses.material import Material
+from benchmarks.senses.judging import Verdict, find_places, judge_units
+from benchmarks.senses.material import ReadCorpus
 from benchmarks.senses.units import Unit
+from benchmarks.senses.vectors import near_tokens
 from polyseme.contract.records.request import Contexts
 from polyseme.workers.analysis.contexts.choose import NEAR, TOP, Candidates, choose_contexts
-from polyseme.workers.analysis.senses.layer_senses import Background
 
 COPIED = 10  # of each unit's contexts, the strongest ones, once each
 
 
-def count_changed(
-    material: Material, background: Background, units: Sequence[Unit]
-) -> tuple[int, int]:
+def count_changed(read: ReadCorpus, units: Sequence[Unit]) -> tuple[int, int]:
     """How many of the units have another score, coverage or sense with copies than without; and how
     many units.
     """
     bare, copied = [_strongest_first(u) for u in units], []
     for unit in bare:
-        order = choose(
-            material, unit, np.concatenate([np.arange(len(unit.places)), np.arange(COPIED)])
-        )
+        order = choose(read, unit, np.concatenate([np.arange(len(unit.places)), np.arange(COPIED)]))
         copied.append(
             replace(unit, places=unit.places[order], truth=unit.truth[order], mass=unit.mass[order])
         )
-    pairs = zip(*(_judged(material, background, u) for u in (bare, copied)), strict=True)
+    pairs = zip(*(judge_units(read, u) for u in (bare, copied)), strict=True)
     return sum(not _is_same(one, other) for one, other in pairs), len(bare)
 
 
@@ -44,26 +40,26 @@ def _is_same(one: Verdict, other: Verdict) -> bool:
     )
 
 
-def choose(material: Material, unit: Unit, contexts: np.ndarray) -> np.ndarray:
+def choose(read: ReadCorpus, unit: Unit, contexts: np.ndarray) -> np.ndarray:
     """Which of the unit's contexts the service keeps of these, each standing in a window of its
     own; in its order.
     """
     order = contexts[np.argsort(-unit.mass[contexts], kind="stable")]
-    places = unit.places[order]
-    row, position = material.found.row[places][None], material.found.position[places][None]
+    row, position = find_places(read, unit.places[order])
     whole = np.zeros((1, len(order)), np.int32)
     candidates = Candidates(
         band=np.full(len(order), TOP, np.int32),
         held=np.ones((1, len(order)), bool),
         window=np.arange(len(order))[None],
         document=whole,
-        row=row,
-        position=position,
+        row=row[None],
+        position=position[None],
         peak=unit.mass[order][None],
-        start=whole,
-        display=np.zeros((1, len(order), 1), np.float16),
+        displayed=np.full(len(order), -1),
+        start=whole[:, :0],
+        display=np.zeros((1, 0, 0), np.float16),
     )
-    near = material.near(places, NEAR)[None]  # (1, M, 2 * NEAR + 1)
+    near = near_tokens(read.corpus.windows.ids, row, position, NEAR)[None]  # (1, M, 2 * NEAR + 1)
     kept = choose_contexts(candidates, near, Contexts(top_k=len(order), sampled=0)).kept[0]
     return np.asarray(order[kept])
 
@@ -71,10 +67,3 @@ def choose(material: Material, unit: Unit, contexts: np.ndarray) -> np.ndarray:
 def _strongest_first(unit: Unit) -> Unit:
     order = np.argsort(-unit.mass, kind="stable")
     return replace(unit, places=unit.places[order], truth=unit.truth[order], mass=unit.mass[order])
-
-
-def _judged(material: Material, background: Background, units: Sequence[Unit]) -> list[Verdict]:
-    places = np.concatenate([u.places for u in units])
-    return judge(
-        units, background.space(material.project(background, places)), material.found.token[places]
-    )

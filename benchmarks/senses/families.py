@@ -2,8 +2,9 @@
 
 Lists only.
 
-A *field* holds families that are near each other. Whole fields are for development or for the test,
-so that neither a concept nor a sibling of it is seen in both.
+A *field* holds families that are near each other. Whole fields are for development, for the test or
+for a third set, so that neither a concept nor a sibling of it is seen in two of them. The third set
+has fields alone, without lemmas or synonyms; a few of its words stand in the others too.
 """
 
 from __future__ import annotations
@@ -253,6 +254,58 @@ _TEST: dict[str, dict[str, str]] = {
     },
 }
 
+_THIRD: dict[str, dict[str, str]] = {
+    "communication": {
+        "letters": "letter letters telegram mail postcard envelope cable note message messages",
+        "broadcasting": "radio television broadcast broadcasting tv station channel announcer "
+        "program programs",
+        "telephones": "telephone phone telephoned calls call dial switchboard operator",
+    },
+    "politics": {
+        "ideologies": "communist communism democratic liberal liberals conservative conservatives "
+        "republican republicans democrats socialist communists",
+        "diplomacy": "treaty negotiations negotiate diplomatic alliance agreement pact conference "
+        "allies disarmament embassy",
+        "assemblies": "congress senate legislature parliament committee assembly commission "
+        "council subcommittee house",
+    },
+    "bodily": {
+        "eating": "eat ate eating eaten drank drink drinking swallowed chewed tasted hungry",
+        "sleeping": "sleep asleep slept sleeping awake bed dream dreams woke tired nap",
+        "dying": "death dead died die dying killed deaths funeral buried grave fatal",
+    },
+    "change": {
+        "rising": "rose increased grew increase increasing gained growing expanded growth rising "
+        "raised",
+        "falling": "fell declined decreased decline reduced dropped reduction falling shrank "
+        "decrease lower",
+        "stopping": "stopped ended ceased quit stop stopping halt finished halted ending",
+    },
+    "household stuff": {
+        "containers": "box boxes bag basket barrel trunk bucket drawer crate package bags can tray",
+        "fabrics": "cotton silk wool cloth fabric fabrics linen velvet textile lace yarn nylon",
+        "tools": "hammer nails saw ax shovel drill tool tools screws brush wrench rope",
+    },
+    "judging": {
+        "goodness": "good great excellent fine wonderful splendid perfect superb magnificent best",
+        "badness": "bad poor terrible awful wrong evil worse worst horrible miserable",
+        "certainty": "certain sure definite obvious clear evident certainly surely obviously "
+        "clearly definitely",
+    },
+    "energy": {
+        "fuels": "oil gas coal fuel gasoline petroleum diesel kerosene",
+        "electricity": "electric electrical electronic power wire battery circuit current "
+        "electricity voltage",
+        "light": "light lights bright dark lamp lamps shadow shadows darkness shining glow "
+        "gleaming",
+    },
+    "small words": {
+        "degree": "very quite rather extremely fairly too so highly completely almost nearly",
+        "demonstratives": "this that these those such",
+        "time relations": "before after during until then when later earlier soon ago",
+    },
+}
+
 _LEMMAS = {
     "development": (
         "walk walks walked walking;look looks looked looking;call calls called calling;play "
@@ -305,12 +358,12 @@ _SYNONYMS = {
     ),
 }
 
-SPLITS = ("development", "test")
+SPLITS = ("development", "test", "third")
 
 
 def list_fields(split: str) -> dict[str, Families]:
     """The families of a split by field."""
-    chosen = {"development": _DEVELOPMENT, "test": _TEST}[split]
+    chosen = {"development": _DEVELOPMENT, "test": _TEST, "third": _THIRD}[split]
     return {
         f: {name: tuple(words.split()) for name, words in inside.items()}
         for f, inside in chosen.items()
@@ -323,12 +376,12 @@ def list_families(split: str) -> Families:
 
 def list_lemmas(split: str) -> Families:
     """Inflections and close derivations of one word, by its first form."""
-    return _by_first(_LEMMAS[split])
+    return _by_first(_LEMMAS.get(split, ""))
 
 
 def list_synonyms(split: str) -> Families:
-    return _by_first(_SYNONYMS[split])
+    return _by_first(_SYNONYMS.get(split, ""))
 
 
 def _by_first(lists: str) -> Families:
-    return {words.split()[0]: tuple(words.split()) for words in lists.split(";")}
+    return {words.split()[0]: tuple(words.split()) for words in lists.split(";") if words}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.senses.material import ReadCorpus
 from benchmarks.senses.units import Unit
 from polyseme.contract.records.request import Senses
 from polyseme.workers.analysis.senses.find_senses import find_senses
+from polyseme.workers.analysis.senses.material import Material
+from polyseme.workers.analysis.senses.pairs import WORDS, PairKind
 from polyseme.workers.analysis.senses.records import Evidence
-from polyseme.workers.analysis.senses.spaces import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,8 @@ class Verdict:
 
     unit: Unit
     sense: np.ndarray  # (n,) from 0, negative for none
-    scores: Mapping[
-        str, float
-    ]  # by the names of `polyseme.contract.files.results.SCORES`; empty for a method without any
+    # by the names of `polyseme.contract.files.results.SCORES`; empty for a method without any
+    scores: Mapping[str, float]
 
     @property
     def count(self) -> int:
@@ -47,19 +47,28 @@ class Verdict:
         return 1.0 - float(((held / held.sum()) ** 2).sum())
 
 
+def judge_units(read: ReadCorpus, units: Sequence[Unit], kind: PairKind = WORDS) -> list[Verdict]:
+    row, position = find_places(read, np.concatenate([u.places for u in units]))
+    tokens = read.corpus.windows.ids[row, position]
+    return judge(units, read.compare(row, position, kind), tokens)
+
+
+def find_places(read: ReadCorpus, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and positions of places among the corpus' words."""
+    return read.corpus.found.row[places], read.corpus.found.position[places]
+
+
 def judge(
-    units: Sequence[Unit], space: Space, tokens: np.ndarray, options: Senses | None = None
+    units: Sequence[Unit], material: Material, tokens: np.ndarray, options: Senses | None = None
 ) -> list[Verdict]:
-    """space: of the units' contexts in their order, a vector each; tokens: (C,) at their peaks."""
+    """material: of the units' contexts in their order; tokens: (C,) at their peaks."""
     sizes = np.array([len(u.places) for u in units])
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     contexts = np.arange(offsets[-1])
     mass = np.concatenate([u.mass for u in units])
-    evidence = Evidence(offsets, contexts, contexts, mass, tokens.astype(np.int32))
-    seeds = np.array(
-        [zlib.crc32(f"{u.tier} {u.kind} {u.seed} {u.name}".encode()) for u in units], np.uint64
-    )
-    made = find_senses(evidence, space, None, options or Senses(), seeds)
+    shown = np.ones(len(contexts), bool)
+    evidence = Evidence(offsets, contexts, contexts, mass, tokens.astype(np.int32), shown)
+    made = find_senses(evidence, material, None, options or Senses())
     return [
         Verdict(
             unit, made.sense[first:end], {name: column[i] for name, column in made.scores.items()}

@@ -42,6 +42,11 @@ class Windows:
     ids: np.ndarray  # (W, WINDOW) int32, NONE behind the end
     word: np.ndarray  # (W, WINDOW) int32, which of its document's words a token ends in, or NONE
     document: np.ndarray  # (W,) int32
+    end: np.ndarray  # (W, WINDOW) int32, where a token ends in its document's text, or NONE
+
+    def take(self, count: int) -> Windows:
+        """The first ones."""
+        return Windows(**{name: column[:count] for name, column in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,25 +70,29 @@ class Occurrences:
     by_form: dict[str, np.ndarray]  # places, ascending
 
 
-def cut_windows(documents: Sequence[Document], tokenize: Tokenize, seed: int = 0) -> Windows:
+def cut_windows(
+    documents: Sequence[Document], tokenize: Tokenize, shortest: int = SHORTEST, seed: int = 0
+) -> Windows:
     """Windows in random order, so that the first ones are a sample of the corpus."""
-    parts = [_cut(document, *tokenize(document.text)) for document in documents]
-    owner = np.repeat(np.arange(len(parts), dtype=np.int32), [len(ids) for ids, _ in parts])
-    ids, word = (np.concatenate([part[i] for part in parts]) for i in range(2))
+    parts = [_cut(document, *tokenize(document.text), shortest) for document in documents]
+    owner = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part[0]) for part in parts])
+    ids, word, end = (np.concatenate([part[i] for part in parts]) for i in range(3))
     order = np.random.default_rng(seed).permutation(len(ids))
-    return Windows(ids[order], word[order], owner[order])
+    return Windows(ids[order], word[order], owner[order], end[order])
 
 
-def _cut(document: Document, ids: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ids and words in rows of WINDOW."""
+def _cut(
+    document: Document, ids: np.ndarray, spans: np.ndarray, shortest: int
+) -> tuple[np.ndarray, ...]:
+    """Ids, words and ends in rows of WINDOW."""
     word = _words_of(document, spans)
-    rows = len(ids) // WINDOW + (len(ids) % WINDOW >= SHORTEST)
+    rows = len(ids) // WINDOW + (len(ids) % WINDOW >= shortest)
     shape = (rows, WINDOW)
-    found = np.full((2, *shape), NONE, np.int32)
-    for target, values in zip(found, (ids, word), strict=True):
+    found = np.full((3, *shape), NONE, np.int32)
+    for target, values in zip(found, (ids, word, spans[:, 1]), strict=True):
         kept = values[: rows * WINDOW]
         target.reshape(-1)[: len(kept)] = kept
-    return found[0], found[1]
+    return tuple(found)
 
 
 def _words_of(document: Document, spans: np.ndarray) -> np.ndarray:

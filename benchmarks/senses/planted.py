@@ -1,14 +1,11 @@
-"""Planted neurons through the whole service: rows fitted to known families, posted over HTTP,
-scored by what came back.
+"""Are planted neurons told apart, through the whole service?
 
+Rows are fitted to known families, the job is posted over HTTP, and what came back is scored.
 In three layers of a real model some neurons are made to fire for the words of one to five families
 (`planting`), on documents other than those analysed. The job is an ordinary one with default
-options. What counts as true is what a neuron's kept contexts hold: a family is present when it has
-enough contexts to be a sense. `ρ true, planted` says how far that truth itself follows the number
-planted: one family may keep others out of the kept contexts.
-
-    python -m benchmarks.senses.planted --out DIR --brown FOLDER --model FOLDER
-    python -m benchmarks.senses.planted --out DIR --score RESULT_FOLDER [--score …]
+options but for the number of contexts. What counts as true is what a neuron's kept contexts hold: a
+family is present when it has enough contexts to be a sense. `ρ true, planted` says how far that
+truth itself follows the number planted: one family may keep others out of the kept contexts.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.markdown import table
 from benchmarks.senses.brown import Document, read_documents
-from benchmarks.senses.families import SPLITS, Families, list_fields
+from benchmarks.senses.families import SPLITS, Families, list_families, list_fields
 from benchmarks.senses.metrics import rank_correlation
 from benchmarks.senses.passages import (
     count_families,
@@ -40,6 +37,7 @@ from benchmarks.senses.passages import (
 from benchmarks.stack import HOST, running_stack
 from polyseme import Polyseme
 from polyseme.contract.files.results import report_file
+from polyseme.contract.records.request import Contexts
 
 MODEL = "planted"
 CORPUS = "brown-passages"
@@ -52,6 +50,7 @@ COUNTS = range(
 )  # words of a family in the whole corpus: rarer ones are not found, commoner ones drown others
 FIT_WORDS, FIT_PASSAGES = 40_000, 30  # of the fit, in all and a family
 WORDS, PASSAGES = 53_500, 24  # of the analysis, likewise: about 60,000 tokens
+QUICK_WORDS = 12_000  # of either
 LEAST_CONTEXTS = 4  # of a family that is present; no less than LEAST_SHARE of the neuron's contexts
 LEAST_SHARE = 0.05
 
@@ -96,15 +95,46 @@ class Scored:
     contexts: int
     on_words: float  # 0..1, contexts whose peak stands on a planted word or another form of it
     present: int  # families with enough contexts
-    effective: float  # exponential of the entropy of the present families' activation
+    effective: float  # 1 / sum p², p the present families' shares of their activation
     status: str
     sense_count: int | None
     effective_senses: float | None
     coverage: float | None
-    ari: (
-        float | None
-    )  # senses against families, contexts of present families, unassigned ones as one more sense
+    # senses against families, contexts of present families, unassigned ones as one more sense
+    ari: float | None
     ari_assigned: float | None  # the same without the unassigned
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, required=True, help="for the model, the truth and the service's data"
+    )
+    parser.add_argument("--brown", type=Path, help="the corpus' folder")
+    parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="of the families")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--top-k", type=int, default=Contexts.top_k)
+    parser.add_argument("--sampled", type=int, default=Contexts.sampled)
+    parser.add_argument(
+        "--score",
+        type=Path,
+        action="append",
+        help="a result folder; nothing is planted or analysed",
+    )
+    parser.add_argument("--quick", action="store_true", help="one layer, little text")
+
+
+def run(options: argparse.Namespace) -> str:
+    results = options.score
+    if not results:
+        options.out.mkdir(parents=True, exist_ok=True)
+        planted = (options.out / "truth.json").exists()
+        truth = Truth.read(options.out) if planted else plant_all(options)
+        contexts = Contexts(top_k=options.top_k, sampled=options.sampled)
+        results = [analyse(options.out, truth, contexts)]
+    truth = Truth.read(options.out)
+    tables = [f"{result}\n\n{report(score_folder(result, truth))}" for result in results]
+    return "\n\n".join(["## Planted neurons", *tables])
 
 
 def draw_planted(
@@ -146,30 +176,20 @@ def usable_fields(split: str, counts: Counter[str]) -> dict[str, Families]:
 # Planting
 
 
-def plant_all(folder: Path, source: Path, brown: Path, split: str, seed: int) -> Truth:
-    """Writes the model with planted neurons, and what is true of it, into `folder`. source: the
-    model's folder.
-    """
-    documents = list(read_documents(brown))
-    everything = {
-        name: forms for families in list_fields(split).values() for name, forms in families.items()
-    }
-    counts = count_families(documents, everything)
-    fields = usable_fields(split, counts)
+def plant_all(options: argparse.Namespace) -> Truth:
+    """Writes the model with planted neurons, and what is true of it, into the folder of --out."""
+    documents, seed = list(read_documents(options.brown)), options.seed
+    counts = count_families(documents, list_families(options.split))
+    fields = usable_fields(options.split, counts)
     families = {name: forms for inside in fields.values() for name, forms in inside.items()}
     fit, rest = split_documents(documents, seed)
-    planted = draw_planted(fields, counts, LAYERS, seed)
-    write_model(
-        folder / "model",
-        source,
-        planted,
-        families,
-        draw_passages(fit, FIT_WORDS, seed, families, FIT_PASSAGES),
-    )
-    truth = Truth(
-        families, tuple(planted), tuple(draw_passages(rest, WORDS, seed, families, PASSAGES))
-    )
-    truth.write(folder)
+    layers, words = (LAYERS[:1], QUICK_WORDS) if options.quick else (LAYERS, WORDS)
+    planted = draw_planted(fields, counts, layers, seed)
+    fitted = draw_passages(fit, min(words, FIT_WORDS), seed, families, FIT_PASSAGES)
+    write_model(options.out / "model", options.model, planted, families, fitted)
+    passages = draw_passages(rest, words, seed, families, PASSAGES)
+    truth = Truth(families, tuple(planted), tuple(passages))
+    truth.write(options.out)
     return truth
 
 
@@ -203,7 +223,7 @@ def write_model(
 # The service
 
 
-def analyse(folder: Path, truth: Truth) -> Path:
+def analyse(folder: Path, truth: Truth, contexts: Contexts) -> Path:
     """Posts the job to a stack of its own, waits for it, and gives the folder of its result."""
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -213,17 +233,18 @@ def analyse(folder: Path, truth: Truth) -> Path:
     )
     with running_stack(data, MODEL) as port, Polyseme(f"http://{HOST}:{port}") as client:
         _add_corpus(client, truth.passages)
-        job = client.wait(client.submit(make_request(truth)))
+        job = client.wait(client.submit(make_request(truth, contexts)))
     if not job.succeeded:
         raise RuntimeError(f"the job {job.status}: {job.error}")
     return data / "store/results" / job.id
 
 
-def make_request(truth: Truth) -> dict[str, Any]:
-    """The planted neurons; everything else at its default."""
+def make_request(truth: Truth, contexts: Contexts) -> dict[str, Any]:
+    """The planted neurons with so many contexts; everything else at its default."""
     layers = sorted({p.layer for p in truth.planted})
     neurons = sorted({p.neuron for p in truth.planted})
-    chosen = {"neurons": {"layers": layers, "indices": neurons}}
+    chosen: dict[str, Any] = {"neurons": {"layers": layers, "indices": neurons}}
+    chosen["contexts"] = {"top_k": contexts.top_k, "sampled": contexts.sampled}
     return {"model": MODEL, "corpus": {"id": CORPUS}, "reuse": False} | chosen
 
 
@@ -251,10 +272,15 @@ def score_folder(result: Path, truth: Truth) -> list[Scored]:
         for planted in (p for p in truth.planted if p.layer == layer):
             row = rows[planted.neuron]
             families = [
-                _family_of(c, truth, starts, names, planted.families) for c in row["contexts"]
+                _family_of(c, truth, starts, names, planted.families) for c in every_context(row)
             ]
             found.append(score_neuron(planted, row, families))
     return found
+
+
+def every_context(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that are shown, and those kept as evidence alone."""
+    return [*row["contexts"], *row["evidence"]]
 
 
 def _family_of(
@@ -290,7 +316,7 @@ def stem(form: str) -> str:
 
 def score_neuron(planted: Planted, row: Mapping[str, Any], families: Sequence[int]) -> Scored:
     """families: of each context, -1 where the peak stands on no planted word."""
-    contexts = row["contexts"]
+    contexts = every_context(row)
     family, sense = (
         np.array(families),
         np.array([-1 if c["sense"] is None else c["sense"] for c in contexts]),
@@ -318,9 +344,9 @@ def score_neuron(planted: Planted, row: Mapping[str, Any], families: Sequence[in
 
 
 def effective_number(mass: np.ndarray) -> float:
-    """The exponential of the entropy of shares; 0 without mass."""
-    share = mass[mass > 0] / mass.sum() if len(mass) else mass
-    return float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
+    """1 / sum p² of the shares p; 0 without mass."""
+    squares = float(np.square(mass).sum())
+    return float(mass.sum()) ** 2 / squares if squares else 0.0
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -350,7 +376,7 @@ def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float | None:
 # The tables
 
 
-def report(scored: Sequence[Scored], alpha: float | None = None) -> str:
+def report(scored: Sequence[Scored]) -> str:
     """The figures of one result, by layer and together; then what was said by the number
     planted.
     """
@@ -360,12 +386,14 @@ def report(scored: Sequence[Scored], alpha: float | None = None) -> str:
         "",
         "neurons",
         "scored",
-        "ρ planted",
-        "ρ true effective",
-        "ρ true, planted",
-        "ρ count, present",
         "count exact",
         "error",
+        "one family called several",
+        "several polysemantic",
+        "one monosemantic",
+        "ρ true effective",
+        "ρ planted",
+        "ρ true, planted",
     ]
     header += ["ARI", "ARI, assigned", "on planted words", "coverage"]
     by_layer = table(
@@ -378,21 +406,24 @@ def _figures(scored: Sequence[Scored]) -> list[str]:
     told = [s for s in scored if s.effective_senses is not None]
     counted = [s for s in scored if s.sense_count is not None]
     said = [s.effective_senses for s in told if s.effective_senses is not None]
-    counts = [s.sense_count for s in counted if s.sense_count is not None]
-    missed = [abs(c - s.present) for c, s in zip(counts, counted, strict=True)]
+    missed = [abs((s.sense_count or 0) - s.present) for s in counted]
+    one, several = ([s for s in scored if (s.present > 1) == many] for many in (False, True))
+    one = [s for s in one if s.present]
     return [
         str(len(scored)),
         str(len(told)),
-        _number(rank_correlation(said, [s.planted for s in told])),
+        _mean([m == 0 for m in missed]),
+        _mean(missed),
+        _mean([(s.sense_count or 0) > 1 for s in one]),
+        _mean([s.status == "polysemantic" for s in several]),
+        _mean([s.status == "monosemantic" for s in one]),
         _number(rank_correlation(said, [s.effective for s in told])),
+        _number(rank_correlation(said, [s.planted for s in told])),
         _number(rank_correlation([s.effective for s in scored], [s.planted for s in scored])),
-        _number(rank_correlation(counts, [s.present for s in counted])),
-        _number(np.mean([m == 0 for m in missed])),
-        _number(np.mean(missed)),
-        _number(np.mean([s.ari for s in scored if s.ari is not None])),
-        _number(np.mean([s.ari_assigned for s in scored if s.ari_assigned is not None])),
-        _number(np.mean([s.on_words for s in scored])),
-        _number(np.mean([s.coverage for s in scored if s.coverage is not None])),
+        _mean([s.ari for s in scored if s.ari is not None]),
+        _mean([s.ari_assigned for s in scored if s.ari_assigned is not None]),
+        _mean([s.on_words for s in scored]),
+        _mean([s.coverage for s in scored if s.coverage is not None]),
     ]
 
 
@@ -418,48 +449,13 @@ def _by_planted(scored: Sequence[Scored]) -> str:
             said,
             [s.sense_count or 0 for s in part],
         ]
-        rows.append([str(planted), *(_number(np.mean(m)) if m else "-" for m in means), statuses])
+        rows.append([str(planted), *map(_mean, means), statuses])
     return table(header, rows)
+
+
+def _mean(values: Sequence[Any]) -> str:
+    return _number(np.mean(values)) if values else "-"
 
 
 def _number(value: Any) -> str:
     return f"{value:.2f}"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = _parse(arguments)
-    results = options.score
-    if not results:
-        options.out.mkdir(parents=True, exist_ok=True)
-        planted = (options.out / "truth.json").exists()
-        truth = (
-            Truth.read(options.out)
-            if planted
-            else plant_all(options.out, options.model, options.brown, options.split, options.seed)
-        )
-        results = [analyse(options.out, truth)]
-    truth = Truth.read(options.out)
-    for result in results:
-        print(f"{result}\n\n{report(score_folder(result, truth))}", flush=True)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="for the model, the truth and the service's data"
-    )
-    parser.add_argument("--brown", type=Path, help="the corpus' folder")
-    parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="of the families")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--score",
-        type=Path,
-        action="append",
-        help="a result folder; nothing is planted or analysed",
-    )
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    main()

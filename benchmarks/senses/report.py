@@ -11,14 +11,13 @@ import numpy as np
 
 from benchmarks.markdown import table
 from benchmarks.senses import metrics
-from benchmarks.senses.judging import Verdict
-from benchmarks.senses.material import Material
-from benchmarks.senses.methods import MEAN_COSINE, RESIDUAL, WORDS, Methods
+from benchmarks.senses.judging import Verdict, find_places
+from benchmarks.senses.material import ReadCorpus
+from benchmarks.senses.methods import DEFAULT, MEAN_COSINE, NO_ENCODER, Methods
 from benchmarks.senses.toy import Toy
-from polyseme.contract.files.results import COHERENT_COVERAGE
 from polyseme.contract.records.request import Senses
-from polyseme.workers.analysis.senses import clustering
-from polyseme.workers.analysis.senses.layer_senses import Background
+from polyseme.workers.analysis.senses.status import ONE_MEANING
+from polyseme.workers.analysis.senses.word_uses import two_uses
 
 POOLED = ("T1", "T2", "T3")
 SMALLEST = Senses().min_contexts  # contexts of a concept without which it cannot be a sense
@@ -61,13 +60,15 @@ def _mean(
 _ari, _v, _b3 = (_mean(f) for f in (metrics.adjusted_rand, metrics.v_measure, metrics.b_cubed))
 
 
-def tables(material: Material, background: Background, methods: Methods) -> Iterator[str]:
+def tables(read: ReadCorpus, methods: Methods) -> Iterator[str]:
     yield _counting("T1 to T3 pooled", methods, POOLED)
     for tier, title in _TITLES.items():
-        yield _counting(title, methods, (tier,))
+        if _of(methods[DEFAULT], tier):
+            yield _counting(title, methods, (tier,))
     yield _kinds(methods)
     yield _seeds(methods)
-    yield _uses(material, background, methods)
+    if _of(methods[DEFAULT], "T4"):
+        yield _uses(read, methods)
     yield _nulls(methods)
     yield _interval(methods)
 
@@ -79,7 +80,7 @@ def _of(verdicts: Sequence[Verdict], *tiers: str, kind: str = "") -> list[Verdic
 def _counting(title: str, methods: Methods, tiers: Sequence[str]) -> str:
     chosen = {name: found for name, verdicts in methods.items() if (found := _of(verdicts, *tiers))}
     rows = [_row(name, verdicts) for name, verdicts in chosen.items()]
-    rows.append(_mean_cosine(chosen[RESIDUAL]))
+    rows.append(_mean_cosine(chosen[DEFAULT]))
     return f"### {title}\n\n{table(_HEADER, rows)}"
 
 
@@ -118,7 +119,11 @@ def _ranking(
 
 
 def _spread(values: np.ndarray) -> str:
-    return _with_interval(lambda drawn: float(values[drawn].mean()), len(values))
+    return (
+        _with_interval(lambda drawn: float(values[drawn].mean()), len(values))
+        if len(values)
+        else "-"
+    )
 
 
 def _with_interval(statistic: Callable[[np.ndarray], float], units: int, draws: int = 1000) -> str:
@@ -131,8 +136,8 @@ def _with_interval(statistic: Callable[[np.ndarray], float], units: int, draws: 
 
 def _kinds(methods: Methods) -> str:
     """T1 to T3 by kind of unit."""
-    names = (RESIDUAL, WORDS)
-    kinds = list(dict.fromkeys((v.unit.tier, v.unit.kind) for v in _of(methods[RESIDUAL], *POOLED)))
+    names = (DEFAULT, NO_ENCODER)
+    kinds = list(dict.fromkeys((v.unit.tier, v.unit.kind) for v in _of(methods[DEFAULT], *POOLED)))
     rows = []
     for tier, kind in kinds:
         parts = [_of(methods[name], tier, kind=kind) for name in names]
@@ -144,7 +149,7 @@ def _kinds(methods: Methods) -> str:
 
 def _seeds(methods: Methods) -> str:
     rows = []
-    for name in (RESIDUAL, WORDS):
+    for name in (DEFAULT, NO_ENCODER):
         pooled = _of(methods[name], *POOLED)
         for seed in sorted({v.unit.seed for v in pooled}):
             own = [v for v in pooled if v.unit.seed == seed]
@@ -153,15 +158,15 @@ def _seeds(methods: Methods) -> str:
     return f"### T1 to T3 by seed\n\n{table(['', 'units', 'exact count', 'error', 'ARI'], rows)}"
 
 
-def _uses(material: Material, background: Background, methods: Methods) -> str:
+def _uses(read: ReadCorpus, methods: Methods) -> str:
     """T4."""
     rows = []
-    for name in (RESIDUAL, WORDS):
+    for name in (DEFAULT, NO_ENCODER):
         rows.append(
             _uses_row(name, methods[name], [v.polysemanticity for v in _of(methods[name], "T4")])
         )
-    verdicts = _of(methods[RESIDUAL], "T4")
-    shares = [_between_uses(material, background, v) for v in verdicts]
+    verdicts = _of(methods[DEFAULT], "T4")
+    shares = [_between_uses(read, v) for v in verdicts]
     rows.append(_uses_row("variance between two uses", verdicts, shares, counts=False))
     fall = [-v.scores["monosemanticity_score"] for v in verdicts]
     rows.append(_uses_row(MEAN_COSINE, verdicts, fall, counts=False))
@@ -177,10 +182,10 @@ def _uses(material: Material, background: Background, methods: Methods) -> str:
     return f"### T4, homographs against words of one use\n\n{table(header, rows)}"
 
 
-def _between_uses(material: Material, background: Background, verdict: Verdict) -> float:
-    places = verdict.unit.places
-    vectors = background.uses(material.project(background, places))
-    return float(clustering.two_uses(vectors, material.found.token[places])[1])
+def _between_uses(read: ReadCorpus, verdict: Verdict) -> float:
+    at = find_places(read, verdict.unit.places)
+    one_word = np.zeros(len(verdict.unit.places), np.int64)
+    return float(two_uses(read.background.uses(read.project(*at)), one_word)[1])
 
 
 def _uses_row(
@@ -210,7 +215,7 @@ def _uses_row(
 
 
 def _nulls(methods: Methods) -> str:
-    """T9, and coverage as a sign of coherence."""
+    """T9, and coverage as a sign that contexts have something in common."""
     rows = []
     for name, verdicts in methods.items():
         random = _of(verdicts, "T9", kind="random")
@@ -220,9 +225,9 @@ def _nulls(methods: Methods) -> str:
             np.array([v.covered for v in part]) for part in (random, _of(verdicts, *POOLED))
         )
         rare = [float(finds_rare(v)) for v in _of(verdicts, "T9", kind="rare")]
-        incoherent = (covered < COHERENT_COVERAGE).astype(float)
         figures = [
-            _spread(incoherent),
+            _spread(np.array([v.count > 0 for v in random], float)),
+            _spread((covered >= ONE_MEANING).astype(float)),
             f"{covered.mean():.2f}",
             f"{metrics.auroc(coherent, covered):.3f}",
         ]
@@ -230,7 +235,8 @@ def _nulls(methods: Methods) -> str:
     header = [
         "",
         "random units",
-        "incoherent",
+        "any sense",
+        f"coverage of {ONE_MEANING:g} or more",
         "coverage",
         "AUROC of coverage, T1 to T3 against random",
     ]
@@ -250,7 +256,7 @@ def _interval(methods: Methods) -> str:
     """
     rows = []
     for tier, what in (("T1 drawn", "sizes drawn"), ("T1", "sizes fixed")):
-        for name in (RESIDUAL, WORDS):
+        for name in (DEFAULT, NO_ENCODER):
             scored = [
                 v for v in _of(methods[name], tier) if not np.isnan(v.scores["polysemanticity"])
             ]

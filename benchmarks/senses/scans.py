@@ -1,55 +1,61 @@
-"""Analyses of passages in this process, and what their results say of each neuron."""
+"""Analyses of passages in this process, and what their results say of each unit."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.senses.brown import Document
-from polyseme.contract.files.results import MANIFEST, NEURONS
-from polyseme.contract.files.store import Store
+from polyseme.contract.files.results import GHOSTS, NEURONS
 from polyseme.contract.records.catalogue import Entry
-from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses
+from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons
 from polyseme.workers.analysis.machine.threads import set_threads
-from polyseme.workers.analysis.models.load import describe_model, load_model
+from polyseme.workers.analysis.models.load import load_model
 from polyseme.workers.analysis.run import run_analysis
-from polyseme.workers.analysis.steps.analysis import Analysis
-from polyseme.workers.analysis.steps.regrouping import close_regrouping, read_corpus, regroup_layer
+
+UNITS = 256  # of a layer, evenly spread over it
+_SCORES = (
+    "polysemanticity",
+    "polysemanticity_low",
+    "polysemanticity_high",
+    "sense_count",
+    "coverage",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Of the neurons of a result, by layer and neuron. N of them."""
+    """Of the units of a result, by layer and number. N of them; NaN where there is no score."""
 
     layer: np.ndarray  # (N,)
     status: np.ndarray  # (N,) str
-    effective: np.ndarray  # (N,) effective senses; NaN where there is no score
-    count: np.ndarray  # (N,) senses; NaN where there is too little evidence
-    coverage: np.ndarray  # (N,) NaN likewise
+    polysemanticity: np.ndarray  # (N,)
+    polysemanticity_low: np.ndarray
+    polysemanticity_high: np.ndarray
+    sense_count: np.ndarray
+    coverage: np.ndarray
 
     @classmethod
-    def read(cls, result: Path) -> Scores:
-        """result: a folder that a job, `scan_passages` or a regrouping left."""
-        found = pq.read_table(result / NEURONS).sort_by(
-            [("layer", "ascending"), ("neuron", "ascending")]
+    def read(cls, result: Path, *, controls: bool = False) -> Scores:
+        """result: a folder that a job or `scan_passages` left; controls: of the control units
+        instead of its neurons.
+        """
+        rows, number = (GHOSTS, "ghost") if controls else (NEURONS, "neuron")
+        found = pq.read_table(result / rows).sort_by(
+            [("layer", "ascending"), (number, "ascending")]
         )
-
-        def numbers(name: str) -> np.ndarray:
-            values: np.ndarray = found.column(name).cast("float64").to_numpy()
-            return values
-
         return cls(
             layer=found.column("layer").to_numpy(),
             status=np.array(found.column("status").to_pylist()),
-            effective=numbers("effective_senses"),
-            count=numbers("sense_count"),
-            coverage=numbers("coverage"),
+            **{name: found.column(name).cast("float64").to_numpy() for name in _SCORES},
         )
+
+    def take(self, kept: np.ndarray) -> Scores:
+        return Scores(**{name: column[kept] for name, column in vars(self).items()})
 
 
 def scan_passages(
@@ -58,45 +64,22 @@ def scan_passages(
     layers: Sequence[int],
     folder: Path,
     contexts: Contexts,
+    units: int = UNITS,
 ) -> Path:
-    """Analyses all neurons of some layers on passages, one thread. model: a folder.
+    """Analyses some units of some layers on passages, one thread. model: a folder.
 
     Returns the result's folder.
     """
     set_threads(1)
-    loaded = load_model(_entry(model), device="cpu", dtype="float32", cache=folder / "cache")
+    entry = Entry("model", "path", str(model.resolve()))
+    loaded = load_model(entry, device="cpu", dtype="float32", cache=folder / "cache")
+    whole = next(site.units for site in loaded.card.sites if site.site == "mlp")
+    chosen = np.unique(np.linspace(0, whole - 1, units).astype(int)).tolist()
     request = AnalysisRequest(
-        "model", "passages", neurons=Neurons(layers=tuple(layers)), contexts=contexts
+        "model",
+        "passages",
+        neurons=Neurons(layers=tuple(layers), indices=tuple(chosen)),
+        contexts=contexts,
     )
     run_analysis(loaded, request, [p.text for p in passages], folder)
     return folder
-
-
-def regroup(result: Path, target: Path, model: Path, senses: Senses) -> Path:
-    """Makes the senses of a result anew, into the folder `target`, which it returns. model: the
-    result's, a folder.
-    """
-    set_threads(1)
-    store, source = Store("/"), str(result.resolve()).lstrip("/")
-    manifest = json.loads(store.read(f"{source}/{MANIFEST}"))
-    new = str(target.resolve()).lstrip("/")
-    analysis = Analysis(
-        request=replace(AnalysisRequest.from_dict(manifest["request"]), senses=senses),
-        corpus=read_corpus(store, source),
-        card=describe_model(_entry(model), target / "cache"),
-        store=store,
-        work=f"{new}/work",
-        result=new,
-        lens=f"{new}/work/lens",
-        block_tokens=manifest["block_tokens"],
-        shard_tokens=0,
-    )
-    for layer in analysis.layers:
-        regroup_layer(analysis, source, layer)
-    close_regrouping(analysis, source)
-    store.delete(analysis.work)
-    return target
-
-
-def _entry(model: Path) -> Entry:
-    return Entry("model", "path", str(model.resolve()))

@@ -3,9 +3,10 @@ neurons share them.
 
 What it measures: whether the number of senses follows the number of features that a neuron's
 weights read, where that number is known without a corpus or labels. Contexts are inputs in which
-few features are on, and a context's vector is the sum of a random direction for each of them; so
-features are far apart, and a context may hold several. It says nothing of how near senses in
-language are told apart. Source of the network: Elhage et al. 2022, with ReLU neurons.
+few features are on, each input a word of its own, and a context's vector is the sum of a random
+direction for each feature; so features are far apart, and a context may hold several. It says
+nothing of how near senses in language are told apart. Source of the network: Elhage et al. 2022,
+with ReLU neurons.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import numpy as np
 import torch
 
 from benchmarks.senses.judging import judge
+from benchmarks.senses.material import compare_places, fit_background
 from benchmarks.senses.metrics import rank_correlation
-from benchmarks.senses.units import CONTEXTS, NO_CONCEPT, Unit
+from benchmarks.senses.units import NO_CONCEPT, Unit
 from polyseme.workers.analysis.senses.layer_senses import Background
+from polyseme.workers.analysis.senses.material import Material
+from polyseme.workers.analysis.senses.pairs import VECTORS
 
 FEATURES, NEURONS, WIDTH = 24, 12, 64
+CONTEXTS = 120  # of a neuron
 ON = 0.1  # chance of a feature
 # of each feature in the loss, times that of the one before it, so that some get a neuron alone
 IMPORTANCE = 0.82
 _STEPS, _BATCH, _INPUTS, _RANDOM = 1_500, 256, 20_000, 2_300
-_TOKENS = 8  # that a feature is written with
 
 
 @dataclass(frozen=True)
@@ -93,16 +97,11 @@ def _measure(seed: int) -> tuple[np.ndarray, np.ndarray]:
     activations = np.maximum(x @ weights.T, 0)
     directions = rng.normal(size=(FEATURES, WIDTH)) / np.sqrt(WIDTH)
     vectors = x @ directions + rng.normal(0, 0.02, (len(x), WIDTH))
-    tokens = x.argmax(1) * _TOKENS + rng.integers(0, _TOKENS, len(x))
     used = np.flatnonzero((activations > 0).sum(0) >= CONTEXTS)
     units = [_unit(seed, int(j), activations[:, j]) for j in used]
     places = np.concatenate([u.places for u in units])
-    background = _background(vectors[:_RANDOM])
-    verdicts = judge(
-        units,
-        background.space(background.project(vectors[places], vectors[places])),
-        tokens[places],
-    )
+    material = _material(_background(vectors[:_RANDOM]), vectors[places], places)
+    verdicts = judge(units, material, places)
     return participation(weights[used]), np.array([v.scores["effective_senses"] for v in verdicts])
 
 
@@ -120,15 +119,18 @@ def _unit(seed: int, neuron: int, activation: np.ndarray) -> Unit:
 
 
 def _background(vectors: np.ndarray) -> Background:
-    wide, places = vectors.astype(np.float32), np.zeros(len(vectors), np.int64)
-    return Background.fit(
-        wide,
-        wide,
-        1,
-        row=places,
-        window=places.astype(np.int32),
-        position=places.astype(np.int32),
-        near=places[:, None].astype(np.int32),
-        counts=np.ones(1, np.int64),
-        special=np.zeros(0, np.int64),
-    )
+    wide, places = vectors.astype(np.float32), np.arange(len(vectors))
+    ids = places[:, None].astype(np.int32)
+    words = _words(places)
+    return fit_background(wide, wide, 1, ids, places, np.zeros_like(places), words, None)
+
+
+def _material(background: Background, vectors: np.ndarray, places: np.ndarray) -> Material:
+    projected = background.project(vectors, vectors)
+    near = places[:, None].astype(np.int32)
+    return compare_places(background, projected, _words(places), places, near, VECTORS, None)
+
+
+def _words(places: np.ndarray) -> list[str]:
+    """A word of its own for each input."""
+    return [f"input {place}" for place in places.tolist()]

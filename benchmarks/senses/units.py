@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.senses.concepts import Concepts
 from benchmarks.senses.occurrences import Occurrences
 
-CONTEXTS = 40  # of a unit
+CONTEXTS = (40, 120)  # of a unit: few, and as many as a job keeps by default
 LARGEST = 6  # concepts of a unit
 UNRELATED = 0.35  # greatest cosine between the concepts' word vectors in a mixture across fields
 SEEDS = (0, 1, 2)
@@ -44,8 +44,9 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How many units of the tiers that are drawn at random."""
+    """Contexts of a unit, and how many units there are of the tiers that are drawn at random."""
 
+    contexts: int = CONTEXTS[-1]
     mixtures: int = 12  # T1, for each number of concepts
     across: int = 8  # T1 with single words and lemmas in it
     words: int = 25  # T3
@@ -136,10 +137,12 @@ class _Draw:
         self, rng: np.random.Generator, way: str, kind: str, seed: int, chosen: list[str]
     ) -> Unit | None:
         if way != "drawn":
-            return self._unit(rng, "T1", kind, seed, chosen, draw_sizes(rng, len(chosen), CONTEXTS))
+            return self._unit(
+                rng, "T1", kind, seed, chosen, draw_sizes(rng, len(chosen), self.plan.contexts)
+            )
         shares = draw_shares(rng, len(chosen))
         return self._unit(
-            rng, "T1 drawn", kind, seed, chosen, rng.multinomial(CONTEXTS, shares), shares
+            rng, "T1 drawn", kind, seed, chosen, rng.multinomial(self.plan.contexts, shares), shares
         )
 
     def _mix_families(self, rng: np.random.Generator, m: int) -> list[str] | None:
@@ -152,11 +155,10 @@ class _Draw:
 
     def _mix_words(self, rng: np.random.Generator, m: int) -> list[str] | None:
         """None unless one is no family, and all are unrelated."""
-        pools = [
-            sorted(self.concepts.families),
-            sorted(self.concepts.singles),
-            sorted(self.concepts.lemmas),
-        ]
+        known = self.concepts
+        pools = [sorted(p) for p in (known.families, known.singles, known.lemmas)]
+        if not all(pools):
+            return None
         chosen = [str(rng.choice(pools[rng.choice(3, p=(0.5, 0.3, 0.2))])) for _ in range(m)]
         if len(set(chosen)) < m or all(c in self.concepts.families for c in chosen):
             return None
@@ -169,7 +171,12 @@ class _Draw:
             for m in (2, 3):
                 rng = generator("T2", self.split, seed, name, m)
                 yield self._unit(
-                    rng, "T2", f"m{m}", seed, [name, *others[: m - 1]], draw_sizes(rng, m, CONTEXTS)
+                    rng,
+                    "T2",
+                    f"m{m}",
+                    seed,
+                    [name, *others[: m - 1]],
+                    draw_sizes(rng, m, self.plan.contexts),
                 )
 
     def single(self, seed: int) -> Iterator[Unit | None]:
@@ -185,7 +192,9 @@ class _Draw:
         }
         for kind, pools in kinds.items():
             for name, pool in pools.items():
-                size = int(np.clip(len(np.unique(self.found.document[pool])), 20, CONTEXTS))
+                size = int(
+                    np.clip(len(np.unique(self.found.document[pool])), 20, self.plan.contexts)
+                )
                 yield self._unit_of(
                     generator("T3", kind, self.split, seed, name),
                     "T3",
@@ -200,13 +209,12 @@ class _Draw:
         """T4: two uses of one word, and words of one use."""
         for word, pools in self.concepts.homographs.items():
             rng = generator("T4", self.split, seed, word)
-            first = int(rng.integers(12, 29))
-            yield self._unit_of(
-                rng, "T4", "homograph", seed, word, pools, [first, CONTEXTS - first]
-            )
+            n = self.plan.contexts
+            first = int(rng.integers(round(0.3 * n), round(0.7 * n) + 1))
+            yield self._unit_of(rng, "T4", "homograph", seed, word, pools, [first, n - first])
         for word, pool in self.concepts.controls.items():
             rng = generator("T4", "control", self.split, seed, word)
-            yield self._unit_of(rng, "T4", "control", seed, word, [pool], [CONTEXTS])
+            yield self._unit_of(rng, "T4", "control", seed, word, [pool], [self.plan.contexts])
 
     def topics(self, seed: int) -> Iterator[Unit | None]:
         """T5: any noun, verb or adjective in documents of a genre."""
@@ -215,10 +223,12 @@ class _Draw:
             np.unique(np.stack([self.found.genre, self.found.document.astype(str)]), axis=1)[0],
             return_counts=True,
         )
-        genres = _half([str(n) for n in names[documents >= 24]], self.split)
+        genres = half([str(n) for n in names[documents >= 24]], self.split)
         pools = {g: np.flatnonzero(content & (self.found.genre == g)) for g in genres}
         for m, rng, chosen in self._choices("T5", seed, genres):
-            sizes = np.minimum(draw_sizes(rng, m, CONTEXTS, 8), 24)  # a genre has no more documents
+            sizes = np.minimum(
+                draw_sizes(rng, m, self.plan.contexts, 8), 24
+            )  # a genre has no more documents
             yield self._unit_of(
                 rng, "T5", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes
             )
@@ -226,8 +236,8 @@ class _Draw:
     def syntax(self, seed: int) -> Iterator[Unit | None]:
         """T6: forms and places in the sentence, whatever the word."""
         pools = find_syntax(self.found)
-        for m, rng, chosen in self._choices("T6", seed, _half(sorted(pools), self.split)):
-            sizes = draw_sizes(rng, m, CONTEXTS)
+        for m, rng, chosen in self._choices("T6", seed, half(sorted(pools), self.split)):
+            sizes = draw_sizes(rng, m, self.plan.contexts)
             yield self._unit_of(
                 rng, "T6", f"m{m}", seed, "+".join(chosen), [pools[c] for c in chosen], sizes
             )
@@ -235,7 +245,7 @@ class _Draw:
     def _choices(
         self, tier: str, seed: int, names: Sequence[str]
     ) -> Iterator[tuple[int, np.random.Generator, list[str]]]:
-        for m in (1, 2, 3):
+        for m in range(1, min(3, len(names)) + 1):
             for trial in range(self.plan.topics):
                 rng = generator(tier, self.split, seed, m, trial)
                 yield m, rng, rng.permutation(names)[:m].tolist()
@@ -253,7 +263,7 @@ class _Draw:
     def _random(self, rng: np.random.Generator, seed: int) -> Unit:
         order = rng.permutation(len(self.found.row))
         first = np.unique(self.found.document[order], return_index=True)[1]
-        places = order[np.sort(first)[:CONTEXTS]]
+        places = order[np.sort(first)[: self.plan.contexts]]
         mass = np.exp(rng.normal(0, 0.3, len(places)))
         return Unit("T9", "random", seed, "random", places, np.full(len(places), NO_CONCEPT), mass)
 
@@ -346,5 +356,7 @@ def find_syntax(found: Occurrences) -> dict[str, np.ndarray]:
     } | {"sentence starts": np.flatnonzero(found.opens & found.is_word)}
 
 
-def _half(names: Sequence[str], split: str) -> list[str]:
-    return list(names[split == "test" :: 2])
+def half(names: Sequence[str], split: str) -> list[str]:
+    """Every other one; the third set has none."""
+    first = {"development": 0, "test": 1}.get(split)
+    return [] if first is None else list(names[first::2])

@@ -10,7 +10,10 @@ reports/layer-003.parquet  one row a neuron with its contexts, in row groups of 
 tokens.parquet             the vocabulary: row i is the text of token i, and whether it is special
 vectors.parquet            what was grouped into senses: one row a peak of some context
 background.npz             what it was compared with: random tokens of the corpus
-fires/layer-003.npz        which of those random tokens each neuron fires on
+ghosts.parquet             one row of scalars a control unit, by layer and number: of each number
+                           about meaning, what chance gives
+ghosts/layer-003.parquet   one row a control unit with its contexts
+fires/layer-003.npz        which of those random tokens each neuron fires on, and each control unit
 """
 
 from __future__ import annotations
@@ -19,24 +22,27 @@ from typing import Final
 
 import pyarrow as pa
 
-from polyseme.contract.files import columns
-from polyseme.contract.files.columns import schema_of, struct_of
+from polyseme.contract.files import columns, entries
+from polyseme.contract.files.column import schema_of, struct_of
 
 # Of everything here and in `columns`; grows with any change a reader must know of.
-FORMAT: Final = 5
+FORMAT: Final = 6
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
 NEURONS: Final = "neurons.parquet"
+GHOSTS: Final = "ghosts.parquet"
 TOKENS: Final = "tokens.parquet"
 VECTORS: Final = "vectors.parquet"
 BACKGROUND: Final = "background.npz"
 REPORT_ROWS: Final = 64  # of a row group
 
 # Distinct contexts below which nothing is said about a neuron's meaning.
-EVIDENCE_CONTEXTS: Final = 20
-# Coverage below which a neuron has no recognisable meaning.
-COHERENT_COVERAGE: Final = 0.6
+EVIDENCE_CONTEXTS: Final = 10
+# Replication from which a sense is sure.
+SURE: Final = 0.8
+# Chance that a control unit is as selective, up to which something is claimed of a unit.
+CLAIMED: Final = 0.05
 # Share of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says.
 SMALLEST_SENSE: Final = 0.05
 
@@ -72,25 +78,42 @@ def fires_file(layer: int) -> str:
     return f"fires/layer-{layer:03d}.npz"
 
 
+def ghosts_file(layer: int) -> str:
+    return f"ghosts/layer-{layer:03d}.parquet"
+
+
 SCORES: Final = schema_of(columns.SCORES)
 SCALARS: Final = schema_of(columns.SCALARS)
+GHOST_SCALARS: Final = schema_of(columns.GHOST_SCALARS)
 REPORTS: Final = schema_of(columns.REPORTS)
-CONTEXT: Final = struct_of(columns.CONTEXT)
-BAND: Final = struct_of(columns.BAND)
-PEAK_TOKEN: Final = struct_of(columns.PEAK_TOKEN)
-LOGIT: Final = struct_of(columns.LOGIT)
-SENSE_TOKEN: Final = struct_of(columns.SENSE_TOKEN)
-SENSE: Final = struct_of(columns.SENSE)
-MERGE: Final = struct_of(columns.MERGE)
+CONTEXT: Final = struct_of(entries.CONTEXT)
+EVIDENCE_ENTRY: Final = struct_of(entries.EVIDENCE_ENTRY)
+# Of a layer's control units: what senses are made anew from.
+GHOST_CONTEXTS: Final = pa.schema([("ghost", pa.int32()), ("evidence", pa.list_(EVIDENCE_ENTRY))])
+BAND: Final = struct_of(entries.BAND)
+PEAK_TOKEN: Final = struct_of(entries.PEAK_TOKEN)
+LOGIT: Final = struct_of(entries.LOGIT)
+SENSE_TOKEN: Final = struct_of(entries.SENSE_TOKEN)
+SENSE: Final = struct_of(entries.SENSE)
+MERGE: Final = struct_of(entries.MERGE)
 VOCABULARY: Final = pa.schema([("text", pa.string()), ("special", pa.bool_())])
 
 
 def vectors_schema(width: int) -> pa.Schema:
     """By `row`: where a window came when they ran.
 
-    The vectors are as `background.npz` projects them.
+    The vectors are as `background.npz` projects them. `token` stands there, and `word` is the whole
+    word around it, in its own case; `near` are the tokens up to four places around it, itself in
+    the middle, -1 outside of the window.
     """
-    vector = pa.list_(pa.float16(), width)
     return pa.schema(
-        [("row", pa.int32()), ("window", pa.int32()), ("position", pa.int32()), ("vector", vector)]
+        [
+            ("row", pa.int32()),
+            ("window", pa.int32()),
+            ("position", pa.int32()),
+            ("token", pa.int32()),
+            ("word", pa.string()),
+            ("near", pa.list_(pa.int32(), 9)),
+            ("vector", pa.list_(pa.float16(), width)),
+        ]
     )

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from polyseme.contract.records.alpha import same_at_of
 from polyseme.contract.records.selection import Selection
 
 Packing = Literal["document", "concat"]
-Sampling = Literal["interval", "quantile"]
+Sampling = Literal["activation", "interval", "quantile"]
 Tails = Literal["positive", "both"]
 Bos = Literal["model", "always", "never"]
 Priority = Literal["low", "normal", "high"]
 Tail = Literal["positive", "negative"]
-Vectors = Literal["residual", "residual+encoder", "window", "neuron"]
+Vectors = Literal["residual", "window"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class Neurons:
 
 @dataclass(frozen=True)
 class Contexts:
-    top_k: int = 20  # contexts of the largest activations kept, a tail
-    # contexts sampled over the activation range, a tail; a multiple of `bands`, or 0
-    sampled: int = 20
-    # interval: bands of equal width; quantile: bands of equal count
-    sampling: Sampling = "interval"
-    bands: int = 5
+    top_k: int = 60  # contexts of the largest activations kept, a tail
+    # contexts sampled from what fires, a tail; with bands a multiple of them, or 0
+    sampled: int = 60
+    # activation: by activation, anew for each unit; interval: from bands of equal width; quantile:
+    # of equal count
+    sampling: Sampling = "activation"
+    bands: int = 5  # of interval and quantile
+    # of either kind, a tail: how many are kept with their text; the others with their place
+    shown: int = 20
     window: int = 128  # tokens
     # document: windows never cross documents; concat: documents joined by the separator
     packing: Packing = "document"
@@ -46,6 +50,11 @@ class Contexts:
     tails: Tails = "positive"
     near_duplicates: Literal["drop", "keep"] = "drop"
     display_tokens: int = 32  # tokens around the peak returned with a context
+
+    @property
+    def sample_lists(self) -> int:
+        """Lists that a unit's sample of a tail is kept in, one a band."""
+        return 1 if self.sampling == "activation" else self.bands
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,8 @@ class Tokens:
 @dataclass(frozen=True)
 class Senses:
     enabled: bool = True
-    # how near two groups must be to be one sense, as a quantile of random pairs
-    alpha: float = 0.05
+    # mean chance of the same meaning from which two groups are one sense
+    same_at: float = 0.35
     min_contexts: int = 4  # of a sense, and no less than a twentieth of the neuron's contexts
     vectors: Vectors = "residual"  # what is grouped: see docs/measures.md
 
@@ -103,9 +112,9 @@ class AnalysisRequest:
             model=data["model"],
             corpus=data["corpus"]["id"],
             neurons=Neurons(**_tupled(data.get("neurons", {}))),
-            contexts=Contexts(**data.get("contexts", {})),
+            contexts=Contexts(**_fill_contexts(data.get("contexts", {}))),
             tokens=Tokens(**data.get("tokens", {})),
-            senses=Senses(**data.get("senses", {})),
+            senses=Senses(**translate_senses(data.get("senses", {}))),
             source_job=data.get("source_job"),
             reuse=data.get("reuse", True),
             priority=data.get("priority", "normal"),
@@ -115,15 +124,47 @@ class AnalysisRequest:
 
     @classmethod
     def from_record(cls, data: Mapping[str, Any]) -> AnalysisRequest:
-        """The same of a job's record, without options that only a newer service knows."""
+        """The same of a job's record, without options that only a newer service knows.
+
+        What an older one grouped by vectors of the neuron's own reads as `residual`.
+        """
+        senses = translate_senses(data.get("senses", {}))
+        senses |= {"vectors": "residual"} if senses.get("vectors") == "neuron" else {}
         parts = {"neurons": Neurons, "contexts": Contexts, "tokens": Tokens, "senses": Senses}
-        known = {name: _keep_known(kind, data.get(name, {})) for name, kind in parts.items()}
+        known = {
+            name: _keep_known(kind, senses if kind is Senses else data.get(name, {}))
+            for name, kind in parts.items()
+        }
         return cls.from_dict({**data, **known})
+
+
+def _fill_contexts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from options that were sent for some that were not.
+
+    Bands are those of `interval`; and all is shown that was asked for before there was `shown`.
+    """
+    filled = dict(data)
+    if "bands" in data:
+        filled.setdefault("sampling", "interval")
+    if "shown" not in data:
+        sent = [data[name] for name in ("top_k", "sampled") if name in data]
+        filled["shown"] = max([Contexts.shown, *sent])
+    return filled
 
 
 def _keep_known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     names = {f.name for f in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
+
+
+def translate_senses(senses: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of senses under the names that they have now."""
+    named = {name: value for name, value in senses.items() if name != "alpha"}
+    if "alpha" in senses:
+        named.setdefault("same_at", same_at_of(senses["alpha"]))
+    if named.get("vectors") == "residual+encoder":
+        named["vectors"] = "residual"
+    return named
 
 
 def _tupled(neurons: Mapping[str, Any]) -> dict[str, Any]:

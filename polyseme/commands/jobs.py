@@ -43,7 +43,7 @@ _Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 _PATIENCE_S = 120.0
 _LISTED = 100
 EVIDENCE_WINDOWS = (
-    20  # as EVIDENCE_CONTEXTS of contract.results, which is not for those without pyarrow
+    10  # as EVIDENCE_CONTEXTS of contract.results, which is not for those without pyarrow
 )
 
 
@@ -54,7 +54,9 @@ def analyse(
     ],
     layers: Annotated[str, typer.Option(help='"all", or ranges such as "0-3,14".')] = "all",
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
-    top_k: Annotated[int, typer.Option(help="Contexts of the largest activations.")] = 20,
+    top_k: Annotated[
+        int | None, typer.Option(help="Contexts of the largest activations. [60]")
+    ] = None,
     one_per_document: Annotated[
         bool | None,
         typer.Option(
@@ -67,9 +69,14 @@ def analyse(
     both_tails: Annotated[
         bool, typer.Option("--both-tails", help="The most negative activations too.")
     ] = False,
-    alpha: Annotated[
-        float | None, typer.Option(help="How near contexts of one sense are. [0.05]")
+    same_at: Annotated[
+        float | None,
+        typer.Option(
+            help="How sure one must be that two groups mean the same before they are one sense. "
+            "[0.35]"
+        ),
     ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Deprecated: use --same-at.")] = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="Only the first so many tokens of the corpus.")
     ] = None,
@@ -94,10 +101,12 @@ def analyse(
     contexts = {"window": window, "display_tokens": window if is_short else None}
     parts: dict[str, dict[str, Any]] = {
         "neurons": {"layers": layers, "indices": neurons},
-        "contexts": {"top_k": top_k, **contexts, "tails": "both" if both_tails else None},
+        "contexts": {**_lists(top_k), **contexts, "tails": "both" if both_tails else None},
         "tokens": {"max_tokens": max_tokens},
-        "senses": {"alpha": alpha},
+        "senses": {"same_at": same_at, "alpha": alpha},
     }
+    if alpha is not None:
+        note("--alpha is deprecated: use --same-at.")
     with connect(url, api_key) as client:
         request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(
             parts
@@ -237,6 +246,13 @@ def _send(
             "Take more text, or a smaller --window."
         )
     return post(request)
+
+
+def _lists(top_k: int | None) -> Json:
+    """Of a size of one's own all contexts are shown."""
+    if top_k is None:
+        return {"top_k": Contexts.top_k, "shown": Contexts.shown}
+    return {"top_k": top_k}
 
 
 def _with_contexts(request: Json, **changes: Any) -> Json:

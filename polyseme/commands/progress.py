@@ -14,6 +14,7 @@ from polyseme.records import Job
 
 _STEP = 0.1  # of a phase, between plain lines
 _SILENCE_S = 10.0  # the longest between plain lines
+_MINUTES_S = 120.0  # from which on minutes are counted
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def job_progress(
             yield show
         return
     columns = (
-        TextColumn("{task.description:<9}"),
+        TextColumn("{task.description:<11}"),
         BarColumn(bar_width=32),
         TaskProgressColumn(),
         TextColumn("{task.fields[note]}"),
@@ -54,7 +55,7 @@ def _plain_lines(console: Console, silence_s: float) -> Iterator[Callable[[Job],
     def write(state: Job) -> None:
         note = ", ".join(filter(None, (describe(state), f"after {time.monotonic() - began:.0f} s")))
         console.print(
-            f"{state.phase:<9} {_fraction(state):4.0%}  {note}", highlight=False, soft_wrap=True
+            f"{state.phase:<11} {_fraction(state):4.0%}  {note}", highlight=False, soft_wrap=True
         )
 
     def show(state: Job) -> None:
@@ -83,20 +84,25 @@ def _plain_lines(console: Console, silence_s: float) -> Iterator[Callable[[Job],
 
 
 def describe(state: Job) -> str:
-    """Tokens done, speed, layers merged and what is left of the phase, as far as known; and what
-    holds it up.
+    """Layers merged, or else tokens done and speed, and what is left of the phase, as far as known;
+    and what holds it up.
     """
     progress = state.progress
     parts = [state.warning] if state.warning else []
-    if progress.tokens_total:
-        parts.append(f"{progress.tokens_done:,} of {progress.tokens_total:,} tokens")
-    if speed := progress.tokens_per_second:
-        parts.append(f"{speed:,.0f} tokens/s")
     if state.phase == "merging" and progress.layers.total:
         parts.append(f"{progress.layers.done} of {progress.layers.total} layers")
+    else:
+        if progress.tokens_total:
+            parts.append(f"{progress.tokens_done:,} of {progress.tokens_total:,} tokens")
+        if speed := progress.tokens_per_second:
+            parts.append(f"{speed:,.0f} tokens/s")
     if (left := progress.eta_seconds) is not None:
-        parts.append(f"{max(left, 1):.0f} s of {state.phase} left")
+        parts.append(f"{_duration(left)} of {state.phase} left")
     return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f} s" if seconds < _MINUTES_S else f"{seconds / 60:.0f} min"
 
 
 def _fraction(state: Job) -> float:

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from polyseme.records import Activations, TextNeuron
-from polyseme.reports import Context, Logit, Piece, Report, Scores
+from polyseme.reports import Context, Logit, Piece, Report, Scores, Sense
 
 _WEAKEST = 0.08  # of the peak's activation; below it a token is not shaded
 _NEWLINE = "⏎"
@@ -39,21 +39,26 @@ def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
         lines.append(_token_line("promotes", report.logits.promoted))
     senses = [s for s in report.senses if s.tail == "positive"]
     for sense in senses:
-        lines.append(Text(f"  sense {sense.sense + 1}, {sense.share:.0%} of its firing", "bold"))
+        lines.append(_sense_line(report, sense))
         lines += [context_line(c) for c in report.contexts_of(sense)[:contexts]]
     if not senses:
         lines += [context_line(c) for c in top_contexts(report)[:contexts]]
+    if report.evidence:
+        lines.append(Text(f"  {len(report.evidence)} further contexts are kept without their text"))
     return Group(*lines, Text())
 
 
 def count_statuses(summary: Mapping[str, Any]) -> str:
-    """A job's neurons by status."""
-    counts = [
-        f"{count:,} {name.replace('_', ' ')}"
-        for name, count in summary["statuses"].items()
-        if count
-    ]
-    return ", ".join(counts)
+    """A job's neurons by status, and beside them its control units."""
+    controls = summary.get("controls") or {}
+    counted = _count(summary["statuses"])
+    if not controls.get("units"):
+        return counted
+    return f"{counted}; of {controls['units']:,} control units {_count(controls['statuses'])}"
+
+
+def _count(statuses: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in statuses.items() if n)
 
 
 def checked_block(check: Activations) -> RenderableType:
@@ -67,6 +72,7 @@ def checked_block(check: Activations) -> RenderableType:
             name = (
                 f"sense {peak.sense + 1} ({peak.name})" if peak.sense is not None else "in no sense"
             )
+            name += "" if peak.same is None or peak.sense is None else f", {peak.same:.0%} sure"
             lines.append(Text(f"  {peak.activation:7.2f}  ⟦{token}⟧  {name}"))
         if not neuron.peaks:
             lines.append(Text("  It does not fire in this text."))
@@ -90,9 +96,18 @@ def _score_line(status: str, scores: Scores) -> Text:
     if scores.score is not None and scores.interval is not None:
         low, high = scores.interval
         text += f": polysemanticity {scores.score:.2f} ({low:.2f} to {high:.2f})"
+        text += f", {scores.beside_controls}" if scores.beside_controls else ""
     if scores.coverage is not None:
         text += f", {scores.coverage:.0%} of its firing is in senses"
-    return Text(f"{text}, at alpha {scores.alpha:g}")
+    return Text(text)
+
+
+def _sense_line(report: Report, sense: Sense) -> Text:
+    kin = report.find_kin(sense)
+    line = Text(f"  sense {sense.sense + 1}, {sense.share:.0%} of its firing", "bold")
+    line.append("" if sense.sure else ", tentative", "not bold")
+    line.append("" if kin is None else f", akin to sense {kin.sense + 1}", "not bold")
+    return line
 
 
 def top_contexts(report: Report) -> list[Context]:

@@ -109,6 +109,11 @@ LINK = {
     "description": 'The next page: `<…>; rel="next"`. Absent on the last.',
     "schema": {"type": "string"},
 }
+DEPRECATION = {
+    "description": "Since when an option that the request has is deprecated: `@` and seconds since "
+    "1970 (RFC 9745). Absent without such.",
+    "schema": {"type": "string"},
+}
 LOCATION = {"description": "Where the new resource is.", "schema": {"type": "string"}}
 
 

@@ -96,7 +96,10 @@ def _check_lists(
             '"contexts": {"per_document": null} to let a document give several, or a smaller top_k',
             pointer="/contexts/top_k",
         )
-    if contexts.sampled % contexts.bands:
+    # As many as are kept of either kind may be shown, whatever is said of that.
+    if contexts.shown > max(settings.max_top_k, contexts.top_k, contexts.sampled):
+        yield Detail("/contexts/shown", f"shown {contexts.shown}: from 1 to {settings.max_top_k}")
+    if contexts.sampled % contexts.sample_lists:
         yield Detail(
             "/contexts/sampled",
             f"sampled {contexts.sampled}: a multiple of bands, {contexts.bands}, or 0",

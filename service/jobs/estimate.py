@@ -97,8 +97,12 @@ def _adds_bos(request: AnalysisRequest, card: ModelCard) -> bool:
 
 def _bytes_per_neuron(request: AnalysisRequest) -> int:
     contexts = request.contexts
-    kept = round(
-        (contexts.top_k + contexts.sampled) * (_SPARE if contexts.near_duplicates == "drop" else 1)
-    )
-    entry = _ENTRY_BYTES + 2 * contexts.display_tokens
-    return BINS * 4 + _MOMENTS_BYTES + len(request.tails) * kept * entry
+    spare = _SPARE if contexts.near_duplicates == "drop" else 1
+    kept = shown = 0
+    for count in (contexts.top_k, contexts.sampled):
+        kept += count
+        if contexts.shown < count:  # then in lists of their own
+            kept += contexts.shown
+        shown += min(contexts.shown, count)
+    entries = kept * _ENTRY_BYTES + shown * 2 * contexts.display_tokens
+    return BINS * 4 + _MOMENTS_BYTES + len(request.tails) * round(spare * entries)

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyseme.contract.errors import Conflict
 from polyseme.contract.records.job import Job
-from polyseme.contract.records.request import Senses
+from polyseme.contract.records.request import Senses, translate_senses
 from polyseme.service.access.quotas import check_room, find_quotas
 from polyseme.service.context import Services
 from polyseme.service.jobs.find_and_end import find_result
@@ -49,7 +49,5 @@ def submit_regrouping(
 
 
 def _changed(senses: Senses, body: Mapping[str, Any]) -> Senses:
-    # Neuron vectors were never stored; what is stored of such a job is its residual stream.
-    kept = "residual" if senses.vectors == "neuron" else senses.vectors
-    changes = {name: body[name] for name in ("alpha", "min_contexts", "vectors") if name in body}
-    return replace(senses, **{"vectors": kept, **changes})
+    names = ("same_at", "alpha", "min_contexts", "vectors")
+    return replace(senses, **translate_senses({n: body[n] for n in names if n in body}))

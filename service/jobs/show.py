@@ -27,8 +27,11 @@ def show_seen(job: Job, is_served: bool, base: str) -> dict[str, Any]:
     return job_to_dict(job, None if is_served else _unserved(job), base)
 
 
-def show_job(services: Services, job: Job) -> dict[str, Any]:
-    return show_jobs(services, [job])[0]
+def show_job(services: Services, job: Job, *notes: str | None) -> dict[str, Any]:
+    """notes: on the request, for whoever has just sent it."""
+    shown = show_jobs(services, [job])[0]
+    warnings = [w for w in (shown["warning"], *notes) if w is not None]
+    return shown | {"warning": "; ".join(warnings) or None}
 
 
 def _unserved(job: Job) -> str:

@@ -42,6 +42,7 @@ from polyseme.service.context import Services
 from polyseme.service.corpora.register import keep_corpus
 from polyseme.service.jobs.checks import check_request
 from polyseme.service.jobs.estimate import Estimate, estimate_job
+from polyseme.service.jobs.fitting import fit_contexts
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
 
@@ -100,7 +101,8 @@ def check_job(services: Services, body: Body) -> CheckedJob:
         corpus = write_documents(reference["texts"], documents, name=None, max_documents=most)
     else:
         corpus = _find_corpus(services, reference["id"])
-    request = to_request(dict(body), corpus.id)
+    sent = body.get("contexts", {})
+    request = fit_contexts(to_request(dict(body), corpus.id), sent, corpus.documents)
     check_request(request, card, corpus, services.settings)
     services.webhook_urls.check(request.webhook)
     return CheckedJob(request, card, corpus, documents)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from polyseme.contract.files.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
+from polyseme.contract.files.results import GHOSTS, MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
 from polyseme.service.json_text import dump_json
 from polyseme.service.results.reports import build_report
 from polyseme.service.results.result import Results
@@ -28,7 +28,8 @@ def stream_zip(
     """A zip of the whole result, with these layers' reports; stored, because Parquet is
     compressed.
     """
-    names = [MANIFEST, SUMMARY, NEURONS, TOKENS, *map(report_file, layers)]
+    controls = [] if results.find_controls(job) is None else [GHOSTS]
+    names = [MANIFEST, SUMMARY, NEURONS, *controls, TOKENS, *map(report_file, layers)]
     files = [(name, results.local_file(job, name)) for name in names]
     moment = datetime.fromtimestamp(modified_at, UTC).timetuple()[:6]
     sink = Sink()
@@ -54,6 +55,14 @@ def stream_lines(
     for layer in layers:
         for row in results.rows(job, layer):
             yield dump_json(build_report(row, job, model, vocabulary, base)) + b"\n"
+
+
+def stream_control_lines(results: Results, job: str, layers: Sequence[int]) -> Iterator[bytes]:
+    """One control unit a line, by layer and number."""
+    wanted = set(layers)
+    for row in results.controls(job).table.to_pylist():
+        if row["layer"] in wanted:
+            yield dump_json({"object": "control", "job": job, **row}) + b"\n"
 
 
 def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,5 +1,5 @@
-"""Lists of neurons: a client's filters, order and columns, checked and then run on a table of
-scalars.
+"""Lists of neurons and of control units: a client's filters, order and columns, checked and then
+run on a table of scalars.
 """
 
 from __future__ import annotations
@@ -13,13 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyseme.contract.errors import Detail, InvalidRequest
-from polyseme.contract.files.columns import BOUNDED, LISTED
+from polyseme.contract.files.columns import BOUNDED, GHOST_BOUNDED, GHOST_LISTED, LISTED
 from polyseme.contract.records.selection import parse_ranges
 from polyseme.service.results.scalars import Scalars, Vocabulary
 
 
 @dataclass(frozen=True)
-class NeuronQuery:
+class ListColumns:
+    """Of a table of scalars."""
+
+    listed: tuple[str, ...]
+    bounded: tuple[str, ...]
+
+
+NEURON_COLUMNS = ListColumns(LISTED, BOUNDED)
+CONTROL_COLUMNS = ListColumns(GHOST_LISTED, GHOST_BOUNDED)
+
+
+@dataclass(frozen=True)
+class RowQuery:
     layers: tuple[int, ...] | None  # ends of ranges: first, last, first, last ...; None for all
     neurons: tuple[int, ...] | None
     statuses: tuple[tuple[str, str], ...]  # column, wanted
@@ -36,13 +48,13 @@ class Page:
     next_offset: int | None
 
 
-def plan_query(args: Mapping[str, Any]) -> NeuronQuery:
-    """The query of what `NeuronsQuery` loaded.
+def plan_query(args: Mapping[str, Any], columns: ListColumns = NEURON_COLUMNS) -> RowQuery:
+    """The query of what `NeuronsQuery` or `ControlsQuery` loaded.
 
     Raises InvalidRequest with everything that is wrong.
     """
     wrong: list[Detail] = []
-    query = NeuronQuery(
+    query = RowQuery(
         layers=_read_ranges(args, "layer", wrong),
         neurons=_read_ranges(args, "neuron", wrong),
         statuses=tuple(
@@ -51,11 +63,11 @@ def plan_query(args: Mapping[str, Any]) -> NeuronQuery:
         token=args.get("token"),
         bounds=tuple(
             (name, args.get(f"min_{name}"), args.get(f"max_{name}"))
-            for name in BOUNDED
+            for name in columns.bounded
             if f"min_{name}" in args or f"max_{name}" in args
         ),
-        sort=_read_sort(args.get("sort"), wrong),
-        columns=_read_columns(args.get("fields_"), wrong),
+        sort=_read_sort(args.get("sort"), columns.listed, wrong),
+        columns=_read_columns(args.get("fields_"), columns.listed, wrong),
     )
     if wrong:
         raise InvalidRequest("; ".join(d.detail for d in wrong[:3]), details=tuple(wrong))
@@ -63,7 +75,7 @@ def plan_query(args: Mapping[str, Any]) -> NeuronQuery:
 
 
 def run_query(
-    query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None, offset: int, limit: int
+    query: RowQuery, scalars: Scalars, vocabulary: Vocabulary | None, offset: int, limit: int
 ) -> Page:
     """One page. `vocabulary` is needed only when the query names a token."""
     mask, end = _mask(query, scalars, vocabulary), offset + limit
@@ -91,7 +103,7 @@ def read_ranges(text: str, name: str) -> tuple[int, ...]:
     return ends
 
 
-def _mask(query: NeuronQuery, scalars: Scalars, vocabulary: Vocabulary | None) -> pa.Array | None:
+def _mask(query: RowQuery, scalars: Scalars, vocabulary: Vocabulary | None) -> pa.Array | None:
     table, masks = scalars.table, []
     for name, ends in (("layer", query.layers), ("neuron", query.neurons)):
         if ends is not None:
@@ -134,28 +146,32 @@ def _read_ranges(args: Mapping[str, Any], name: str, wrong: list[Detail]) -> tup
     return ends
 
 
-def _read_sort(text: str | None, wrong: list[Detail]) -> tuple[tuple[str, str], ...]:
+def _read_sort(
+    text: str | None, listed: Sequence[str], wrong: list[Detail]
+) -> tuple[tuple[str, str], ...]:
     keys = tuple(
         (key.removeprefix("-"), "descending" if key.startswith("-") else "ascending")
         for key in (text.split(",") if text is not None else [])
     )
     for name, _ in keys:
-        if name not in LISTED:
+        if name not in listed:
             wrong.append(
-                Detail("/sort", f"sort by {name[:60]!r}: the columns are {', '.join(LISTED)}")
+                Detail("/sort", f"sort by {name[:60]!r}: the columns are {', '.join(listed)}")
             )
     if len(dict(keys)) < len(keys):
         wrong.append(Detail("/sort", "sort names a column twice"))
     return keys
 
 
-def _read_columns(text: str | None, wrong: list[Detail]) -> tuple[str, ...]:
+def _read_columns(
+    text: str | None, listed: tuple[str, ...], wrong: list[Detail]
+) -> tuple[str, ...]:
     if text is None:
-        return LISTED
+        return listed
     names = tuple(dict.fromkeys(text.split(",")))
     for name in names:
-        if name not in LISTED:
+        if name not in listed:
             wrong.append(
-                Detail("/fields", f"fields has {name[:60]!r}: the columns are {', '.join(LISTED)}")
+                Detail("/fields", f"fields has {name[:60]!r}: the columns are {', '.join(listed)}")
             )
     return names

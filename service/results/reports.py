@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from polyseme.contract.files.columns import SCORES, STATS, negative
+from polyseme.contract.files.column import negative
+from polyseme.contract.files.columns import SCORES, STATS
 from polyseme.contract.files.results import QUANTILES, histogram_edges
-from polyseme.service.results.alpha import Grouping, draw_curve
+from polyseme.service.results.curve import Grouping, draw_curve
 from polyseme.service.results.plain_words import describe_tail
 from polyseme.service.results.scalars import Vocabulary
 
@@ -39,6 +40,7 @@ def build_report(
         "bands": row["bands"] or [],
         "near_duplicates": row["near_duplicates"],
         "contexts": [_context(c, text, vocabulary) for c in row["contexts"] or ()],
+        "evidence": [_evidence(e, text, spoken) for e in row["evidence"] or ()],
         "logits": _logits(row, text),
         "links": _links(row, job, model, base),
     }
@@ -56,12 +58,12 @@ _SCORE_NAMES = tuple(
 
 
 def _scores(row: Row, name_of: Callable[[str], str]) -> dict[str, Any] | None:
-    """A tail's scores with their alpha; None when senses were not asked for."""
-    if row["alpha"] is None:
+    """A tail's scores with their `same_at`; None when senses were not asked for."""
+    if row["same_at"] is None:
         return None
     low, high = row[name_of("polysemanticity_low")], row[name_of("polysemanticity_high")]
     return {
-        "alpha": row["alpha"],
+        "same_at": row["same_at"],
         "score": row[name_of("polysemanticity")],
         "interval": None if low is None else [low, high],
         **{name: row[name_of(name)] for name in _SCORE_NAMES},
@@ -78,11 +80,10 @@ def _negative(row: Row) -> dict[str, Any] | None:
 
 
 def _sense(sense: Row, row: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
-    plain = ("tail", "sense", "share", "size", "cohesion", "separation", "medoid")
     ends = ("min", "median", "max")
     sign = 1 if sense["tail"] == "positive" else -1
     return {
-        **{name: sense[name] for name in plain},
+        **{name: sense[name] for name in _OF_SENSE},
         "tokens": [
             {
                 "token": text(t["token"]),
@@ -94,33 +95,59 @@ def _sense(sense: Row, row: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
         ],
         "activation": {end: sign * sense[f"activation_{end}"] for end in ends},
         **{name: sense[name] for name in ("lexical_diversity", "auprc", "auprc_baseline")},
-        "contexts": [
-            i
-            for i, c in enumerate(row["contexts"] or ())
-            if c["tail"] == sense["tail"] and c["sense"] == sense["sense"]
-        ],
+        **{
+            kept: [
+                i
+                for i, c in enumerate(row[kept] or ())
+                if c["tail"] == sense["tail"] and c["sense"] == sense["sense"]
+            ]
+            for kept in ("contexts", "evidence")
+        },
     }
 
 
-def build_tree(row: Row, job: str, tail: str, min_contexts: int) -> dict[str, Any]:
-    """The agglomeration of one tail, and what the senses would be at other alphas."""
+_OF_SENSE = (
+    "tail", "sense", "share", "size", "replication", "sure", "broad", "within", "between", "medoid",
+)  # fmt: skip
+
+
+def build_tree(
+    row: Row, job: str, tail: str, min_contexts: int, control_medians: Row
+) -> dict[str, Any]:
+    """The agglomeration of one tail, and what the senses would be at other values of `same_at`.
+
+    control_medians: of the layer's control units, by column.
+    """
     name_of = str if tail == "positive" else negative
     sign = 1 if tail == "positive" else -1
-    leaves = [
-        (i, c)
-        for i, c in enumerate(row["contexts"] or ())
-        if c["tail"] == tail and sign * c["activation"] > 0
-    ]
-    given = _grouping(row, [c for _, c in leaves], name_of, min_contexts)
+    leaves = {
+        kept: [
+            (i, c)
+            for i, c in enumerate(row[kept] or ())
+            if c["tail"] == tail and sign * c["activation"] > 0
+        ]
+        for kept in ("contexts", "evidence")
+    }
+    given = _grouping(row, [c for kept in leaves.values() for _, c in kept], name_of, min_contexts)
     return {
         "object": "tree",
         "job": job,
-        **{name: row[name] for name in ("layer", "neuron", "alpha")},
+        **{name: row[name] for name in ("layer", "neuron", "same_at")},
         "tail": tail,
-        "contexts": [i for i, _ in leaves],
+        **{kept: [i for i, _ in found] for kept, found in leaves.items()},
         "merges": given.merges if given else [],
+        "score": row[name_of("polysemanticity")],
+        "control_score": control_medians.get(name_of("polysemanticity")),
         "curve": draw_curve(given) if given else [],
     }
+
+
+def find_medians(summary: Row, layer: int) -> Row:
+    """What a result's summary says of a layer's control units; nothing where it has none."""
+    for found in summary["layers"]:
+        if found["layer"] == layer:
+            return (found.get("controls") or {}).get("medians") or {}
+    return {}
 
 
 def _grouping(
@@ -133,13 +160,8 @@ def _grouping(
         merges=row[name_of("merges")],
         mass=[abs(c["activation"]) for c in contexts],
         sense=[c["sense"] for c in contexts],
-        alpha=row["alpha"],
-        scores={
-            "score": row[name_of("polysemanticity")],
-            **{
-                name: row[name_of(name)] for name in ("sense_count", "coverage", "effective_senses")
-            },
-        },
+        same_at=row["same_at"],
+        counts={name: row[name_of(name)] for name in ("sense_count", "coverage")},
         min_contexts=min_contexts,
     )
 
@@ -192,6 +214,17 @@ def _context(context: Row, text: Texts, vocabulary: Vocabulary) -> dict[str, Any
         "spans": [_span(*span) for span in spans],
         "special": [i for i, t in enumerate(context["tokens"]) if t in vocabulary.special],
         "activations": context["activations"],
+    }
+
+
+def _evidence(entry: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
+    plain = ("tail", "sample", "band", "document", "window", "position", "activation", "sense")
+    return {
+        **{name: entry[name] for name in plain},
+        "char_span": [entry["char_start"], entry["char_end"]],
+        "token": text(entry["token"]),
+        "token_id": entry["token"],
+        "text": spoken(entry["token"]),
     }
 
 
@@ -249,5 +282,5 @@ def _token_ids(row: Row) -> Iterable[int]:
         yield from context["tokens"]
     for sense in row["senses"] or ():
         yield from (t["token"] for t in sense["tokens"] or ())
-    for name in ("peak_tokens", "promoted", "suppressed"):
+    for name in ("evidence", "peak_tokens", "promoted", "suppressed"):
         yield from (entry["token"] for entry in row[name] or ())

@@ -22,10 +22,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import DamagedFile, Gone, NotFound
-from polyseme.contract.files.results import NEURONS, REPORT_ROWS, TOKENS, report_file
+from polyseme.contract.files.results import GHOSTS, NEURONS, REPORT_ROWS, TOKENS, report_file
 from polyseme.contract.files.store import Layout, Store
 from polyseme.service.results.lru import SharedLru
-from polyseme.service.results.scalars import Scalars, Vocabulary, read_scalars, read_vocabulary
+from polyseme.service.results.scalars import (
+    Scalars,
+    Vocabulary,
+    read_controls,
+    read_scalars,
+    read_vocabulary,
+)
 
 TABLE_BYTES = 256 << 20  # of scalar tables and vocabularies a process keeps
 PAGE_BYTES = 32 << 20  # of written pages of lists a process keeps
@@ -73,6 +79,9 @@ class Results:
         self._scalars: SharedLru[Scalars] = SharedLru(
             TABLE_BYTES, lambda s: s.table.nbytes + _ENTRY_BYTES
         )
+        self._controls: SharedLru[Scalars] = SharedLru(
+            TABLE_BYTES, lambda s: s.table.nbytes + _ENTRY_BYTES
+        )
         self._vocabularies: SharedLru[Vocabulary] = SharedLru(
             TABLE_BYTES, lambda v: 2 * v.texts.nbytes
         )
@@ -85,11 +94,23 @@ class Results:
     def scalars(self, job: str) -> Scalars:
         return self._scalars.get(job, lambda: read_scalars(partial(self.local_file, job, NEURONS)))
 
+    def controls(self, job: str) -> Scalars:
+        """Of its control units. Raises Gone."""
+        return self._controls.get(job, lambda: read_controls(self.find_controls(job)))
+
+    def find_controls(self, job: str) -> str | None:
+        """Where `ghosts.parquet` is; None of a result without control units. Raises Gone."""
+        if self._store.exists(f"{Layout.result(job)}/{GHOSTS}"):
+            return self.local_file(job, GHOSTS)
+        self.local_file(job, NEURONS)
+        return None
+
     def vocabulary(self, job: str) -> Vocabulary:
         return self._vocabularies.get(job, lambda: read_vocabulary(self.local_file(job, TOKENS)))
 
     def page(self, job: str, asked: Hashable, write: Callable[[], WrittenPage]) -> WrittenPage:
-        """The page that answers a query of a job's neurons; asked: all that decides it.
+        """The page that answers a query of a job's neurons or control units; asked: all that
+        decides it.
 
         Whether the job is there still, and whose it is, is not asked here.
         """
@@ -169,6 +190,7 @@ class Results:
     def forget(self, job: str) -> None:
         """Lets go of what is kept of a deleted job."""
         self._scalars.drop(lambda key: key == job)
+        self._controls.drop(lambda key: key == job)
         self._vocabularies.drop(lambda key: key == job)
         self._reports.drop(lambda key: key[0] == job)
         self._pages.drop(lambda key: key[0] == job)

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import DamagedFile
-from polyseme.contract.files.columns import LISTED, PEAK_TEXTS, PEAK_TOKEN_IDS
+from polyseme.contract.files.columns import GHOST_LISTED, LISTED, PEAK_TEXTS, PEAK_TOKEN_IDS
+from polyseme.contract.files.results import GHOST_SCALARS
 from polyseme.service.results.lru import SharedLru
 
 ORDER_BYTES = 16 << 20  # of sort orders kept a table, and as much of the beginnings of orders
@@ -54,7 +55,9 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Scalars:
-    """`neurons.parquet` in memory, by layer and neuron, but for the lists of what is at peaks."""
+    """`neurons.parquet` in memory, by layer and neuron, but for the lists of what is at peaks; or
+    `ghosts.parquet`, by layer and control unit.
+    """
 
     table: pa.Table
     read_peaks: Callable[[], pa.Table]
@@ -169,16 +172,24 @@ def read_scalars(path: Callable[[], str]) -> Scalars:
     """path: where the file is; asked again when the lists are, which the store may have lost by
     then.
     """
-    table = _read_columns(path(), LISTED)
-    # JSON has no NaN, and sorting has one place for what is not there.
+    return Scalars(
+        _without_nan(_read_columns(path(), LISTED)), lambda: _read_columns(path(), _PEAKS)
+    )
+
+
+def read_controls(path: str | None) -> Scalars:
+    """Of control units. path: None of a result that has none."""
+    table = GHOST_SCALARS.empty_table() if path is None else _read_columns(path, GHOST_LISTED)
+    return Scalars(_without_nan(table), lambda: pa.table({name: [] for name in _PEAKS}))
+
+
+def _without_nan(table: pa.Table) -> pa.Table:
+    """JSON has no NaN, and sorting has one place for what is not there."""
     columns = [
         pc.if_else(pc.is_finite(c), c, None) if pa.types.is_floating(c.type) else c
         for c in table.columns
     ]
-    return Scalars(
-        pa.table(columns, table.column_names),
-        lambda: _read_columns(path(), _PEAKS),
-    )
+    return pa.table(columns, table.column_names)
 
 
 def read_vocabulary(path: str) -> Vocabulary:

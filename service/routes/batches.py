@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
@@ -13,6 +13,7 @@ from polyseme.contract.strict_json import parse_json
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
+    DEPRECATION,
     ETAG,
     LINK,
     LOCATION,
@@ -25,6 +26,7 @@ from polyseme.service.http.blueprint import (
 from polyseme.service.http.body import read_json
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
 from polyseme.service.http.problems import invalid_values
+from polyseme.service.jobs.deprecated import deprecation_headers
 from polyseme.service.jobs.show import make_tag
 from polyseme.service.jobs.submit_batches import (
     Submitted,
@@ -67,7 +69,11 @@ _REPLAYED = {
     "schema": {"type": "string"},
 }
 _HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
-_SUBMITTED = _HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
+_SUBMITTED = _HEADERS | {
+    "Location": LOCATION,
+    "Idempotency-Replayed": _REPLAYED,
+    "Deprecation": DEPRECATION,
+}
 
 EXAMPLE = {
     "jobs": [
@@ -140,6 +146,7 @@ def submit(query: Mapping[str, Any]) -> Response:
         | _applied(seconds, waited)
     )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
+    headers |= deprecation_headers(*_read_senses(sent))
     return answer_json(
         show_batch(here.board, batch, here.base),
         200 if seconds and batch.is_terminal else 202,
@@ -266,6 +273,14 @@ def _read_line(line: bytes, number: int) -> Any:
         return parse_json(line)
     except MalformedRequest as e:
         return MalformedRequest(f"line {number}: {e.message.replace('the body', 'it')}")
+
+
+def _read_senses(sent: Submitted) -> Iterator[Mapping[str, Any]]:
+    """As its entries have them; any of these may be refused."""
+    for entry in sent.entries:
+        senses = entry.get("senses") if isinstance(entry, Mapping) else None
+        if isinstance(senses, Mapping):
+            yield senses
 
 
 def _headers(batch: Batch) -> dict[str, str]:

@@ -25,7 +25,8 @@ from polyseme.service.http.blueprint import LINK, LOCATION, Blueprint, problems
 from polyseme.service.http.body import read_json
 from polyseme.service.http.problems import invalid_values
 from polyseme.service.schemas.corpora import CorpusListSchema, CorpusSchema
-from polyseme.service.schemas.requests import CorporaQuery, TextsSchema, UploadQuery
+from polyseme.service.schemas.query_parameters import CorporaQuery, UploadQuery
+from polyseme.service.schemas.requests import TextsSchema
 
 blueprint = Blueprint(
     "corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over."

@@ -12,6 +12,7 @@ from polyseme.contract.records.job import Job
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
+    DEPRECATION,
     ETAG,
     LINK,
     LOCATION,
@@ -22,7 +23,9 @@ from polyseme.service.http.blueprint import (
     takes,
 )
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
+from polyseme.service.jobs.deprecated import deprecation_headers, deprecation_note
 from polyseme.service.jobs.find_and_end import cancel_job, delete_job, find_job
+from polyseme.service.jobs.fitting import fitting_note
 from polyseme.service.jobs.show import (
     etag,
     job_headers,
@@ -34,7 +37,8 @@ from polyseme.service.jobs.show import (
 from polyseme.service.jobs.submit import check_job, submit_job
 from polyseme.service.jobs.submit_batches import list_jobs_of
 from polyseme.service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
-from polyseme.service.schemas.requests import AnalysisSchema, JobsQuery, SubmitQuery
+from polyseme.service.schemas.query_parameters import JobsQuery, SubmitQuery
+from polyseme.service.schemas.requests import AnalysisSchema
 
 blueprint = Blueprint(
     "jobs",
@@ -62,7 +66,11 @@ _REPLAYED = {
     "schema": {"type": "string"},
 }
 _JOB_HEADERS = {"ETag": ETAG, "Retry-After": RETRY_AFTER, "Preference-Applied": _APPLIED}
-SUBMITTED = _JOB_HEADERS | {"Location": LOCATION, "Idempotency-Replayed": _REPLAYED}
+SUBMITTED = _JOB_HEADERS | {
+    "Location": LOCATION,
+    "Idempotency-Replayed": _REPLAYED,
+    "Deprecation": DEPRECATION,
+}
 
 EXAMPLE = {
     "model": "smollm2-135m-instruct",
@@ -104,15 +112,20 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     """
     here = services()
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
+    senses = body.get("senses", {})
     if query["dry_run"]:
-        return answer_json(check_job(here, body).estimate().to_dict())
+        estimate = check_job(here, body).estimate()
+        return answer_json(estimate.to_dict(), headers=deprecation_headers(senses))
     job, replayed = submit_job(here, body, key)
     job, waited = here.waits.wait(job, _is_over, seconds)
     headers = (
         job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"} | _applied(seconds, waited)
     )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(show_job(here, job), 200 if seconds and job.is_terminal else 202, headers)
+    headers |= deprecation_headers(senses)
+    fitted = fitting_note(body.get("contexts", {}), job.analysis)
+    shown = show_job(here, job, fitted, deprecation_note(senses))
+    return answer_json(shown, 200 if seconds and job.is_terminal else 202, headers)
 
 
 @blueprint.route("", methods=["GET"])

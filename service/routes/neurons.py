@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
 
-from polyseme.contract.errors import InvalidRequest
-from polyseme.contract.files.results import MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
+from polyseme.contract.errors import InvalidRequest, NotFound
+from polyseme.contract.files.results import (
+    GHOSTS,
+    MANIFEST,
+    NEURONS,
+    SUMMARY,
+    TOKENS,
+    report_file,
+)
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import LINK, Blueprint, problems
 from polyseme.service.jobs.find_and_end import find_result
 from polyseme.service.json_text import dump_json, put_in
-from polyseme.service.results.exports import gzipped, stream_file, stream_lines, stream_zip
+from polyseme.service.results.exports import (
+    gzipped,
+    stream_control_lines,
+    stream_file,
+    stream_lines,
+    stream_zip,
+)
 from polyseme.service.results.neuronpedia.bundle import stream_bundle
 from polyseme.service.results.neuronpedia.origin import read_origin
-from polyseme.service.results.queries import NeuronQuery, plan_query, read_ranges, run_query
-from polyseme.service.results.reports import build_report, build_tree
+from polyseme.service.results.queries import (
+    CONTROL_COLUMNS,
+    RowQuery,
+    plan_query,
+    read_ranges,
+    run_query,
+)
+from polyseme.service.results.reports import build_report, build_tree, find_medians
 from polyseme.service.results.result import Results, WrittenPage
-from polyseme.service.schemas.neurons import NeuronListSchema, NeuronSchema, TreeSchema
-from polyseme.service.schemas.requests import ExportQuery, NeuronsQuery, TreeQuery
+from polyseme.service.results.scalars import Scalars
+from polyseme.service.schemas.neurons import (
+    ControlListSchema,
+    NeuronListSchema,
+    NeuronSchema,
+    TreeSchema,
+)
+from polyseme.service.schemas.query_parameters import (
+    ControlsQuery,
+    ExportQuery,
+    NeuronsQuery,
+    TreeQuery,
+)
 
 blueprint = Blueprint(
     "results", __name__, url_prefix="/v1/jobs", description="What a job that succeeded has found."
@@ -33,7 +64,6 @@ _MISSING = {
     409: "the job has not succeeded",
     410: "the result is no longer there, or the job has expired",
 }
-_ONLY_WITH = {"file": "parquet", "model_id": "neuronpedia", "creator_id": "neuronpedia"}
 _PARQUET = "application/vnd.apache.parquet"
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -58,36 +88,38 @@ def manifest(job_id: str) -> Response:
     return _stored(job_id, MANIFEST)
 
 
+_LIST_PROBLEMS = _MISSING | {
+    400: "a cursor that is not of this list",
+    410: "an expired cursor, or a result that is no longer there",
+    422: "a parameter is not allowed",
+}
+
+
 @blueprint.route("/<job:job_id>/neurons", methods=["GET"])
 @blueprint.arguments(NeuronsQuery, location="query")
 @blueprint.doc(operationId="listNeurons")
 @blueprint.response(200, NeuronListSchema, headers={"Link": LINK})
-@problems(
-    _MISSING
-    | {
-        400: "a cursor that is not of this list",
-        410: "an expired cursor, or a result that is no longer there",
-    }
-    | {422: "a parameter is not allowed"}
-)
+@problems(_LIST_PROBLEMS)
 def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     """List, filter and sort neurons"""
-    here = services()
-    plan = plan_query(query)
+    here, plan = services(), plan_query(query)
     find_result(here, job_id)
-    asked = {
-        name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")
-    }
-    offset = (
-        here.cursors.open(query["cursor"], job_id, asked, here.tenant) if "cursor" in query else 0
-    )
-    page = _find_page(here.results, job_id, plan, query, offset)
-    cursor = (
-        None
-        if page.next_offset is None
-        else here.cursors.seal(job_id, asked, page.next_offset, here.tenant)
-    )
-    return answer_page(put_in(page.rows), cursor, total=page.total)
+    return _answer_list("neurons", here, job_id, plan, query)
+
+
+@blueprint.route("/<job:job_id>/controls", methods=["GET"])
+@blueprint.arguments(ControlsQuery, location="query")
+@blueprint.doc(operationId="listControls")
+@blueprint.response(200, ControlListSchema, headers={"Link": LINK})
+@problems(_LIST_PROBLEMS)
+def list_controls(query: Mapping[str, Any], job_id: str) -> Response:
+    """List, filter and sort control units
+
+    Random directions that were scanned like the neurons of their layer. A result may have none.
+    """
+    here, plan = services(), plan_query(query, CONTROL_COLUMNS)
+    find_result(here, job_id)
+    return _answer_list("controls", here, job_id, plan, query)
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>", methods=["GET"])
@@ -110,12 +142,14 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
 @blueprint.response(200, TreeSchema)
 @problems(_MISSING | {404: "no such job, or the neuron is not among its neurons"})
 def get_tree(query: Mapping[str, Any], job_id: str, layer: int, neuron: int) -> Response:
-    """Read how a neuron's contexts were grouped, and what another alpha would give"""
+    """Read how a neuron's contexts were grouped, and what another `same_at` would give"""
     here = services()
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
     least = job.analysis.senses.min_contexts
-    return answer_json(build_tree(row, job_id, query["tail"], least))
+    summary = json.loads(here.results.read(job_id, SUMMARY))
+    medians = find_medians(summary, layer)
+    return answer_json(build_tree(row, job_id, query["tail"], least, medians))
 
 
 @blueprint.route("/<job:job_id>/export", methods=["GET"])
@@ -137,33 +171,60 @@ def export(query: Mapping[str, Any], job_id: str) -> Response:
     """
     here = services()
     ends = read_ranges(query["layer"], "layer") if "layer" in query else None
-    for name, kind in _ONLY_WITH.items():
-        if name in query and query["format"] != kind:
-            raise InvalidRequest(f"{name} goes with format={kind}", pointer=f"/{name}")
+    _check_options(query)
     job = find_result(here, job_id)
     layers = _select_layers(here, job_id, ends)
     if query["format"] == "neuronpedia":
         return _answer_bundle(here, job, layers, query)
     if query["format"] == "ndjson":
-        return _answer_lines(here, job, layers)
+        return _answer_lines(here, job, layers, of_controls="file" in query)
     if "file" in query:
         return _answer_file(here, job_id, query["file"], layers)
     chunks = stream_zip(here.results, job_id, layers, job.finished_at or job.created_at)
     return _attachment(chunks, "application/zip", f"{job_id}.zip")
 
 
+def _answer_list(
+    kind: str, here: Services, job: str, plan: RowQuery, query: Mapping[str, Any]
+) -> Response:
+    """kind: neurons or controls; plan: of the query."""
+    asked = {
+        name: value for name, value in query.items() if name not in ("cursor", "limit", "fields_")
+    }
+    of = job if kind == "neurons" else f"{kind} of {job}"  # what a cursor is of
+    offset = here.cursors.open(query["cursor"], of, asked, here.tenant) if "cursor" in query else 0
+    page = _find_page(kind, here.results, job, plan, query, offset)
+    cursor = (
+        None
+        if page.next_offset is None
+        else here.cursors.seal(of, asked, page.next_offset, here.tenant)
+    )
+    return answer_page(put_in(page.rows), cursor, total=page.total)
+
+
 def _find_page(
-    results: Results, job: str, plan: NeuronQuery, query: Mapping[str, Any], offset: int
+    kind: str, results: Results, job: str, plan: RowQuery, query: Mapping[str, Any], offset: int
 ) -> WrittenPage:
-    """plan: of the query."""
+    def read() -> Scalars:
+        return results.scalars(job) if kind == "neurons" else results.controls(job)
 
     def write() -> WrittenPage:
         vocabulary = results.vocabulary(job) if plan.token is not None else None
-        page = run_query(plan, results.scalars(job), vocabulary, offset, query["limit"])
+        page = run_query(plan, read(), vocabulary, offset, query["limit"])
         return WrittenPage(dump_json(page.rows), page.total, page.next_offset)
 
     asked = sorted((name, value) for name, value in query.items() if name != "cursor")
-    return results.page(job, (offset, *asked), write)
+    return results.page(job, (kind, offset, *asked), write)
+
+
+def _check_options(query: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest for an option of another format."""
+    for name in ("model_id", "creator_id"):
+        if name in query and query["format"] != "neuronpedia":
+            raise InvalidRequest(f"{name} goes with format=neuronpedia", pointer=f"/{name}")
+    chosen = query["format"], query.get("file")
+    if chosen[1] is not None and chosen[0] != "parquet" and chosen != ("ndjson", "ghosts"):
+        raise InvalidRequest("file goes with format=parquet", pointer="/file")
 
 
 def _stored(job_id: str, name: str) -> Response:
@@ -186,12 +247,17 @@ def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) ->
     return chosen
 
 
-def _answer_lines(here: Services, job: Job, layers: list[int]) -> Response:
-    lines = stream_lines(here.results, job.id, job.request.model, layers, here.base)
+def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: bool) -> Response:
+    if of_controls:
+        lines, name = (
+            stream_control_lines(here.results, job.id, layers),
+            f"{job.id}-controls.ndjson",
+        )
+    else:
+        lines = stream_lines(here.results, job.id, job.request.model, layers, here.base)
+        name = f"{job.id}.ndjson"
     packed = request.accept_encodings.quality("gzip") > 0
-    answer = _attachment(
-        gzipped(lines) if packed else lines, "application/x-ndjson", f"{job.id}.ndjson"
-    )
+    answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", name)
     answer.headers["Vary"] = "Accept-Encoding"
     if packed:
         answer.headers["Content-Encoding"] = "gzip"
@@ -209,7 +275,14 @@ def _answer_bundle(
 def _answer_file(here: Services, job_id: str, name: str, layers: list[int]) -> Response:
     if name == "reports" and len(layers) != 1:
         raise InvalidRequest("file=reports is one layer's file: name one layer", pointer="/layer")
-    stored = {"neurons": NEURONS, "tokens": TOKENS, "reports": report_file(layers[0])}[name]
+    if name == "ghosts" and here.results.find_controls(job_id) is None:
+        raise NotFound(f"{job_id} has no control units")
+    stored = {
+        "neurons": NEURONS,
+        "ghosts": GHOSTS,
+        "tokens": TOKENS,
+        "reports": report_file(layers[0]),
+    }[name]
     path = here.results.local_file(job_id, stored)
     return _attachment(stream_file(path), _PARQUET, stored.rpartition("/")[2])
 

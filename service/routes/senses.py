@@ -11,6 +11,7 @@ from polyseme.service.context import services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import Blueprint, problems, takes
 from polyseme.service.http.headers import read_idempotency_key
+from polyseme.service.jobs.deprecated import deprecation_headers, deprecation_note
 from polyseme.service.jobs.regrouping import submit_regrouping
 from polyseme.service.jobs.show import job_headers, show_job
 from polyseme.service.routes.jobs import KEY, SUBMITTED
@@ -23,7 +24,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/<job:job_id>/senses", methods=["POST"])
-@blueprint.arguments(RegroupSchema, location="json", example={"alpha": 0.02})
+@blueprint.arguments(RegroupSchema, location="json", example={"same_at": 0.5})
 @takes(KEY)
 @blueprint.doc(operationId="regroupJob")
 @blueprint.response(
@@ -43,10 +44,11 @@ blueprint = Blueprint(
 def regroup(body: Mapping[str, Any], job_id: str) -> Response:
     """Make the senses of a finished job anew
 
-    With another alpha, smallest sense or kind of vector. It takes seconds and no GPU.
+    With another `same_at`, smallest sense or kind of vector. It takes seconds and no GPU.
     """
     here = services()
     job, replayed = submit_regrouping(here, job_id, body, read_idempotency_key(request.headers))
     headers = job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"}
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
-    return answer_json(show_job(here, job), 202, headers)
+    headers |= deprecation_headers(body)
+    return answer_json(show_job(here, job, deprecation_note(body)), 202, headers)

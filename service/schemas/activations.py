@@ -88,7 +88,7 @@ class ThresholdSchema(Schema):
     )
 
 
-def _distance(description: str, **options: Any) -> fields.Float:
+def _chance(description: str, **options: Any) -> fields.Float:
     return fields.Float(
         required=True, metadata={"description": description, "minimum": 0, "maximum": 1}, **options
     )
@@ -99,10 +99,16 @@ class TextPeakSchema(Schema):
     tail = fields.String(required=True, validate=_TAIL)
     activation = fields.Float(required=True)
     sense = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "null: in none of its tail."}
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "null: in none of its tail, as `same` is below the job's `same_at`."
+        },
     )
-    distance = _distance(
-        "To the nearest sense, a quantile of random pairs; null without senses.", allow_none=True
+    same = _chance(
+        "Mean chance that it means the same as the contexts of the nearest sense; null without "
+        "senses.",
+        allow_none=True,
     )
     name = fields.String(
         required=True,
@@ -120,7 +126,7 @@ class CrossActivationSchema(Schema):
         required=True,
         metadata={"description": "The strongest peak of each, an index in `tokens`."},
     )
-    separation = _distance("Between the contexts of the two, a quantile of random pairs.")
+    same = _chance("Mean chance that contexts of the two mean the same.")
 
 
 class TextNeuronSchema(Schema):

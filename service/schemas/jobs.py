@@ -106,7 +106,10 @@ class JobSchema(Schema):
     warning = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "That no worker serves its queue at the moment."},
+        metadata={
+            "description": "That no worker serves its queue at the moment; where it is submitted "
+            "also what is to be said of the request."
+        },
     )
     batch = fields.String(
         required=True,

@@ -1,8 +1,8 @@
 """The shape of a result, for the documentation: rows come from Parquet and are never dumped through
 these.
 
-What a field is, and when it is null, `polyseme.contract.files.columns` says. Only what answers have
-beside the files' columns is described here.
+What a field is, and when it is null, `columns` and `entries` of `polyseme.contract.files` say. Only
+what answers have beside the files' columns is described here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 from marshmallow import Schema, fields, validate
 
-from polyseme.contract.files import columns
-from polyseme.contract.files.columns import ACTIVATION, LOGIT_UNIT, STATUSES, Column
+from polyseme.contract.files import columns, entries
+from polyseme.contract.files.column import ACTIVATION, LOGIT_UNIT, STATUSES, Column
 
 # JSON has no word for a number that is not finite, and such could be among what the model gives.
 _MEASURED = (ACTIVATION, LOGIT_UNIT)
@@ -35,6 +35,8 @@ def _field(column: Column, kind: pa.DataType, **options: Any) -> fields.Field:
         return fields.Float(**options)
     if pa.types.is_integer(kind):
         return fields.Integer(**options)
+    if pa.types.is_boolean(kind):
+        return fields.Boolean(**options)
     if column.choices:
         values = [*column.choices, *([None] if options.get("allow_none") else [])]
         options["validate"] = validate.OneOf(values)
@@ -103,6 +105,28 @@ class NeuronListSchema(Schema):
     next_cursor = fields.String(required=True, allow_none=True)
 
 
+ControlRowSchema: type[Schema] = type(
+    "ControlRowSchema",
+    (Schema,),
+    {
+        "__doc__": "Only the columns asked for with `fields`; all of them by default.",
+        **{
+            c.name: _document(c, is_nullable=c.name not in (*_IN_EVERY_ROW, "ghost"))
+            for c in columns.GHOST_SCALARS
+        },
+    },
+)
+
+
+class ControlListSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["list"]))
+    data = fields.List(fields.Nested(ControlRowSchema), required=True)
+    total = fields.Integer(
+        required=True, metadata={"description": "Control units that pass the filters."}
+    )
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
 class HistogramSchema(Schema):
     edges = fields.List(
         fields.Float(),
@@ -127,11 +151,11 @@ StatsSchema = _shape(
         "histogram": fields.Nested(HistogramSchema, required=True),
     },
 )
-PeakTokenSchema = _shape("PeakTokenSchema", columns.PEAK_TOKEN, _spoken_fields())
-BandSchema = _shape("BandSchema", columns.BAND)
+PeakTokenSchema = _shape("PeakTokenSchema", entries.PEAK_TOKEN, _spoken_fields())
+BandSchema = _shape("BandSchema", entries.BAND)
 ContextSchema = _shape(
     "ContextSchema",
-    columns.CONTEXT,
+    entries.CONTEXT,
     {
         "char_span": fields.List(
             fields.Integer(),
@@ -167,7 +191,20 @@ ContextSchema = _shape(
     },
     without=("char_start", "char_end", "peak_start", "peak_end", "token_starts", "token_ends"),
 )
-LogitSchema = _shape("LogitSchema", columns.LOGIT, _token_fields())
+EvidenceSchema = _shape(
+    "EvidenceSchema",
+    entries.EVIDENCE_ENTRY,
+    {
+        "char_span": fields.List(
+            fields.Integer(),
+            required=True,
+            metadata={"description": "Of the peak token in its document."},
+        ),
+        **_spoken_fields(),
+    },
+    without=("char_start", "char_end", "token"),
+)
+LogitSchema = _shape("LogitSchema", entries.LOGIT, _token_fields())
 
 
 class LogitsSchema(Schema):
@@ -180,18 +217,20 @@ PolysemanticitySchema = _shape(
     "PolysemanticitySchema",
     columns.SCORES,
     {
-        "alpha": fields.Float(
+        "same_at": fields.Float(
             required=True,
-            metadata={"description": "Every other number here depends on it, but MS."},
+            metadata={"description": "The senses depend on it, and their counts and coverage."},
         ),
         "score": fields.Float(
-            required=True, allow_none=True, metadata={"description": "null unless coherent."}
+            required=True,
+            allow_none=True,
+            metadata={"description": "polysemanticity: it depends on no grouping."},
         ),
         "interval": fields.List(
             fields.Float(),
             required=True,
             allow_none=True,
-            metadata={"description": "90 % bootstrap interval."},
+            metadata={"description": "90 % interval over which contexts were drawn."},
         ),
     },
     without=("status", "polysemanticity", *_ENDS),
@@ -204,7 +243,7 @@ class NegativeSchema(Schema):
     polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
 
 
-SenseTokenSchema = _shape("SenseTokenSchema", columns.SENSE_TOKEN, _spoken_fields())
+SenseTokenSchema = _shape("SenseTokenSchema", entries.SENSE_TOKEN, _spoken_fields())
 
 
 class SenseActivationSchema(Schema):
@@ -215,32 +254,33 @@ class SenseActivationSchema(Schema):
 
 SenseSchema = _shape(
     "SenseSchema",
-    columns.SENSE,
+    entries.SENSE,
     {
         "tokens": fields.List(fields.Nested(SenseTokenSchema), required=True),
         "activation": fields.Nested(SenseActivationSchema, required=True),
         "contexts": fields.List(
             fields.Integer(), required=True, metadata={"description": "Indices in `contexts`."}
         ),
+        "evidence": fields.List(
+            fields.Integer(), required=True, metadata={"description": "Indices in `evidence`."}
+        ),
     },
     without=("activation_min", "activation_median", "activation_max", "tokens"),
 )
-MergeSchema = _shape("MergeSchema", columns.MERGE)
+MergeSchema = _shape("MergeSchema", entries.MERGE)
 
 
 class CurvePointSchema(Schema):
-    alpha = fields.Float(required=True)
+    same_at = fields.Float(required=True)
     sense_count = fields.Integer(required=True, allow_none=True)
     coverage = fields.Float(required=True, allow_none=True)
-    score = fields.Float(required=True, allow_none=True)
-    effective_senses = fields.Float(required=True, allow_none=True)
     exact = fields.Boolean(
         required=True,
         metadata={
             "description": "True where the senses are those of the report, and so are the "
             "numbers. Elsewhere a group "
-            "that the job did not find is not looked into for two uses of a word: count and "
-            "score may be too low."
+            "that the job did not find is not looked into for two uses of a word: the count may "
+            "be too low."
         },
     )
 
@@ -250,24 +290,40 @@ class TreeSchema(Schema):
     job = fields.String(required=True)
     layer = fields.Integer(required=True)
     neuron = fields.Integer(required=True)
-    alpha = fields.Float(required=True, allow_none=True, metadata={"description": "Of the job."})
+    same_at = fields.Float(required=True, allow_none=True, metadata={"description": "Of the job."})
     tail = fields.String(required=True, validate=validate.OneOf(["positive", "negative"]))
     contexts = fields.List(
         fields.Integer(),
         required=True,
         metadata={
-            "description": "The leaves: indices in the report's `contexts`. Leaf i is piece i."
+            "description": "The first leaves: indices in the report's `contexts`. Leaf i is piece "
+            "i."
         },
+    )
+    evidence = fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "The leaves after them: indices in the report's `evidence`."},
     )
     merges = fields.List(
         fields.Nested(MergeSchema),
         required=True,
         metadata={"description": "Merge i of n leaves makes piece n + i."},
     )
+    score = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The same at every point: it depends on no grouping."},
+    )
+    control_score = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Its median over the layer's control units; null without them."},
+    )
     curve = fields.List(
         fields.Nested(CurvePointSchema),
         required=True,
-        metadata={"description": "What alphas give, the job's own among them."},
+        metadata={"description": "What values of `same_at` give, the job's own among them."},
     )
 
 
@@ -303,5 +359,10 @@ class NeuronSchema(Schema):
     bands = fields.List(fields.Nested(BandSchema), required=True)
     near_duplicates = fields.Integer(required=True, allow_none=True)
     contexts = fields.List(fields.Nested(ContextSchema), required=True)
+    evidence = fields.List(
+        fields.Nested(EvidenceSchema),
+        required=True,
+        metadata={"description": "Contexts kept for their meaning alone, without their text."},
+    )
     logits = fields.Nested(LogitsSchema, required=True, allow_none=True)
     links = fields.Nested(NeuronLinksSchema, required=True)

@@ -1,4 +1,4 @@
-"""What clients may send: an analysis request, a corpus, and the query parameters of each list."""
+"""What clients may send: an analysis request, a corpus. `query_parameters` has the rest."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from polyseme.contract.files.columns import BOUNDED, LISTED, STATUSES
 from polyseme.contract.records.job import CORPUS_ID
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
-from polyseme.contract.texts.formats import FORMAT_NAMES
 from polyseme.service.outbound.addresses import LONGEST_URL
 from polyseme.service.schemas.fields import (
     METADATA_SCHEMA,
@@ -17,9 +15,6 @@ from polyseme.service.schemas.fields import (
     Flag,
     Fraction,
     Metadata,
-    QueryFlag,
-    QueryNumber,
-    QueryWhole,
     Selected,
     StrictSchema,
     Whole,
@@ -27,15 +22,10 @@ from polyseme.service.schemas.fields import (
     choice,
 )
 
-VECTORS = ("residual", "residual+encoder", "window", "neuron")
-# Those that a finished job can be grouped by anew.
-STORED_VECTORS = ("residual", "residual+encoder", "window")
+VECTORS = ("residual", "residual+encoder", "window")
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelling", "cancelled")
 
 CORPUS_NAME = rf"^{CORPUS_ID.pattern}$"
-_RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
-_FOREIGN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
-_COLUMN = f"({'|'.join(LISTED)})"
 
 _NEURONS, _CONTEXTS, _TOKENS, _SENSES = Neurons(), Contexts(), Tokens(), Senses()
 
@@ -76,15 +66,36 @@ class NeuronsSchema(StrictSchema):
 
 
 class ContextsSchema(StrictSchema):
-    top_k = Whole(validate=between(1), metadata=_default(_CONTEXTS.top_k))
+    top_k = Whole(
+        validate=between(1),
+        metadata=_default(_CONTEXTS.top_k)
+        | {"description": "Lowered to the corpus' documents where it is not sent."},
+    )
     sampled = Whole(
         validate=between(0, 1000),
-        metadata=_default(_CONTEXTS.sampled) | {"description": "A multiple of `bands`."},
+        metadata=_default(_CONTEXTS.sampled) | {"description": "With bands a multiple of them."},
     )
     sampling = fields.String(
-        validate=choice(["interval", "quantile"]), metadata=_default(_CONTEXTS.sampling)
+        validate=choice(["activation", "interval", "quantile"]),
+        metadata=_default(_CONTEXTS.sampling)
+        | {
+            "description": "`activation`: by activation. With `bands` alone it is `interval`: from "
+            "bands of equal width; `quantile`: from bands of equal count."
+        },
     )
-    bands = Whole(validate=between(1, 20), metadata=_default(_CONTEXTS.bands))
+    bands = Whole(
+        validate=between(1, 20),
+        metadata=_default(_CONTEXTS.bands) | {"description": "Of `interval` and `quantile`."},
+    )
+    shown = Whole(
+        validate=between(1),
+        metadata=_default(_CONTEXTS.shown)
+        | {
+            "description": "Of the top contexts, and of the sampled ones, how many are kept with "
+            "their text; the others with their place. As many as were asked for when `top_k` or "
+            "`sampled` is sent without it."
+        },
+    )
     window = Whole(
         validate=between(8),
         metadata=_default(_CONTEXTS.window) | {"description": "Tokens; at most the model's."},
@@ -119,20 +130,57 @@ class TokensSchema(StrictSchema):
     )
 
 
-_ALPHA = _default(_SENSES.alpha) | {
-    "description": "How near two groups of contexts must be to be one sense; larger is more "
-    "lenient."
-}
 _MIN_CONTEXTS = _default(_SENSES.min_contexts) | {
     "description": "Of a sense; no less than a twentieth of all."
 }
 
 
-class SensesSchema(StrictSchema):
-    enabled = Flag(metadata=_default(_SENSES.enabled))
-    alpha = Fraction(validate=between(0.001, 0.5), metadata=_ALPHA)
+class _Vectors(validate.OneOf):
+    """One of VECTORS."""
+
+    def __init__(self) -> None:
+        super().__init__(VECTORS, error=choice(VECTORS).error)
+
+    def __call__(self, value: Any) -> Any:
+        if value == "neuron":
+            raise ValidationError("vectors of the neuron's own are made no more: use residual")
+        return super().__call__(value)
+
+
+class _GroupingSchema(StrictSchema):
+    """What may be chosen of the grouping of contexts."""
+
+    same_at = Fraction(
+        validate=between(0.01, 0.99),
+        metadata=_default(_SENSES.same_at)
+        | {
+            "description": "How sure one must be, as a mean chance, that two groups of contexts "
+            "mean the same before they are one sense; larger is stricter: more senses."
+        },
+    )
+    alpha = Fraction(
+        validate=between(0.001, 0.5),
+        metadata={
+            "description": "What `same_at` was before; smaller is stricter. Read as the `same_at` "
+            "of a table.",
+            "deprecated": True,
+        },
+    )
     min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
-    vectors = fields.String(validate=choice(VECTORS), metadata=_default(_SENSES.vectors))
+    vectors = fields.String(
+        validate=_Vectors(),
+        metadata=_default(_SENSES.vectors)
+        | {"description": "`residual+encoder` is another name of `residual`."},
+    )
+
+    @validates_schema
+    def check_names(self, data: dict[str, Any], **_: Any) -> None:
+        if "alpha" in data and "same_at" in data:
+            raise ValidationError("same_at says it already: leave alpha out", "alpha")
+
+
+class SensesSchema(_GroupingSchema):
+    enabled = Flag(metadata=_default(_SENSES.enabled))
 
 
 class WebhookSchema(StrictSchema):
@@ -148,14 +196,7 @@ class WebhookSchema(StrictSchema):
     )
 
 
-class RegroupSchema(StrictSchema):
-    alpha = Fraction(validate=between(0.001, 0.5), metadata=_ALPHA)
-    min_contexts = Whole(validate=between(2, 100), metadata=_MIN_CONTEXTS)
-    vectors = fields.String(
-        validate=choice(STORED_VECTORS),
-        metadata=_default(_SENSES.vectors)
-        | {"description": "`neuron` needs the model again: submit a new job."},
-    )
+class RegroupSchema(_GroupingSchema):
     priority = fields.String(
         validate=choice(["low", "normal", "high"]), metadata=_default("normal")
     )
@@ -200,159 +241,6 @@ class TextsSchema(StrictSchema):
     texts = fields.List(
         fields.String(), required=True, validate=validate.Length(min=1, error="at least one text")
     )
-
-
-class SubmitQuery(StrictSchema):
-    dry_run = QueryFlag(
-        load_default=False, metadata={"description": "Answer an estimate, and run nothing."}
-    )
-
-
-class JobsQuery(StrictSchema):
-    status = fields.String(validate=choice(JOB_STATUSES))
-    model = fields.String(validate=validate.Length(min=1, max=96))
-    corpus = fields.String(validate=validate.Length(min=1, max=64))
-    batch = fields.String(
-        validate=validate.Length(min=1, max=64),
-        metadata={"description": "Only jobs of this batch."},
-    )
-    limit = QueryWhole(load_default=50, validate=between(1, 200))
-    cursor = fields.String()
-
-
-class _NeuronsQuery(StrictSchema):
-    layer = fields.String(
-        metadata={
-            "description": "Ranges such as `0-3,14`.",
-            "example": "0-3,14",
-            "pattern": _RANGES,
-        }
-    )
-    neuron = fields.String(metadata={"description": "Ranges, likewise.", "pattern": _RANGES})
-    status = fields.String(validate=choice(STATUSES))
-    negative_status = fields.String(validate=choice(STATUSES))
-    token = fields.String(
-        validate=validate.Length(min=1, max=200),
-        metadata={
-            "description": "Only neurons that peak on this token; space around it does not count."
-        },
-    )
-    sort = fields.String(
-        metadata={
-            "description": "Columns, comma-separated, `-` before one for descending.",
-            "example": "-max",
-            "pattern": f"^-?{_COLUMN}(,-?{_COLUMN})*$",
-        }
-    )
-    fields_ = fields.String(
-        data_key="fields",
-        metadata={
-            "description": "Columns to answer, comma-separated.",
-            "example": "layer,neuron,max",
-            "pattern": f"^{_COLUMN}(,{_COLUMN})*$",
-        },
-    )
-    limit = QueryWhole(load_default=100, validate=between(1, 1000))
-    cursor = fields.String()
-
-
-# One pair of bounds a column, so that the documentation lists each.
-NeuronsQuery: type[StrictSchema] = type(
-    "NeuronsQuery",
-    (_NeuronsQuery,),
-    {
-        f"{end}_{name}": QueryNumber(metadata={"description": f"Only {name} {sign} this."})
-        for name in BOUNDED
-        for end, sign in (("min", ">="), ("max", "<="))
-    },
-)
-
-
-class TreeQuery(StrictSchema):
-    tail = fields.String(load_default="positive", validate=choice(["positive", "negative"]))
-
-
-class ExportQuery(StrictSchema):
-    format = fields.String(required=True, validate=choice(["parquet", "ndjson", "neuronpedia"]))
-    layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "pattern": _RANGES})
-    file = fields.String(
-        validate=choice(["neurons", "tokens", "reports"]),
-        metadata={
-            "description": "One Parquet file instead of a zip of all; `reports` with one `layer`."
-        },
-    )
-    model_id = fields.String(
-        validate=validate.Regexp(
-            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
-        ),
-        metadata={
-            "description": "What Neuronpedia calls the model; with `format=neuronpedia`. By "
-            "default as here.",
-            "example": "gpt2-small",
-            "pattern": _FOREIGN_ID,
-        },
-    )
-    creator_id = fields.String(
-        validate=validate.Regexp(
-            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
-        ),
-        metadata={
-            "description": "The id of the importing Neuronpedia's user to whom it belongs; with "
-            "`format=neuronpedia`.",
-            "default": "polyseme",
-            "pattern": _FOREIGN_ID,
-        },
-    )
-
-
-class UploadQuery(StrictSchema):
-    name = fields.String(
-        validate=validate.Regexp(
-            CORPUS_NAME, error="no corpus id: lower case letters, digits, '_', '-', '.'"
-        ),
-        metadata={
-            "description": "The corpus' id; otherwise it comes from the content.",
-            "pattern": CORPUS_NAME,
-        },
-    )
-    sample_by = fields.String(
-        validate=choice(["line", "paragraph", "document"]),
-        metadata={"description": "What a document is in plain text.", "default": "line"},
-    )
-    field = fields.String(
-        validate=validate.Length(min=1, max=200),
-        metadata={
-            "description": "The field of JSON, or the column, that holds a document's text: `text` "
-            "where nothing else is said, but for CSV and TSV, which need it."
-        },
-    )
-    format = fields.String(
-        validate=choice(list(FORMAT_NAMES)),
-        metadata={
-            "description": "What the content is, as it is unpacked; otherwise what is inside "
-            "decides. One that contradicts the content is refused."
-        },
-    )
-    filename = fields.String(
-        validate=validate.Length(min=1, max=255),
-        metadata={
-            "description": "The file's name: its ending counts where what is inside leaves a "
-            "choice, as between plain text and CSV."
-        },
-    )
-    on_bad_line = fields.String(
-        validate=choice(["error", "skip"]),
-        metadata={
-            "description": "What to do with a line, element or row that is no document, as one "
-            "whose text is null: refuse the upload, or skip and count it.",
-            "default": "error",
-        },
-    )
-
-
-class CorporaQuery(StrictSchema):
-    limit = QueryWhole(load_default=100, validate=between(1, 1000))
-    cursor = fields.String()
 
 
 def to_request(data: dict[str, Any], corpus: str) -> AnalysisRequest:

@@ -94,6 +94,14 @@ def test_a_list_of_neurons_shows_itself_in_a_notebook(wire: Wire) -> None:
     assert "1 of 1,536 neurons" in page
 
 
+def test_control_units_are_rows_of_their_own(wire: Wire) -> None:
+    page = {"data": [{"layer": 1, "ghost": 7, "coverage": 0.5}], "next_cursor": None}
+    wire.on("GET /v1/jobs/job_1/controls?layer=1", Answer(page))
+    with Polyseme(wire.url) as polyseme:
+        [row] = polyseme.controls("job_1", layer=1)
+    assert (row.layer, row.ghost, row.coverage, row.selectivity) == (1, 7, 0.5, None)
+
+
 def test_retry_after_is_obeyed_by_both(wire: Wire) -> None:
     busy = Answer({"code": "too_many_requests", "detail": "slower"}, 429, {"Retry-After": "0.3"})
     wire.on("GET /v1/jobs/job_1", busy, Answer(job_state()), busy, Answer(job_state()))
@@ -133,8 +141,8 @@ def test_uploads_stream_and_exports_arrive_with_asyncio(wire: Wire, tmp_path: Pa
 def test_regrouping_posts_what_changes_with_a_key(wire: Wire) -> None:
     wire.on("POST /v1/jobs/job_1/senses", Answer(job_state(id="job_2"), 202))
     with Polyseme(wire.url) as polyseme:
-        assert polyseme.regroup("job_1", alpha=0.02, min_contexts=3).id == "job_2"
-    assert wire.asked[0].json() == {"alpha": 0.02, "min_contexts": 3}
+        assert polyseme.regroup("job_1", same_at=0.5, min_contexts=3).id == "job_2"
+    assert wire.asked[0].json() == {"same_at": 0.5, "min_contexts": 3}
     assert wire.asked[0].headers["Idempotency-Key"]
 
 

@@ -10,11 +10,13 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 import pytest
 
-from polyseme.contract.files import columns
-from polyseme.contract.files.columns import Column
+from polyseme.contract.files import columns, entries
+from polyseme.contract.files.column import Column
 from polyseme.reports import (
     Band,
     Context,
+    ControlRow,
+    Evidence,
     Logit,
     NeuronRow,
     PeakToken,
@@ -26,7 +28,7 @@ from polyseme.reports import (
 )
 
 _AS_TEXT = ("token", "tokens")  # rows of the vocabulary in the files, texts in an answer
-_IN_REPORT = ("near_duplicates", "bands", "peak_tokens", "contexts", "senses")
+_IN_REPORT = ("near_duplicates", "bands", "peak_tokens", "contexts", "evidence", "senses")
 # char_span, peak_span and spans
 _PLACES = ("char_start", "char_end", "peak_start", "peak_end", "token_starts", "token_ends")
 _ENDS = ("polysemanticity", "polysemanticity_low", "polysemanticity_high")  # score and interval
@@ -35,6 +37,8 @@ _ENDS = ("polysemanticity", "polysemanticity_low", "polysemanticity_high")  # sc
 def python_type(kind: pa.DataType) -> type:
     if pa.types.is_floating(kind):
         return float
+    if pa.types.is_boolean(kind):
+        return bool
     return int if pa.types.is_integer(kind) else str
 
 
@@ -57,6 +61,11 @@ def test_a_row_has_every_listed_column_and_none_for_what_was_not_asked_for(colum
     check_field(NeuronRow, column, may_be_none=True)
 
 
+@pytest.mark.parametrize("column", columns.GHOST_SCALARS, ids=lambda c: c.name)
+def test_so_has_a_row_of_a_control_unit(column: Column) -> None:
+    check_field(ControlRow, column, may_be_none=True)
+
+
 @pytest.mark.parametrize(
     ("record", "declared", "elsewhere"),
     [
@@ -64,12 +73,13 @@ def test_a_row_has_every_listed_column_and_none_for_what_was_not_asked_for(colum
         (Report, [c for c in columns.REPORTS if c.name in _IN_REPORT], ()),
         (Scores, columns.SCORES[1:], _ENDS),
         (Stats, columns.STATS, ()),
-        (PeakToken, columns.PEAK_TOKEN, ()),
-        (Band, columns.BAND, ()),
-        (Context, columns.CONTEXT, _PLACES),
-        (Logit, columns.LOGIT, ()),
-        (Sense, columns.SENSE, ("activation_min", "activation_median", "activation_max")),
-        (SenseToken, columns.SENSE_TOKEN, ()),
+        (PeakToken, entries.PEAK_TOKEN, ()),
+        (Band, entries.BAND, ()),
+        (Context, entries.CONTEXT, _PLACES),
+        (Evidence, entries.EVIDENCE_ENTRY, _PLACES),
+        (Logit, entries.LOGIT, ()),
+        (Sense, entries.SENSE, ("activation_min", "activation_median", "activation_max")),
+        (SenseToken, entries.SENSE_TOKEN, ()),
     ],
 )
 def test_a_field_admits_none_exactly_where_its_column_may_be_null(

@@ -36,12 +36,29 @@ def test_a_neuron_shows_its_sentence_its_senses_and_shaded_contexts() -> None:
     assert page is not None
 
     outline = Outline(page)
-    assert outline.text.index("Fires for two unrelated things") < outline.text.index("sense 1")
-    assert "polysemanticity 0.32 (0.10 to 0.50) at alpha 0.05" in outline.text
+    assert outline.text.index("Fires in this text for two unrelated things") < outline.text.index(
+        "sense 1"
+    )
+    numbers = "polysemanticity 0.32 (0.10 to 0.50), higher than that of 71% of control units, 90%"
+    assert numbers in outline.text
     assert "width:80.0%" in page
     assert "width:20.0%" in page
     assert "In the beginning⏎\n God" in outline.text
     assert 'background:#d9822baa;outline:1px solid currentColor" title="4.000"> beginning<' in page
+
+
+def test_a_sense_says_how_it_stands() -> None:
+    senses = [
+        {"tail": "positive", "sense": n, "share": 0.5, "sure": not n, "broad": 0, "contexts": [n]}
+        for n in (0, 1)
+    ]
+    evidence = [{"tail": "positive", "sample": "top", "activation": 1.0, "token": "a"}] * 3
+
+    text = Outline(report_html(read(Report, grouped_report(senses=senses, evidence=evidence)))).text
+
+    assert "sense 2  50% tentative akin to sense 1" in text
+    assert text.count("tentative") == 1
+    assert "3 further contexts are kept without their text" in text
 
 
 def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:

@@ -131,13 +131,20 @@ def estimate(**changed: Any) -> dict[str, Any]:
 
 def grouped_report(**changed: Any) -> dict[str, Any]:
     """The report with its two contexts in two senses."""
-    scores = {"alpha": 0.05, "score": 0.32, "interval": [0.1, 0.5], "coverage": 0.9}
+    scores = {
+        "same_at": 0.35,
+        "score": 0.32,
+        "interval": [0.1, 0.5],
+        "score_percentile": 0.71,
+        "coverage": 0.9,
+    }
     senses = [
-        {"tail": "positive", "sense": 0, "share": 0.8, "contexts": [0]},
-        {"tail": "positive", "sense": 1, "share": 0.2, "contexts": [1]},
+        {"tail": "positive", "sense": 0, "share": 0.8, "sure": True, "broad": 0, "contexts": [0]},
+        {"tail": "positive", "sense": 1, "share": 0.2, "sure": True, "broad": 1, "contexts": [1]},
     ]
     meaning = (
-        "Fires for two unrelated things: the word “beginning” (80 %) and the word “end” (20 %)."
+        "Fires in this text for two unrelated things: the word “beginning” (80 %) and the word "
+        "“end” (20 %)."
     )
     grouped = {
         "status": "polysemantic",
@@ -171,6 +178,6 @@ def neuron_report(**changed: Any) -> dict[str, Any]:
         "senses": [],
         "stats": {"density": 0.125, "max": 4.0},
         "peak_tokens": [{"token": " beginning", "count": 5}, {"token": " end", "count": 1}],
-        "contexts": [context, context | {"sample": "interval", "activation": 1.0}],
+        "contexts": [context, context | {"sample": "activation", "activation": 1.0}],
         "logits": {"promoted": [{"token": " start", "logit": 1.5}], "suppressed": []},
     } | changed

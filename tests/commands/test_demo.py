@@ -36,7 +36,7 @@ def service(wire: Wire) -> Wire:
     wire.on("POST /v1/jobs", Answer(job_state(), 202))
     ended = job_state(status="succeeded", phase="ended", finished_at="2026-11-24T05:01:30.500Z")
     wire.on("GET /v1/jobs/job_1", Answer(ended))
-    statuses = {"monosemantic": 40, "polysemantic": 46000, "incoherent": 40, "not_scored": 0}
+    statuses = {"monosemantic": 40, "polysemantic": 46000, "described": 40, "not_scored": 0}
     summary = {"neurons": 46080, "tokens": 16498, "statuses": statuses}
     wire.on("GET /v1/jobs/job_1/summary", Answer(summary))
     wire.on(_POLYSEMANTIC, Answer({"data": [{"layer": 3, "neuron": 7}]}))
@@ -65,9 +65,9 @@ def test_it_shows_polysemantic_and_monosemantic_neurons_and_how_to_go_on(
     output = run_demo(service, tmp_path).stdout
     assert f"Using the service that runs at {service.url}." in output
     assert "46,080 neurons on 16,498 tokens in 90.5 s" in output
-    assert "40 monosemantic, 46,000 polysemantic, 40 incoherent." in output
+    assert "40 monosemantic, 46,000 polysemantic, 40 described." in output
     assert output.index("layer 3, neuron 7") < output.index("layer 3, neuron 8")
-    assert "Fires for two unrelated things" in output
+    assert "Fires in this text for two unrelated things" in output
     assert f"curl '{service.url}/v1/jobs/job_1/neurons/3/8'" in output
 
 

@@ -231,6 +231,16 @@ def test_analyse_posts_the_job_and_watches_it(tmp_path: Path, wire: Wire) -> Non
     }
 
 
+def test_analyse_takes_the_old_name_of_same_at_and_says_so(tmp_path: Path, wire: Wire) -> None:
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    for option in ("--same-at", "--alpha"):
+        done = run_polyseme(
+            ["analyse", "m", "c", option, "0.1", "--no-watch", "--url", wire.url], tmp_path
+        )
+    assert [a.json()["senses"] for a in wire.asked] == [{"same_at": 0.1}, {"alpha": 0.1}]
+    assert "--alpha is deprecated: use --same-at." in done.stderr
+
+
 def test_analyse_can_ask_for_a_scan_of_everything(tmp_path: Path, wire: Wire) -> None:
     wire.on("POST /v1/jobs", Answer(job_state(), 202))
     run_polyseme(["analyse", "m", "c", "--no-reuse", "--no-watch", "--url", wire.url], tmp_path)
@@ -248,15 +258,16 @@ def test_the_documents_of_a_small_corpus_may_give_several_contexts(
     (tmp_path / "c.txt").write_text("one text")
     wire.on("POST /v1/corpora?filename=c.txt", Answer({"id": "crp_1", "documents": 1}, 201))
     wire.on("POST /v1/jobs", FEW, Answer(job_state(), 202))
-    wire.on("POST /v1/jobs?dry_run=true", Answer(estimate(windows=19)))
+    wire.on("POST /v1/jobs?dry_run=true", Answer(estimate(windows=9)))
     done = run_polyseme(
         ["analyse", "m", "c.txt", "--no-watch", "--json", "--url", wire.url], tmp_path
     )
     posted = [a.json()["contexts"] for a in wire.asked if a.path == "/v1/jobs"]
     assert json.loads(done.stdout) == job_state(), done.stderr
-    assert posted == [{"top_k": 20}, {"top_k": 20, "per_document": None}]
+    lists = {"top_k": 60, "shown": 20}
+    assert posted == [lists, lists | {"per_document": None}]
     assert (
-        "Fewer documents than 20: one may give several contexts to a list.\nAbout 19 windows"
+        "Fewer documents than 60: one may give several contexts to a list.\nAbout 9 windows"
         in done.stderr
     )
 

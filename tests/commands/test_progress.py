@@ -82,14 +82,19 @@ def test_what_is_not_known_is_left_out() -> None:
         "fraction": None,
     }
     assert describe(job(progress=unknown)) == ""
-    assert "queued      0%" in shown(job(phase="queued", progress=unknown), terminal=False)
+    assert "queued        0%" in shown(job(phase="queued", progress=unknown), terminal=False)
 
 
 def test_merging_counts_layers() -> None:
     state = job(phase="merging", progress={"layers": {"done": 3, "total": 30}})
-    assert describe(state).endswith("3 of 30 layers, 2 s of merging left")
+    assert describe(state) == "3 of 30 layers, 2 s of merging left"
 
 
 def test_no_time_left_is_never_told() -> None:
     state = job(progress={"eta_seconds": 0.1})
     assert describe(state).endswith(", 1 s of scanning left")
+
+
+def test_much_time_left_is_told_in_minutes() -> None:
+    state = job(progress={"eta_seconds": 822.0})
+    assert describe(state).endswith(", 14 min of scanning left")

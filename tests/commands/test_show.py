@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console, Group
 
-from polyseme.commands.show import context_line, neuron_block, shade, visible
+from polyseme.commands.show import context_line, count_statuses, neuron_block, shade, visible
 from polyseme.reading import read
 from polyseme.reports import Context, Report
 from tests.client.wire import grouped_report, neuron_report
@@ -64,14 +64,38 @@ def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
     text = printed(neuron_block(read(Report, grouped_report())))
     assert "layer 3, neuron 7" in text
     assert "active on 12% of tokens" in text
-    assert "Fires for two unrelated things" in text
+    assert "Fires in this text for two unrelated things" in text
     assert (
-        "polysemantic: polysemanticity 0.32 (0.10 to 0.50), 90% of its firing is in senses, at "
-        "alpha 0.05" in text
+        "polysemantic: polysemanticity 0.32 (0.10 to 0.50), higher than that of 71% of control "
+        "units, 90% of its firing is in senses" in " ".join(text.split())
     )
     assert "promotes  “ start”" in text
     senses = text[text.index("sense 1, 80%") :]
     assert senses.index("  4.00  ") < senses.index("sense 2, 20%") < senses.index("  1.00  ")
+
+
+def test_a_sense_says_how_it_stands() -> None:
+    senses = [
+        {"tail": "positive", "sense": n, "share": 0.5, "sure": not n, "broad": 0, "contexts": [n]}
+        for n in (0, 1)
+    ]
+    evidence = [{"tail": "positive", "sample": "top", "activation": 1.0, "token": "a"}] * 3
+
+    text = printed(neuron_block(read(Report, grouped_report(senses=senses, evidence=evidence))))
+
+    assert "sense 1, 50% of its firing\n" in text
+    assert "sense 2, 50% of its firing, tentative, akin to sense 1\n" in text
+    assert "3 further contexts are kept without their text\n" in text
+
+
+def test_control_units_are_counted_beside_the_neurons() -> None:
+    statuses = {"polysemantic": 1200, "described": 30}
+    controls = {"units": 512, "statuses": {"polysemantic": 12, "described": 500}}
+
+    assert count_statuses({"statuses": statuses}) == "1,200 polysemantic, 30 described"
+    assert count_statuses({"statuses": statuses, "controls": controls}) == (
+        "1,200 polysemantic, 30 described; of 512 control units 12 polysemantic, 500 described"
+    )
 
 
 def test_a_neuron_that_is_not_finite_has_no_numbers() -> None:

@@ -169,11 +169,11 @@ def test_events_tell_of_a_job_from_its_submit_to_its_end(polyseme: Polyseme, end
 
 
 def test_senses_are_made_anew_and_a_text_is_tried(polyseme: Polyseme, ended: Job) -> None:
-    regrouped = polyseme.wait(polyseme.regroup(ended.id, alpha=0.2).id)
+    regrouped = polyseme.wait(polyseme.regroup(ended.id, same_at=0.2).id)
     found = polyseme.activations(ended.id, "the river and the bank", [(0, 3), (1, 7)])
 
     assert regrouped.succeeded
-    assert regrouped.request["senses"]["alpha"] == 0.2
+    assert regrouped.request["senses"]["same_at"] == 0.2
     assert [(n.layer, n.neuron) for n in found.neurons] == [(0, 3), (1, 7)]
     assert len(found.neurons[0].activations) == len(found.tokens) > 3
     assert "layer 1, neuron 7" in found._repr_html_()

@@ -20,7 +20,7 @@ import pytest
 
 from polyseme import Polyseme, Problem
 from polyseme.records import Corpus
-from polyseme.service.results.alpha import cut_tree
+from polyseme.service.results.curve import cut_tree
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import BROKEN, MODEL, Stack
@@ -83,35 +83,42 @@ def test_every_context_points_at_its_peak_token_in_its_document(client: Polyseme
             assert context.text[slice(*context.peak_span)] == texts[context.document][start:end]
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.07])
-def test_at_the_jobs_own_alpha_the_tree_gives_the_reports_senses(
-    client: Polyseme, alpha: float
+@pytest.mark.parametrize("same_at", [0.35, 0.42])
+def test_at_the_jobs_own_same_at_the_tree_gives_the_reports_senses(
+    client: Polyseme, same_at: float
 ) -> None:
     register(client, "tree", make_texts(200, seed=1))
     job = client.wait(
-        submit(client, "tree", contexts={"window": 32, "tails": "both"}, senses={"alpha": alpha})
+        submit(
+            client, "tree", contexts={"window": 32, "tails": "both"}, senses={"same_at": same_at}
+        )
     ).id
 
     for row in client.neurons(job):
         report = client.neuron(job, row.layer, row.neuron).raw
         for tail, scores in (("positive", report), ("negative", report["negative"])):
             tree = client.tree(job, row.layer, row.neuron, tail=tail)
-            least = max(4, math.ceil(0.05 * len(tree["contexts"])))
+            leaves = [(kept, i) for kept in ("contexts", "evidence") for i in tree[kept]]
+            least = max(4, math.ceil(0.05 * len(leaves)))
             groups = [
-                g for g in cut_tree(tree["merges"], len(tree["contexts"]), alpha) if len(g) >= least
+                {leaves[i] for i in g}
+                for g in cut_tree(tree["merges"], len(leaves), same_at)
+                if len(g) >= least
             ]
-            senses = [s["contexts"] for s in report["senses"] if s["tail"] == tail]
-            point = next(p for p in tree["curve"] if p["alpha"] == alpha)
+            senses = [
+                {(kept, i) for kept in ("contexts", "evidence") for i in s[kept]}
+                for s in report["senses"]
+                if s["tail"] == tail
+            ]
+            point = next(p for p in tree["curve"] if p["same_at"] == same_at)
 
-            named = ("sense_count", "coverage", "score", "effective_senses")
+            named = ("sense_count", "coverage")
             assert point["exact"]
+            assert tree["score"] == scores["polysemanticity"]["score"]
             assert [point[n] for n in named] == [scores["polysemanticity"][n] for n in named]
             if scores["status"] != "insufficient_evidence":
-                together = sorted(tree["contexts"][i] for g in groups for i in g)
-                assert sorted(i for s in senses for i in s) == together
-                assert all(
-                    any(set(s) <= {tree["contexts"][i] for i in g} for g in groups) for s in senses
-                )
+                assert set().union(*senses) == set().union(*groups)
+                assert all(any(s <= g for g in groups) for s in senses)
 
 
 def test_exports_hold_what_the_pages_show(client: Polyseme) -> None:
@@ -159,7 +166,7 @@ def test_a_model_with_two_broken_neurons_gives_all_the_others(client: Polyseme) 
     checked = client.activations(job.id, "the river and the bank", [(2, 5), (2, 6)])
     assert not any(checked.neurons[0].activations)
     assert any(checked.neurons[1].activations)
-    again = client.wait(client.regroup(job.id, alpha=0.2).id)
+    again = client.wait(client.regroup(job.id, same_at=0.2).id)
     assert client.summary(again.id)["warnings"] == summary["warnings"]
     assert [row.neuron for row in client.neurons(again.id, status="not_finite")] == [5, 7]
 
@@ -176,7 +183,7 @@ def test_one_worker_and_two_give_the_same_bytes(
         site.start_worker()
         wanted = site.run_quietly(site.submit("bytes", contexts=REQUEST["contexts"]))
 
-    assert len(wanted) == 12
+    assert len(wanted) == 16
     assert digests(stack, job) == wanted
 
 

@@ -70,8 +70,8 @@ def test_a_job_on_all_layers_scans_those_that_are_missing(site: Site, first: Job
     assert_as_scanned(site, job.id)
 
 
-def test_the_same_job_again_and_one_with_another_alpha_scan_nothing(site: Site, first: Job) -> None:
-    for changes in ({}, {"senses": {"alpha": 0.3}}):
+def test_the_same_job_again_and_one_with_another_limit_scan_nothing(site: Site, first: Job) -> None:
+    for changes in ({}, {"senses": {"same_at": 0.2}}):
         job = run(site, site.submit(reuse=True, neurons={"layers": [1]}, **changes))
 
         assert [*job.reused.values()] == [(1,)]

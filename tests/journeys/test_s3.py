@@ -72,7 +72,7 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
         wanted = site.run_quietly(site.submit("bucket", contexts=CONTEXTS))
 
     assert shards > 2
-    assert len(found) == 12
+    assert len(found) == 16
     assert found == wanted
     assert len(listed) == 144
     assert shown.contexts[0].activation == shown.stats.max == listed[-1].max

@@ -69,7 +69,7 @@ class Site:
 
     @property
     def polysemantic(self) -> dict[str, Any]:
-        """The report of one with three senses."""
+        """The report of one with four senses, two of them of one field, the last tentative."""
         row = self.list("status=polysemantic&sort=-sense_count&limit=1")["data"][0]
         return self.report(row["layer"], row["neuron"])
 
@@ -174,14 +174,14 @@ def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
 
     page.goto(f"{site.url}/ui/jobs/{site.done.id}")
 
-    for status in ("monosemantic", "polysemantic", "incoherent"):
-        fact = page.locator(".facts.big .fact").filter(has=page.locator(f".status.{status}"))
-        expect(fact.locator("dd")).to_contain_text(str(summary["statuses"][status]))
+    for status in ("monosemantic", "polysemantic", "described"):
+        cells = page.locator(".statuses tr").filter(has=page.locator(f".status.{status}"))
+        controls = summary["controls"]["statuses"][status] / summary["controls"]["units"]
+        expect(cells.locator("td").nth(1)).to_have_text(str(summary["statuses"][status]))
+        expect(cells.locator("td").nth(3)).to_have_text(f"{controls:.0%}".replace("%", " %"))
     expect(page.locator(".layers tbody tr")).to_have_count(len(summary["layers"]))
     expect(page.locator("figure.chart")).to_have_count(6)
-    most = site.list("status=polysemantic&min_coverage=0.75&sort=-polysemanticity&limit=1")["data"][
-        0
-    ]
+    most = site.list("status=polysemantic&sort=-polysemanticity&limit=1")["data"][0]
     expect(
         page.get_by_role("region", name="Most polysemantic").get_by_role("link").first
     ).to_have_text(name(most))
@@ -316,18 +316,55 @@ def test_a_neurons_report_is_asked_for_once_and_before_the_script_is_there(
     assert asked.count(link) == 1
 
 
-def test_the_alpha_slider_shows_what_other_alphas_give(page: Any, site: Site) -> None:
+def test_senses_of_one_field_stand_together_and_say_how_sure_they_are(
+    page: Any, site: Site
+) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}")
+
+    kin = [s["sense"] for s in report["senses"] if s["broad"] == 1]
+    expect(page.locator(".broad .card")).to_have_count(len(kin))
+    expect(page.locator(".broad > p")).to_contain_text(f"senses {kin[0] + 1} and {kin[1] + 1}")
+    badges = page.locator(".senses .badge")
+    expect(badges).to_have_text([re.compile("sure")] * 3 + [re.compile("tentative")])
+
+
+def test_further_contexts_are_told_by_their_place(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}")
+    beyond = [report["evidence"][i] for i in report["senses"][0]["evidence"]]
+
+    card = page.locator(".senses .card").first
+    card.get_by_text("further context").click()
+
+    expect(card.locator(".evidence tbody tr")).to_have_count(len(beyond))
+    expect(card.locator(".evidence tbody tr").first).to_contain_text(beyond[0]["text"].strip())
+
+
+def test_a_neurons_numbers_stand_among_those_of_control_units(page: Any, site: Site) -> None:
+    report = site.polysemantic
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}")
+
+    share = round(100 * report["polysemanticity"]["score_percentile"])
+    fact = page.locator(".fact").filter(has_text="polysemanticity")
+    expect(fact).to_contain_text(f"higher than {share} % of control units")
+
+
+def test_the_slider_shows_what_other_values_give(page: Any, site: Site) -> None:
     report = site.polysemantic
     path = f"/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
     curve = site.http.get(report["links"]["tree"]).json()["curve"]
     page.goto(site.url + path)
-    slider, cards = page.get_by_role("slider", name="Alpha"), page.locator(".senses .card")
+    slider, cards = (
+        page.get_by_role("slider", name="How sure we must be"),
+        page.locator(".senses .card"),
+    )
     slider.focus()
 
     for point in reversed(curve):
         slider.press("End" if point is curve[-1] else "ArrowLeft")
-        if point["alpha"] != report["polysemanticity"]["alpha"]:
-            expect(page).to_have_url(f"{site.url}{path}?alpha={point['alpha']}")
+        if point["same_at"] != report["polysemanticity"]["same_at"]:
+            expect(page).to_have_url(f"{site.url}{path}?same_at={point['same_at']}")
             expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} sense")
         expect(cards).to_have_count(
             len(report["senses"]) if point["exact"] else point["sense_count"]
@@ -359,7 +396,8 @@ def test_a_slow_report_does_not_keep_the_page_blank(page: Any, site: Site) -> No
 def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:
     report = site.polysemantic
     page.goto(
-        f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}?alpha=0.2"
+        f"{site.url}/ui/jobs/{site.done.id}/neurons/{report['layer']}/{report['neuron']}"
+        "?same_at=0.2"
     )
 
     page.get_by_role("button", name="Make all senses anew with it").click()
@@ -367,7 +405,7 @@ def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
     made = site.board.jobs.get(page.url.rpartition("/")[2])
     assert made
-    assert (made.analysis.source_job, made.analysis.senses.alpha) == (site.done.id, 0.2)
+    assert (made.analysis.source_job, made.analysis.senses.same_at) == (site.done.id, 0.2)
     site.board.jobs.cancel(made.id)
     site.board.jobs.end(made.id, "cancelled")
 
@@ -385,7 +423,7 @@ def answer_check(site: Site, report: dict[str, Any]) -> None:
             "tail": "positive",
             "activation": 1.5,
             "sense": 1,
-            "distance": 0.02,
+            "same": 0.82,
             "name": "river",
         },
         {
@@ -393,8 +431,8 @@ def answer_check(site: Site, report: dict[str, Any]) -> None:
             "tail": "positive",
             "activation": 1.1,
             "sense": None,
-            "distance": 0.31,
-            "name": "bank",
+            "same": 0.31,
+            "name": None,
         },
     ]
     neuron = {
@@ -427,7 +465,7 @@ def test_a_text_of_ones_own_is_read(page: Any, site: Site) -> None:
     rows = page.get_by_role("region", name="Peaks in your text").locator("tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text("Sense 2: river")
-    expect(rows.nth(1)).to_contain_text("in none (nearest: bank)")
+    expect(rows.nth(1)).to_contain_text("in none")
     expect(page.locator(".read .warm")).to_have_count(2)
     expect(page).to_have_url(re.compile(r"text=a\+river\+of\+money"))
     worker.join()
@@ -656,7 +694,7 @@ def test_the_page_for_newcomers_explains_with_three_neurons(page: Any, site: Sit
     page.goto(f"{site.url}/ui/about?job={site.done.id}")
 
     expect(page.locator(".example")).to_have_count(3)
-    for status in ("monosemantic", "polysemantic", "incoherent"):
+    for status in ("monosemantic", "polysemantic", "described"):
         expect(page.locator(f".example .status.{status}")).to_have_count(1)
 
 
@@ -808,7 +846,7 @@ VIEWS: dict[str, Callable[[Site], str]] = {
     "neurons": lambda s: f"/ui/jobs/{s.done.id}/neurons?status=polysemantic&sort=-max",
     "neuron": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/"),
     "embed": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/embed/"),
-    "preview": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/") + "?alpha=0.5",
+    "preview": lambda s: s.polysemantic["links"]["self"].replace("/v1/", "/ui/") + "?same_at=0.05",
 }
 
 

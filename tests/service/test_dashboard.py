@@ -16,7 +16,8 @@ MOST_JAVASCRIPT = 150_000  # bytes, compressed
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/ui", "/ui/jobs", "/ui/jobs/job_1/neurons/3/4?alpha=0.1&tail=negative", "/ui/x/"]
+    "path",
+    ["/", "/ui", "/ui/jobs", "/ui/jobs/job_1/neurons/3/4?same_at=0.1&tail=negative", "/ui/x/"],
 )
 def test_every_view_is_the_same_page(path: str, http: FlaskClient) -> None:
     answer = http.get(path)

@@ -130,7 +130,9 @@ REFUSALS = [
     job(
         "a display beyond the window", "/contexts/display_tokens", contexts={"display_tokens": 129}
     ),
-    job("samples that fill no bands", "/contexts/sampled", contexts={"sampled": 21}),
+    job("alpha beside same_at", "/senses/alpha", senses={"alpha": 0.05, "same_at": 0.35}),
+    job("vectors of the neuron's own", "/senses/vectors", senses={"vectors": "neuron"}),
+    job("samples that fill no bands", "/contexts/sampled", contexts={"sampled": 21, "bands": 5}),
     job("every position excluded", "/tokens/exclude_positions", tokens={"exclude_positions": 128}),
     # Models and corpora
     job("a model that is not listed", "/model", code="model_not_listed", model="gpt-5"),

@@ -89,6 +89,7 @@ FOREIGN = [
     Attempt("reads a summary", 404, "not_found", path="/v1/jobs/{job}/summary"),
     Attempt("reads a manifest", 404, "not_found", path="/v1/jobs/{job}/manifest"),
     Attempt("lists neurons", 404, "not_found", path="/v1/jobs/{job}/neurons"),
+    Attempt("lists control units", 404, "not_found", path="/v1/jobs/{job}/controls"),
     Attempt("reads a neuron", 404, "not_found", path="/v1/jobs/{job}/neurons/0/1"),
     Attempt("reads a tree", 404, "not_found", path="/v1/jobs/{job}/neurons/0/1/tree"),
     Attempt("exports Parquet", 404, "not_found", path="/v1/jobs/{job}/export?format=parquet"),
@@ -99,7 +100,7 @@ FOREIGN = [
         "not_found",
         path="/v1/jobs/{job}/export?format=parquet&file=neurons",
     ),
-    post("regroups a job", 404, "not_found", "/v1/jobs/{job}/senses", {"alpha": 0.02}),
+    post("regroups a job", 404, "not_found", "/v1/jobs/{job}/senses", {"same_at": 0.5}),
     post("checks a text with a job", 404, "not_found", "/v1/activations", CHECK),
     Attempt("reads a live check", 404, "not_found", path="/v1/activations/{check}"),
     Attempt(
@@ -286,7 +287,7 @@ SCOPES = [
         403,
         "missing_scope",
         "/v1/jobs/{own}/senses",
-        {"alpha": 0.02},
+        {"same_at": 0.5},
         key="read",
     ),
     post(

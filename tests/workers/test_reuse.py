@@ -146,7 +146,6 @@ def test_layers_are_added_to_those_that_are_there(bench: Bench) -> None:
             (0, 1, 2),
         ),
         ({}, {"senses": {"enabled": False}}, ()),
-        ({}, {"senses": {"vectors": "neuron"}}, ()),
         ({}, {"contexts": CONTEXTS | {"top_k": 5}}, ()),
         ({}, {"neurons": {"indices": [0, 1]}}, ()),
         ({"senses": {"enabled": False}}, {}, ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,12 +19,13 @@ from polyseme.contract.records.job import (
     JOB_VERSION,
     ActivationsRequest,
 )
+from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.device import DeviceLost
 from polyseme.workers.pipelines import due_of
 from polyseme.workers.scheduler import Scheduler
 from polyseme.workers.units import Runner
 from tests.factories import add_corpus, open_job, queue_alone, take_unit
-from tests.tiny_models import LAYERS
+from tests.tiny_models import LAYERS, save_model
 
 
 def open_tiny_job(board: Board, store: Store) -> str:
@@ -442,6 +444,26 @@ def test_every_unit_stops_when_its_process_drains(
 
     assert unit not in board.units.list_done(job)
     assert board.units.count_attempts(job)[unit] == 0
+
+
+def test_a_merge_is_left_to_workers_that_have_the_jobs_encoder(
+    board: Board, store: Store, runner: Runner, tmp_path: Path
+) -> None:
+    save_model("bert", tmp_path / "bert")
+    save_model("distilbert", tmp_path / "other")
+    able = replace(runner, encoder=LazyEncoder(str(tmp_path / "bert")))
+    unable = replace(runner, encoder=LazyEncoder(str(tmp_path / "other")))
+    job = open_tiny_job(board, store)
+    run_what_is_due(board, able, job, until="merge:0")
+
+    run_unit(unable, job, "merge:0")
+
+    assert "merge:0" not in board.units.list_done(job)
+    assert board.units.count_held(job) == 0
+    assert board.units.count_attempts(job)["merge:0"] == 0
+    assert board.units.last_failure(job) is None
+    run_unit(able, job, "merge:0")
+    assert "merge:0" in board.units.list_done(job)
 
 
 def test_a_lost_device_gives_the_unit_back_and_ends_the_process(

@@ -195,7 +195,7 @@ def _close(work: AnalysisWork, number: int) -> Done:
 
 
 # What a merge leaves of its layer, by the layer's place among the job's.
-_OF_LAYERS = Files(r"(?:peaks|scalars)/layer-(\d+)\.npz", lambda n, layers: layers.index(n))
+_OF_LAYERS = Files(r"(?:peaks|scalars|ghosts)/layer-(\d+)\.npz", lambda n, layers: layers.index(n))
 
 
 def _needs_background(size: Size) -> bool:
@@ -210,6 +210,7 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
         _plan,
         files=(
             Files(re.escape(PLAN)),
+            Files(r"encoder\.json"),
             Files(r"windows/\d+\.arrow"),
             Files(r"calibration/windows\.npz"),
             Files(r"reused/.+"),

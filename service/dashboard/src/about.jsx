@@ -6,11 +6,11 @@ import { Context, ShareBar } from "./senses.jsx";
 
 const EXAMPLES = [
   { status: "monosemantic", sort: "-coverage", min_peak_token_share: 0.3, isWord: true, title: "One thing",
-    text: "A monosemantic neuron fires for one thing. If you know it, you know what this piece of the model looks for." },
-  { status: "polysemantic", sort: "-polysemanticity", min_coverage: 0.75, title: "Several things",
-    text: "A polysemantic neuron fires for several things that have nothing to do with each other. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
-  { status: "incoherent", sort: "coverage,-max", title: "Nothing one could name",
-    text: "Of an incoherent neuron most firing belongs to no recognisable sense. It may take part in many things a little, or the text was too short to tell." },
+    text: "A monosemantic neuron fires for one thing in the text that was read. If you know it, you know what this piece of the model looked for there." },
+  { status: "polysemantic", sort: "-polysemanticity", title: "Several things",
+    text: "A polysemantic neuron fires for several things. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
+  { status: "described", sort: "selectivity_percentile,-max", title: "Nothing that is its own",
+    text: "Contexts of any direction in a layer have some meaning. Where a neuron does no better than random directions, its contexts are described and nothing is claimed of it." },
 ];
 
 const SHOWN = 4; // senses of an example
@@ -62,9 +62,11 @@ export function About() {
       <h2>How to read the numbers</h2>
       <dl class="words">
         <dt>Share</dt><dd>A sense's part of the activation of all contexts that are in a sense.</dd>
-        <dt>Polysemanticity</dt><dd>The chance that two firings, drawn by activation, differ in meaning: 0 for one sense, 0.5 for two of equal share, and near 1 for many.</dd>
-        <dt>Coverage</dt><dd>The part of its firing that belongs to a sense. Below 60 % nothing is claimed about its meaning.</dd>
-        <dt>Alpha</dt><dd>How near groups of contexts must be to be one sense. It is a choice: on a neuron's page you can move it and see what changes.</dd>
+        <dt>Polysemanticity</dt><dd>The chance that two firings, drawn by activation, differ in meaning: 0 for one sense, 0.5 for two unrelated ones of equal share, and near 1 for many.</dd>
+        <dt>Coverage</dt><dd>The part of its firing that belongs to a sense.</dd>
+        <dt>Sure and tentative</dt><dd>A sense is sure when it is likely, by at least 80 %, to come again in other documents of the same kind.</dd>
+        <dt>Control unit</dt><dd>A random direction of the layer, read on the same text. Each number has its place among theirs. Something is claimed of a neuron only if it fires more selectively than 95 % of them.</dd>
+        <dt>Same at</dt><dd>How sure we must be that two groups mean the same before we call them one. It is a choice: on a neuron's page you can move it and see what changes.</dd>
       </dl>
       <p>Senses are found by rules, not by people. Read the contexts before you trust a label, and prefer neurons with many contexts and a high coverage.</p>
     </div>
@@ -77,7 +79,7 @@ function Example({ example, report }) {
   const several = senses.length > 1;
   const strongest = (senses[0]?.contexts ?? [...report.contexts.keys()]).slice(0, 3);
   const neuron = `/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`;
-  const firsts = several ? senses.slice(0, SHOWN).map((s) => [s, report.contexts[s.medoid]]) : strongest.map((i) => [null, report.contexts[i]]);
+  const firsts = several ? senses.filter((s) => s.contexts.length).slice(0, SHOWN).map((s) => [s, report.contexts[s.medoid ?? s.contexts[0]]]) : strongest.map((i) => [null, report.contexts[i]]);
   return (
     <section class="example">
       <h2>{example.title}</h2>

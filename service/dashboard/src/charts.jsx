@@ -3,17 +3,19 @@
 import { count, number } from "./format.js";
 
 // A distribution of neurons: buckets of equal width.
-export function Distribution({ title, edges, counts, median, help }) {
+// control: the median of control units, where these have one.
+export function Distribution({ title, edges, counts, median, help, control = null }) {
   if (!counts.length) return null;
   const [w, h] = [280, 90];
   const most = Math.max(...counts);
   const step = w / counts.length;
   const [low, high] = [edges[0], edges.at(-1)];
-  const at = high > low ? ((median - low) / (high - low)) * w : w / 2;
-  const words = `${title}: from ${number(low)} to ${number(high)}, median ${number(median)}`;
+  const at = (value) => (high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) * w : w / 2);
+  const beside = control === null ? "" : `, of control units ${number(control)}`;
+  const words = `${title}: from ${number(low)} to ${number(high)}, median ${number(median)}${beside}`;
   return (
     <figure class="chart">
-      <figcaption title={help}>{title} <small>median {number(median)}</small></figcaption>
+      <figcaption title={help}>{title} <small>median {number(median)}{beside}</small></figcaption>
       <svg viewBox={`0 0 ${w} ${h + 16}`} role="img" aria-label={words}>
         {counts.map((n, i) => (
           <rect key={i} class="bar" x={i * step + 0.5} width={step - 1} y={h - (n / most) * h} height={(n / most) * h}>
@@ -21,7 +23,8 @@ export function Distribution({ title, edges, counts, median, help }) {
           </rect>
         ))}
         <line class="axis" x1={0} x2={w} y1={h} y2={h} />
-        <line class="median" x1={at} x2={at} y1={0} y2={h} />
+        <line class="median" x1={at(median)} x2={at(median)} y1={0} y2={h} />
+        {control !== null && control >= low && control <= high && <line class="control" x1={at(control)} x2={at(control)} y1={0} y2={h} />}
         <text x={0} y={h + 13}>{number(low)}</text>
         <text x={w} y={h + 13} text-anchor="end">{number(high)}</text>
       </svg>

@@ -46,7 +46,7 @@ function Card({ report }) {
         <a href={below(`/ui/jobs/${report.job}/neurons/${report.layer}/${report.neuron}`)} target="_blank" rel="noopener">{report.model}, layer {report.layer}, neuron {report.neuron}</a>
       </p>
       <h1 class="meaning"><Sentence text={report.meaning} /></h1>
-      <p class="quiet"><Status status={report.status} />{p && <> · score {fixed(p.score)} · coverage {percent(p.coverage)}</>}</p>
+      <p class="quiet"><Status status={report.status} />{p && <> · score {fixed(p.score)}{p.score_percentile !== null && <>, higher than {percent(p.score_percentile)} of control units</>} · coverage {percent(p.coverage)}</>}</p>
       {senses.length > 0 && p ? <><ShareBar senses={senses} coverage={p.coverage} /><SenseCards report={report} senses={senses} most={most} /></>
         : <ol class="contexts">{report.contexts.slice(0, 5).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}
     </main>

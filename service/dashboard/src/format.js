@@ -48,18 +48,18 @@ export function shown(token) {
 }
 
 export const STATUS = {
-  monosemantic: "monosemantic",
   polysemantic: "polysemantic",
-  incoherent: "incoherent",
+  monosemantic: "monosemantic",
+  described: "described",
   insufficient_evidence: "too little evidence",
   not_scored: "not scored",
   not_finite: "not finite",
 };
 export const WHAT = {
-  monosemantic: "fires for one thing",
-  polysemantic: "fires for several unrelated things",
-  incoherent: "most of its firing belongs to no recognisable sense",
-  insufficient_evidence: "fewer than 20 contexts in which it fires",
+  polysemantic: "fires for several things in this text, more selectively than random directions do",
+  monosemantic: "fires for one thing in this text, more selectively than random directions do",
+  described: "its contexts have meanings, but nothing is claimed: a random direction does as much, or no sense is sure",
+  insufficient_evidence: "fewer than 10 contexts in which it fires",
   not_scored: "senses were not asked for",
   not_finite: "its activations are not finite numbers",
 };

@@ -1,12 +1,12 @@
 import { useMemo, useState } from "preact/hooks";
 import { makeKey, post, query, readOnce } from "./api.js";
-import { previewSenses } from "./alpha.js";
 import { below, ownPath } from "./base.js";
 import { Histogram } from "./charts.jsx";
+import { previewSenses } from "./cut.js";
 import { count, fixed, number, percent } from "./format.js";
-import { Fact, Failure, Field, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
+import { Fact, Failure, Field, Percentile, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
-import { Context, SenseCards, ShareBar } from "./senses.jsx";
+import { Context, Evidence, SenseCards, ShareBar } from "./senses.jsx";
 import { TryText } from "./trytext.jsx";
 
 const TAILS = { positive: "Positive tail", negative: "Negative tail" };
@@ -34,7 +34,8 @@ function Report({ report, path }) {
   const asked = useQuery();
   const tail = asked.tail === "negative" && report.negative ? "negative" : "positive";
   const scores = tail === "positive" ? report : report.negative;
-  const contexts = report.contexts.filter((c) => c.tail === tail);
+  const ofTail = (kept) => kept.filter((c) => c.tail === tail);
+  const contexts = ofTail(report.contexts);
   const most = Math.max(...contexts.map((c) => Math.abs(c.activation ?? 0)), 0);
   const senses = report.senses.filter((s) => s.tail === tail);
   // The sentence and the senses come first; the rest, and what it asks for, waits until they are on the screen.
@@ -49,8 +50,8 @@ function Report({ report, path }) {
       {report.negative && <Tails tail={tail} />}
       <Scores scores={scores} />
       {senses.length > 0 && scores.polysemanticity
-        ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} alpha={asked.alpha} path={path} isPainted={isPainted} />
-        : <Strongest contexts={contexts} most={most} />}
+        ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} sameAt={asked.same_at} path={path} isPainted={isPainted} />
+        : <Strongest contexts={contexts} evidence={ofTail(report.evidence)} most={most} />}
       {isPainted && <Rest report={report} tail={tail} most={most} path={path} />}
     </>
   );
@@ -87,7 +88,7 @@ function Tails({ tail }) {
   return (
     <div class="switch" role="group" aria-label="Tail">
       {Object.entries(TAILS).map(([name, text]) => (
-        <button key={name} type="button" aria-pressed={tail === name} onClick={() => setQuery({ tail: name === "positive" ? "" : name, alpha: "" }, { replace: true })}>{text}</button>
+        <button key={name} type="button" aria-pressed={tail === name} onClick={() => setQuery({ tail: name === "positive" ? "" : name, same_at: "" }, { replace: true })}>{text}</button>
       ))}
     </div>
   );
@@ -101,67 +102,83 @@ function Scores({ scores }) {
       {p && <>
         <Fact name="polysemanticity" help="The chance that two firings, drawn by activation, differ in meaning">
           {fixed(p.score)}{p.interval && <small> {fixed(p.interval[0])} to {fixed(p.interval[1])}</small>}
+          <Percentile of={p.score_percentile} word="higher" />
         </Fact>
-        <Fact name="senses">{count(p.sense_count)}</Fact>
-        <Fact name="coverage" help="The part of its firing that belongs to a sense">{percent(p.coverage)}</Fact>
+        <Fact name="selectivity" help="How strongly and rarely it fires, in deviations above the layer's median control unit">
+          {fixed(p.selectivity, 1)}<Percentile of={p.selectivity_percentile} word="more" />
+        </Fact>
+        <Fact name="coverage" help="The part of its firing that belongs to a sense">
+          {percent(p.coverage)}<Percentile of={p.coverage_percentile} word="higher" />
+        </Fact>
+        <Fact name="senses" help="Those that are sure would come again in other documents of this kind">
+          {count(p.sense_count)}{p.sure_count !== null && <small> {count(p.sure_count)} sure, of {count(p.broad_count)} {p.broad_count === 1 ? "field" : "fields"}</small>}
+        </Fact>
         <Fact name="MS" help="Monosemanticity score: mean cosine of its contexts; needs no grouping">{fixed(p.monosemanticity_score)}</Fact>
-        <Fact name="alpha" help="How near groups of contexts must be to be one sense">{p.alpha}</Fact>
       </>}
     </dl>
   );
 }
 
-function Senses({ report, senses, tail, scores, most, alpha, path, isPainted }) {
-  const own = scores.alpha;
+function Senses({ report, senses, tail, scores, most, sameAt, path, isPainted }) {
+  const own = scores.same_at;
   const readLater = (path) => () => (isPainted ? readOnce(path) : NEVER);
   const tree = useAsync(readLater(`${path}/tree?tail=${tail}`), [path, tail, isPainted]);
   const manifest = useAsync(readLater(ownPath(report.links.manifest)), [report.links.manifest, isPainted]);
   const least = manifest.data?.request?.senses.min_contexts ?? 4;
   const curve = tree.data?.curve ?? [];
-  const chosen = curve.find((c) => String(c.alpha) === alpha) ?? null;
+  const chosen = curve.find((c) => String(c.same_at) === sameAt) ?? null;
   const preview = useMemo(
-    () => (chosen && !chosen.exact ? previewSenses(tree.data, report, chosen.alpha, least) : null),
+    () => (chosen && !chosen.exact ? previewSenses(tree.data, report, chosen.same_at, least) : null),
     [chosen, tree.data, report, least],
   );
   const shown = preview ?? senses;
   const coverage = preview ? chosen.coverage : scores.coverage;
-  const inside = new Set(shown.flatMap((s) => s.contexts));
-  const loose = report.contexts.map((c, i) => [c, i]).filter(([c, i]) => c.tail === tail && !inside.has(i) && c.activation).map(([c]) => c);
+  const findLoose = (kept) => {
+    const inside = new Set(shown.flatMap((s) => s[kept]));
+    return report[kept].filter((c, i) => c.tail === tail && !inside.has(i) && c.activation);
+  };
+  const [loose, beyond] = [findLoose("contexts"), findLoose("evidence")];
   return (
     <section>
       <h2>Senses</h2>
       <ShareBar senses={shown} coverage={coverage} />
-      {curve.length > 0 && <AlphaSlider curve={curve} own={own} chosen={chosen} report={report} />}
+      {curve.length > 0 && <Slider tree={tree.data} own={own} chosen={chosen} report={report} />}
       <SenseCards report={report} senses={shown} most={most} />
-      {loose.length > 0 && <Loose contexts={loose} most={most} />}
+      {loose.length + beyond.length > 0 && <Loose contexts={loose} evidence={beyond} most={most} />}
     </section>
   );
 }
 
 const countSenses = ({ sense_count: n }) => (n === 1 ? "1 sense" : `${n ?? "no"} senses`);
 
-function AlphaSlider({ curve, own, chosen, report }) {
-  const alphas = curve.map((c) => c.alpha);
-  const place = alphas.indexOf(chosen?.alpha ?? own);
+function Slider({ tree: { curve, score, control_score: control }, own, chosen, report }) {
+  const values = curve.map((c) => c.same_at);
+  const place = values.indexOf(chosen?.same_at ?? own);
   const point = curve[place];
-  const isOwn = !chosen || chosen.alpha === own;
-  const put = (e) => setQuery({ alpha: alphas[e.target.value] === own ? "" : alphas[e.target.value] }, { replace: true });
-  const words = `alpha ${point.alpha}: ${countSenses(point)}`;
+  const isOwn = !chosen || chosen.same_at === own;
+  const put = (e) => setQuery({ same_at: values[e.target.value] === own ? "" : values[e.target.value] }, { replace: true });
+  const words = `${percent(point.same_at)}: ${countSenses(point)}`;
   return (
-    <div class="alpha">
-      <Field label="Alpha: how near contexts must be to be one sense">
+    <div class="cut">
+      <Field label="How sure we must be that two groups mean the same before we call them one">
         {(a) => (
           <span class="slider">
-            <span aria-hidden="true">stricter</span>
-            <input {...a} type="range" min={0} max={alphas.length - 1} step={1} value={place} aria-valuetext={words} onInput={put} />
-            <span aria-hidden="true">more lenient</span>
-            <output>{point.alpha}</output>
+            <span aria-hidden="true">fewer senses</span>
+            <input {...a} type="range" min={0} max={values.length - 1} step={1} value={place} aria-valuetext={words} onInput={put} />
+            <span aria-hidden="true">more senses</span>
+            <output>{percent(point.same_at)}</output>
           </span>
         )}
       </Field>
       {isOwn
-        ? <p class="quiet">As the job was run. Move it to see what other alphas would give.</p>
+        ? <p class="quiet">As the job was run. Move it to see what other values would give.</p>
         : <Preview point={point} report={report} />}
+      {score !== null && (
+        <p class="quiet">
+          The score, {fixed(score)}, is the same wherever the slider stands: it weighs how likely each pair of contexts is to mean the same, and needs no groups.
+          {control !== null && <> Of the layer's control units the median is {fixed(control)}.</>}
+        </p>
+      )}
     </div>
   );
 }
@@ -170,7 +187,7 @@ function Preview({ point, report }) {
   const [error, fail] = useState(null);
   const regroup = async () => {
     try {
-      const job = await post(`/v1/jobs/${report.job}/senses`, { alpha: point.alpha }, { headers: { "Idempotency-Key": makeKey() } });
+      const job = await post(`/v1/jobs/${report.job}/senses`, { same_at: point.same_at }, { headers: { "Idempotency-Key": makeKey() } });
       go(`/ui/jobs/${job.id}`);
     } catch (e) {
       fail(e);
@@ -179,13 +196,12 @@ function Preview({ point, report }) {
   return (
     <div class="preview" role="status">
       <p>
-        <strong>Preview at alpha {point.alpha}:</strong> {countSenses(point)}, coverage {percent(point.coverage)},
-        score {fixed(point.score)}. {point.exact
+        <strong>Preview at {percent(point.same_at)}:</strong> {countSenses(point)}, coverage {percent(point.coverage)}. {point.exact
           ? "These are the senses of the result."
           : "It is cut from the stored tree, where a new group is not looked into for two uses of a word; making the senses anew gives the exact answer."}
       </p>
       <p>
-        <button type="button" class="second" onClick={() => setQuery({ alpha: "" }, { replace: true })}>Back to the result</button>{" "}
+        <button type="button" class="second" onClick={() => setQuery({ same_at: "" }, { replace: true })}>Back to the result</button>{" "}
         <button type="button" class="second" onClick={regroup}>Make all senses anew with it</button>
       </p>
       {error && <Failure error={error} />}
@@ -193,19 +209,20 @@ function Preview({ point, report }) {
   );
 }
 
-function Loose({ contexts, most }) {
+function Loose({ contexts, evidence, most }) {
   const [all, set] = useState(false);
   const [isOpen, setOpen] = useState(false);
   return (
     <details class="loose" onToggle={(e) => setOpen(e.currentTarget.open)}>
-      <summary>In no sense: {contexts.length} contexts</summary>
+      <summary>In no sense: {contexts.length + evidence.length} contexts</summary>
       {isOpen && <ol class="contexts">{(all ? contexts : contexts.slice(0, LOOSE)).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}
       {contexts.length > LOOSE && !all && <button type="button" class="plain" onClick={() => set(true)}>All {contexts.length}</button>}
+      {isOpen && <Evidence entries={evidence} />}
     </details>
   );
 }
 
-function Strongest({ contexts, most }) {
+function Strongest({ contexts, evidence, most }) {
   const [all, set] = useState(false);
   if (!contexts.length) return <p class="quiet">There is no context.</p>;
   return (
@@ -213,6 +230,7 @@ function Strongest({ contexts, most }) {
       <h2>Contexts</h2>
       <ol class="contexts wide">{(all ? contexts : contexts.slice(0, 10)).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>
       {contexts.length > 10 && !all && <button type="button" class="plain" onClick={() => set(true)}>All {contexts.length} contexts</button>}
+      <Evidence entries={evidence} />
     </section>
   );
 }

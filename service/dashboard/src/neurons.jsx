@@ -14,16 +14,19 @@ const COLUMNS = [
   { name: "neuron", title: "Neuron", sort: null, show: (r) => `L${r.layer} · ${r.neuron}` },
   { name: "status", title: "Status", sort: null, show: (r) => <Status status={r.status} /> },
   { name: "polysemanticity", title: "Score", help: "Polysemanticity: the chance that two firings differ in meaning", n: true, show: showScore },
+  { name: "score_percentile", title: "Above controls", help: "Control units of its layer whose score is lower", n: true, show: (r) => percent(r.score_percentile) },
   { name: "sense_count", title: "Senses", n: true, show: (r) => count(r.sense_count) },
+  { name: "sure_count", title: "Sure", help: "Senses that would come again in other documents of this kind", n: true, show: (r) => count(r.sure_count) },
   { name: "coverage", title: "Coverage", help: "The part of its firing that belongs to a sense", n: true, show: (r) => percent(r.coverage) },
+  { name: "selectivity_percentile", title: "Selective", help: "Control units of its layer that fire less strongly and rarely", n: true, show: (r) => percent(r.selectivity_percentile) },
   { name: "monosemanticity_score", title: "MS", help: "Monosemanticity score: mean cosine of its contexts", n: true, show: (r) => fixed(r.monosemanticity_score) },
   { name: "density", title: "Density", help: "Share of tokens on which it is above 0", n: true, show: (r) => percent(r.density) },
   { name: "max", title: "Largest", help: "Largest activation", n: true, show: (r) => number(r.max) },
   { name: "kurtosis", title: "Kurtosis", help: "Excess kurtosis of its activations", n: true, show: (r) => number(r.kurtosis) },
   { name: "peak_token", title: "Peaks on", help: "The commonest token at its peaks", sort: null, show: (r) => r.peak_token !== null && <Token token={r.peak_token} /> },
 ];
-const FIELDS = "layer,neuron,status,polysemanticity,polysemanticity_low,polysemanticity_high,sense_count,coverage,monosemanticity_score,density,max,kurtosis,peak_token";
-const FILTERS = ["layer", "neuron", "status", "token", "min_polysemanticity", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_coverage", "min_density", "max_density"];
+const FIELDS = "layer,neuron,status,polysemanticity,polysemanticity_low,polysemanticity_high,score_percentile,sense_count,sure_count,coverage,selectivity_percentile,monosemanticity_score,density,max,kurtosis,peak_token";
+const FILTERS = ["layer", "neuron", "status", "token", "min_polysemanticity", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_sure_count", "min_coverage", "min_score_percentile", "min_selectivity_percentile", "min_density", "max_density"];
 
 function showScore(r) {
   if (r.polysemanticity === null) return "–";
@@ -99,7 +102,7 @@ function Filters({ asked, error }) {
       {(a) => <FilterInput {...a} name={name} value={asked[name] ?? ""} {...options} />}
     </Field>
   );
-  const isUsed = ["neuron", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_density", "max_density"].some((n) => asked[n]);
+  const isUsed = ["neuron", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_sure_count", "min_score_percentile", "min_selectivity_percentile", "min_density", "max_density"].some((n) => asked[n]);
   return (
     <form class="filters" role="search" aria-label="Filters" onSubmit={(e) => e.preventDefault()}>
       {input("token", "Peaks on the token", { placeholder: "seat", type: "search" })}
@@ -120,6 +123,9 @@ function Filters({ asked, error }) {
           {input("max_polysemanticity", "Score to", { inputMode: "decimal", size: 5, placeholder: "1" })}
           {input("min_sense_count", "Senses from", { inputMode: "numeric", size: 4 })}
           {input("max_sense_count", "Senses to", { inputMode: "numeric", size: 4 })}
+          {input("min_sure_count", "Sure senses from", { inputMode: "numeric", size: 4 })}
+          {input("min_score_percentile", "Score above control units from", { inputMode: "decimal", size: 5, placeholder: "0.95" })}
+          {input("min_selectivity_percentile", "Selectivity above control units from", { inputMode: "decimal", size: 5, placeholder: "0.95" })}
           {input("min_density", "Density from", { inputMode: "decimal", size: 5 })}
           {input("max_density", "Density to", { inputMode: "decimal", size: 5 })}
           {input("neuron", "Neuron numbers", { placeholder: "0-99", size: 8 })}

@@ -3,7 +3,7 @@
 import { useEffect, useId, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { hasKey, query } from "./api.js";
 import { ownPath } from "./base.js";
-import { STATUS, WHAT, broken, shown, unbroken } from "./format.js";
+import { STATUS, WHAT, broken, percent, shown, unbroken } from "./format.js";
 import { Link } from "./router.jsx";
 
 // Reads again when `keys` change; an answer that comes too late is thrown away. It begins before the first paint.
@@ -98,6 +98,17 @@ export function Fact({ name, children, help }) {
       <dt title={help}>{name}</dt>
       <dd>{children}</dd>
     </div>
+  );
+}
+
+// Where a number stands among those of the layer's control units, which are random directions.
+export function Percentile({ of: share, word }) {
+  if (share === null || share === undefined) return null;
+  return (
+    <span class="percentile">
+      <span class="track" aria-hidden="true"><span style={{ width: `${100 * share}%` }} /></span>
+      <small>{word} than {percent(share)} of control units</small>
+    </span>
   );
 }
 

@@ -13,7 +13,7 @@ export function ShareBar({ senses, coverage }) {
   return (
     <div class="sharebar" role="img" aria-label={`Shares: ${words}${rest > 0.005 ? `; in no sense ${percent(rest)} of its firing` : ""}`}>
       {senses.map((s) => (
-        <span key={s.sense} class={`fill sense-${s.sense % 8}`} style={{ flexGrow: s.share * (1 - rest) }} title={`Sense ${s.sense + 1}: ${percent(s.share)}`}>
+        <span key={s.sense} class={`fill sense-${s.sense % 8} ${s.sure === false ? "tentative" : ""}`} style={{ flexGrow: s.share * (1 - rest) }} title={`Sense ${s.sense + 1}: ${percent(s.share)}`}>
           {s.share * (1 - rest) > 0.06 && s.sense + 1}
         </span>
       ))}
@@ -22,18 +22,41 @@ export function ShareBar({ senses, coverage }) {
   );
 }
 
-export function SenseCards({ report, senses, most }) {
-  return <div class="senses">{senses.map((s) => <SenseCard key={`${s.tail} ${s.sense}`} sense={s} report={report} most={most} />)}</div>;
+// Senses of one broad sense stand together.
+function gather(senses) {
+  const things = new Map();
+  for (const s of senses) things.set(s.broad, [...(things.get(s.broad) ?? []), s]);
+  return [...things.values()];
 }
+
+export function SenseCards({ report, senses, most }) {
+  const card = (s) => <SenseCard key={`${s.tail} ${s.sense}`} sense={s} report={report} most={most} />;
+  return (
+    <div class="senses">
+      {gather(senses).map((thing) => (thing.length === 1 ? card(thing[0]) : (
+        <section key={`broad ${thing[0].broad}`} class="broad" aria-label="Senses of one field">
+          <p class="quiet">Of one field: senses {thing.map((s) => s.sense + 1).join(" and ")}, together {percent(thing.reduce((total, s) => total + s.share, 0))}</p>
+          <div class="senses">{thing.map(card)}</div>
+        </section>
+      )))}
+    </div>
+  );
+}
+
+const Standing = ({ sense: s }) => (
+  <span class={`badge ${s.sure ? "sure" : ""}`} title={`The chance that it comes again in other documents of this kind: ${percent(s.replication)}`}>
+    {s.sure ? "sure" : "tentative"} {percent(s.replication)}
+  </span>
+);
 
 function SenseCard({ sense: s, report, most }) {
   const [all, setAll] = useState(false);
   const byActivation = s.contexts.filter((i) => i !== s.medoid).sort((a, b) => Math.abs(report.contexts[b].activation) - Math.abs(report.contexts[a].activation));
-  const order = s.isPreview ? s.contexts : [s.medoid, ...byActivation];
+  const order = s.isPreview ? s.contexts : [...(s.medoid === null ? [] : [s.medoid]), ...byActivation];
   const chosen = all ? order : order.slice(0, FIRST);
   return (
     <section class={`card sense-${s.sense % 8}`} aria-label={`Sense ${s.sense + 1}`}>
-      <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} <span class="share">{percent(s.share)}</span></h3>
+      <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} {!s.isPreview && <Standing sense={s} />} <span class="share">{percent(s.share)}</span></h3>
       <div class="bar" aria-hidden="true"><span style={{ width: `${100 * s.share}%` }} /></div>
       <p class="tokens">{unlike(s.tokens).map((t) => <Token key={`${t.text}${t.at}`} token={t.text} class={`token ${t.at}`} title={t.at === "peak" ? `at ${t.count} peaks` : `near ${t.count} peaks`} />)}</p>
       <ol class="contexts">{chosen.map((i) => <Context key={i} context={report.contexts[i]} most={most} isTypical={!s.isPreview && i === s.medoid} />)}</ol>
@@ -42,6 +65,7 @@ function SenseCard({ sense: s, report, most }) {
           {all ? "Fewer contexts" : `All ${order.length} contexts`}
         </button>
       )}
+      <Evidence entries={s.evidence.map((i) => report.evidence[i])} />
       <Numbers sense={s} />
     </section>
   );
@@ -49,6 +73,29 @@ function SenseCard({ sense: s, report, most }) {
 
 // Parts of one character say the same.
 const unlike = (tokens) => [...new Map(tokens.map((t) => [`${t.text}${t.at}`, t])).values()];
+
+// Contexts that were kept for their meaning alone: where they are, and no text.
+export function Evidence({ entries }) {
+  const [isOpen, setOpen] = useState(false);
+  if (!entries.length) return null;
+  return (
+    <details class="evidence" onToggle={(e) => setOpen(e.currentTarget.open)}>
+      <summary>{entries.length === 1 ? "1 further context" : `${entries.length} further contexts`}</summary>
+      {isOpen && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Further contexts">
+          <table>
+            <thead><tr><th>Peak</th><th class="n">Activation</th><th class="n">Document</th><th class="n" title="Of its characters">Place</th></tr></thead>
+            <tbody>
+              {entries.map((e, i) => (
+                <tr key={i}><td><Token token={e.text} /></td><td class="n">{number(e.activation)}</td><td class="n">{count(e.document)}</td><td class="n">{count(e.char_span[0])}</td></tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </details>
+  );
+}
 
 function Numbers({ sense: s }) {
   const { min, median, max } = s.activation;
@@ -59,8 +106,8 @@ function Numbers({ sense: s }) {
         <Fact name="contexts">{count(s.size)}</Fact>
         <Fact name="activation" help="Smallest, median and largest of its contexts">{number(min)} · {number(median)} · {number(max)}</Fact>
         {!s.isPreview && <>
-          <Fact name="cohesion" help="Mean distance inside, as a quantile of random pairs: 0 is the same place, 0.5 random">{fixed(s.cohesion, 3)}</Fact>
-          <Fact name="separation" help="Mean distance to the nearest other sense, in the same unit">{fixed(s.separation, 3)}</Fact>
+          <Fact name="within" help="Mean chance that two of its contexts mean the same">{percent(s.within)}</Fact>
+          <Fact name="between" help="The largest such mean with the contexts of another sense">{percent(s.between)}</Fact>
           <Fact name="AUPRC" help="How well nearness to this sense finds other tokens on which it fires">{fixed(s.auprc)} against {fixed(s.auprc_baseline)}</Fact>
           <Fact name="lexical diversity" help="Different peak tokens over contexts">{fixed(s.lexical_diversity)}</Fact>
         </>}

@@ -9,7 +9,7 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { layers: "all", indices: "all", top_k: "20", sampled: "20", window: "128", tails: "positive", max_tokens: "", alpha: "0.05", priority: "normal" };
+const DEFAULTS = { layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "positive", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
@@ -22,10 +22,10 @@ const POINTERS = {
   "/contexts/tails": "tails",
   "/contexts/per_document": "per_document",
   "/tokens/max_tokens": "max_tokens",
-  "/senses/alpha": "alpha",
+  "/senses/same_at": "same_at",
 };
 
-const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "alpha"];
+const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "same_at"];
 
 const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
@@ -39,7 +39,7 @@ export function buildRequest(form, text) {
     neurons: part({ layers: value("layers", String), indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
-    senses: part({ alpha: value("alpha") }),
+    senses: part({ same_at: value("same_at") }),
     priority: value("priority", String),
   };
 }
@@ -152,12 +152,12 @@ function Form({ models, corpora: found }) {
           <summary>More settings</summary>
           <div class="fields">
             {field("top_k", "Strongest contexts", "kept of each neuron; 1 to 200", { inputMode: "numeric" })}
-            {field("sampled", "Sampled contexts", "over the range of its activation; a multiple of 5", { inputMode: "numeric" })}
+            {field("sampled", "Sampled contexts", "drawn from all that fires, by activation", { inputMode: "numeric" })}
             {field("window", "Window", "tokens that the model sees at once", { inputMode: "numeric" })}
             {field("max_tokens", "At most so many tokens", "empty for the whole text", { inputMode: "numeric" })}
             {choice("per_document", "Contexts of one document", "in one list of a neuron", [["one", "at most one"], ["any", "any number"]])}
             {choice("tails", "Tails", "the most negative activations too?", [["positive", "positive"], ["both", "both"]])}
-            {field("alpha", "Alpha", "how near groups of contexts must be to be one sense; 0.001 to 0.5", { inputMode: "decimal" })}
+            {field("same_at", "Same at", "how sure we must be that two groups mean the same before we call them one; 0.01 to 0.99", { inputMode: "decimal" })}
             {choice("priority", "Priority", "", ["low", "normal", "high"].map((p) => [p, p]))}
           </div>
         </details>

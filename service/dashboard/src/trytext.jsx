@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api.js";
 import { ownPath } from "./base.js";
 import { isOver } from "./follow.js";
-import { fixed, number } from "./format.js";
+import { number, percent } from "./format.js";
 import { Failure, Field, ShadedText, Token } from "./parts.jsx";
 import { setQuery, useQuery } from "./router.jsx";
 import { cutChecked } from "./surface.js";
@@ -56,13 +56,14 @@ export function TryText({ report, tail, most }) {
         {busy && <p class="quiet waiting">The model reads it … A worker that is busy does so after its present unit of work.</p>}
         {error && <Failure error={error} />}
         {found?.error && <div class="notice bad"><p><strong>{found.error.detail}</strong></p><p>Try another text.</p></div>}
-        {found?.status === "succeeded" && <Answer found={found} tail={tail} most={most} />}
+        {found?.status === "succeeded" && <Answer found={found} report={report} tail={tail} most={most} />}
       </div>
     </section>
   );
 }
 
-function Answer({ found, tail, most }) {
+function Answer({ found, report, tail, most }) {
+  const isTentative = (peak) => report.senses.some((s) => s.tail === tail && s.sense === peak.sense && !s.sure);
   const neuron = found.neurons[0];
   const peaks = neuron.peaks.filter((p) => p.tail === tail);
   const points = [...found.text];
@@ -75,14 +76,14 @@ function Answer({ found, tail, most }) {
       {peaks.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Peaks in your text">
           <table>
-            <thead><tr><th>Fires on</th><th class="n">Activation</th><th>Nearest sense</th><th class="n" title="To it, as a quantile of random pairs">Distance</th></tr></thead>
+            <thead><tr><th>Fires on</th><th class="n">Activation</th><th>Sense</th><th class="n" title="The mean chance that it means the same as the contexts of the nearest sense">Same meaning</th></tr></thead>
             <tbody>
               {peaks.map((p) => (
                 <tr key={p.token}>
                   <td><Token token={tokens[p.token]} /></td>
                   <td class="n">{number(p.activation)}</td>
-                  <td>{p.sense === null ? <>in none{p.name && <span class="quiet"> (nearest: {p.name})</span>}</> : <span class={`sense-${p.sense % 8}`}><span class="dot" aria-hidden="true" /> Sense {p.sense + 1}: {p.name}</span>}</td>
-                  <td class="n">{fixed(p.distance, 3)}</td>
+                  <td>{p.sense === null ? "in none" : <span class={`sense-${p.sense % 8}`}><span class="dot" aria-hidden="true" /> Sense {p.sense + 1}: {p.name}{isTentative(p) && " (tentative)"}</span>}</td>
+                  <td class="n">{percent(p.same)}</td>
                 </tr>
               ))}
             </tbody>
@@ -92,7 +93,7 @@ function Answer({ found, tail, most }) {
       {neuron.cross_activations.filter((c) => c.tail === tail).map((c) => (
         <p key={c.senses.join()}>
           Two of its senses fire here: sense {c.senses[0] + 1} on <Token token={tokens[c.tokens[0]]} /> and sense {c.senses[1] + 1} on{" "}
-          <Token token={tokens[c.tokens[1]]} />. They are {fixed(c.separation, 3)} apart; two random tokens are 0.5.
+          <Token token={tokens[c.tokens[1]]} />. The chance that they mean the same is {percent(c.same)}.
         </p>
       ))}
       {found.note && <p class="quiet">{found.note}</p>}

@@ -53,7 +53,7 @@ def describe_neuron(neuron: Row, contexts: Iterable[Row], texts: Texts) -> tuple
     bins = _find_bins(neuron, counts, top)
     index = neuron["neuron"]
     lines = [
-        f'{{"id":"{texts.job}-{index}-{i}",{texts.owner}"{index}",{c["shown"]},{bins[c["band"]]},'
+        f'{{"id":"{texts.job}-{index}-{i}",{texts.owner}"{index}",{c["shown"]},{bins[_bin_of(c)]},'
         f'"dataIndex":"{c["document"]}",{texts.source},{_UNKNOWN},{texts.stamp}}}'
         for i, c in enumerate(shown)
     ]
@@ -86,9 +86,19 @@ def _show_logits(side: str, logits: Sequence[Row] | None, texts: Texts) -> str:
     return f'"{side}_str":{tokens},"{side}_values":{_join(number(e["logit"]) for e in shown)}'
 
 
-def _find_bins(neuron: Row, counts: Counts, top: str) -> dict[int | None, str]:
-    """What is said of the bin of a context, by its band; None is the top group's."""
-    bins: dict[int | None, str] = {None: f'"binMin":-1,"binMax":{top},"binContains":-1'}
+def _bin_of(context: Row) -> int | str:
+    """Its band, or how it was chosen where that has none."""
+    band: int | None = context["band"]
+    return str(context["sample"]) if band is None else band
+
+
+def _find_bins(neuron: Row, counts: Counts, top: str) -> dict[int | str, str]:
+    """What is said of the bin of a context, by `_bin_of`."""
+    fires = number(counts.share(0, counts.top))
+    bins: dict[int | str, str] = {
+        "top": f'"binMin":-1,"binMax":{top},"binContains":-1',
+        "activation": f'"binMin":0,"binMax":{number(counts.top)},"binContains":{fires}',
+    }
     for band in neuron["bands"] or ():
         # A band that begins at infinity is empty: no calibration window had a positive peak.
         if band["tail"] == "positive" and band["low"] is not None:

@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks.senses import metrics
 from benchmarks.senses.judging import Verdict, judge
-from benchmarks.senses.material import fit_background
+from benchmarks.senses.material import compare_places, fit_background
 from benchmarks.senses.report import error, exact, finds_rare
 from benchmarks.senses.units import Unit
+from polyseme.workers.analysis.senses.pairs import VECTORS
 
 WIDTH, RANDOM = 64, 1_500
 
@@ -20,7 +21,9 @@ def background():
     ids = rng.integers(0, 1_000, (RANDOM, 8)).astype(np.int32)
     places = np.arange(RANDOM), np.full(RANDOM, 4)
     residual = rng.normal(size=(RANDOM, 2 * WIDTH)).astype(np.float16)
-    return fit_background(residual, rng.normal(size=(RANDOM, WIDTH)), 2, ids, *places)
+    words = [f"word {i}" for i in range(RANDOM)]
+    around = rng.normal(size=(RANDOM, WIDTH))
+    return fit_background(residual, around, 2, ids, *places, words, None)
 
 
 def make_unit(name, sizes, noise, seed=0):
@@ -31,7 +34,7 @@ def make_unit(name, sizes, noise, seed=0):
     truth = np.repeat(np.arange(len(sizes)), sizes)
     centres = rng.normal(size=(len(sizes), 2 * WIDTH))
     vectors = centres[truth] + noise * rng.normal(size=(len(truth), 2 * WIDTH))
-    tokens = truth * 10 + rng.integers(0, 3, len(truth))
+    tokens = seed * 1_000 + np.arange(len(truth))
     mass = np.exp(rng.normal(0, 0.3, len(truth)))
     return Unit("T1", name, seed, name, np.arange(len(truth)), truth, mass), vectors, tokens
 
@@ -40,7 +43,11 @@ def judged(background, made):
     units, vectors, tokens = zip(*made, strict=True)
     residual = np.concatenate(vectors)
     projected = background.project(residual, np.zeros((len(residual), WIDTH)))
-    return judge(units, background.space(projected), np.concatenate(tokens))
+    tokens = np.concatenate(tokens)
+    words = [f"word {token}" for token in tokens]
+    near = tokens[:, None].astype(np.int32)
+    material = compare_places(background, projected, words, tokens, near, VECTORS, None)
+    return judge(units, material, tokens)
 
 
 def test_groups_far_from_each_other_are_counted_and_told_apart(background):
@@ -51,9 +58,9 @@ def test_groups_far_from_each_other_are_counted_and_told_apart(background):
     assert np.mean([metrics.adjusted_rand(v.unit.truth, v.sense) for v in verdicts]) > 0.99
 
 
-def test_contexts_with_nothing_in_common_are_incoherent(background):
+def test_contexts_with_nothing_in_common_are_in_no_sense(background):
     verdicts = judged(background, [make_unit("random", [40], 50.0, seed) for seed in range(20)])
-    assert {v.scores["status"] for v in verdicts} == {"incoherent"}
+    assert {v.count for v in verdicts} == {0}
 
 
 def test_a_unit_is_judged_the_same_alone_and_among_others(background):
@@ -68,9 +75,11 @@ def test_a_unit_is_judged_the_same_alone_and_among_others(background):
         assert a.scores["polysemanticity_low"] == b.scores["polysemanticity_low"]
 
 
-def test_the_score_from_the_labels_is_the_one_that_the_library_gives(background):
+def test_the_score_is_the_one_that_the_library_gives_and_else_that_of_the_labels(background):
     [verdict] = judged(background, [make_unit("two", [25, 15], 0.4)])
-    assert verdict.polysemanticity == pytest.approx(verdict.scores["polysemanticity"])
+    labelled = Verdict(verdict.unit, verdict.sense, {})
+    assert verdict.polysemanticity == verdict.scores["polysemanticity"]
+    assert labelled.polysemanticity == pytest.approx(0.48, abs=0.05)
     assert verdict.covered == pytest.approx(verdict.scores["coverage"])
 
 

@@ -13,6 +13,7 @@ from benchmarks.senses.planted import (
     draw_families,
     draw_planted,
     effective_number,
+    report,
     score_neuron,
     stem,
     stemmed_names,
@@ -22,7 +23,13 @@ from benchmarks.senses.planted import (
 def make_row(senses: list[int | None], activations: list[float], **scores: Any) -> dict[str, Any]:
     contexts = [{"sense": s, "activation": a} for s, a in zip(senses, activations, strict=True)]
     return (
-        {"contexts": contexts, "status": "polysemantic", "sense_count": 2, "effective_senses": 2.0}
+        {
+            "contexts": contexts[:3],
+            "evidence": contexts[3:],
+            "status": "polysemantic",
+            "sense_count": 2,
+            "effective_senses": 2.0,
+        }
         | {"coverage": 1.0}
         | scores
     )
@@ -77,6 +84,7 @@ def test_rank_correlation_gives_ties_their_mean_rank() -> None:
 def test_the_effective_number_is_that_of_equal_shares_at_most() -> None:
     assert effective_number(np.array([3.0, 3.0, 3.0])) == pytest.approx(3)
     assert effective_number(np.array([5.0, 0.0])) == pytest.approx(1)
+    assert effective_number(np.array([3.0, 1.0])) == pytest.approx(1.6)
     assert effective_number(np.array([])) == 0
 
 
@@ -114,3 +122,23 @@ def test_other_forms_of_a_planted_word_are_of_its_family() -> None:
     ]
     assert names["walked"] == "doing"
     assert stem("is") not in names
+
+
+def test_the_table_tells_how_often_the_status_fits_the_families_present() -> None:
+    two = score_neuron(
+        Planted(4, 7, ("birds", "drinks")),
+        make_row([0] * 4 + [1] * 4, [1.0] * 8),
+        [0] * 4 + [1] * 4,
+    )
+    one = score_neuron(Planted(4, 8, ("birds",)), make_row([0] * 4 + [1] * 4, [1.0] * 8), [0] * 8)
+
+    header, _, cells = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in report([two, one]).splitlines()[:3]
+    )
+
+    row = dict(zip(header, cells, strict=True))
+    assert row["count exact"] == "0.50"
+    assert row["one family called several"] == "1.00"
+    assert row["several polysemantic"] == "1.00"
+    assert row["one monosemantic"] == "0.00"

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from benchmarks.senses.brown import Document, Word
-from benchmarks.senses.families import SPLITS, list_families
+from benchmarks.senses.families import list_families, list_fields
 from benchmarks.senses.occurrences import NONE, WINDOW, classify, cut_windows, find_occurrences
-from benchmarks.senses.units import CONTEXTS, draw_places, draw_sizes, find_syntax
+from benchmarks.senses.units import CONTEXTS, draw_places, draw_sizes, find_syntax, half
 
 
 def make_document(name, words, genre="news"):
@@ -70,16 +70,27 @@ def test_syntax_is_found_by_tag_and_by_place(found):
     assert len(kinds["sentence starts"]) == 12
 
 
+@pytest.mark.parametrize("contexts", CONTEXTS)
 @pytest.mark.parametrize("concepts", range(1, 7))
-def test_sizes_sum_up_and_none_is_tiny(concepts):
+def test_sizes_sum_up_and_none_is_tiny(concepts, contexts):
     for seed in range(20):
-        sizes = draw_sizes(np.random.default_rng(seed), concepts, CONTEXTS)
-        assert sizes.sum() == CONTEXTS
+        sizes = draw_sizes(np.random.default_rng(seed), concepts, contexts)
+        assert sizes.sum() == contexts
         assert sizes.min() >= 5
 
 
 def test_the_splits_share_no_word_but_one():
-    development, test = ({w for words in list_families(s).values() for w in words} for s in SPLITS)
+    development, test = (
+        {w for words in list_families(split).values() for w in words}
+        for split in ("development", "test")
+    )
     assert development & test == {
         "knife"
     }  # kitchenware and weapons; benchmarks/senses/RESULTS.md says so
+
+
+def test_the_third_set_has_fields_of_its_own_and_no_topics():
+    third, others = list_fields("third"), {**list_fields("development"), **list_fields("test")}
+    assert not set(third) & set(others)
+    assert not set(list_families("third")) & {n for inside in others.values() for n in inside}
+    assert half(["a", "b", "c"], "third") == []

@@ -22,7 +22,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 def windows() -> Windows:
     ids = np.random.default_rng(0).integers(5, 40, (9, WINDOW)).astype(np.int32)
     ids[4, 50:] = NONE
-    return Windows(ids, np.full_like(ids, NONE), np.arange(9, dtype=np.int32))
+    none = np.full_like(ids, NONE)
+    return Windows(ids, none, np.arange(9, dtype=np.int32), none)
 
 
 @pytest.fixture

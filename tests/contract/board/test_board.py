@@ -134,14 +134,14 @@ def test_a_job_that_is_refused_or_replayed_has_no_unit_wait(board: Board) -> Non
 def test_an_option_that_only_a_newer_service_knows_does_not_hide_a_job(
     board: Board, redis_url: str, job: str
 ) -> None:
-    record = REQUEST.to_dict() | {"senses": {"alpha": 0.1, "newer": 1}, "newer": 2}
+    record = REQUEST.to_dict() | {"senses": {"same_at": 0.4, "newer": 1}, "newer": 2}
     server = redis.Redis.from_url(redis_url, decode_responses=True)
     server.hset(f"polyseme:job:{job}", "request", json.dumps(record))
 
     found = board.jobs.get(job)
 
     assert found is not None
-    assert found.request == make_request(senses={"alpha": 0.1})
+    assert found.request == make_request(senses={"same_at": 0.4})
 
 
 def test_units_are_claimed_once_and_no_more_than_there_is_room_for(board: Board, job: str) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from polyseme.contract.files import columns, results
-from polyseme.contract.files.columns import Column
+from polyseme.contract.files import columns, entries, results
+from polyseme.contract.files.column import Column
 
 MEASURES = Path(__file__).parents[3] / "docs" / "measures.md"
 
@@ -27,7 +27,7 @@ def test_the_files_have_the_declared_columns_in_their_order() -> None:
     assert results.REPORTS.names == [c.name for c in columns.REPORTS]
     senses = results.REPORTS.field("senses").type.value_type
     assert [senses.field(i).name for i in range(senses.num_fields)] == [
-        c.name for c in columns.SENSE
+        c.name for c in entries.SENSE
     ]
 
 

@@ -49,7 +49,7 @@ def test_every_route_is_documented(app: Flask, document: dict[str, Any]) -> None
 def test_every_operation_has_an_id_a_summary_and_its_errors(document: dict[str, Any]) -> None:
     found = operations(document)
 
-    assert len({op["operationId"] for op in found}) == len(found) == 30
+    assert len({op["operationId"] for op in found}) == len(found) == 31
     for op in found:
         assert op["summary"]
         assert {"422", "500", "503"} <= set(op["responses"])
@@ -67,8 +67,12 @@ def test_defaults_and_choices_are_those_of_the_contract(document: dict[str, Any]
     contexts = document["components"]["schemas"]["Contexts"]
 
     assert contexts["properties"]["window"]["default"] == 128
-    assert contexts["properties"]["sampling"]["enum"] == ["interval", "quantile"]
+    assert contexts["properties"]["sampling"]["enum"] == ["activation", "interval", "quantile"]
     assert contexts["additionalProperties"] is False
+    senses = document["components"]["schemas"]["Senses"]["properties"]
+    assert senses["same_at"]["default"] == 0.35
+    assert senses["vectors"]["enum"] == ["residual", "residual+encoder", "window"]
+    assert senses["alpha"]["deprecated"]
 
 
 def test_the_submit_operation_has_its_headers_and_an_example(document: dict[str, Any]) -> None:

@@ -7,15 +7,16 @@ import pytest
 from polyseme.contract.errors import InvalidRequest, TooFewDocuments, UnknownLayer
 from polyseme.contract.settings import Settings
 from polyseme.service.jobs.checks import check_request
+from polyseme.service.jobs.fitting import fit_contexts
 from tests.factories import make_card, make_corpus, make_request
 
 
 def check(
     card: dict[str, Any] | None = None, corpus: dict[str, Any] | None = None, **body: Any
 ) -> None:
-    check_request(
-        make_request(**body), make_card(**card or {}), make_corpus(**corpus or {}), Settings()
-    )
+    found = make_corpus(**corpus or {})
+    request = fit_contexts(make_request(**body), body.get("contexts", {}), found.documents)
+    check_request(request, make_card(**card or {}), found, Settings())
 
 
 def test_a_request_with_defaults_passes() -> None:
@@ -35,8 +36,9 @@ def test_a_request_with_defaults_passes() -> None:
         ({"contexts": {"window": 16, "display_tokens": 17}}, {}, {}, "/contexts/display_tokens"),
         ({"contexts": {"packing": "concat"}}, {"separator": False}, {}, "/contexts/packing"),
         ({"contexts": {"top_k": 201, "per_document": None}}, {}, {}, "/contexts/top_k"),
-        ({}, {}, {"documents": 19}, "/contexts/top_k"),
-        ({"contexts": {"sampled": 7}}, {}, {}, "/contexts/sampled"),
+        ({"contexts": {"top_k": 20}}, {}, {"documents": 19}, "/contexts/top_k"),
+        ({"contexts": {"sampled": 7, "bands": 5}}, {}, {}, "/contexts/sampled"),
+        ({"contexts": {"shown": 201}}, {}, {}, "/contexts/shown"),
         ({"tokens": {"exclude_positions": 128}}, {}, {}, "/tokens/exclude_positions"),
         ({"tokens": {"bos": "always"}}, {"bos": "none"}, {}, "/tokens/bos"),
     ],
@@ -57,7 +59,10 @@ def test_a_single_problem_keeps_its_own_code() -> None:
 
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        check(neurons={"layers": [9], "indices": [99]}, contexts={"window": 4096, "sampled": 3})
+        check(
+            neurons={"layers": [9], "indices": [99]},
+            contexts={"window": 4096, "sampled": 3, "bands": 2},
+        )
 
     assert [d.pointer for d in caught.value.details] == [
         "/neurons/layers",
@@ -71,7 +76,7 @@ def test_who_has_too_few_documents_is_told_what_lifts_the_limit() -> None:
     with pytest.raises(
         TooFewDocuments, match=r"has 1 document\. Send \"contexts\": \{\"per_document\": null\}"
     ):
-        check(corpus={"documents": 1})
+        check(corpus={"documents": 1}, contexts={"top_k": 2})
 
 
 def test_k_beyond_the_corpus_is_allowed_without_a_limit_a_document() -> None:

@@ -9,18 +9,23 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from polyseme.contract.files.results import NEURONS, report_file
+from polyseme.contract.files.results import GHOSTS, NEURONS, report_file
 from polyseme.contract.files.store import Layout, Store
-from polyseme.service.results.exports import gzipped, stream_lines, stream_zip
+from polyseme.service.results.exports import (
+    gzipped,
+    stream_control_lines,
+    stream_lines,
+    stream_zip,
+)
 from polyseme.service.results.result import Results
 from tests.factories import write_result
 
-JOB = "job_" + "2" * 28
+JOB, OTHER = "job_" + "2" * 28, "job_" + "3" * 28
 
 
 @pytest.fixture
 def results(store: Store, tmp_path: Path) -> Results:
-    write_result(store, JOB)
+    write_result(store, JOB, senses=True)
     return Results(store, str(tmp_path))
 
 
@@ -34,6 +39,7 @@ def test_the_zip_holds_the_stored_files_byte_for_byte(results: Results, store: S
             "manifest.json",
             "summary.json",
             NEURONS,
+            GHOSTS,
             "tokens.parquet",
             report_file(1),
             report_file(2),
@@ -47,6 +53,23 @@ def test_the_same_result_gives_the_same_zip(results: Results) -> None:
     first, second = (b"".join(stream_zip(results, JOB, [0], 1_760_000_000.0)) for _ in range(2))
 
     assert first == second
+
+
+def test_a_result_without_control_units_is_exported_without_their_file(
+    results: Results, store: Store
+) -> None:
+    write_result(store, OTHER)
+
+    with zipfile.ZipFile(io.BytesIO(b"".join(stream_zip(results, OTHER, [0], 0x5E0BE100)))) as file:
+        assert f"{OTHER}/{GHOSTS}" not in file.namelist()
+    assert list(stream_control_lines(results, OTHER, [0])) == []
+
+
+def test_control_units_are_lines_by_layer(results: Results) -> None:
+    lines = [json.loads(line) for line in stream_control_lines(results, JOB, [1, 3])]
+
+    assert [(c["layer"], c["ghost"]) for c in lines] == [(n, g) for n in (1, 3) for g in range(8)]
+    assert lines[0]["object"] == "control"
 
 
 def test_lines_are_the_reports_in_order(results: Results) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from polyseme.contract.errors import DamagedFile
 from polyseme.contract.files.results import BINS, REPORTS, ZERO_BIN, histogram_edges
-from polyseme.service.results.reports import build_report, build_tree
+from polyseme.service.results.reports import build_report, build_tree, find_medians
 from polyseme.service.results.scalars import Vocabulary
 
 TEXTS = ["a", " b", "c"]
@@ -141,8 +141,11 @@ def make_sense(**changes: Any) -> dict[str, Any]:
         "sense": 0,
         "share": 1.0,
         "size": 1,
-        "cohesion": 0.01,
-        "separation": None,
+        "replication": 0.9,
+        "sure": True,
+        "broad": 0,
+        "within": 0.8,
+        "between": None,
         "medoid": 0,
         "activation_min": 2.0,
         "activation_median": 2.0,
@@ -155,41 +158,45 @@ def make_sense(**changes: Any) -> dict[str, Any]:
     return sense | changes
 
 
+SCORES = {
+    "score_percentile": 0.1,
+    "effective_senses": 1.0,
+    "sense_count": 1,
+    "broad_count": 1,
+    "sure_count": 1,
+    "unrelated": None,
+    "coverage": 1.0,
+    "coverage_percentile": 0.9,
+    "selectivity": 4.0,
+    "selectivity_percentile": 0.99,
+    "monosemanticity_score": 0.4,
+}
+
+
 def make_grouped_row(**changes: Any) -> dict[str, Any]:
     """The row by hand with its one context in one sense."""
     row = make_row()
     row["contexts"][0]["sense"] = 0
     scores = {
         "status": "monosemantic",
-        "alpha": 0.05,
+        "same_at": 0.35,
         "polysemanticity": 0.0,
         "polysemanticity_low": 0.0,
         "polysemanticity_high": 0.0,
-        "effective_senses": 1.0,
-        "sense_count": 1,
-        "coverage": 1.0,
-        "monosemanticity_score": 0.4,
+        **SCORES,
     }
     return row | scores | {"senses": [make_sense()], "merges": []} | changes
 
 
-def test_a_score_comes_with_its_alpha_and_interval() -> None:
+def test_a_score_comes_with_its_interval_and_its_place_among_control_units() -> None:
     scores = build_report(make_grouped_row(), "job_1", "m", VOCABULARY)["polysemanticity"]
 
-    assert scores == {
-        "alpha": 0.05,
-        "score": 0.0,
-        "interval": [0.0, 0.0],
-        "effective_senses": 1.0,
-        "sense_count": 1,
-        "coverage": 1.0,
-        "monosemanticity_score": 0.4,
-    }
+    assert scores == {"same_at": 0.35, "score": 0.0, "interval": [0.0, 0.0], **SCORES}
 
 
-def test_an_incoherent_neuron_has_no_score() -> None:
+def test_too_little_evidence_gives_no_score() -> None:
     row = make_grouped_row(
-        status="incoherent", polysemanticity=None, polysemanticity_low=None, coverage=0.3
+        status="insufficient_evidence", polysemanticity=None, polysemanticity_low=None
     )
 
     report = build_report(row, "job_1", "m", VOCABULARY)
@@ -222,7 +229,9 @@ def test_the_negative_tail_has_its_own_scores_senses_and_sentence() -> None:
     assert report["negative"]["polysemanticity"]["coverage"] == 0.75
     assert report["senses"][1]["contexts"] == [1]
     assert report["senses"][1]["activation"]["max"] == -2.0
-    assert report["negative"]["meaning"].startswith("Goes below zero for one thing: the word “b”.")
+    assert report["negative"]["meaning"].startswith(
+        "Goes below zero in this text for one thing: the word “b”."
+    )
 
 
 def test_without_senses_there_are_no_scores() -> None:
@@ -232,20 +241,50 @@ def test_without_senses_there_are_no_scores() -> None:
     assert report["meaning"] == "Senses were not asked for."
 
 
-def test_a_tree_lists_the_contexts_at_its_leaves() -> None:
-    row = make_grouped_row(merges=[{"left": 0, "right": 1, "height": 0.2}], polysemanticity=None)
-    first = row["contexts"][0]
-    row["contexts"] = [
-        first,
-        first | {"activation": -1.0},
-        first | {"tail": "negative"},
-        first | {"activation": 1.0},
+EVIDENCE = {
+    "tail": "positive",
+    "sample": "activation",
+    "band": None,
+    "document": 3,
+    "window": 6,
+    "position": 2,
+    "char_start": 5,
+    "char_end": 7,
+    "activation": 0.5,
+    "token": 1,
+    "sense": 0,
+}
+
+
+def test_a_context_beyond_the_shown_ones_has_its_place_and_token() -> None:
+    report = build_report(make_grouped_row(evidence=[EVIDENCE]), "job_1", "m", VOCABULARY)
+
+    assert report["evidence"] == [
+        {name: EVIDENCE[name] for name in EVIDENCE if name not in ("char_start", "char_end")}
+        | {"char_span": [5, 7], "token": " b", "token_id": 1, "text": " b"}
     ]
+    assert (report["senses"][0]["contexts"], report["senses"][0]["evidence"]) == ([0], [0])
 
-    tree = build_tree(row, "job_1", "positive", 4)
 
-    assert tree["contexts"] == [0, 3]
-    assert tree["merges"] == [{"left": 0, "right": 1, "height": 0.2}]
-    assert all(
-        point["score"] is None for point in tree["curve"]
-    )  # two contexts are too little evidence
+def test_a_tree_lists_the_contexts_at_its_leaves() -> None:
+    row = make_grouped_row(
+        merges=[{"left": 0, "right": 1, "same_at": 0.2}],
+        evidence=[EVIDENCE | {"tail": "negative"}, EVIDENCE],
+    )
+    first = row["contexts"][0]
+    row["contexts"] = [first, first | {"activation": -1.0}, first | {"tail": "negative"}]
+
+    tree = build_tree(row, "job_1", "positive", 4, {"polysemanticity": 0.6})
+
+    assert (tree["contexts"], tree["evidence"]) == ([0], [1])
+    assert tree["merges"] == [{"left": 0, "right": 1, "same_at": 0.2}]
+    assert (tree["score"], tree["control_score"]) == (0.0, 0.6)
+    # Two contexts are too little evidence.
+    assert all(p["coverage"] is None for p in tree["curve"] if not p["exact"])
+
+
+def test_the_medians_of_control_units_are_those_of_the_layer() -> None:
+    layers = [{"layer": 1}, {"layer": 2, "controls": {"medians": {"coverage": 0.5}}}]
+
+    assert find_medians({"layers": layers}, 2) == {"coverage": 0.5}
+    assert find_medians({"layers": layers}, 1) == {}

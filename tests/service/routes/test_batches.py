@@ -87,6 +87,16 @@ def test_a_batch_answers_where_it_is_and_each_entry_its_job(
     assert board.units.count_waiting()["default", "low"] == 1
 
 
+def test_an_entry_with_a_deprecated_option_is_told_of(http: FlaskClient) -> None:
+    old = make_body(senses={"alpha": 0.05})
+    wrong = make_body(senses=[])
+
+    answer = http.post("/v1/batches?atomic=false", **lines(GOOD, wrong, old))
+
+    assert answer.headers["Deprecation"] == "@1796083200"
+    assert "Deprecation" not in http.post("/v1/batches?atomic=false", **lines(GOOD, wrong)).headers
+
+
 def test_json_lines_are_taken_as_the_array_is(http: FlaskClient) -> None:
     answer = http.post("/v1/batches?atomic=false", **lines(GOOD, WRONG_LAYER))
 

@@ -49,16 +49,30 @@ def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
     assert answer.headers["ETag"] == f'W/"{job["revision"]}"'
     assert int(answer.headers["Retry-After"]) >= 1
     assert (job["status"], job["priority"], job["metadata"]) == ("queued", "high", {"run": "7"})
-    assert job["request"] == make_request(metadata={"run": "7"}, priority="high").to_dict()
+    fitted = make_request(
+        contexts={"top_k": 30, "shown": 20}, metadata={"run": "7"}, priority="high"
+    )
+    assert job["request"] == fitted.to_dict()
     assert tickets(settings) == 1
     assert board.units.claim(job["id"], ["plan"], room=1, patience_s=1) == []  # it is in flight
+
+
+def test_what_is_to_be_said_of_a_request_is_in_its_answer(http: FlaskClient) -> None:
+    body = make_body(senses={"alpha": 0.02})
+    submitted, planned = (http.post(f"/v1/jobs{q}", json=body) for q in ("", "?dry_run=true"))
+
+    said = submitted.json["warning"].split("; ")
+    assert said[-2].startswith("contexts.top_k is 30 instead of 60")
+    assert said[-1] == "senses.alpha is deprecated: 0.02 was read as senses.same_at 0.5"
+    assert submitted.json["request"]["senses"]["same_at"] == 0.5
+    assert submitted.headers["Deprecation"] == planned.headers["Deprecation"] == "@1796083200"
 
 
 def test_a_job_that_no_worker_can_take_says_so(http: FlaskClient, board: Board) -> None:
     board.registry.put_card(make_card(queue="big"))
     board.workers.announce("w", ttl_s=30)
 
-    alone = http.post("/v1/jobs", json=make_body()).json or {}
+    alone = http.post("/v1/jobs", json=make_body(contexts={"top_k": 20})).json or {}
     board.workers.announce("strong", ttl_s=30, queues=("big",))
     served = http.get(f"/v1/jobs/{alone['id']}").json or {}
 

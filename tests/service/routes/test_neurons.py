@@ -196,3 +196,47 @@ def test_lines_are_gzipped_for_who_takes_it(http: FlaskClient, done: Job) -> Non
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.data) == plain.data
     assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+
+
+def test_control_units_are_listed_like_neurons(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    job = open_job(board).id
+    write_result(store, job, senses=True)
+    run_job(board, job)
+    seen, path = [], f"/v1/jobs/{job}/controls?layer=1-2&sort=-coverage&limit=5"
+    while path:
+        answer = http.get(path)
+        seen += answer.json["data"]
+        link = re.match("<(.+)>", answer.headers.get("Link", ""))
+        path = link[1] if link else ""
+
+    assert len({(c["layer"], c["ghost"]) for c in seen}) == answer.json["total"] == 16
+    assert [c["coverage"] for c in seen] == sorted((c["coverage"] for c in seen), reverse=True)
+    few = http.get(f"/v1/jobs/{job}/controls?min_coverage=0.5&fields=layer,ghost,coverage").json
+    assert few["data"] == [
+        {name: c[name] for name in ("layer", "ghost", "coverage")}
+        for c in http.get(f"/v1/jobs/{job}/controls").json["data"]
+        if c["coverage"] >= 0.5
+    ]
+
+
+def test_a_list_of_control_units_knows_its_own_columns(http: FlaskClient, done: Job) -> None:
+    for query in ("sort=neuron", "fields=hook", "neuron=3", "token=a"):
+        assert http.get(f"/v1/jobs/{done.id}/controls?{query}").status_code == 422, query
+
+
+def test_a_result_may_have_no_control_units(http: FlaskClient, done: Job) -> None:
+    found = http.get(f"/v1/jobs/{done.id}/controls").json
+
+    assert (found["data"], found["total"], found["next_cursor"]) == ([], 0, None)
+    export = http.get(f"/v1/jobs/{done.id}/export?format=parquet&file=ghosts")
+    assert export.status_code == 404
+
+
+def test_a_cursor_of_neurons_is_none_of_control_units(http: FlaskClient, done: Job) -> None:
+    cursor = http.get(f"/v1/jobs/{done.id}/neurons?limit=2").json["next_cursor"]
+
+    answer = http.get(f"/v1/jobs/{done.id}/controls", query_string={"cursor": cursor})
+
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_cursor")

@@ -27,7 +27,7 @@ def test_a_row_admits_null_but_where_the_neuron_is() -> None:
 
 
 def test_a_report_admits_null_where_a_column_does_or_a_number_may_not_be_finite() -> None:
-    assert nullable(SenseSchema) == {"cohesion", "separation", "auprc", "auprc_baseline"}
+    assert nullable(SenseSchema) == {"between", "medoid", "auprc", "auprc_baseline"}
     assert nullable(StatsSchema) == {
         "mean",
         "std",

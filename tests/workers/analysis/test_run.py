@@ -39,8 +39,10 @@ def test_a_run_leaves_a_result_and_nothing_else(tmp_path: Path) -> None:
         "tokens.parquet",
         "vectors.parquet",
         "background.npz",
+        "ghosts.parquet",
         "reports",
         "fires",
+        "ghosts",
     }
     neurons = pq.read_table(tmp_path / "run" / NEURONS)
     assert neurons.schema.equals(SCALARS)

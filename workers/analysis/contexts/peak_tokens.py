@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from polyseme.workers.analysis.contexts.choose import ContextTable
-from polyseme.workers.analysis.contexts.surfaces import Surfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +49,28 @@ def count_peak_tokens(table: ContextTable, neurons: int) -> PeakTokens:
 
 
 def list_peak_texts(
-    table: ContextTable, surfaces: Surfaces, vocabulary: Sequence[str], neurons: int
+    table: ContextTable,
+    place: np.ndarray,
+    texts: pa.Array,
+    vocabulary: Sequence[str],
+    neurons: int,
 ) -> list[list[str]]:
     """By neuron, over the same contexts: the texts at the peaks that are not what the token reads
     as, commonest first. Without the white space around.
+
+    place: (C,) which of the different places each context peaks at; texts: (U,) at these.
     """
     counts: list[Counter[str]] = [Counter() for _ in range(neurons)]
-    texts = surfaces.peak_texts()
-    for i in np.flatnonzero(_is_used(table)).tolist():
-        text = texts[i].strip()
-        if text and text != vocabulary[table.peak_token[i]].strip():
-            counts[table.neuron[i]][text] += 1
+    use = np.flatnonzero(_is_used(table))
+    own, within = np.unique(place[use], return_inverse=True)
+    first = use[np.unique(place[use], return_index=True)[1]]
+    stripped = [text.strip() for text in texts.take(pa.array(own)).to_pylist()]
+    tokens = [vocabulary[token].strip() for token in table.peak_token[first].tolist()]
+    differs = np.array([bool(a) and a != b for a, b in zip(stripped, tokens, strict=True)], bool)
+    counted = differs[within]
+    pairs = zip(table.neuron[use][counted].tolist(), within[counted].tolist(), strict=True)
+    for neuron, which in pairs:
+        counts[neuron][stripped[which]] += 1
     return [[text for text, _ in found.most_common()] for found in counts]
 
 

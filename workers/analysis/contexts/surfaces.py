@@ -1,4 +1,5 @@
-"""What a context's tokens say in their document: its own characters, whatever the tokens read as.
+"""What a shown context's tokens say in their document: its own characters, whatever the tokens
+read as.
 
 Knows windows and chosen contexts, not models.
 """
@@ -25,14 +26,9 @@ class Surfaces:
     token_ends: np.ndarray
     has_place: np.ndarray  # (T,) bool: the token stands for some of the text
 
-    def peak_texts(self) -> list[str]:
-        """(C,) what stands at each peak."""
-        spans = zip(self.text, self.peak_start.tolist(), self.peak_end.tolist(), strict=True)
-        return [text[start:end] for text, start, end in spans]
-
 
 def cut_surfaces(table: ContextTable, windows: Windows) -> Surfaces:
-    """windows: among others those of the contexts."""
+    """Of contexts that are all shown. windows: among others those of the contexts."""
     order = np.argsort(windows.number)
     row = order[np.searchsorted(windows.number[order], table.window)]
     sizes = np.diff(table.display_offsets)

@@ -97,13 +97,22 @@ def shift_into_text(windows: Windows) -> np.ndarray:
     """(T,) int64: added to a token's start and end, it gives the token's place in its window's
     text.
     """
+    return documents_in_text(windows)[0]
+
+
+def documents_in_text(windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each token `shift_into_text`, and where its document begins and ends in its window's text,
+    (T,) int64 each.
+    """
     owner = np.repeat(np.arange(len(windows)), windows.lengths)
     firsts = _first_of_runs(owner.astype(np.int64) << 32 | windows.documents)
     low, high = _extents(windows.starts, windows.ends, firsts)
     joined = np.concatenate([[0], np.cumsum(high - low)])
     of_window = joined[np.searchsorted(firsts, windows.offsets[owner[firsts]])]
-    shift = joined[:-1] - of_window - low
-    return np.repeat(shift, np.diff(np.append(firsts, len(owner))))
+    begin = joined[:-1] - of_window
+    sizes = np.diff(np.append(firsts, len(owner)))
+    shift, first, end = (np.repeat(x, sizes) for x in (begin - low, begin, begin + high - low))
+    return shift, first, end
 
 
 def _first_of_runs(values: np.ndarray) -> np.ndarray:

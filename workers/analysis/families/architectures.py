@@ -28,6 +28,7 @@ class Family:
     inputs: tuple[
         str, ...
     ]  # of a layer: the MLP's input projections, gate before up; one may hold both in that order
+    activation: str  # of a layer: the MLP's activation function
     width: str | None = (
         # the config's field with the neurons of a layer; None: four times hidden
         "intermediate_size"
@@ -59,6 +60,7 @@ def _gated(model_type: str, **more: Any) -> Family:
     parts: dict[str, Any] = {
         "layers": "layers",
         "inputs": ("mlp.gate_proj", "mlp.up_proj"),
+        "activation": "mlp.act_fn",
         "projection": "mlp.down_proj",
         "norm": "norm",
         "norm_kind": "rms",
@@ -67,11 +69,16 @@ def _gated(model_type: str, **more: Any) -> Family:
 
 
 def _plain(
-    model_type: str, layers: str, wide: str, projection: str, norm: str, **more: Any
+    model_type: str,
+    layers: str,
+    wide: str,
+    activation: str,
+    projection: str,
+    norm: str,
+    **more: Any,
 ) -> Family:
-    return Family(
-        model_type, "decoder", layers, projection, gated=False, inputs=(wide,), norm=norm, **more
-    )
+    parts: dict[str, Any] = {"inputs": (wide,), "activation": activation, "norm": norm}
+    return Family(model_type, "decoder", layers, projection, gated=False, **parts | more)
 
 
 def _encoder(model_type: str, **more: Any) -> Family:
@@ -79,6 +86,7 @@ def _encoder(model_type: str, **more: Any) -> Family:
         "layers": "encoder.layer",
         "gated": False,
         "inputs": ("intermediate.dense",),
+        "activation": "intermediate.intermediate_act_fn",
         "projection": "output.dense",
         "pooler": True,
     }
@@ -93,7 +101,7 @@ FAMILIES: dict[str, Family] = {
         _gated("qwen2"),
         _gated("qwen3"),
         _gated("smollm3"),
-        _gated("phi3", inputs=("mlp.gate_up_proj",)),
+        _gated("phi3", inputs=("mlp.gate_up_proj",), activation="mlp.activation_fn"),
         _gated("olmo", norm_kind="layer"),
         _gated("olmo2", post_norm="post_feedforward_layernorm"),
         _gated("olmo3", post_norm="post_feedforward_layernorm"),
@@ -106,21 +114,45 @@ FAMILIES: dict[str, Family] = {
             "gemma2", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm", sdpa=False
         ),
         _gated("gemma3_text", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm"),
-        _plain("starcoder2", "layers", "mlp.c_fc", "mlp.c_proj", "norm"),
-        _plain("gpt2", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_bigcode", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_neo", "h", "mlp.c_fc", "mlp.c_proj", "ln_f", sdpa=False),
-        _plain("gptj", "h", "mlp.fc_in", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False),
-        _plain("gpt_neox", "layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "final_layer_norm"),
-        _plain("opt", "decoder.layers", "fc1", "fc2", "decoder.final_layer_norm", width="ffn_dim"),
-        _plain("phi", "layers", "mlp.fc1", "mlp.fc2", "final_layernorm"),
+        _plain("starcoder2", "layers", "mlp.c_fc", "mlp.act", "mlp.c_proj", "norm"),
+        _plain("gpt2", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_bigcode", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", width="n_inner"),
+        _plain("gpt_neo", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", sdpa=False),
         _plain(
-            "falcon", "h", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "ln_f", width="ffn_hidden_size"
+            "gptj", "h", "mlp.fc_in", "mlp.act", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False
+        ),
+        _plain(
+            "gpt_neox",
+            "layers",
+            "mlp.dense_h_to_4h",
+            "mlp.act",
+            "mlp.dense_4h_to_h",
+            "final_layer_norm",
+        ),
+        _plain(
+            "opt",
+            "decoder.layers",
+            "fc1",
+            "activation_fn",
+            "fc2",
+            "decoder.final_layer_norm",
+            width="ffn_dim",
+        ),
+        _plain("phi", "layers", "mlp.fc1", "mlp.activation_fn", "mlp.fc2", "final_layernorm"),
+        _plain(
+            "falcon",
+            "h",
+            "mlp.dense_h_to_4h",
+            "mlp.act",
+            "mlp.dense_4h_to_h",
+            "ln_f",
+            width="ffn_hidden_size",
         ),
         _plain(
             "bloom",
             "h",
             "mlp.dense_h_to_4h",
+            "mlp.gelu_impl",
             "mlp.dense_4h_to_h",
             "ln_f",
             width=None,
@@ -136,6 +168,7 @@ FAMILIES: dict[str, Family] = {
             "distilbert",
             layers="transformer.layer",
             inputs=("ffn.lin1",),
+            activation="ffn.activation",
             projection="ffn.lin2",
             width="hidden_dim",
             pooler=False,
@@ -145,6 +178,7 @@ FAMILIES: dict[str, Family] = {
             layers="layers",
             gated=True,
             inputs=("mlp.Wi",),
+            activation="mlp.act",
             projection="mlp.Wo",
             pooler=False,
         ),
@@ -154,6 +188,7 @@ FAMILIES: dict[str, Family] = {
             "t5",
             layers="encoder.block",
             inputs=("layer.1.DenseReluDense.wi",),
+            activation="layer.1.DenseReluDense.act",
             projection="layer.1.DenseReluDense.wo",
             width="d_ff",
             pooler=False,

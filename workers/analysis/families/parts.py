@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class Parts:
     inputs: tuple[
         tuple[nn.Module, ...], ...
     ]  # the MLP's input projections of each layer, Linear or Conv1D
+    activations: tuple[Callable[[Tensor], Tensor], ...]  # the MLP's activation function, likewise
     projections: tuple[
         nn.Module, ...
     ]  # the MLP's output projection of each layer, a Linear or a Conv1D
@@ -79,6 +81,7 @@ def find_parts(family: Family, model: Any) -> Parts:
         body=body,
         blocks=tuple(layers),
         inputs=inputs,
+        activations=tuple(_get(layer, family.activation, family) for layer in layers),
         projections=projections,
         post_norms=tuple(
             _get(x, family.post_norm, family) if family.post_norm else None for x in layers

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from polyseme.contract.errors import DamagedFile
 from polyseme.contract.files.store import Store
@@ -111,6 +112,21 @@ def reading_arrays(store: Store, path: str) -> Iterator[ArrayFile]:
         if e.errno not in (None, errno.EINVAL):
             raise
         raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
+
+
+def pack_texts(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as arrays of a file: their UTF-8 bytes, (B,) uint8, and where each begins and the last
+    ends, (n + 1,) int64.
+    """
+    encoded = [text.encode() for text in texts.to_pylist()]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+def unpack_texts(content: np.ndarray, offsets: np.ndarray) -> pa.Array:
+    """(n,) large_string."""
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(content.tobytes())]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)
 
 
 def missing(path: str) -> DamagedFile:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import NonFiniteActivation
-from polyseme.contract.files.columns import NOT_FINITE
+from polyseme.contract.files.column import NOT_FINITE
 from polyseme.contract.files.results import VECTORS, report_file
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import ACTIVATIONS, ActivationsRequest
@@ -44,7 +44,6 @@ from polyseme.workers.analysis.senses.firing import FIRES
 _NAMED = 3  # words in the name of a sense
 
 _OFF = "the job was submitted with senses switched off: no peak has a sense"
-_NOT_STORED = "the vectors of a job with `neuron` vectors are not stored: no peak has a sense"
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,12 @@ def describe_run(
     tokens = np.unique(np.concatenate([at for tails in peaks.values() for at in tails.values()]))
     places = None
     if len(tokens) and note is None:
-        result = Result(check.store, check.source, model.vocabulary, check.encoder)
-        places = place_all(
-            result, analysed.senses, run, {t: r["contexts"] for t, r in reports.items()}, tokens
+        contexts = {t: _contexts_of(report) for t, report in reports.items()}
+        result = Result(check.store, check.source)
+        encoder = check.encoder.find(
+            read_manifest(check.store, check.source)["senses"]["encoder_sha256"]
         )
+        places = place_all(result, analysed.senses, run, contexts, tokens, encoder)
     reading = Reading(analysed, run, places, model.vocabulary, check.request.top)
     return {
         "tokens": _tokens(run, model.vocabulary),
@@ -131,7 +132,7 @@ def _why_senseless(check: Check, analysed: AnalysisRequest) -> str | None:
     """Why no peak can have a sense; None when peaks can."""
     if not analysed.senses.enabled or not check.store.exists(f"{check.source}/{VECTORS}"):
         return _OFF
-    return _NOT_STORED if analysed.senses.vectors == "neuron" else None
+    return None
 
 
 def read_reports(
@@ -159,7 +160,12 @@ def read_reports(
     return {target: reports[target] for target in targets}
 
 
-_COLUMNS = ["neuron", "hook", "status", "min", "max", "contexts"]
+_COLUMNS = ["neuron", "hook", "status", "min", "max", "contexts", "evidence"]
+
+
+def _contexts_of(report: Row) -> list[Row]:
+    """All of them, those that are shown first."""
+    return [*report["contexts"], *report["evidence"]]
 
 
 def _threshold(report: Row, tail: Tail) -> float | None:
@@ -215,25 +221,25 @@ def _judge(
     peaks: list[Peak] = []
     crossings: list[Crossing] = []
     for tail, tokens in at.items():
-        known, vectors = None, np.zeros((len(tokens), 0))
+        known, rows = None, np.zeros(len(tokens), np.int64)
         if (places := reading.places) is not None:
-            known = _known_senses(places, target, report, tail, reading.analysed.senses.alpha)
-            vectors = places.space.vectors[[places.peaks[t] for t in tokens.tolist()]]
-        placed = place_peaks(tokens, tail, reading.run.activations[target][tokens], vectors, known)
+            known = _known_senses(places, target, report, tail, reading.analysed.senses.same_at)
+            rows = np.array([places.peaks[t] for t in tokens.tolist()], np.int64)
+        placed = place_peaks(tokens, tail, reading.run.activations[target][tokens], rows, known)
         crossings += find_crossings(placed, tail, known)
         peaks += placed
     return peaks, crossings
 
 
 def _known_senses(
-    places: Places, target: Target, report: Row, tail: Tail, alpha: float
+    places: Places, target: Target, report: Row, tail: Tail, same_at: float
 ) -> KnownSenses:
     sense = [
         c["sense"] if c["tail"] == tail and c["sense"] is not None else -1
-        for c in report["contexts"]
+        for c in _contexts_of(report)
     ]
-    vectors = places.space.vectors[places.contexts[target]]
-    return KnownSenses.of(vectors, np.array(sense, np.int64), alpha, places.space.scales[0])
+    rows = places.contexts[target]
+    return KnownSenses.of(places.material, rows, np.array(sense, np.int64), same_at)
 
 
 def _strongest(peaks: Sequence[Peak], top: int) -> list[Peak]:
@@ -265,7 +271,11 @@ def _tokens(run: Run, vocabulary: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _at_peak(context: Row, vocabulary: Sequence[str]) -> str:
-    """What the document says there, or the name of a token that stands for nothing in it."""
+    """What the document says there, or the name of a token that stands for nothing in it, or whose
+    text is not shown.
+    """
+    if "text" not in context:
+        return vocabulary[context["token"]]
     if context["peak_start"] is None:
         return vocabulary[context["tokens"][context["position"] - context["display_start"]]]
     text: str = context["text"][context["peak_start"] : context["peak_end"]]
@@ -277,7 +287,7 @@ def _names(report: Row, vocabulary: Sequence[str]) -> dict[tuple[Tail, int], str
     matter.
     """
     words: dict[tuple[Tail, int], Counter[str]] = defaultdict(Counter)
-    for c in report["contexts"]:
+    for c in _contexts_of(report):
         if c["sense"] is not None:
             text = _at_peak(c, vocabulary)
             words[c["tail"], c["sense"]][text.strip().casefold() or text] += 1

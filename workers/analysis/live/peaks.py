@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from polyseme.contract.records.request import Tail
-from polyseme.workers.analysis.senses.background import Scale
+from polyseme.workers.analysis.senses.material import Material
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Peak:
     tail: Tail
     activation: float
     sense: int | None  # of its tail; None when it is in none
-    distance: (
-        float | None
-    )  # to the nearest sense's contexts, 0..1, a quantile of random pairs; None without senses
+    # 0..1, mean chance that it means the same as the contexts of the nearest sense; None without
+    # senses
+    same: float | None
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class Crossing:
     tail: Tail
     senses: tuple[int, int]  # ascending
     tokens: tuple[int, int]  # the strongest peak of each
-    separation: (
-        float  # 0..1, mean distance between the contexts of the two, a quantile of random pairs
-    )
+    same: float  # 0..1, mean chance that contexts of the two mean the same
 
 
 def find_peaks(
@@ -61,77 +59,74 @@ def find_peaks(
 
 @dataclass(frozen=True, eq=False)
 class KnownSenses:
-    """The senses of one neuron's tail in a space of unit vectors. S of them.
+    """The senses of one neuron's tail. S of them.
 
-    How far something is from a sense is its mean cosine distance to the sense's contexts, as in
-    average linkage.
+    How near something is to a sense is the mean chance that it means the same as the sense's
+    contexts, as in average linkage.
     """
 
+    material: Material
     number: np.ndarray  # (S,) int, ascending
-    centre: (
-        np.ndarray
-    )  # (S, P) float64, the mean of the contexts' vectors, which is shorter than they are
-    reach: np.ndarray  # (S,) quantile up to which a peak is in the sense
-    scale: Scale
+    members: tuple[np.ndarray, ...]  # of each sense, its contexts' rows in the material
+    reach: np.ndarray  # (S,) the mean chance from which a peak is in the sense
 
     @classmethod
-    def of(cls, vectors: np.ndarray, sense: np.ndarray, alpha: float, scale: Scale) -> KnownSenses:
-        """vectors: (C, P) of contexts; sense: (C,) int, negative for none.
+    def of(
+        cls, material: Material, places: np.ndarray, sense: np.ndarray, same_at: float
+    ) -> KnownSenses:
+        """places: (C,) rows of contexts in the material; sense: (C,) int, negative for none.
 
-        A sense reaches as far as the job's alpha, or as its own farthest context when that is
-        further.
+        A sense takes in what is as near as the job's same_at, or as its own farthest context when
+        that is further.
         """
         number = np.unique(sense[sense >= 0])
-        members = [vectors[sense == s].astype(np.float64) for s in number]
-        centre = np.array([m.mean(0) for m in members]).reshape(len(number), vectors.shape[1])
-        reach = [max([alpha, *scale.read(_distances_inside(m))]) for m in members]
-        return cls(number, centre, np.array(reach), scale)
+        members = tuple(places[sense == s] for s in number)
+        reach = [min([same_at, *_chances_inside(material, rows)]) for rows in members]
+        return cls(material, number, members, np.array(reach))
 
-    def distances(self, vectors: np.ndarray) -> np.ndarray:
-        """Quantiles, (Q, S). vectors: (Q, P)."""
-        return self.scale.read(1.0 - vectors.astype(np.float64) @ self.centre.T)
-
-    def nearest(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The sense of each vector, -1 beyond its reach, and the distance to the nearest, (Q,)
+    def nearest(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sense of each place, -1 beyond its reach, and the mean chance with the nearest, (Q,)
         each. S is not 0.
         """
-        distances = self.distances(vectors)
-        best = distances.argmin(1)
-        distance = distances[np.arange(len(best)), best]
-        return np.where(distance <= self.reach[best], self.number[best], -1), distance
+        means = [self.material.chances(places, rows).mean(1) for rows in self.members]
+        same = np.stack(means, 1)  # (Q, S)
+        best = same.argmax(1)
+        most = same[np.arange(len(best)), best]
+        return np.where(most >= self.reach[best], self.number[best], -1), most
 
-    def separation(self, a: int, b: int) -> float:
-        """The mean distance between the contexts of two senses, as a quantile."""
-        first, second = self.centre[np.searchsorted(self.number, [a, b])]
-        return float(self.scale.read(np.array(1.0 - first @ second)))
+    def between(self, a: int, b: int) -> float:
+        """The mean chance between the contexts of two senses."""
+        first, second = (self.members[i] for i in np.searchsorted(self.number, [a, b]))
+        return float(self.material.chances(first, second).mean())
 
 
-def _distances_inside(members: np.ndarray) -> np.ndarray:
-    """Of each context its mean cosine distance to the others of its sense, (n,); 0 for one alone.
-    members: (n, P).
-    """
-    n = len(members)
-    similar = members @ members.sum(0) - np.einsum("np,np->n", members, members)
-    return 1.0 - similar / (n - 1) if n > 1 else np.zeros(1)
+def _chances_inside(material: Material, rows: np.ndarray) -> np.ndarray:
+    """Of each context its mean chance with the others of its sense, (n,); 1 for one alone."""
+    n = len(rows)
+    if n < 2:
+        return np.ones(n)
+    chances = material.chances(rows, rows)
+    found: np.ndarray = (chances.sum(1) - chances.diagonal()) / (n - 1)
+    return found
 
 
 def place_peaks(
     tokens: np.ndarray,
     tail: Tail,
     activations: np.ndarray,
-    vectors: np.ndarray,
+    places: np.ndarray,
     known: KnownSenses | None,
 ) -> list[Peak]:
-    """One neuron's peaks with their senses. tokens, activations: (Q,); vectors: (Q, P), unused
-    without senses.
+    """One neuron's peaks with their senses. tokens, activations: (Q,); places: (Q,) their rows in
+    the material, unused without senses.
     """
-    sense, distance = np.full(len(tokens), -1), np.full(len(tokens), np.nan)
+    sense, same = np.full(len(tokens), -1), np.full(len(tokens), np.nan)
     if known is not None and len(known.number) and len(tokens):
-        sense, distance = known.nearest(vectors)
-    columns = (tokens.tolist(), activations.tolist(), sense.tolist(), distance.tolist())
+        sense, same = known.nearest(places)
+    columns = (tokens.tolist(), activations.tolist(), sense.tolist(), same.tolist())
     return [
-        Peak(token, tail, activation, s if s >= 0 else None, None if np.isnan(d) else d)
-        for token, activation, s, d in zip(*columns, strict=True)
+        Peak(token, tail, activation, s if s >= 0 else None, None if np.isnan(p) else p)
+        for token, activation, s, p in zip(*columns, strict=True)
     ]
 
 
@@ -144,6 +139,6 @@ def find_crossings(peaks: Sequence[Peak], tail: Tail, known: KnownSenses | None)
         if peak.tail == tail and peak.sense is not None:
             strongest.setdefault(peak.sense, peak)
     return [
-        Crossing(tail, (a, b), (strongest[a].token, strongest[b].token), known.separation(a, b))
+        Crossing(tail, (a, b), (strongest[a].token, strongest[b].token), known.between(a, b))
         for a, b in combinations(sorted(strongest), 2)
     ]

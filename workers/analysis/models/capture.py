@@ -146,21 +146,21 @@ def _arguments(
 @contextmanager
 def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
     """Calls `watch` from the modules it needs while the block lasts."""
+    takes = [(p, partial(watch.take_activations, n)) for n, p in watch.points.items()]
+    if watch.taps.mlp_inputs is not None:
+        entries = {n: Point(model.parts.inputs[n][0], "input") for n in watch.points}
+        takes += [(p, partial(watch.take_input, n)) for n, p in entries.items()]
     with ExitStack() as stack:
-        relayed = model.relay is not None and model.relay.covers(watch.points.values())
         if model.relay is not None:
             stack.enter_context(explaining_failures(model.card.id))
-        if model.relay is not None and relayed:
-            stack.enter_context(model.relay.listening(watch.take_activations))
-        if model.relay is not None and (not relayed or watch.taps.mlp_inputs is not None):
-            # Other hooks inside a compiled layer would be passed over.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for layer, point in watch.points.items():
-            if not relayed:
-                _hook(stack, point, partial(watch.take_activations, layer))
-            if watch.taps.mlp_inputs is not None:
-                entry = Point(model.parts.inputs[layer][0], "input")
-                _hook(stack, entry, partial(watch.take_input, layer))
+        if model.relay is not None and model.relay.covers(p for p, _ in takes):
+            stack.enter_context(model.relay.listening(takes))
+        else:
+            if model.relay is not None:
+                # Other hooks inside a compiled layer would be passed over.
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            for point, take in takes:
+                _hook(stack, point, take)
         for layer in sorted(watch.awaited):
             entry = Point(model.parts.blocks[layer], "input")
             _hook(stack, entry, partial(watch.take_residual, layer))

@@ -8,6 +8,7 @@ which hands on to whoever listens.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,34 +20,36 @@ from polyseme.contract.errors import ModelLoadError
 from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.sites.site import Point
 
-Take = Callable[[int, Tensor], None]
+Take = Callable[[Tensor], None]
 
 
 class Relay:
-    """Hands what enters some modules to a listener, with the module's number."""
+    """Hands what enters some modules to whoever listens there."""
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._numbers = {module: number for number, module in enumerate(modules)}
-        self._take: Take | None = None
-        for module in modules:
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules = frozenset(modules)
+        self._takes: dict[nn.Module, list[Take]] = {}
+        for module in self._modules:
             module.register_forward_pre_hook(self._hand_on, with_kwargs=True)
 
     def covers(self, points: Iterable[Point]) -> bool:
         """Whether it hands on all that stands at these points."""
-        return all(p.side == "input" and p.module in self._numbers for p in points)
+        return all(p.side == "input" and p.module in self._modules for p in points)
 
     @contextmanager
-    def listening(self, take: Take) -> Iterator[None]:
-        self._take = take
+    def listening(self, takes: Sequence[tuple[Point, Take]]) -> Iterator[None]:
+        self._takes = defaultdict(list)
+        for point, take in takes:
+            self._takes[point.module].append(take)
         try:
             yield
         finally:
-            self._take = None
+            self._takes = {}
 
     @torch.compiler.disable
     def _hand_on(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._take is not None:
-            self._take(self._numbers[module], args[0] if args else kwargs["hidden_states"])
+        for take in self._takes.get(module, ()):
+            take(args[0] if args else kwargs["hidden_states"])
 
 
 @contextmanager
@@ -69,9 +72,9 @@ def compile_layers(parts: Parts) -> Relay:
     shape.
 
     Whatever hooks of a layer itself run outside of what is compiled. The relay hands on what enters
-    the MLPs' output projections.
+    the MLPs, and what enters their output projections.
     """
-    relay = Relay(parts.projections)
+    relay = Relay([*parts.projections, *(modules[0] for modules in parts.inputs)])
     for layer in parts.blocks:
         layer.forward = torch.compile(layer.forward, dynamic=True)
     return relay

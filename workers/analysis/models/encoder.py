@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyseme.contract.errors import ModelLoadError
+from polyseme.contract.errors import ModelLoadError, OtherEncoder
 from polyseme.contract.records.catalogue import Entry
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 
@@ -35,16 +35,21 @@ def find_encoder(location: str) -> Path:
         if not (folder := Path(location)).is_dir():
             raise ModelLoadError(f"sentence encoder: there is no folder {folder}; {_HINT}")
         return folder
-    spec = find_spec(_PACKAGE)
+    if (installed := _installed_folder()) is None:
+        raise ModelLoadError(f"no sentence encoder is installed; {_HINT}")
+    return installed
+
+
+def is_installed() -> bool:
+    return _installed_folder() is not None
+
+
+def _installed_folder() -> Path | None:
     # The package is never imported: it would bring in another library, and its folder is all that
     # is needed.
-    folders = (
-        [Path(place) / "model" for place in spec.submodule_search_locations or ()] if spec else []
-    )
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise ModelLoadError(f"no sentence encoder is installed; {_HINT}")
+    spec = find_spec(_PACKAGE)
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return next((p for place in places if (p := Path(place) / "model").is_dir()), None)
 
 
 def load_encoder(folder: Path, *, device: str = "cpu") -> WordEncoder:
@@ -125,12 +130,13 @@ class WordEncoder:
 
 
 class LazyEncoder:
-    """An encoder that is found and loaded when it is first needed, as most jobs do without.
+    """An encoder that is found and loaded when it is first needed, as many jobs do without.
 
     For one thread.
     """
 
     def __init__(self, location: str = "", *, device: str = "cpu") -> None:
+        """location: a folder, or "" for the installed package, which need not be there."""
         self._location, self._device = location, device
         self._loaded: WordEncoder | None = None
 
@@ -139,3 +145,23 @@ class LazyEncoder:
         if self._loaded is None:
             self._loaded = load_encoder(find_encoder(self._location), device=self._device)
         return self._loaded
+
+    def identify(self) -> str | None:
+        """The SHA-256 of its weights; None where none is installed and none was asked for.
+
+        Raises what `get` raises for one that was asked for.
+        """
+        if not self._location and not is_installed():
+            return None
+        return self.get().model.weights_sha256
+
+    def find(self, sha256: str | None) -> WordEncoder | None:
+        """The encoder with these weights, and None for None. Raises OtherEncoder."""
+        if sha256 is None:
+            return None
+        if (own := self.identify()) != sha256:
+            raise OtherEncoder(
+                f"the job's words are compared by the sentence encoder {sha256[:12]}; this worker "
+                f"has {'none' if own is None else own[:12]}"
+            )
+        return self.get()

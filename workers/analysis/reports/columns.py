@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyseme.contract.files.columns import NOT_FINITE, negative
+from polyseme.contract.files.column import NOT_FINITE, negative
 from polyseme.contract.files.results import (
     BAND,
     CONTEXT,
     EVIDENCE_CONTEXTS,
+    EVIDENCE_ENTRY,
+    GHOST_CONTEXTS,
+    GHOST_SCALARS,
     LOGIT,
     MERGE,
     PEAK_TOKEN,
@@ -25,7 +28,7 @@ from polyseme.contract.files.results import (
     SENSE_TOKEN,
 )
 from polyseme.contract.records.request import Tail
-from polyseme.workers.analysis.contexts.choose import ContextTable
+from polyseme.workers.analysis.contexts.choose import ContextTable, take_shown
 from polyseme.workers.analysis.contexts.peak_tokens import PeakTokens
 from polyseme.workers.analysis.contexts.surfaces import Surfaces
 from polyseme.workers.analysis.models.lens import Lens
@@ -44,7 +47,7 @@ class LayerResult:
     hook: str
     scan: LayerScan
     contexts: ContextTable
-    surfaces: Surfaces  # of the contexts
+    surfaces: Surfaces | None  # of those that are shown; None where no report is made
     context_offsets: np.ndarray  # (N + 1,)
     near_duplicates: np.ndarray  # (N,) of the positive tail
     peak_tokens: PeakTokens
@@ -103,10 +106,37 @@ def layer_scalars(result: LayerResult) -> pa.Table:
     return pa.table(columns, schema=SCALARS)
 
 
+def control_scalars(result: LayerResult) -> pa.Table:
+    """One row a control unit, in the schema GHOST_SCALARS. result: of the control units alone."""
+    scalars = layer_scalars(result)
+    columns = [scalars.column(_OF_CONTROLS.get(f.name, f.name)) for f in GHOST_SCALARS]
+    return pa.table(columns, schema=GHOST_SCALARS)
+
+
+_OF_CONTROLS = {"ghost": "neuron"}
+
+
+def control_contexts(result: LayerResult) -> pa.Table:
+    """One row a control unit, in the schema GHOST_CONTEXTS. result: of the control units alone."""
+    table = result.contexts
+    columns: dict[str, Any] = {
+        f.name: getattr(table, f.name, None)
+        for f in (EVIDENCE_ENTRY.field(i) for i in range(EVIDENCE_ENTRY.num_fields))
+    }
+    columns |= {
+        "band": pa.array(table.band, mask=table.band < 0),
+        "token": table.peak_token,
+        "sense": sense_of_contexts(result.senses, len(table.neuron)),
+    }
+    evidence = _lists(result.context_offsets, _struct(columns, EVIDENCE_ENTRY))
+    ghosts = result.neurons.astype(np.int32)
+    return pa.table({"ghost": ghosts, "evidence": evidence}, schema=GHOST_CONTEXTS)
+
+
 def score_columns(
     senses: LayerSenses | None, distinct: np.ndarray, nonfinite: np.ndarray
 ) -> dict[str, Any]:
-    """The columns of SCORES for both tails, and alpha. distinct: (N,) contexts of the positive
+    """The columns of SCORES for both tails, and same_at. distinct: (N,) contexts of the positive
     tail; nonfinite: (N,) bool.
     """
     n = len(distinct)
@@ -115,9 +145,9 @@ def score_columns(
         unscored = {name: pa.nulls(n) for f in SCORES for name in (f.name, negative(f.name))}
         return unscored | {
             "status": _statuses(np.where(enough, "not_scored", "insufficient_evidence"), nonfinite),
-            "alpha": pa.nulls(n),
+            "same_at": pa.nulls(n),
         }
-    columns: dict[str, Any] = {"alpha": np.full(n, senses.alpha)}
+    columns: dict[str, Any] = {"same_at": np.full(n, senses.same_at)}
     names: dict[Tail, Callable[[str], str]] = {"positive": str, "negative": negative}
     for tail, name_of in names.items():
         of_tail = senses.tails.get(tail)
@@ -166,9 +196,9 @@ def _senses(senses: LayerSenses, context_offsets: np.ndarray) -> pa.ListArray:
         assert tokens is not None
         columns |= {
             "tail": pa.array([tail] * len(table.neuron), pa.string()),
-            "medoid": table.medoid - context_offsets[table.neuron],
-            "separation": _nullable(table.separation, pa.float32()),
-            "cohesion": _nullable(table.cohesion, pa.float32()),
+            # Shown contexts come first, so that their places in the table are those in the list.
+            "medoid": pa.array(table.medoid - context_offsets[table.neuron], mask=table.medoid < 0),
+            "between": _nullable(table.between, pa.float32()),
             "auprc": _nullable(table.auprc, pa.float32()),
             "auprc_baseline": _nullable(table.auprc_baseline, pa.float32()),
             "tokens": _lists(
@@ -193,7 +223,8 @@ def _merges(found: TailSenses | None, neurons: int) -> pa.Array:
     offsets = found.evidence.offsets
     used = np.ones(len(found.sense), bool)
     used[offsets[1:][np.diff(offsets) > 0] - 1] = False
-    columns = {name: array[used] for name, array in vars(found.tree).items()}
+    tree = found.tree
+    columns = {"left": tree.left[used], "right": tree.right[used], "same_at": tree.same[used]}
     return _lists(
         np.concatenate([[0], np.cumsum(np.maximum(np.diff(offsets) - 1, 0))]),
         _struct(columns, MERGE),
@@ -235,6 +266,7 @@ def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
         np.where(nonfinite, 0, of.numpy()) for of in (scan.statistics.low, scan.statistics.high)
     )
     marks = quantiles(counts, low, high).astype(np.float32)
+    sense = sense_of_contexts(result.senses, len(result.contexts.neuron))
     extra = {
         "quantiles": _without(nonfinite, marks.shape[1], pa.array(marks.ravel())),
         "histogram_first": pa.array(first.astype(np.int32)),
@@ -243,7 +275,8 @@ def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
         ),
         "bands": _bands(scan, nonfinite),
         "peak_tokens": _peak_tokens(result.peak_tokens),
-        "contexts": _lists(result.context_offsets, _contexts(result)),
+        "contexts": _contexts(result, sense),
+        "evidence": _evidence_entries(result, sense),
         **sense_columns(result.senses, result.context_offsets),
         "promoted": _logits(result.lens, "promoted", len(counts)),
         "suppressed": _logits(result.lens, "suppressed", len(counts)),
@@ -308,11 +341,14 @@ def _peak_tokens(tokens: PeakTokens) -> pa.ListArray:
     return _lists(tokens.offsets, _struct(columns, PEAK_TOKEN))
 
 
-def _contexts(result: LayerResult) -> pa.StructArray:
-    table, surfaces = result.contexts, result.surfaces
+def _contexts(result: LayerResult, sense: pa.Array) -> pa.ListArray:
+    """Those that are shown."""
+    table, surfaces = take_shown(result.contexts), result.surfaces
+    assert surfaces is not None
     columns: dict[str, Any] = {name: getattr(table, name) for name in _PLAIN}
-    columns["sense"] = sense_of_contexts(result.senses, len(table.neuron))
+    columns["sense"] = sense.filter(pa.array(result.contexts.shown))
     columns["band"] = pa.array(table.band, mask=table.band < 0)
+    columns["display_start"] = table.display_start
     columns["tokens"] = _lists(table.display_offsets, pa.array(table.tokens))
     columns["activations"] = _lists(table.display_offsets, pa.array(table.activations))
     columns["text"] = pa.array(surfaces.text, pa.string())
@@ -321,13 +357,28 @@ def _contexts(result: LayerResult) -> pa.StructArray:
     for name in ("token_starts", "token_ends"):
         places = pa.array(getattr(surfaces, name), mask=~surfaces.has_place)
         columns[name] = _lists(table.display_offsets, places)
-    return _struct(columns, CONTEXT)
+    return _by_neuron(table.neuron, result, _struct(columns, CONTEXT))
+
+
+def _evidence_entries(result: LayerResult, sense: pa.Array) -> pa.ListArray:
+    """The contexts beyond those that are shown."""
+    table = result.contexts
+    own = ~table.shown
+    columns: dict[str, Any] = {name: getattr(table, name)[own] for name in _PLAIN}
+    columns["token"] = table.peak_token[own]
+    columns["sense"] = sense.filter(pa.array(own))
+    columns["band"] = pa.array(table.band[own], mask=table.band[own] < 0)
+    return _by_neuron(table.neuron[own], result, _struct(columns, EVIDENCE_ENTRY))
 
 
 _PLAIN = (
     "tail", "sample", "document", "window", "position", "char_start", "char_end", "activation",
-    "display_start",
 )  # fmt: skip
+
+
+def _by_neuron(neuron: np.ndarray, result: LayerResult, entries: pa.StructArray) -> pa.ListArray:
+    """neuron: (C,) ascending, whose each entry is."""
+    return _lists(np.searchsorted(neuron, np.arange(len(result.neurons) + 1)), entries)
 
 
 def sense_of_contexts(senses: LayerSenses | None, contexts: int) -> pa.Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 from polyseme.contract.errors import AnalysisError, DamagedFile
 from polyseme.contract.files.results import (
     FORMAT,
+    GHOST_SCALARS,
+    GHOSTS,
     MANIFEST,
     NEURONS,
     REPORT_ROWS,
@@ -26,6 +29,7 @@ from polyseme.contract.files.results import (
     TOKENS,
     VECTORS,
     VOCABULARY,
+    ghosts_file,
     report_file,
     vectors_schema,
 )
@@ -43,6 +47,11 @@ def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> N
         options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
         options |= {"row_group_size": REPORT_ROWS, "version": "2.6", "write_page_checksum": True}
         pq.write_table(reports, f, compression="zstd", **options)
+
+
+def write_control_contexts(store: Store, folder: str, layer: int, contexts: pa.Table) -> None:
+    with store.writing(f"{folder}/{ghosts_file(layer)}") as f:
+        pq.write_table(contexts, f, compression="zstd", version="2.6", write_page_checksum=True)
 
 
 def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
@@ -75,10 +84,10 @@ def write_vectors(
     store: Store,
     folder: str,
     width: int,
-    places: Mapping[str, np.ndarray],
+    places: Mapping[str, np.ndarray | pa.Array],
     pieces: Iterable[np.ndarray],
 ) -> None:
-    """places: row, window and position of each vector; pieces: the vectors in the same order, (u,
+    """places: the other columns, a row for each vector; pieces: the vectors in the same order, (u,
     width) float16.
     """
     schema, first = vectors_schema(width), 0
@@ -91,7 +100,7 @@ def write_vectors(
             end = first + len(vectors)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
             columns = [
-                pa.array(places[f.name][first:end], f.type) for f in schema if f.name in places
+                pa.array(places[f.name][first:end]).cast(f.type) for f in schema if f.name in places
             ]
             writer.write_table(pa.table([*columns, flat], schema=schema))
             first = end
@@ -131,26 +140,46 @@ def read_layer_scalars(store: Store, folder: str, layer: int) -> pa.Table:
 
     Raises DamagedFile.
     """
-    with _reading_table(store, f"{folder}/{NEURONS}") as f:
-        found = pq.read_table(
-            f, filters=pc.field("layer") == layer, page_checksum_verification=True
-        )
-        return found.cast(SCALARS)
+    return _read_layer(store, f"{folder}/{NEURONS}", layer).cast(SCALARS)
+
+
+def read_control_scalars(store: Store, folder: str, layer: int) -> pa.Table:
+    """The same of the layer's control units. Raises DamagedFile."""
+    return _read_layer(store, f"{folder}/{GHOSTS}", layer).cast(GHOST_SCALARS)
+
+
+def _read_layer(store: Store, path: str, layer: int) -> pa.Table:
+    with _reading_table(store, path) as f:
+        return pq.read_table(f, filters=pc.field("layer") == layer, page_checksum_verification=True)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptVectors:
+    """What a result keeps of some places; zero, "" and -1 where it keeps nothing. U of them."""
+
+    vector: np.ndarray  # (U, width) float16
+    token: np.ndarray  # (U,) int32
+    word: pa.Array  # (U,)
+    near: np.ndarray  # (U, 9) int32
 
 
 def read_vectors_at(
     store: Store, folder: str, window: np.ndarray, position: np.ndarray
-) -> np.ndarray:
-    """The vectors at some places, (U, width) float16, zero where none is kept; a row group in
-    memory at a time.
+) -> KeptVectors:
+    """A row group in memory at a time.
 
     window, position: (U,) int64, ascending, each place once.
     """
     keys = window << 32 | position
     with opened_table(store, f"{folder}/{VECTORS}") as file:
-        width = file.schema_arrow.field("vector").type.list_size
+        width, reach = (file.schema_arrow.field(name).type.list_size for name in ("vector", "near"))
         found = np.zeros((len(keys), width), np.float16)
-        for batch in file.iter_batches(VECTOR_ROWS, columns=["window", "position", "vector"]):
+        token = np.zeros(len(keys), np.int32)
+        near = np.full((len(keys), reach), -1, np.int32)
+        words = [pa.array([""], pa.string())]
+        names = ["window", "position", "token", "word", "near", "vector"]
+        origin, behind = np.zeros(len(keys), np.int64), 1
+        for batch in file.iter_batches(VECTOR_ROWS, columns=names):
             own = (
                 batch.column("window").to_numpy().astype(np.int64) << 32
                 | batch.column("position").to_numpy()
@@ -159,11 +188,19 @@ def read_vectors_at(
                 break
             place = np.searchsorted(keys, own).clip(max=len(keys) - 1)
             wanted = keys[place] == own
-            vectors = (
-                batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-            )
-            found[place[wanted]] = vectors[wanted]
-    return found
+            at = place[wanted]
+            found[at] = _rows_of(batch.column("vector"), width)[wanted]
+            near[at] = _rows_of(batch.column("near"), reach)[wanted]
+            token[at] = batch.column("token").to_numpy()[wanted]
+            words.append(batch.column("word").filter(pa.array(wanted)))
+            origin[at] = np.arange(behind, behind + len(at))
+            behind += len(at)
+    return KeptVectors(found, token, pa.concat_arrays(words).take(pa.array(origin)), near)
+
+
+def _rows_of(lists: pa.FixedSizeListArray, width: int) -> np.ndarray:
+    rows: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return rows
 
 
 def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -191,6 +228,13 @@ def write_vocabulary(
 def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
     table = pa.concat_tables(layers).combine_chunks()
     write_scalars(store, f"{folder}/{NEURONS}", table)
+    return table
+
+
+def write_controls(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
+    """Without layers a table without rows."""
+    table = pa.concat_tables([GHOST_SCALARS.empty_table(), *layers]).combine_chunks()
+    write_scalars(store, f"{folder}/{GHOSTS}", table)
     return table
 
 

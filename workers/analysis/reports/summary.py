@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyseme.contract.files.columns import STATUSES
+from polyseme.contract.files.column import STATUSES
+from polyseme.contract.files.results import GHOST_SCALARS
 
 _BUCKETS = 20
+_NO_CONTROLS = GHOST_SCALARS.empty_table()
+_OF_MEANING = ("polysemanticity", "coverage", "effective_senses")
 _DISTRIBUTIONS = (
     "polysemanticity",
     "effective_senses",
@@ -26,14 +29,17 @@ _DISTRIBUTIONS = (
 
 
 def summarise(
-    neurons: pa.Table, plan: Mapping[str, Any], warnings: Sequence[str] = ()
+    neurons: pa.Table,
+    plan: Mapping[str, Any],
+    warnings: Sequence[str] = (),
+    controls: pa.Table = _NO_CONTROLS,
 ) -> dict[str, Any]:
     """Counts and distributions over the scalars of a result.
 
     Dead neurons, never above 0, are in every denominator.
 
     plan: at least the fields of `Plan` that are returned; warnings: sentences for whoever reads the
-    result.
+    result; controls: the scalars of the control units.
     """
     layers = neurons.column("layer").to_numpy()
     status = neurons.column("status").to_numpy(zero_copy_only=False)
@@ -52,15 +58,30 @@ def summarise(
                 "neurons": int((layers == layer).sum()),
                 "statuses": _count(status[layers == layer]),
                 "dead": int(dead[layers == layer].sum()),
+                "controls": _controls(controls.filter(pc.equal(controls.column("layer"), layer))),
             }
             for layer in np.unique(layers)
         ],
+        "controls": _controls(controls),
         "distributions": {name: _distribution(neurons.column(name)) for name in _DISTRIBUTIONS},
     }
 
 
 def _count(status: np.ndarray) -> dict[str, int]:
     return {name: int((status == name).sum()) for name in STATUSES}
+
+
+def _controls(controls: pa.Table) -> dict[str, Any]:
+    """What chance gives of the numbers about meaning. A control unit is judged by the other half of
+    its layer's.
+    """
+    status = controls.column("status").to_numpy(zero_copy_only=False)
+    columns = {name: controls.column(name).drop_null().to_numpy() for name in _OF_MEANING}
+    return {
+        "units": len(controls),
+        "statuses": _count(status),
+        "medians": {n: float(np.median(v)) if len(v) else None for n, v in columns.items()},
+    }
 
 
 def _count_senses(neurons: pa.Table) -> dict[str, int]:

@@ -18,6 +18,7 @@ from polyseme.workers.analysis.scan.kernels.interface import Kernels
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import (
     ListSizes,
+    Sample,
     TailLists,
     joined,
     under,
@@ -31,20 +32,21 @@ class LayerScan:
     def __init__(
         self,
         neurons: int,
-        edges: Mapping[Tail, np.ndarray | None],
+        samples: Mapping[Tail, Sample],
         sizes: ListSizes,
         device: torch.device | str = "cpu",
         *,
         kernels: Kernels | None = None,
     ) -> None:
-        """edges: of each tail to scan, its bands' inner edges (N, bands - 1); None for no sample.
+        """samples: of each tail to scan.
 
         kernels: by default those of the device.
         """
         self.kernels = kernels or choose_kernels(device)
         self.statistics = LayerStatistics(neurons, device)
         self.tails = {
-            tail: TailLists(neurons, tail, inner, sizes, device) for tail, inner in edges.items()
+            tail: TailLists(neurons, tail, sample, sizes, device)
+            for tail, sample in samples.items()
         }
 
     def update(self, block: Block, activations: Tensor) -> None:

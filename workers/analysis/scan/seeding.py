@@ -20,30 +20,29 @@ from polyseme.workers.analysis.scan.layer_scan import LayerScan
 _SUFFIX = ".npz"
 
 
-def seed_lists(store: Store, work: str, shard: int, scans: Mapping[int, LayerScan]) -> None:
+def seed_lists(store: Store, work: str, shard: int, scans: Mapping[str, LayerScan]) -> None:
     """Fills the new lists of a shard's layers with what shards before it have found, as far as they
     say.
 
     Only shards before it: a shard that is scanned again, for want of its partial, is not to meet
-    its own entries.
+    its own entries. scans: by what the names of their arrays begin with in files.
     """
     earlier = [number for number in _numbers(store, work) if number < shard]
     if not earlier:
         return
     # Where the file is damaged, or gone since, the lists of its other layers begin empty.
     with suppress(DamagedFile), reading_arrays(store, _file(work, max(earlier))) as file:
-        for layer, scan in scans.items():
-            prefix = f"{layer:03d}/"
+        for prefix, scan in scans.items():
             scan.fill({n.removeprefix(prefix): file(n) for n in file.names if n.startswith(prefix)})
 
 
-def save_seed(store: Store, work: str, shard: int, scans: Mapping[int, LayerScan]) -> None:
+def save_seed(store: Store, work: str, shard: int, scans: Mapping[str, LayerScan]) -> None:
     """Leaves what the lists of a shard's layers hold to later ones, who then need no earlier
     file.
     """
     arrays = (
-        (f"{layer:03d}/{name}", array)
-        for layer, scan in scans.items()
+        (f"{prefix}{name}", array)
+        for prefix, scan in scans.items()
         for name, array in scan.seed().items()
     )
     write_arrays(store, _file(work, shard), arrays)

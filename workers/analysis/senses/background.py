@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyseme.workers.analysis.contexts.peak_places import PlaceTexts, read_places
 from polyseme.workers.analysis.corpus.plan import window_priority
 from polyseme.workers.analysis.corpus.windows import Windows
 
 RANDOM_TOKENS = 2_300  # expected; 2,000 are wanted, and the number drawn varies by about 48
-NEAR = 16  # tokens kept on each side of a random one, to tell which word it belongs to
 _PAIRS = 250_000
 _PIECE = 8192  # pairs whose vectors are in memory at once
 _ROWS = 4096
@@ -48,22 +48,14 @@ def draw_tokens(windows: Windows, counted_tokens: int) -> tuple[np.ndarray, np.n
 
 def find_random_tokens(
     windows: Windows, first_row: int, counted_tokens: int
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], PlaceTexts]:
     """The counted random tokens of some windows, by row and position: `row`, `window`, `position`
-    (r,) and `near`.
-
-    near: (r, 2 * NEAR + 1) int32, the tokens around each, itself in the middle; -1 outside of the
-    window.
+    (r,); and what stands there.
     """
-    at, own, position = draw_tokens(windows, counted_tokens)
-    places = at[:, None] + np.arange(-NEAR, NEAR + 1)
-    inside = (places >= windows.offsets[own, None]) & (places < windows.offsets[own + 1, None])
-    return {
-        "row": first_row + own,
-        "window": windows.number[own],
-        "position": position,
-        "near": np.where(inside, windows.ids[places.clip(0, len(windows.ids) - 1)], -1),
-    }
+    _, own, position = draw_tokens(windows, counted_tokens)
+    number = windows.number[own]
+    places = {"row": first_row + own, "window": number, "position": position}
+    return places, read_places(windows, number, position)
 
 
 def to_unit(vectors: np.ndarray) -> np.ndarray:
@@ -91,7 +83,7 @@ class Scale:
     @classmethod
     def of(cls, vectors: np.ndarray) -> Scale:
         """vectors: (R, P) unit length. Over at most _PAIRS pairs, always the same ones."""
-        a, b = _pairs(len(vectors))
+        a, b = random_pairs(len(vectors))
         pieces = -(-len(a) // _PIECE)
         parts = [
             1.0 - np.einsum("ud,ud->u", vectors[x], vectors[y], dtype=np.float64)
@@ -113,7 +105,7 @@ class Scale:
         return (self.distance(quantile) - self.centre) / self.spread
 
 
-def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+def random_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of different numbers below `count`: each with those 1, 2, 3, … further on, until there
     are enough.
     """

@@ -6,17 +6,16 @@ Between `find_senses`, which knows arrays only, and the steps, which know where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 
-from polyseme.contract.errors import AnalysisError
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import Senses, Tail
 from polyseme.workers.analysis.contexts.choose import ContextTable
-from polyseme.workers.analysis.corpus.words import peak_words
-from polyseme.workers.analysis.files.arrays import read_arrays, write_arrays
+from polyseme.workers.analysis.files.arrays import read_arrays, unpack_texts, write_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, never
 from polyseme.workers.analysis.models.encoder import WordEncoder
 from polyseme.workers.analysis.senses.background import (
@@ -24,14 +23,19 @@ from polyseme.workers.analysis.senses.background import (
     RANK,
     TOPIC_RANK,
     Axes,
-    Scale,
     to_unit,
 )
-from polyseme.workers.analysis.senses.background import NEAR as REACH
 from polyseme.workers.analysis.senses.find_senses import find_senses
+from polyseme.workers.analysis.senses.material import (
+    Material,
+    has_letters,
+    measure_scale,
+    measure_scales,
+    number_words,
+)
+from polyseme.workers.analysis.senses.pairs import NO_WORD, TOPICS, kind_of_pairs
 from polyseme.workers.analysis.senses.records import Evidence, TailSenses
-from polyseme.workers.analysis.senses.sense_tokens import NEAR, find_sense_tokens
-from polyseme.workers.analysis.senses.spaces import TOPIC_RAISED, Space, add_words, neuron_space
+from polyseme.workers.analysis.senses.sense_tokens import find_sense_tokens
 from polyseme.workers.analysis.senses.vectors import around, to_half
 
 
@@ -49,9 +53,9 @@ class Background:
     row: np.ndarray  # (R,) int64
     window: np.ndarray  # (R,) int32
     position: np.ndarray  # (R,) int32
-    near: (
-        np.ndarray
-    )  # (R, W) int32 tokens around each, itself in the middle; -1 outside of the window
+    near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside
+    word_bytes: np.ndarray  # of the words that they stand in, see `words`
+    word_offsets: np.ndarray  # (R + 1,)
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
     projected: np.ndarray  # (R, P + Q + T) float16
@@ -61,33 +65,40 @@ class Background:
     fine_axes: np.ndarray
     topic_mean: np.ndarray  # of the means around tokens
     topic_axes: np.ndarray
-    distances: np.ndarray  # see `background.Scale`
-    centre: np.ndarray  # one number
-    spread: np.ndarray  # one number
+    scales: np.ndarray  # (2, 6) see `pairs.fill_chances`: of peaks, and of what stands around
 
     @classmethod
     def fit(
-        cls, residual: np.ndarray, around: np.ndarray, parts: int, **tokens: np.ndarray
+        cls,
+        residual: np.ndarray,
+        around: np.ndarray,
+        parts: int,
+        encoder: WordEncoder | None,
+        **tokens: np.ndarray,
     ) -> Background:
         """residual: (R, parts * D); around: (R, D), the means of `add_parts` around the tokens."""
         summed, last = _split(residual, parts)
         senses, uses = Axes.of(summed, RANK), Axes.of(last, FINE_RANK)
         topics = Axes.of(around, TOPIC_RANK, power=0.0)
-        projected = _project(summed, last, around, senses, uses, topics)
-        scale = Scale.of(_sense_part(projected, senses))
-        return cls(
-            projected=projected,
+        unscaled = cls(
+            projected=_project(summed, last, around, senses, uses, topics),
             mean=senses.mean,
             axes=senses.axes,
             fine_mean=uses.mean,
             fine_axes=uses.axes,
             topic_mean=topics.mean,
             topic_axes=topics.axes,
-            distances=scale.distances,
-            centre=np.array(scale.centre),
-            spread=np.array(scale.spread),
+            scales=np.zeros((2, 6)),
             **tokens,
         )
+        return replace(unscaled, scales=unscaled._measure_scales(encoder))
+
+    def _measure_scales(self, encoder: WordEncoder | None) -> np.ndarray:
+        texts, word = number_words(self.words.to_pylist())
+        own = self.senses(self.projected), self.uses(self.projected)
+        told = _encode(texts, encoder), word, has_letters(texts)
+        of_peaks = measure_scales(*own, *told, self.window)
+        return np.stack([of_peaks, measure_scale(self.topics(self.projected))])
 
     @classmethod
     def read(cls, store: Store, path: str) -> Background:
@@ -95,6 +106,11 @@ class Background:
 
     def write(self, store: Store, path: str) -> None:
         write_arrays(store, path, vars(self))
+
+    @property
+    def words(self) -> pa.Array:
+        """(R,) the whole word that each token stands in, in its own case."""
+        return unpack_texts(self.word_bytes, self.word_offsets)
 
     def project(self, residual: np.ndarray, around: np.ndarray) -> np.ndarray:
         """Residual vectors, (n, K * D) of K reference layers, and the means around them, (n, D), to
@@ -111,19 +127,14 @@ class Background:
         uses, topics = Axes(self.fine_mean, self.fine_axes), Axes(self.topic_mean, self.topic_axes)
         return _project(summed, last, around, self._senses, uses, topics)
 
-    def space(self, projected: np.ndarray) -> Space:
-        """Of projected vectors, (U, P + Q + T)."""
-        scale = Scale(self.distances, self.centre.item(), self.spread.item())
-        senses, random = (_sense_part(v, self._senses) for v in (projected, self.projected))
-        return Space(senses, random, (scale,), self.uses(projected))
+    def senses(self, projected: np.ndarray) -> np.ndarray:
+        """The part that tells senses apart, (n, P) float32 of unit length."""
+        return _sense_part(projected, self._senses)
 
-    def topic_space(self, projected: np.ndarray) -> Space:
-        """Of projected vectors: what stands around the tokens, whatever they are themselves."""
+    def topics(self, projected: np.ndarray) -> np.ndarray:
+        """The part that tells apart what stands around, (n, T) float32 of unit length."""
         first = self.axes.shape[1] + self.fine_axes.shape[1]
-        own, random = (
-            to_unit(v[:, first:].astype(np.float32)) for v in (projected, self.projected)
-        )
-        return Space(own, random, (Scale.of(random),), raised=TOPIC_RAISED, of_words=False)
+        return to_unit(projected[:, first:].astype(np.float32))
 
     def uses(self, projected: np.ndarray) -> np.ndarray:
         """The part that tells uses of one word apart, (n, Q) float32, random tokens of root mean
@@ -169,20 +180,26 @@ class Peaks:
     window: np.ndarray  # (U,) int64
     position: np.ndarray  # (U,) int64
     place: np.ndarray  # (C,) which of them each context has
+    token: np.ndarray  # (U,) int32
+    word: pa.Array  # (U,) the whole word that the token stands in, in its own case
+    near: np.ndarray  # (U, 2 * NEAR + 1) int32, the token in the middle; -1 outside of its window
 
-    @classmethod
-    def of(cls, table: ContextTable) -> Peaks:
-        keys, place = np.unique(
-            table.window.astype(np.int64) << 32 | table.position, return_inverse=True
-        )
-        return cls(keys >> 32, keys & 0xFFFF_FFFF, place)
+
+def find_peaks(table: ContextTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Window and position of each different peak, (U,) int64, by these; and which of them each
+    context has, (C,).
+    """
+    keys, place = np.unique(
+        table.window.astype(np.int64) << 32 | table.position, return_inverse=True
+    )
+    return keys >> 32, keys & 0xFFFF_FFFF, place
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSenses:
-    """Of the selected neurons of one layer, by tail."""
+    """Of the units of one layer, by tail."""
 
-    alpha: float
+    same_at: float
     tails: Mapping[Tail, TailSenses]
 
     def of_contexts(self, contexts: int) -> np.ndarray:
@@ -197,38 +214,27 @@ class LayerSenses:
 
 def group_contexts(
     table: ContextTable,
-    neurons: np.ndarray,
-    layer: int,
+    units: int,
     peaks: Peaks,
-    space: Space,
+    material: Material,
     background: Background,
     fires: Mapping[Tail, np.ndarray],
     options: Senses,
     should_stop: Stop = never,
 ) -> LayerSenses:
-    """neurons: (N,) selected ones; fires: (R, N) bool of each tail that was asked for.
+    """units: N, real ones and behind them control units; fires: (R, N) bool of each tail that was
+    asked for.
 
     Raises Cancelled.
     """
-    near = near_peaks(table, NEAR)
     tails: dict[Tail, TailSenses] = {}
     for tail, fired in fires.items():
-        evidence = _evidence(table, tail, peaks.place, len(neurons))
+        evidence = _evidence(table, tail, peaks.place, units)
         known = _held_out(evidence, peaks, background, fired)
-        senses = find_senses(
-            evidence, space, known, options, _seeds(layer, neurons, tail), should_stop
-        )
+        senses = find_senses(evidence, material, known, options, should_stop)
+        near = peaks.near[evidence.place]
         tails[tail] = _with_tokens(senses, near, background.counts)
-    return LayerSenses(options.alpha, tails)
-
-
-def near_peaks(table: ContextTable, reach: int) -> np.ndarray:
-    """The shown tokens around each peak, (C, 2 * reach + 1) int32; -1 where none is shown."""
-    first, end = table.display_offsets[:-1, None], table.display_offsets[1:, None]
-    peak = first[:, 0] + table.position - table.display_start
-    at = peak[:, None] + np.arange(-reach, reach + 1)
-    tokens: np.ndarray = table.tokens[at.clip(0, max(len(table.tokens) - 1, 0))]
-    return np.where((at >= first) & (at < end), tokens, -1)
+    return LayerSenses(options.same_at, tails)
 
 
 def _evidence(table: ContextTable, tail: Tail, place: np.ndarray, neurons: int) -> Evidence:
@@ -240,6 +246,7 @@ def _evidence(table: ContextTable, tail: Tail, place: np.ndarray, neurons: int) 
         place=place[use],
         mass=activation[use],
         token=table.peak_token[use],
+        shown=table.shown[use],
     )
 
 
@@ -260,62 +267,51 @@ def _held_out(
     return known
 
 
-def _seeds(layer: int, neurons: np.ndarray, tail: Tail) -> np.ndarray:
-    return (
-        np.uint64(layer) << np.uint64(40)
-        | neurons.astype(np.uint64) << np.uint64(1)
-        | np.uint64(tail == "negative")
-    )
-
-
 def _with_tokens(found: TailSenses, near: np.ndarray, counts: np.ndarray) -> TailSenses:
-    tokens = find_sense_tokens(
-        found.owner, near[found.evidence.context], len(found.table.sense), counts
-    )
+    tokens = find_sense_tokens(found.owner, near, len(found.table.sense), counts)
     return replace(found, tokens=tokens)
 
 
-@dataclass(frozen=True, eq=False)
-class Sources:
-    """Where a layer's spaces come from, asked only for what a space needs."""
+def layer_material(
+    options: Senses,
+    background: Background,
+    peaks: Peaks,
+    projected: np.ndarray,
+    encoder: WordEncoder | None,
+) -> Material:
+    """What the request's kind of vectors compares.
 
-    projected: np.ndarray  # at the peaks, (U, P + Q + T), see `Background`
-    vocabulary: Callable[[], Sequence[str]]
-    encoder: Callable[[], WordEncoder]
-    # The MLP's inputs at the peaks, (U, D), and at the random tokens, (R, D), and the selected
-    # neurons' `input_energy`, (N, D). None where they were not kept.
-    inputs: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
-
-
-def layer_space(
-    options: Senses, background: Background, table: ContextTable, peaks: Peaks, sources: Sources
-) -> Space:
-    """The space that the request asks for.
-
-    Raises AnalysisError for `neuron` vectors without the MLP's inputs.
+    projected: at the peaks, (U, P + Q + T), see `Background`; encoder: None where the job has none.
     """
-    if options.vectors == "neuron":
-        if sources.inputs is None:
-            raise AnalysisError(
-                "`neuron` vectors need the model's weights and its inputs: submit a new job"
-            )
-        return neuron_space(*sources.inputs(), background.uses(sources.projected))
     if options.vectors == "window":
-        return background.topic_space(sources.projected)
-    residual = background.space(sources.projected)
-    if options.vectors == "residual":
-        return residual
-    vocabulary, encoder = sources.vocabulary(), sources.encoder()
-    shown = near_peaks(table, REACH)[np.unique(peaks.place, return_index=True)[1]]
-    words, random = (
-        _encode(near, background, vocabulary, encoder) for near in (shown, background.near)
+        return _topics(background, projected)
+    texts, word = number_words(peaks.word.to_pylist())
+    return Material(
+        kind=kind_of_pairs(options, has_words=encoder is not None),
+        vectors=background.senses(projected),
+        uses=background.uses(projected),
+        encoded=_encode(texts, encoder),
+        word=word,
+        lettered=has_letters(texts),
+        random=background.senses(background.projected),
+        scales=background.scales[0],
     )
-    return add_words(residual, words, random)
 
 
-def _encode(
-    near: np.ndarray, background: Background, vocabulary: Sequence[str], encoder: WordEncoder
-) -> np.ndarray:
-    """The encoder's vector of the word in the middle of each row of tokens, (n, E)."""
-    middle = np.full(len(near), near.shape[1] // 2)
-    return encoder.encode(peak_words(near, middle, vocabulary, background.special.tolist()))
+def _encode(words: list[str], encoder: WordEncoder | None) -> np.ndarray:
+    """(M, E) float32; without an encoder E is 0."""
+    return np.zeros((len(words), 0), np.float32) if encoder is None else encoder.encode(words)
+
+
+def _topics(background: Background, projected: np.ndarray) -> Material:
+    """What stands around the peaks, whatever they are themselves: every pair is one of no words."""
+    return Material(
+        kind=TOPICS,
+        vectors=background.topics(projected),
+        uses=np.zeros((len(projected), 1), np.float32),
+        encoded=np.zeros((0, 0), np.float32),
+        word=np.full(len(projected), NO_WORD, np.int32),
+        lettered=np.zeros(0, bool),
+        random=background.topics(background.projected),
+        scales=background.scales[1],
+    )

@@ -1,4 +1,4 @@
-"""What the search for senses takes and gives, as columns over contexts, neurons and senses."""
+"""What the search for senses takes and gives, as columns over contexts, units and senses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from polyseme.workers.analysis.senses.sense_tokens import SenseTokens
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The contexts of one tail that have a positive activation on it, by neuron.
+    """The contexts of one tail that have a positive activation on it, by unit.
 
-    C contexts, N neurons.
+    C contexts, N units.
     """
 
     offsets: np.ndarray  # (N + 1,) int64
     context: np.ndarray  # (C,) int64, which of the layer's contexts it is
-    place: np.ndarray  # (C,) int64, its vector in the space
+    place: np.ndarray  # (C,) int64, its peak in the material
     mass: np.ndarray  # (C,) float64, its activation's size
     token: np.ndarray  # (C,) int32, at the peak
+    shown: np.ndarray  # (C,) bool, kept with its text
 
     @property
     def sizes(self) -> np.ndarray:
@@ -33,31 +34,34 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Every neuron's agglomeration, neuron j's from offsets[j] on; see
+    """Every unit's agglomeration, unit j's from offsets[j] on; see
     `polyseme.contract.files.results.MERGE`.
     """
 
     left: np.ndarray  # (C,) int16
     right: np.ndarray  # (C,) int16
-    height: (
-        np.ndarray
-    )  # (C,) float32: the alpha from which the two are one; the last of each neuron means nothing
+    # (C,) float32: the largest `same_at` at which the two are one; the last of each unit means
+    # nothing
+    same: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class SenseTable:
-    """Senses as columns, by neuron and number.
+    """Senses as columns, by unit and number.
 
-    M senses; units as in `polyseme.contract.files.results.SENSE`.
+    M senses; units of measure as in `polyseme.contract.files.results.SENSE`.
     """
 
     neuron: np.ndarray  # (M,) int64
     sense: np.ndarray  # (M,) int32, and so on
     share: np.ndarray
     size: np.ndarray
-    cohesion: np.ndarray
-    separation: np.ndarray
-    medoid: np.ndarray  # which of the layer's contexts
+    replication: np.ndarray
+    sure: np.ndarray  # bool
+    broad: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    medoid: np.ndarray  # which of the layer's contexts, or NONE
     activation_min: np.ndarray
     activation_median: np.ndarray
     activation_max: np.ndarray
@@ -71,9 +75,9 @@ class TailSenses:
     evidence: Evidence
     sense: np.ndarray  # (C,) int32, or NONE
     tree: Tree
-    scores: dict[
-        str, np.ndarray
-    ]  # (N,) each, by the names of `polyseme.contract.files.results.SCORES`; NaN for null
+    # (N,) float64 each, NaN for null: those of `polyseme.contract.files.results.SCORES` that need
+    # no control units
+    scores: dict[str, np.ndarray]
     table: SenseTable
     owner: np.ndarray  # (C,) int64, the row of each context's sense in the table, or NONE
     tokens: SenseTokens | None = None

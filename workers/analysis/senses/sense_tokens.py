@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-NEAR = 4  # tokens on each side of the peak
+from polyseme.workers.analysis.contexts.peak_places import NEAR
+
 KEPT = 10
 PRIOR = 10.0  # tokens that the prior counts for
 

@@ -28,11 +28,6 @@ def vectors_file(folder: str, shard: int) -> str:
     return f"{folder}/{shard:06d}.npz"
 
 
-def input_stream(layer: int) -> str:
-    """The inputs of a layer's MLP."""
-    return f"input/{layer:03d}"
-
-
 def to_half(vectors: np.ndarray | Tensor) -> np.ndarray:
     """float16: cosines need no more. What is too large becomes the largest there is."""
     # torch converts several at once, on all cores, or before they leave a GPU.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from polyseme.contract.records.model_card import SiteCard
 from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts
+from polyseme.workers.analysis.sites.controls import Recipe
 
 
 def lay_flat(values: Tensor, batch: int, length: int) -> Tensor:
@@ -37,9 +38,8 @@ class Site:
     # What one unit of each of a layer's units adds to the residual stream, (N, D) float32, before
     # any norm; None when that cannot be said: then there is no logit lens.
     directions: Callable[[Parts, int], Tensor | None]
-    # The squared weights by which units read the MLP's input, (N, D) float32: what the request's
-    # senses.vectors = "neuron" is made of. None where they read something else.
-    input_energy: Callable[[Parts, int], Tensor] | None = None
+    # None where there are no control units, and so nothing to compare units with.
+    controls: Recipe | None = None
 
     def points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:
         return {layer: self.point(parts, layer) for layer in layers}

@@ -27,9 +27,13 @@ from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
 from polyseme.workers.analysis.scan.out_of_memory import measuring
 from polyseme.workers.analysis.scan.statistics.block import Block
-from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes
+from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
+from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
+from polyseme.workers.analysis.sites.controls import Controls, count_controls
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
+
+CONTROLS = "ghosts/"  # before the names of control units' arrays
 
 Report = Callable[[int], None]  # tokens done so far in this step
 
@@ -75,6 +79,20 @@ class Analysis:
         return resolve_neurons(self.request.neurons.indices, units, self.card.id)
 
     @property
+    def controls(self) -> int:
+        """The control units of each layer; 0 where there is nothing to compare."""
+        has_any = self.request.senses.enabled and self.site.controls is not None
+        return count_controls(self.card.layers) if has_any else 0
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(N + G,) int64, of the selected neurons and, beyond all of the layer's, of its control
+        units: by these the two are told apart where chance is drawn.
+        """
+        units = self.card.site(self.site.name).units
+        return np.concatenate([self.neurons, np.arange(units, units + self.controls)])
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether the plan runs windows beforehand, to know how strongly neurons fire."""
         return bool(self.request.contexts.sampled or self.request.senses.enabled)
@@ -106,8 +124,36 @@ def scalars_file(analysis: Analysis, layer: int) -> str:
     return f"{analysis.work}/scalars/layer-{layer:03d}.npz"
 
 
+def controls_file(analysis: Analysis, layer: int) -> str:
+    """Of the scalars of a layer's control units."""
+    return f"{analysis.work}/ghosts/layer-{layer:03d}.npz"
+
+
 def peaks_file(analysis: Analysis, layer: int) -> str:
     return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
+
+
+def prefix_of(layer: int, *, controls: bool = False) -> str:
+    """What the names of a layer's arrays begin with, or those of its control units."""
+    return f"{layer:03d}/{CONTROLS}" if controls else f"{layer:03d}/"
+
+
+def make_controls(analysis: Analysis, model: LoadedModel) -> dict[int, Controls]:
+    """The control units of the layers that are scanned; nothing where there are none."""
+    recipe = analysis.site.controls
+    if recipe is None or not analysis.controls:
+        return {}
+    with torch.inference_mode():
+        return {n: recipe.make(model.parts, n, analysis.controls) for n in analysis.scanned}
+
+
+def tap_controls(
+    controls: Mapping[int, Controls], receive: Callable[[int, Tensor], None]
+) -> Callable[[int, Tensor], None] | None:
+    """Hands on the control units' activations, (B, S, G), as `Taps.mlp_inputs`."""
+    if not controls:
+        return None
+    return lambda layer, hidden: receive(layer, controls[layer](hidden))
 
 
 def run_selected(
@@ -138,9 +184,29 @@ def run_selected(
         run_block(model, block.ids, mask, points, select, taps)
 
 
-def new_scan(analysis: Analysis, layer: int, device: torch.device | str) -> LayerScan:
-    edges: dict[Tail, np.ndarray | None] = dict.fromkeys(analysis.request.tails)
-    if analysis.request.contexts.sampled:
-        bands = read_arrays(analysis.store, bands_file(analysis), f"{layer:03d}/")
-        edges = {tail: bands[tail] for tail in edges}
-    return LayerScan(len(analysis.neurons), edges, analysis.sizes, device)
+def new_scan(
+    analysis: Analysis, layer: int, device: torch.device | str, *, controls: bool = False
+) -> LayerScan:
+    """Of a layer's selected neurons, or of its control units."""
+    units = np.arange(analysis.controls) if controls else np.array(analysis.neurons)
+    samples = _read_samples(analysis, layer, units, controls=controls)
+    return LayerScan(len(units), samples, analysis.sizes, device)
+
+
+def _read_samples(
+    analysis: Analysis, layer: int, units: np.ndarray, *, controls: bool
+) -> dict[Tail, Sample]:
+    """How contexts of some units of a layer are sampled, of each tail. units: (N,) their
+    numbers.
+    """
+    contexts, tails = analysis.request.contexts, analysis.request.tails
+    if not contexts.sampled:
+        return dict.fromkeys(tails)
+    prefix = prefix_of(layer, controls=controls)
+    bands = read_arrays(analysis.store, bands_file(analysis), prefix)
+    if contexts.sampling != "activation":
+        return {tail: bands[tail] for tail in tails}
+    return {
+        tail: Draws(unit_seeds(layer, units, tail, int(controls)), bands[f"{tail}/fires"])
+        for tail in tails
+    }

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from polyseme.contract.files.results import BACKGROUND, MANIFEST, VECTORS
+from polyseme.contract.records.request import Contexts
 from polyseme.workers.analysis.corpus.plan import read_plan
-from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import frame
 from polyseme.workers.analysis.reports.result_files import (
     read_scalars,
+    write_controls,
     write_json,
     write_neurons,
     write_summary,
@@ -30,12 +31,13 @@ from polyseme.workers.analysis.senses.vectors import (
     PROJECTED,
     read_vectors,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, peaks_file, scalars_file
+from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.copies import (
     only_copy,
     read_copied_plan,
     read_copied_vectors,
 )
+from polyseme.workers.analysis.steps.kept_peaks import join_peaks
 from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
 from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.projecting import background_file
@@ -62,19 +64,38 @@ def close_analysis(
     check_stop(should_stop)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     write_vocabulary(analysis.store, analysis.result, model.vocabulary, framing.special)
-    join_layers(analysis, plan, warn_of_nonfinite(analysis, model))
+    warnings = [*_warn_of_few_documents(analysis), *warn_of_nonfinite(analysis, model)]
+    join_layers(analysis, plan, warnings)
     manifest = describe_analysis(analysis, model, plan)
     write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)
     return manifest
 
 
+def _warn_of_few_documents(analysis: Analysis) -> list[str]:
+    contexts, documents = analysis.request.contexts, analysis.corpus.documents
+    if contexts.per_document is None or not documents <= contexts.top_k < Contexts.top_k:
+        return []
+    return [
+        f"{contexts.top_k} top contexts a tail instead of {Contexts.top_k}: the corpus has no more "
+        "documents, and each gives one at most"
+    ]
+
+
 def join_layers(analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str]) -> None:
-    """Writes the scalars of all layers as one table, and their summary with the warnings."""
+    """Writes the scalars of all layers as one table, those of their control units as another, and
+    a summary with the warnings.
+    """
     layers = [
         read_scalars(analysis.store, scalars_file(analysis, layer)) for layer in analysis.layers
     ]
+    controlled = analysis.layers if analysis.controls else ()
+    of_controls = [
+        read_scalars(analysis.store, controls_file(analysis, layer)) for layer in controlled
+    ]
     neurons = write_neurons(analysis.store, analysis.result, layers)
-    write_summary(analysis.store, analysis.result, summarise(neurons, plan, warnings))
+    controls = write_controls(analysis.store, analysis.result, of_controls)
+    summary = summarise(neurons, plan, warnings, controls)
+    write_summary(analysis.store, analysis.result, summary)
 
 
 def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:
@@ -86,19 +107,12 @@ def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:
     background = Background.read(store, background_file(analysis))
     background.write(store, f"{analysis.result}/{BACKGROUND}")
     # By row first, as vectors lie; the window says the same to whoever reads the result.
-    keys, window = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    for layer in analysis.layers:
-        kept = read_arrays(store, peaks_file(analysis, layer))
-        keys, first = np.unique(
-            np.concatenate([keys, kept["row"] << 32 | kept["position"]]), return_index=True
-        )
-        window = np.concatenate([window, kept["window"]])[first]
-    if copy := only_copy(analysis, len(keys)):
+    kept = join_peaks(analysis)
+    if copy := only_copy(analysis, len(kept.row)):
         store.copy(f"{copy}/{VECTORS}", f"{analysis.result}/{VECTORS}")
         return
-    places = {"row": keys >> 32, "window": window, "position": keys & 0xFFFF_FFFF}
-    pieces = until(_vectors_at(analysis, keys), should_stop)
-    write_vectors(store, analysis.result, background.projected.shape[1], places, pieces)
+    pieces = until(_vectors_at(analysis, kept.keys), should_stop)
+    write_vectors(store, analysis.result, background.projected.shape[1], kept.columns, pieces)
 
 
 def _vectors_at(analysis: Analysis, keys: np.ndarray) -> Iterator[np.ndarray]:

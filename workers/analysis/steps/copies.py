@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 from polyseme.contract.errors import AnalysisError, DamagedFile
 from polyseme.contract.files.results import (
     BACKGROUND,
+    GHOSTS,
     MANIFEST,
     NEURONS,
     TOKENS,
     VECTORS,
     fires_file,
+    ghosts_file,
     report_file,
 )
 from polyseme.contract.files.store import Store
@@ -80,11 +82,11 @@ def copy_result(
 
 def _files_of(analysis: Analysis, layers: tuple[int, ...]) -> list[str]:
     names = [MANIFEST, NEURONS, *map(report_file, layers)]
-    return (
-        [*names, TOKENS, VECTORS, BACKGROUND, *map(fires_file, layers)]
-        if analysis.request.senses.enabled
-        else names
-    )
+    if analysis.request.senses.enabled:
+        names += [TOKENS, VECTORS, BACKGROUND, *map(fires_file, layers)]
+    if analysis.controls:
+        names += [GHOSTS, *map(ghosts_file, layers)]
+    return names
 
 
 def _check(
@@ -95,6 +97,7 @@ def _check(
     if manifest["scan_address"] != address or manifest["blocks_in_parts"]:
         raise ValueError("its scan is another")
     rows = {report_file(layer): len(analysis.neurons) for layer in layers}
+    rows |= {ghosts_file(layer): analysis.controls for layer in layers}
     for name in _files_of(analysis, layers):
         check_stop(should_stop)
         if name.endswith(".npz"):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from polyseme.contract.errors import NonFiniteActivation
-from polyseme.contract.files.columns import NOT_FINITE
+from polyseme.contract.files.column import NOT_FINITE
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel

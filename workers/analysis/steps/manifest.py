@@ -20,14 +20,16 @@ import transformers
 
 from polyseme.contract import __version__
 from polyseme.contract.files.results import FORMAT
-from polyseme.contract.records.request import Senses
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.files.arrays import partial_file
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.out_of_memory import count_cut
+from polyseme.workers.analysis.senses.pairs import kind_of_pairs
+from polyseme.workers.analysis.sites.controls import SEED
 from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
+from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 _UNRELATED = (
     "metadata",
@@ -64,7 +66,8 @@ def describe_analysis(
         # Of blocks that did not fit into the device's memory. 0, or the last bits depend on how
         # much of it was free.
         "blocks_in_parts": _count_cut(analysis) if analysis.scanned else 0,
-        "senses": describe_senses(analysis),
+        "senses": describe_senses(analysis, chosen_encoder(analysis)),
+        "controls": describe_controls(analysis),
         **_describe_machine(model),
         "scan_address": scan_address(analysis, model),
         "reused": {job: format_ranges(layers) for job, layers in analysis.reused.items()} or None,
@@ -107,31 +110,34 @@ def scan_address(analysis: Analysis, model: LoadedModel) -> str:
         "neurons": analysis.neurons,
         "contexts": asdict(request.contexts),
         "tokens": asdict(request.tokens),
-        "senses": _kept_for(request.senses),
+        "senses": request.senses.enabled,
+        "controls": describe_controls(analysis),
         "block_tokens": analysis.block_tokens,
         **_describe_machine(model),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _kept_for(senses: Senses) -> dict[str, Any]:
-    """Of the options of senses, those that no other senses can be made without a new scan."""
-    if senses.enabled and senses.vectors == "neuron":
-        return asdict(senses)
-    return {"enabled": senses.enabled}
+def describe_controls(analysis: Analysis) -> dict[str, Any] | None:
+    """How the control units were made, and how many a layer; None without."""
+    recipe = analysis.site.controls
+    if recipe is None or not analysis.controls:
+        return None
+    return {"recipe": recipe.name, "per_layer": analysis.controls, "seed": SEED}
 
 
-def describe_senses(analysis: Analysis) -> dict[str, Any] | None:
+def describe_senses(analysis: Analysis, encoder_sha256: str | None) -> dict[str, Any] | None:
     """What went into the senses beyond the request."""
     if not analysis.request.senses.enabled:
         return None
     layers = reference_layers(analysis.card.layers)
-    versions: dict[str, Any] = {
-        "reference_hooks": [f"blocks.{layer}.hook_resid_pre" for layer in layers]
+    kind = kind_of_pairs(analysis.request.senses, has_words=encoder_sha256 is not None)
+    return {
+        "reference_hooks": [f"blocks.{layer}.hook_resid_pre" for layer in layers],
+        "encoder_sha256": encoder_sha256,
+        "pairs": kind.name,
+        "pairs_sha256": kind.sha256,
     }
-    if analysis.request.senses.vectors == "residual+encoder":
-        versions["encoder_sha256"] = analysis.encoder.get().model.weights_sha256
-    return versions
 
 
 def _count_cut(analysis: Analysis) -> int:

@@ -6,6 +6,7 @@ Each writes files, whole or not, and depends on nothing but the files of the ste
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,14 +17,18 @@ from polyseme.contract.errors import DamagedFile
 from polyseme.contract.files.results import fires_file
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.contexts.choose import (
+    Candidates,
     ContextTable,
     build_table,
     choose_contexts,
     join_tables,
     near_tokens,
     rank_candidates,
+    take_shown,
 )
+from polyseme.workers.analysis.contexts.peak_places import read_places
 from polyseme.workers.analysis.contexts.peak_tokens import count_peak_tokens, list_peak_texts
+from polyseme.workers.analysis.contexts.split import stack_candidates, take_contexts
 from polyseme.workers.analysis.contexts.surfaces import Surfaces, cut_surfaces
 from polyseme.workers.analysis.corpus.plan import Plan, open_windows, read_plan
 from polyseme.workers.analysis.corpus.windows import Windows, take_rows, unpack
@@ -32,28 +37,49 @@ from polyseme.workers.analysis.machine.memory import keeping_freed_arrays, retur
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
 from polyseme.workers.analysis.models.lens import Lens, logit_lens
 from polyseme.workers.analysis.models.load import LoadedModel
-from polyseme.workers.analysis.reports.columns import LayerResult, layer_reports, layer_scalars
+from polyseme.workers.analysis.reports.columns import (
+    LayerResult,
+    control_contexts,
+    control_scalars,
+    layer_reports,
+    layer_scalars,
+)
 from polyseme.workers.analysis.reports.result_files import (
     keep_scalars,
+    write_control_contexts,
     write_reports,
 )
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
+from polyseme.workers.analysis.scan.statistics.context_lists import under
+from polyseme.workers.analysis.senses.comparison import (
+    compare_with_controls,
+    find_selectivity,
+    measure_parts,
+    take_units,
+)
 from polyseme.workers.analysis.senses.firing import unpack_firings
 from polyseme.workers.analysis.senses.layer_senses import (
     Background,
     LayerSenses,
     Peaks,
-    Sources,
+    find_peaks,
     group_contexts,
-    layer_space,
+    layer_material,
 )
 from polyseme.workers.analysis.senses.vectors import (
     PROJECTED,
-    input_stream,
     read_vectors,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, new_scan, peaks_file, scalars_file
+from polyseme.workers.analysis.steps.analysis import (
+    CONTROLS,
+    Analysis,
+    controls_file,
+    new_scan,
+    scalars_file,
+)
+from polyseme.workers.analysis.steps.kept_peaks import write_peaks
 from polyseme.workers.analysis.steps.projecting import background_file
+from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 LENS_TOKENS = 10
 
@@ -64,20 +90,45 @@ def merge_layer(
     """Puts the partials of one layer together and writes its reports. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
     with returning_large_arrays(), torch.inference_mode():
-        scan = new_scan(analysis, layer, "cpu")
-        firings: dict[Tail, list[np.ndarray]] = {}
+        groups = [_Units(analysis, layer, controls=False)]
+        if analysis.controls:
+            groups.append(_Units(analysis, layer, controls=True))
         for shard in range(len(plan.shards)):
             check_stop(should_stop)
             arrays = _read_partial(analysis, shard, layer)
-            scan.merge(arrays)
-            for tail in analysis.request.tails:
-                if (bits := arrays.get(f"fires/{tail}")) is not None:
-                    firings.setdefault(tail, []).append(bits)
-        result = _layer_result(analysis, model, plan, layer, scan, firings, should_stop)
+            for group in groups:
+                group.merge(under(group.prefix, arrays))
+        results = _layer_results(analysis, model, plan, layer, groups, should_stop)
     check_stop(should_stop)
+    result, *controls = results
     scalars = layer_scalars(result)
     write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
     keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
+    for of_controls in controls:
+        contexts = control_contexts(of_controls)
+        write_control_contexts(analysis.store, analysis.result, layer, contexts)
+        keep_scalars(analysis.store, controls_file(analysis, layer), control_scalars(of_controls))
+
+
+class _Units:
+    """What all shards have kept of a layer's neurons, or of its control units."""
+
+    def __init__(self, analysis: Analysis, layer: int, *, controls: bool) -> None:
+        self.prefix = CONTROLS if controls else ""
+        self.scan = new_scan(analysis, layer, "cpu", controls=controls)
+        self.numbers = np.arange(analysis.controls) if controls else np.array(analysis.neurons)
+        self._firings: dict[Tail, list[np.ndarray]] = {tail: [] for tail in self.scan.tails}
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.scan.merge(arrays)
+        for tail, bits in self._firings.items():
+            if (found := arrays.get(f"fires/{tail}")) is not None:
+                bits.append(found)
+
+    @property
+    def firings(self) -> dict[Tail, np.ndarray]:
+        """(R, ⌈N / 8⌉) uint8 of each tail, as `FiringSample` packs them."""
+        return {tail: np.concatenate(bits) for tail, bits in self._firings.items()}
 
 
 def _read_partial(analysis: Analysis, shard: int, layer: int) -> dict[str, np.ndarray]:
@@ -91,54 +142,75 @@ def _read_partial(analysis: Analysis, shard: int, layer: int) -> dict[str, np.nd
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """A layer's contexts, and the windows that hold them. C contexts, W windows."""
+    """A layer's contexts, and the windows that hold them: of N neurons and, behind them, of G
+    control units. C contexts, W windows.
+    """
 
     table: ContextTable
-    surfaces: Surfaces
-    offsets: np.ndarray  # (N + 1,) each neuron's in the table
-    near_duplicates: np.ndarray  # (N,) of the positive tail
+    surfaces: Surfaces  # of the neurons' contexts that are shown
+    peaks: Peaks
+    texts: pa.Array  # (U,) at the peaks
+    offsets: np.ndarray  # (N + G + 1,) each unit's in the table
+    near_duplicates: np.ndarray  # (N + G,) of the positive tail
     rows: np.ndarray  # (W,) ascending
     numbers: np.ndarray  # (W,)
 
 
-def _layer_result(
+def _layer_results(
     analysis: Analysis,
     model: LoadedModel,
     plan: Plan,
     layer: int,
-    scan: LayerScan,
-    firings: dict[Tail, list[np.ndarray]],
+    groups: Sequence[_Units],
     should_stop: Stop,
-) -> LayerResult:
-    chosen = _choose_contexts(analysis, plan, scan, should_stop)
+) -> list[LayerResult]:
+    """Of the neurons, and of the control units where there are any."""
+    chosen = _choose_contexts(analysis, plan, groups, should_stop)
     senses = None
     if analysis.request.senses.enabled:
-        senses = find_layer_senses(analysis, model, plan, layer, chosen, firings, should_stop)
+        senses = find_layer_senses(analysis, model, plan, layer, chosen, groups, should_stop)
     check_stop(should_stop)
-    return LayerResult(
-        layer=layer,
-        neurons=np.array(analysis.neurons),
-        hook=analysis.site.hook.format(layer=layer),
-        scan=scan,
-        contexts=chosen.table,
-        surfaces=chosen.surfaces,
-        context_offsets=chosen.offsets,
-        near_duplicates=chosen.near_duplicates,
-        peak_tokens=count_peak_tokens(chosen.table, len(analysis.neurons)),
-        peak_texts=list_peak_texts(
-            chosen.table, chosen.surfaces, model.vocabulary, len(analysis.neurons)
-        ),
-        senses=senses,
-        lens=_lens(analysis, model, layer),
-        vocabulary=model.vocabulary,
-    )
+    ends = np.cumsum([0, *(len(group.numbers) for group in groups)]).tolist()
+    results = []
+    for group, first, end in zip(groups, ends[:-1], ends[1:], strict=True):
+        units = slice(first, end)
+        table = take_contexts(chosen.table, chosen.offsets, units)
+        offsets = chosen.offsets[first : end + 1] - chosen.offsets[first]
+        contexts = slice(chosen.offsets[first], chosen.offsets[end])
+        is_neurons = group is groups[0]
+        place = chosen.peaks.place[contexts]
+        texts = (
+            list_peak_texts(table, place, chosen.texts, model.vocabulary, end - first)
+            if is_neurons
+            else [[]] * (end - first)
+        )
+        results.append(
+            LayerResult(
+                layer=layer,
+                neurons=group.numbers,
+                hook=analysis.site.hook.format(layer=layer),
+                scan=group.scan,
+                contexts=table,
+                surfaces=chosen.surfaces if is_neurons else None,
+                context_offsets=offsets,
+                near_duplicates=chosen.near_duplicates[units],
+                peak_tokens=count_peak_tokens(table, end - first),
+                peak_texts=texts,
+                senses=None if senses is None else take_units(senses, units, contexts),
+                lens=_lens(analysis, model, layer) if is_neurons else None,
+                vocabulary=model.vocabulary,
+            )
+        )
+    return results
 
 
-def _choose_contexts(analysis: Analysis, plan: Plan, scan: LayerScan, should_stop: Stop) -> _Chosen:
+def _choose_contexts(
+    analysis: Analysis, plan: Plan, groups: Sequence[_Units], should_stop: Stop
+) -> _Chosen:
     contexts = analysis.request.contexts
-    nonfinite = scan.statistics.nonfinite.numpy().astype(bool)
     candidates = {
-        tail: rank_candidates(tail_scan, nonfinite) for tail, tail_scan in scan.tails.items()
+        tail: stack_candidates([_rank(group.scan, tail) for group in groups])
+        for tail in analysis.request.tails
     }
     rows = np.unique(np.concatenate([c.row[c.held] for c in candidates.values()]))
     if not len(rows):  # when no neuron is finite: some window, as nothing reads it
@@ -152,15 +224,24 @@ def _choose_contexts(analysis: Analysis, plan: Plan, scan: LayerScan, should_sto
         build_table(t, contexts.sampling, c, choices[t], windows, rows)
         for t, c in candidates.items()
     ]
-    table, offsets = join_tables(tables, len(analysis.neurons))
+    table, offsets = join_tables(tables, len(analysis.numbers))
+    of_neurons = take_contexts(table, offsets, slice(0, len(analysis.neurons)))
+    window, position, place = find_peaks(table)
+    at_peaks = read_places(windows, window, position)
     return _Chosen(
         table=table,
-        surfaces=cut_surfaces(table, windows),
+        surfaces=cut_surfaces(take_shown(of_neurons), windows),
+        peaks=Peaks(window, position, place, at_peaks.token, at_peaks.word, at_peaks.near),
+        texts=at_peaks.text,
         offsets=offsets,
         near_duplicates=choices["positive"].near_duplicates,
         rows=rows,
         numbers=windows.number,
     )
+
+
+def _rank(scan: LayerScan, tail: Tail) -> Candidates:
+    return rank_candidates(scan.tails[tail], scan.statistics.nonfinite.numpy().astype(bool))
 
 
 def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop: Stop) -> Windows:
@@ -181,12 +262,13 @@ def find_layer_senses(
     plan: Plan,
     layer: int,
     chosen: _Chosen,
-    firings: dict[Tail, list[np.ndarray]],
+    groups: Sequence[_Units],
     should_stop: Stop,
 ) -> LayerSenses:
-    options, neurons, table = analysis.request.senses, np.array(analysis.neurons), chosen.table
+    """Of the neurons and the control units behind them."""
+    options, table = analysis.request.senses, chosen.table
     background = Background.read(analysis.store, background_file(analysis))
-    peaks = Peaks.of(table)
+    peaks = chosen.peaks
     row = _rows_of(peaks.window, chosen.numbers, chosen.rows)
     order = np.lexsort((peaks.position, row))
 
@@ -198,45 +280,40 @@ def find_layer_senses(
         vectors[order] = found
         return vectors
 
-    def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        energy = analysis.site.input_energy
-        assert energy is not None  # `plan_windows` refused it otherwise
-        stream = input_stream(layer)
-        random = _read_all(
-            analysis,
-            analysis.vectors,
-            plan,
-            stream,
-            background.row,
-            background.position,
-            should_stop,
-        )
-        return (
-            at_peaks(analysis.vectors, stream),
-            random,
-            _finite_rows(energy(model.parts, layer)[neurons].cpu().numpy()),
-        )
-
     projected = at_peaks(analysis.projected, PROJECTED)
-    sources = Sources(projected, lambda: model.vocabulary, analysis.encoder.get, inputs)
-    space = layer_space(options, background, table, peaks, sources)
-    packed = {tail: np.concatenate(bits) for tail, bits in firings.items()}
-    write_arrays(
-        analysis.store,
-        f"{analysis.result}/{fires_file(layer)}",
-        {str(t): bits for t, bits in packed.items()},
+    encoder = analysis.encoder.find(chosen_encoder(analysis))
+    material = layer_material(options, background, peaks, projected, encoder)
+    packed = {f"{g.prefix}{tail}": bits for g in groups for tail, bits in g.firings.items()}
+    write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", packed)
+    write_peaks(analysis, layer, row, peaks)
+    fires = unpack_fires(analysis, packed)
+    senses = group_contexts(
+        table, len(analysis.numbers), peaks, material, background, fires, options, should_stop
     )
-    kept = {"row": row[order], "window": peaks.window[order], "position": peaks.position[order]}
-    write_arrays(analysis.store, peaks_file(analysis, layer), kept)
-    fires = {tail: unpack_firings(bits, len(neurons)) for tail, bits in packed.items()}
-    return group_contexts(
-        table, neurons, layer, peaks, space, background, fires, options, should_stop
-    )
+    return compare_with_controls(senses, _selectivity(groups, senses.tails), len(analysis.neurons))
 
 
-def _finite_rows(energy: np.ndarray) -> np.ndarray:
-    """With 1 for the weights of neurons that are not finite, which have no contexts."""
-    return np.where(np.isfinite(energy).all(1, keepdims=True), energy, 1)
+def unpack_fires(analysis: Analysis, packed: Mapping[str, np.ndarray]) -> dict[Tail, np.ndarray]:
+    """On which random tokens the neurons fire and the control units behind them, (R, N + G) bool of
+    each tail. packed: as a result holds them.
+    """
+    units = {"": len(analysis.neurons)}
+    units |= {CONTROLS: analysis.controls} if analysis.controls else {}
+    return {
+        tail: np.concatenate(
+            [unpack_firings(packed[f"{prefix}{tail}"], n) for prefix, n in units.items()], axis=1
+        )
+        for tail in analysis.request.tails
+    }
+
+
+def _selectivity(groups: Sequence[_Units], tails: Iterable[Tail]) -> dict[Tail, np.ndarray]:
+    """Of the neurons and the control units behind them, (N + G,) of each tail."""
+    found = {}
+    for tail in tails:
+        parts = np.concatenate([measure_parts(group.scan.statistics, tail) for group in groups])
+        found[tail] = find_selectivity(parts, parts[len(groups[0].numbers) :])
+    return found
 
 
 def _rows_of(window: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from polyseme.contract.errors import InvalidRequest
 from polyseme.workers.analysis.corpus.plan import Plan, cut_windows, group_blocks, write_plan
 from polyseme.workers.analysis.corpus.windows import (
     Window,
@@ -26,6 +26,7 @@ from polyseme.workers.analysis.corpus.windows import (
 from polyseme.workers.analysis.files.arrays import read_arrays, reading_arrays, write_arrays
 from polyseme.workers.analysis.machine.memory import keeping_freed_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
+from polyseme.workers.analysis.models.capture import Taps
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import frame, tokenize
 from polyseme.workers.analysis.scan.out_of_memory import Halving, count_cut, note_cut
@@ -38,8 +39,12 @@ from polyseme.workers.analysis.steps.analysis import (
     Report,
     bands_file,
     ignore_tokens,
+    make_controls,
+    prefix_of,
     run_selected,
+    tap_controls,
 )
+from polyseme.workers.analysis.steps.word_encoder import choose_encoder
 
 CALIBRATION_PARTS = 16  # at most: each costs a unit's round trips
 
@@ -57,14 +62,8 @@ def plan_windows(
     Raises Cancelled.
     """
     request = analysis.request
-    if request.senses.vectors == "neuron" and analysis.site.input_energy is None:
-        raise InvalidRequest(
-            f"vectors 'neuron' compare what a neuron's input weights make of the MLP's input; "
-            f"units of the site {analysis.site.name!r} have none: use another kind of vectors",
-            pointer="/senses/vectors",
-        )
-    if request.senses.vectors == "residual+encoder":
-        analysis.encoder.get()  # a missing one is better found now than after the scan
+    if request.senses.enabled:
+        choose_encoder(analysis)
     windows = cut_windows(
         until(texts, should_stop),
         lambda batch: tokenize(model.tokenizer, batch),
@@ -139,26 +138,38 @@ def _find_peaks(
     halving: Halving,
     should_stop: Stop,
 ) -> dict[str, np.ndarray]:
-    """The peaks of the blocks' windows, (W, N) float32 by "layer/tail"."""
+    """The peaks of the blocks' windows, (W, N) float32 by "layer/tail", and those of the control
+    units, (W, G).
+    """
     # Made beforehand: arrays for each block would lie between the large ones of the forward pass
     # and break the heap up.
-    shape = sum(map(len, blocks)), len(analysis.neurons)
-    peaks = {name: np.empty(shape, np.float32) for name in _names(analysis)}
+    windows_in_all = sum(map(len, blocks))
+    peaks = {
+        name: np.empty((windows_in_all, units), np.float32)
+        for name, units in _names(analysis).items()
+    }
+    controls = make_controls(analysis, model)
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
     first = 0
     for windows in halving.cut(blocks):
         check_stop(should_stop)
         block, rows = Block(windows, 0, pad, model.device), slice(first, first + len(windows))
 
-        def receive(
-            layer: int, activations: Tensor, block: Block = block, rows: slice = rows
+        def note_peaks(
+            layer: int,
+            activations: Tensor,
+            block: Block = block,
+            rows: slice = rows,
+            *,
+            controls: bool = False,
         ) -> None:
             for tail in analysis.request.tails:
-                peaks[f"{layer:03d}/{tail}"][rows] = (
+                peaks[prefix_of(layer, controls=controls) + tail][rows] = (
                     find_peaks(block, activations, tail).float().cpu().numpy()
                 )
 
-        run_selected(analysis, model, block, receive, should_stop=should_stop)
+        taps = Taps(mlp_inputs=tap_controls(controls, partial(note_peaks, controls=True)))
+        run_selected(analysis, model, block, note_peaks, taps, should_stop=should_stop)
         first += len(windows)
     # Whoever lost the lease is not to write beside its successor.
     check_stop(should_stop)
@@ -178,15 +189,25 @@ def fix_bands(analysis: Analysis, *, should_stop: Stop = never) -> None:
     bands: dict[str, np.ndarray] = {}
     for name in until(_names(analysis), should_stop):
         peaks = np.concatenate([part.pop(name) for part in parts])  # (W, N)
-        bands[name] = inner_edges(peaks, contexts.bands, contexts.sampling)
+        if contexts.sampling != "activation":
+            bands[name] = inner_edges(peaks, contexts.bands, contexts.sampling)
         bands[f"{name}/fires"] = firing_threshold(peaks)
     write_arrays(
         analysis.store, bands_file(analysis), bands | note_cut(count_cut(analysis.store, paths))
     )
 
 
-def _names(analysis: Analysis) -> list[str]:
-    return [f"{layer:03d}/{tail}" for layer in analysis.scanned for tail in analysis.request.tails]
+def _names(analysis: Analysis) -> dict[str, int]:
+    """The names of all arrays of peaks, with the units that each is of."""
+    units = {False: len(analysis.neurons)} | (
+        {True: analysis.controls} if analysis.controls else {}
+    )
+    return {
+        prefix_of(layer, controls=controls) + tail: count
+        for layer in analysis.scanned
+        for controls, count in units.items()
+        for tail in analysis.request.tails
+    }
 
 
 def _name(part: int) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 
 from polyseme.contract.files.results import BACKGROUND
 from polyseme.workers.analysis.corpus.plan import Plan, open_windows, read_plan
 from polyseme.workers.analysis.corpus.windows import Windows, read_blocks
+from polyseme.workers.analysis.files.arrays import pack_texts
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel
@@ -24,6 +26,7 @@ from polyseme.workers.analysis.senses.vectors import (
 )
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.copies import first_copy
+from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 LENS_TOKENS = 10
 
@@ -39,21 +42,29 @@ def measure_background(
     """Fits what is usual in the corpus, from the vectors of its random tokens. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
     counts = np.zeros(analysis.card.vocabulary, np.int64)
-    found = []
+    found, texts = [], []
     for row, windows in _all_windows(analysis, plan):
         check_stop(should_stop)
         counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
-        found.append(find_random_tokens(windows, row, plan.counted_tokens))
+        places, at_places = find_random_tokens(windows, row, plan.counted_tokens)
+        found.append(places)
+        texts.append(at_places)
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    tokens["near"] = np.concatenate([part.near for part in texts])
+    words = pa.concat_arrays([part.word for part in texts])
+    tokens["word_bytes"], tokens["word_offsets"] = pack_texts(words)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))
-    places = tokens["row"], tokens["position"]
+    at = tokens["row"], tokens["position"]
     pieces = read_around(
-        analysis.store, analysis.vectors, plan, *places, lambda block: add_parts(block, parts)
+        analysis.store, analysis.vectors, plan, *at, lambda block: add_parts(block, parts)
     )
     residual, around = map(np.concatenate, zip(*until(pieces, should_stop), strict=True))
-    background = Background.fit(residual, around, parts, counts=counts, special=special, **tokens)
+    encoder = analysis.encoder.find(chosen_encoder(analysis))
+    background = Background.fit(
+        residual, around, parts, encoder, counts=counts, special=special, **tokens
+    )
     background.write(analysis.store, background_file(analysis))
 
 

@@ -1,4 +1,4 @@
-"""Senses made anew from a finished result, without its model: another alpha, smallest size or kind
+"""Senses made anew from a finished result, without its model: another limit, smallest size or kind
 of vector.
 
 The new result is whole: what does not depend on senses is taken over from the old one.
@@ -6,6 +6,8 @@ The new result is whole: what does not depend on senses is taken over from the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyseme.contract.errors import AnalysisError
-from polyseme.contract.files.columns import NOT_FINITE
+from polyseme.contract.files.column import NOT_FINITE, negative
 from polyseme.contract.files.results import (
     BACKGROUND,
+    GHOST_CONTEXTS,
+    GHOST_SCALARS,
     MANIFEST,
     REPORTS,
     SCALARS,
@@ -23,12 +27,14 @@ from polyseme.contract.files.results import (
     TOKENS,
     VECTORS,
     fires_file,
+    ghosts_file,
     report_file,
 )
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.contexts.choose import TOP, ContextTable
+from polyseme.workers.analysis.contexts.split import stack_tables, take_contexts
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never
 from polyseme.workers.analysis.reports.columns import (
@@ -39,24 +45,29 @@ from polyseme.workers.analysis.reports.columns import (
 from polyseme.workers.analysis.reports.result_files import (
     keep_scalars,
     opened_table,
+    read_control_scalars,
     read_json,
     read_layer_scalars,
     read_manifest,
     read_vectors_at,
+    write_control_contexts,
     write_json,
     write_reports,
 )
-from polyseme.workers.analysis.senses.firing import unpack_firings
+from polyseme.workers.analysis.senses.comparison import compare_with_controls, take_units
 from polyseme.workers.analysis.senses.layer_senses import (
     Background,
+    LayerSenses,
     Peaks,
-    Sources,
+    find_peaks,
     group_contexts,
-    layer_space,
+    layer_material,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, scalars_file
+from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.closing import join_layers
 from polyseme.workers.analysis.steps.manifest import describe_senses
+from polyseme.workers.analysis.steps.merging import unpack_fires
+from polyseme.workers.analysis.steps.word_encoder import encoder_of_result
 
 
 def read_corpus(store: Store, source: str) -> Corpus:
@@ -78,40 +89,102 @@ def regroup_layer(
     with opened_table(store, f"{source}/{report_file(layer)}") as file:
         reports = file.read().combine_chunks()
     table, offsets = _context_table(reports)
+    neurons = len(reports)
+    of_controls = _read_controls(analysis, source, layer)
+    if of_controls is not None:
+        behind = _evidence_table(of_controls.contexts)
+        table = stack_tables([table, behind], [neurons, len(of_controls.contexts)])
     background = Background.read(store, f"{source}/{BACKGROUND}")
-    peaks = Peaks.of(table)
-    projected = read_vectors_at(store, source, peaks.window, peaks.position)
-    sources = Sources(projected, lambda: _read_vocabulary(store, source), analysis.encoder.get)
-    space = layer_space(options, background, table, peaks, sources)
-    neurons = reports.column("neuron").to_numpy()
-    bits = read_arrays(store, f"{source}/{fires_file(layer)}")
-    fires: dict[Tail, np.ndarray] = {
-        tail: unpack_firings(bits[tail], len(neurons)) for tail in analysis.request.tails
-    }
+    window, position, place = find_peaks(table)
+    kept = read_vectors_at(store, source, window, position)
+    peaks = Peaks(window, position, place, kept.token, kept.word, kept.near)
+    table = replace(table, peak_token=kept.token[place])
+    encoder = encoder_of_result(analysis, source)
+    material = layer_material(options, background, peaks, kept.vector, encoder)
+    fires = unpack_fires(analysis, read_arrays(store, f"{source}/{fires_file(layer)}"))
     senses = group_contexts(
-        table, neurons, layer, peaks, space, background, fires, options, should_stop
+        table, len(analysis.numbers), peaks, material, background, fires, options, should_stop
     )
     check_stop(should_stop)
-    nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
-    columns = score_columns(senses, np.zeros(len(neurons)), nonfinite)
-    columns |= sense_columns(senses, offsets)
-    columns["contexts"] = _with_senses(
-        reports.column("contexts"), sense_of_contexts(senses, len(table.neuron))
+    old = read_layer_scalars(store, source, layer)
+    scalars = [old] if of_controls is None else [old, of_controls.scalars]
+    senses = compare_with_controls(
+        senses, {tail: _selectivity(scalars, tail) for tail in senses.tails}, neurons
     )
-    _write_layer(analysis, source, layer, reports, columns)
+    end = offsets[-1]
+    own = take_units(senses, slice(0, neurons), slice(0, end))
+    of_neurons = take_contexts(table, np.append(offsets, len(table.neuron)), slice(0, neurons))
+    columns = _sense_columns(own, reports, of_neurons, offsets)
+    _write_layer(analysis, source, layer, reports, old, columns)
+    if of_controls is not None:
+        units = slice(neurons, len(analysis.numbers))
+        _write_controls(analysis, layer, of_controls, take_units(senses, units, slice(end, None)))
 
 
-def _read_vocabulary(store: Store, source: str) -> list[str]:
-    with opened_table(store, f"{source}/{TOKENS}") as file:
-        texts: list[str] = file.read().column("text").to_pylist()
-    return texts
+@dataclass(frozen=True, eq=False)
+class _Controls:
+    """A layer's control units as a result has them."""
+
+    contexts: pa.Table  # in the schema GHOST_CONTEXTS
+    scalars: pa.Table  # in the schema GHOST_SCALARS
+
+
+def _read_controls(analysis: Analysis, source: str, layer: int) -> _Controls | None:
+    if not analysis.controls:
+        return None
+    with opened_table(analysis.store, f"{source}/{ghosts_file(layer)}") as file:
+        contexts = file.read().combine_chunks()
+    return _Controls(contexts, read_control_scalars(analysis.store, source, layer))
+
+
+def _selectivity(scalars: Sequence[pa.Table], tail: Tail) -> np.ndarray:
+    """It is no matter of senses: as the scan has found it."""
+    name = "selectivity" if tail == "positive" else negative("selectivity")
+    return np.concatenate([table.column(name).to_numpy() for table in scalars])
+
+
+def _sense_columns(
+    senses: LayerSenses, reports: pa.Table, table: ContextTable, offsets: np.ndarray
+) -> dict[str, Any]:
+    """All columns of a layer's reports that senses decide."""
+    nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
+    columns = score_columns(senses, np.zeros(len(reports)), nonfinite)
+    columns |= sense_columns(senses, offsets)
+    sense = sense_of_contexts(senses, len(table.neuron))
+    for name, own in (("contexts", table.shown), ("evidence", ~table.shown)):
+        columns[name] = _with_senses(reports.column(name), sense.filter(pa.array(own)))
+    return columns
+
+
+def _write_controls(
+    analysis: Analysis, layer: int, controls: _Controls, senses: LayerSenses
+) -> None:
+    old = controls.contexts.column("evidence")
+    nonfinite = pc.equal(controls.scalars.column("status"), NOT_FINITE).to_numpy()
+    scores = score_columns(senses, np.zeros(len(nonfinite)), nonfinite)
+    scalars = [scores.get(f.name, controls.scalars.column(f.name)) for f in GHOST_SCALARS]
+    sense = sense_of_contexts(senses, pc.sum(pc.list_value_length(old)).as_py())
+    contexts = [controls.contexts.column("ghost"), _with_senses(old, sense)]
+    write_control_contexts(
+        analysis.store, analysis.result, layer, pa.table(contexts, schema=GHOST_CONTEXTS)
+    )
+    keep_scalars(
+        analysis.store,
+        controls_file(analysis, layer),
+        pa.table(scalars, schema=GHOST_SCALARS),
+    )
 
 
 def _write_layer(
-    analysis: Analysis, source: str, layer: int, reports: pa.Table, columns: dict[str, Any]
+    analysis: Analysis,
+    source: str,
+    layer: int,
+    reports: pa.Table,
+    old: pa.Table,
+    columns: dict[str, Any],
 ) -> None:
+    """old: its scalars."""
     store = analysis.store
-    old = read_layer_scalars(store, source, layer)
     scalars = pa.table([columns.get(f.name, old.column(f.name)) for f in SCALARS], schema=SCALARS)
     renewed = pa.table(
         [columns.get(f.name, reports.column(f.name)) for f in REPORTS], schema=REPORTS
@@ -122,33 +195,47 @@ def _write_layer(
 
 
 # Of a context, as they stand; what it says in its document is no matter of senses.
-_KEPT = ContextTable.__dataclass_fields__.keys() - {"tokens", "activations"}
+_KEPT = (
+    "tail", "sample", "band", "document", "window", "position", "char_start", "char_end",
+    "activation",
+)  # fmt: skip
 
 
 def _context_table(reports: pa.Table) -> tuple[ContextTable, np.ndarray]:
-    """The contexts of a layer's reports, and the (N + 1,) offsets."""
-    lists = reports.column("contexts").combine_chunks()
-    contexts = lists.flatten()
-    offsets = lists.offsets.to_numpy().astype(np.int64) - lists.offsets[0].as_py()
-    columns = {f.name: contexts.field(f.name) for f in contexts.type}
-    plain = {
-        name: (column.fill_null(TOP) if name == "band" else column).to_numpy(zero_copy_only=False)
-        for name, column in columns.items()
-        if name in _KEPT
-    }
-    display = (
-        columns["tokens"].offsets.to_numpy().astype(np.int64) - columns["tokens"].offsets[0].as_py()
-    )
-    tokens = columns["tokens"].flatten().to_numpy()
-    peak = display[:-1] + plain["position"] - plain["display_start"]
+    """The contexts of a layer's reports, without their tokens, and the (N + 1,) offsets."""
+    parts = [_columns_of(reports.column(name)) for name in ("contexts", "evidence")]
+    shown = np.repeat([True, False], [len(part["tail"]) for part in parts])
+    table = _bare_table({n: np.concatenate([part[n] for part in parts]) for n in parts[0]}, shown)
+    return table, np.searchsorted(table.neuron, np.arange(len(reports) + 1))
+
+
+def _evidence_table(controls: pa.Table) -> ContextTable:
+    """The contexts of control units, likewise."""
+    columns = _columns_of(controls.column("evidence"))
+    return _bare_table(columns, np.zeros(len(columns["neuron"]), bool))
+
+
+def _bare_table(columns: dict[str, np.ndarray], shown: np.ndarray) -> ContextTable:
+    order = np.argsort(columns["neuron"], kind="stable")
+    nothing = np.zeros(len(order), np.int32)
     return ContextTable(
-        neuron=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
-        **plain,
-        peak_token=tokens[peak],
-        display_offsets=display,
-        tokens=tokens,
-        activations=columns["activations"].flatten().to_numpy(),
-    ), offsets
+        **{name: column[order] for name, column in columns.items()},
+        peak_token=nothing,
+        shown=shown[order],
+        display_start=nothing,
+        display_offsets=np.zeros(len(order) + 1, np.int64),
+        tokens=nothing[:0],
+        activations=np.zeros(0, np.float32),
+    )
+
+
+def _columns_of(lists: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    array = lists.combine_chunks()
+    contexts, sizes = array.flatten(), pc.list_value_length(array).to_numpy()
+    columns = {name: contexts.field(name) for name in _KEPT}
+    columns["band"] = columns["band"].fill_null(TOP)
+    plain = {name: column.to_numpy(zero_copy_only=False) for name, column in columns.items()}
+    return plain | {"neuron": np.repeat(np.arange(len(array)), sizes)}
 
 
 def _with_senses(contexts: pa.ChunkedArray, sense: pa.Array) -> pa.ListArray:
@@ -169,6 +256,6 @@ def close_regrouping(analysis: Analysis, source: str) -> None:
     join_layers(analysis, summary, summary.get("warnings", ()))
     manifest = read_manifest(store, source)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
-    manifest["senses"] = describe_senses(analysis)
+    manifest["senses"] = describe_senses(analysis, manifest["senses"]["encoder_sha256"])
     manifest["request"]["source_job"] = analysis.request.source_job
     write_json(store, f"{analysis.result}/{MANIFEST}", manifest)

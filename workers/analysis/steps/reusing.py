@@ -6,27 +6,35 @@ What comes out is what a scan would have given, byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
+
 import numpy as np
 import pyarrow.compute as pc
 
-from polyseme.contract.files.results import fires_file, report_file
+from polyseme.contract.files.results import fires_file, ghosts_file, report_file
 from polyseme.contract.files.store import Store
-from polyseme.workers.analysis.files.arrays import read_arrays, write_arrays
+from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, never
 from polyseme.workers.analysis.reports.result_files import (
     check_table,
     keep_scalars,
     opened_table,
+    read_control_scalars,
     read_layer_scalars,
+    read_vectors_at,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, peaks_file, scalars_file
+from polyseme.workers.analysis.senses.layer_senses import Peaks
+from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.copies import (
     copy_of_layer,
     read_copied_manifest,
     rows_of_windows,
 )
+from polyseme.workers.analysis.steps.kept_peaks import write_peaks
 from polyseme.workers.analysis.steps.manifest import describe_senses
 from polyseme.workers.analysis.steps.regrouping import regroup_layer
+from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 
 def reuse_layer(analysis: Analysis, layer: int, *, should_stop: Stop = never) -> None:
@@ -47,7 +55,7 @@ def _has_our_senses(analysis: Analysis, folder: str) -> bool:
         return True
     manifest = read_copied_manifest(analysis.store, folder)
     same: bool = manifest["request"]["senses"] == analysis.request.to_dict()["senses"]
-    return same and manifest["senses"] == describe_senses(analysis)
+    return same and manifest["senses"] == describe_senses(analysis, chosen_encoder(analysis))
 
 
 def _take_layer(analysis: Analysis, folder: str, layer: int) -> None:
@@ -58,34 +66,43 @@ def _take_layer(analysis: Analysis, folder: str, layer: int) -> None:
     if analysis.request.senses.enabled:
         read_arrays(store, f"{folder}/{fires_file(layer)}")
         names.append(fires_file(layer))
+    if analysis.controls:
+        check_table(store, f"{folder}/{ghosts_file(layer)}", analysis.controls)
+        names.append(ghosts_file(layer))
+        of_controls = read_control_scalars(store, folder, layer)
+        keep_scalars(store, controls_file(analysis, layer), of_controls)
     for name in names:
         store.copy(f"{folder}/{name}", f"{analysis.result}/{name}")
     keep_scalars(store, scalars_file(analysis, layer), read_layer_scalars(store, folder, layer))
 
 
 def _note_peaks(analysis: Analysis, folder: str, layer: int) -> None:
-    window, position = _read_peaks(analysis.store, f"{folder}/{report_file(layer)}")
-    row = rows_of_windows(analysis.store, folder, window)
-    order = np.lexsort((position, row))
-    kept = {"row": row, "window": window, "position": position}
-    write_arrays(
-        analysis.store,
-        peaks_file(analysis, layer),
-        {name: array[order] for name, array in kept.items()},
-    )
+    columns: dict[str, tuple[str, ...]] = {
+        f"{folder}/{report_file(layer)}": ("contexts", "evidence")
+    }
+    if analysis.controls:
+        columns[f"{folder}/{ghosts_file(layer)}"] = ("evidence",)
+    window, position = _find_peaks(analysis.store, columns)
+    kept = read_vectors_at(analysis.store, folder, window, position)
+    peaks = Peaks(window, position, np.zeros(0, np.int64), kept.token, kept.word, kept.near)
+    write_peaks(analysis, layer, rows_of_windows(analysis.store, folder, window), peaks)
 
 
-def _read_peaks(store: Store, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """The different places at which the contexts of a layer's reports peak: windows and positions,
-    int64.
+def _find_peaks(
+    store: Store, columns: Mapping[str, tuple[str, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The different places at which a layer's contexts peak: windows and positions, int64.
+
+    columns: those that hold contexts, by file.
     """
     found = []
-    with opened_table(store, path) as file:
-        for batch in file.iter_batches(columns=["contexts"]):
-            contexts = batch.column("contexts").flatten()
-            window, position = (
-                pc.struct_field(contexts, name).to_numpy() for name in ("window", "position")
-            )
-            found.append(np.unique(window.astype(np.int64) << 32 | position))
+    for path, names in columns.items():
+        with opened_table(store, path) as file:
+            for batch, name in product(file.iter_batches(columns=list(names)), names):
+                contexts = batch.column(name).flatten()
+                window, position = (
+                    pc.struct_field(contexts, n).to_numpy() for n in ("window", "position")
+                )
+                found.append(np.unique(window.astype(np.int64) << 32 | position))
     keys = np.unique(np.concatenate(found))
     return keys >> 32, keys & 0xFFFF_FFFF

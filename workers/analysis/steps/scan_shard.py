@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 
@@ -18,6 +18,7 @@ from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never
 from polyseme.workers.analysis.models.capture import Taps, level, reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import frame
+from polyseme.workers.analysis.scan.layer_scan import LayerScan
 from polyseme.workers.analysis.scan.out_of_memory import Halving
 from polyseme.workers.analysis.scan.seeding import save_seed, seed_lists
 from polyseme.workers.analysis.scan.statistics.block import Block
@@ -26,7 +27,6 @@ from polyseme.workers.analysis.senses.firing import FiringSample
 from polyseme.workers.analysis.senses.vectors import (
     RESIDUAL,
     VectorWriter,
-    input_stream,
     vectors_file,
     writing_vectors,
 )
@@ -35,10 +35,44 @@ from polyseme.workers.analysis.steps.analysis import (
     Report,
     bands_file,
     ignore_tokens,
+    make_controls,
     new_scan,
+    prefix_of,
     run_selected,
+    tap_controls,
 )
 from polyseme.workers.analysis.steps.lost_neurons import refuse_poisoned
+
+
+class _Kept:
+    """All that is kept of a layer's neurons, or of its control units."""
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        layer: int,
+        device: torch.device,
+        *,
+        controls: bool = False,
+        with_firings: bool,
+    ) -> None:
+        self.prefix = prefix_of(layer, controls=controls)
+        self.scan = new_scan(analysis, layer, device, controls=controls)
+        self._firings: FiringSample | None = None
+        if with_firings:
+            bands = read_arrays(analysis.store, bands_file(analysis), self.prefix)
+            thresholds = {tail: bands[f"{tail}/fires"] for tail in analysis.request.tails}
+            self._firings = FiringSample(thresholds, device)
+
+    def update(self, block: Block, sample: Tensor | None, activations: Tensor) -> None:
+        """sample: where the block's random tokens are; None without firings."""
+        self.scan.update(block, activations)
+        if self._firings is not None and sample is not None:
+            self._firings.update(sample, activations)
+
+    def arrays(self) -> Iterator[Named]:
+        kept = self.scan.arrays() | (self._firings.arrays() if self._firings else {})
+        return ((f"{self.prefix}{name}", array) for name, array in kept.items())
 
 
 class ShardScan:
@@ -57,24 +91,36 @@ class ShardScan:
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
         self._residual = _ResidualCheck(model.device)
-        self.scans = {layer: new_scan(analysis, layer, model.device) for layer in analysis.scanned}
-        self._firings = (
-            {}
-            if vectors is None
-            else {layer: self._new_firing(layer) for layer in analysis.scanned}
+        for_senses = vectors is not None
+        self._controls = make_controls(analysis, model) if for_senses else {}
+        self._neurons, self._ghosts = (
+            {
+                layer: _Kept(
+                    analysis, layer, model.device, controls=controls, with_firings=for_senses
+                )
+                for layer in layers
+            }
+            for controls, layers in ((False, analysis.scanned), (True, tuple(self._controls)))
         )
+
+    @property
+    def scans(self) -> dict[str, LayerScan]:
+        """By what the names of their arrays begin with in files."""
+        return {kept.prefix: kept.scan for kept in self._all}
 
     def run(self, block: Block) -> None:
         sample = None if self._vectors is None else _random_tokens(block, self._counted_tokens)
 
         def receive(layer: int, activations: Tensor) -> None:
-            self.scans[layer].update(block, activations)
-            if sample is not None:
-                self._firings[layer].update(sample, activations)
+            self._neurons[layer].update(block, sample, activations)
+
+        def receive_controls(layer: int, activations: Tensor) -> None:
+            self._ghosts[layer].update(block, sample, activations)
 
         taps = None
         if self._vectors is not None:
-            taps = _taps(self._analysis, block, self._vectors, self._residual)
+            keep = _keep_residual(self._analysis, block, self._vectors, self._residual)
+            taps = Taps(keep, tap_controls(self._controls, receive_controls))
         with torch.inference_mode():
             run_selected(
                 self._analysis, self._model, block, receive, taps, should_stop=self._should_stop
@@ -83,23 +129,19 @@ class ShardScan:
     def refuse_poisoned(self) -> None:
         """Raises NonFiniteActivation where one neuron's cost all of a layer, or the senses."""
         found = {
-            layer: scan.statistics.nonfinite.cpu().numpy().astype(bool)
-            for layer, scan in self.scans.items()
+            layer: kept.scan.statistics.nonfinite.cpu().numpy().astype(bool)
+            for layer, kept in self._neurons.items()
         }
         refuse_poisoned(self._analysis, self._model, found, self._residual.is_finite)
 
     def arrays(self) -> Iterator[Named]:
         """A layer after another, since each is made for the file."""
-        for layer, scan in self.scans.items():
-            kept = scan.arrays() | (self._firings[layer].arrays() if self._firings else {})
-            yield from ((f"{layer:03d}/{name}", array) for name, array in kept.items())
+        for kept in self._all:
+            yield from kept.arrays()
 
-    def _new_firing(self, layer: int) -> FiringSample:
-        bands = read_arrays(self._analysis.store, bands_file(self._analysis), f"{layer:03d}/")
-        return FiringSample(
-            {tail: bands[f"{tail}/fires"] for tail in self._analysis.request.tails},
-            self._model.device,
-        )
+    @property
+    def _all(self) -> Iterator[_Kept]:
+        return chain(self._neurons.values(), self._ghosts.values())
 
 
 def scan_shard(
@@ -199,20 +241,17 @@ class _ResidualCheck:
         return bool(self._sum.isfinite())
 
 
-def _taps(
+def _keep_residual(
     analysis: Analysis, block: Block, vectors: VectorWriter, residual: _ResidualCheck
-) -> Taps:
-    """Writes down the vectors that senses will be made of."""
+) -> Callable[[int, Tensor], None]:
+    """Writes down the vectors that senses will be made of, as `Taps.residual`."""
     held: list[Tensor] = []
     last = reference_layers(analysis.card.layers)[-1]
 
-    def keep_residual(layer: int, hidden: Tensor) -> None:
+    def keep(layer: int, hidden: Tensor) -> None:
         held.append(level(block.at_tokens(hidden)))
         residual.add(held[-1])
         if layer == last:
             vectors.add(RESIDUAL, torch.cat(held, 1))
 
-    def keep_input(layer: int, hidden: Tensor) -> None:
-        vectors.add(input_stream(layer), block.at_tokens(hidden))
-
-    return Taps(keep_residual, keep_input if analysis.request.senses.vectors == "neuron" else None)
+    return keep

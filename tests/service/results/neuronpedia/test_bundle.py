@@ -143,7 +143,11 @@ def test_every_feature_keeps_the_rules(http: FlaskClient, wide: Job, store: Stor
         assert feature["maxActApprox"] == max(mine)
 
 
-def test_every_activation_keeps_the_rules(http: FlaskClient, wide: Job, store: Store) -> None:
+@pytest.mark.parametrize("banded", [False, True])
+def test_every_activation_keeps_the_rules(
+    http: FlaskClient, wide: Job, store: Store, banded: bool
+) -> None:
+    write_result(store, wide.id, layers=(0, 2), neurons=range(150), contexts=4, banded=banded)
     files = export(http, wide, "&layer=0")
     vocabulary = make_vocabulary()
     contexts = [(row, c) for row in rows_of(store, wide, 0) for c in row["contexts"]]
@@ -171,7 +175,8 @@ def test_every_activation_keeps_the_rules(http: FlaskClient, wide: Job, store: S
                 max(c["activation"] for c in row["contexts"]), rel=1e-5
             )
         else:
-            band = row["bands"][context["band"]]
+            whole = {"low": 0, "high": None}
+            band = row["bands"][context["band"]] if banded else whole
             assert a["binMin"] == band["low"]
             assert a["binMax"] == pytest.approx(
                 row["max"] if band["high"] is None else band["high"], rel=1e-5

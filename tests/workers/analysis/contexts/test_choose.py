@@ -40,6 +40,7 @@ from tests.workers.analysis.builders import (
 )
 
 DISPLAY = 4
+BANDS: dict[str, Any] = {"sampling": "interval", "bands": 2}
 
 
 def make_candidates(
@@ -56,6 +57,7 @@ def make_candidates(
         row=window.astype(np.int32),
         position=position,
         peak=np.arange(len(windows), 0, -1, dtype=np.float32)[None],
+        displayed=np.arange(len(windows)),
         start=np.zeros_like(position),
         display=np.zeros((*window.shape, DISPLAY), np.float16),
     )
@@ -74,7 +76,7 @@ def choose(candidates: Candidates, windows: Windows, **contexts: Any) -> Choice:
 def test_a_list_ends_at_what_was_asked_for() -> None:
     candidates = make_candidates([TOP] * 4 + [1] * 3 + [0] * 3, [0, 1, 2, 3, 4, 5, 6, 7, -1, 8])
 
-    choice = choose(candidates, distinct_windows(9), top_k=3, sampled=4, bands=2)
+    choice = choose(candidates, distinct_windows(9), top_k=3, sampled=4, **BANDS)
 
     assert choice.kept[0].tolist() == [True] * 3 + [False] + [True, True, False] + [
         True,
@@ -87,7 +89,7 @@ def test_a_list_ends_at_what_was_asked_for() -> None:
 def test_a_window_in_the_top_list_is_not_sampled_again_and_another_takes_its_place() -> None:
     candidates = make_candidates([TOP, TOP, 0, 0, 0], [0, 1, 1, 0, 2])
 
-    choice = choose(candidates, distinct_windows(3), top_k=2, sampled=1, bands=1)
+    choice = choose(candidates, distinct_windows(3), top_k=2, sampled=1)
 
     assert choice.kept[0].tolist() == [True, True, False, False, True]
     assert choice.near_duplicates.tolist() == [0]
@@ -193,6 +195,7 @@ def test_the_choice_is_that_of_a_plain_walk(seed: int) -> None:
         row=row.astype(np.int32),
         position=rng.integers(0, windows.lengths[row]).astype(np.int32),
         peak=np.ones(row.shape, np.float32),
+        displayed=np.arange(len(bands)),
         start=np.zeros(row.shape, np.int32),
         display=np.zeros((*row.shape, DISPLAY), np.float16),
     )
@@ -200,9 +203,9 @@ def test_the_choice_is_that_of_a_plain_walk(seed: int) -> None:
     near[:, 1::3] = near[:, ::3][:, : near[:, 1::3].shape[1]]
     near[rng.random(near.shape) < 0.1] = 7
 
-    choice = choose_contexts(candidates, near, Contexts(top_k=6, sampled=8, bands=2))
+    choice = choose_contexts(candidates, near, Contexts(top_k=6, sampled=8, **BANDS))
 
-    kept, copies = choose_by_hand(candidates, near, Contexts(top_k=6, sampled=8, bands=2))
+    kept, copies = choose_by_hand(candidates, near, Contexts(top_k=6, sampled=8, **BANDS))
     assert [np.flatnonzero(k).tolist() for k in choice.kept] == kept
     assert choice.near_duplicates.tolist() == copies
     assert sum(copies) > 20
@@ -251,7 +254,7 @@ def test_a_table_has_what_is_shown_and_no_token_beyond_the_window() -> None:
     candidates = make_candidates([TOP, TOP, 0], [1, 0, -1], [4, 1, 0])
     candidates.start[:] = [[1, 0, 0]]
     candidates.display[:] = 0.5
-    choice = Choice(np.array([[True, True, False]]), np.zeros(1, np.int32))
+    choice = Choice(*np.array([[[True, True, False]]] * 2), np.zeros(1, np.int32))
 
     table = build_table("positive", "interval", candidates, choice, windows, np.arange(2))
 
@@ -268,9 +271,12 @@ def test_joined_tables_are_by_neuron_and_keep_their_tokens() -> None:
 
     def table(tail: Any, numbers: list[int]) -> Any:
         candidates = make_candidates([TOP], [0])
-        columns = {k: np.repeat(v, 2, 0) if k != "band" else v for k, v in vars(candidates).items()}
+        columns = {
+            k: v if k in ("band", "displayed") else np.repeat(v, 2, 0)
+            for k, v in vars(candidates).items()
+        }
         columns["row"] = np.array(numbers, np.int32)[:, None]
-        choice = Choice(np.ones((2, 1), bool), np.zeros(2, np.int32))
+        choice = Choice(*np.ones((2, 2, 1), bool), np.zeros(2, np.int32))
         return build_table(tail, "interval", Candidates(**columns), choice, windows, np.arange(4))
 
     joined, offsets = join_tables([table("positive", [0, 1]), table("negative", [2, 3])], 3)

@@ -9,6 +9,7 @@ import pytest
 
 from polyseme.contract.records.request import Contexts, Tokens
 from polyseme.workers.analysis.contexts.choose import ContextTable
+from polyseme.workers.analysis.contexts.peak_places import read_places
 from polyseme.workers.analysis.contexts.peak_tokens import list_peak_texts
 from polyseme.workers.analysis.contexts.surfaces import Surfaces, cut_surfaces
 from polyseme.workers.analysis.corpus.plan import cut_windows
@@ -59,6 +60,7 @@ def contexts_at_every_token(windows: Windows) -> ContextTable:
         char_end=windows.ends,
         activation=np.ones(n, np.float32),
         peak_token=windows.ids,
+        shown=np.ones(n, bool),
         display_start=start,
         display_offsets=np.concatenate([[0], np.cumsum(end - start)]),
         tokens=windows.ids[at],
@@ -106,9 +108,8 @@ def test_a_context_says_what_its_tokens_span_of_the_peaks_document(make: Any, pa
         assert surfaces.text[i] == DOCUMENTS[document][low:high]
         assert given_spans(surfaces, table, i) == [s and (s[0] - low, s[1] - low) for s in spans]
         assert surfaces.has_peak[i] == (table.char_end[i] > table.char_start[i])
-        if surfaces.has_peak[i]:
-            peak = DOCUMENTS[document][table.char_start[i] : table.char_end[i]]
-            assert surfaces.peak_texts()[i] == peak
+        peak = DOCUMENTS[document][table.char_start[i] : table.char_end[i]]
+        assert surfaces.text[i][surfaces.peak_start[i] : surfaces.peak_end[i]] == peak
 
 
 def test_a_layer_without_contexts_has_no_texts() -> None:
@@ -130,7 +131,10 @@ def test_what_documents_say_at_peaks_is_listed_where_tokens_read_otherwise() -> 
     table = contexts_at_every_token(windows)
     vocabulary = read_vocabulary(tokenizer.backend_tokenizer, 400)
 
-    [texts] = list_peak_texts(table, cut_surfaces(table, windows), vocabulary, 1)
+    at_peaks = read_places(windows, table.window, table.position)
+    places = np.arange(len(table.window))
+
+    [texts] = list_peak_texts(table, places, at_peaks.text, vocabulary, 1)
 
     assert texts[0] == "👩\u200d👩\u200d👧"  # most pieces
     assert {"日", "é", "e\u0301", "שָׁ"} <= set(texts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -15,17 +13,13 @@ from polyseme.workers.analysis.live.peaks import (
     find_peaks,
     place_peaks,
 )
-from polyseme.workers.analysis.senses.background import _LEVELS, Scale, to_unit
-
-# A quantile is a quarter of the distance, so that it can be told by hand: alpha 0.05 is a distance
-# of 0.2.
-SCALE = replace(Scale.of(np.eye(3, dtype=np.float32)), distances=4 * _LEVELS)
+from tests.workers.analysis.senses.made_up import to_material
 
 
-def unit(*degrees: float) -> np.ndarray:
-    """Unit vectors in the plane, (n, 2) float32."""
+def plane(*degrees: float) -> np.ndarray:
+    """Unit vectors in a plane of eight dimensions, (n, 8)."""
     angle = np.radians(degrees)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    return np.stack([np.cos(angle), np.sin(angle), *np.zeros((6, len(degrees)))], axis=1)
 
 
 def peaks_of(
@@ -66,69 +60,89 @@ def test_a_neuron_without_a_threshold_has_no_peak() -> None:
     assert peaks_of([0, 5, 0], threshold=np.inf) == []
 
 
-def test_a_distance_is_the_mean_over_the_contexts_of_a_sense() -> None:
+def rows(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def test_how_near_a_sense_is_is_the_mean_chance_with_its_contexts() -> None:
     rng = np.random.default_rng(0)
-    vectors = to_unit(rng.normal(size=(30, 8)).astype(np.float32))
-    sense = rng.integers(-1, 3, 30)
-    peaks = to_unit(rng.normal(size=(7, 8)).astype(np.float32))
-    scale = Scale.of(to_unit(rng.normal(size=(200, 8)).astype(np.float32)))
-    known = KnownSenses.of(vectors, sense, 0.05, scale)
+    material = to_material(rng.normal(size=(37, 8)))
+    contexts, peaks, sense = rng.permutation(30), np.arange(30, 37), rng.integers(-1, 3, 30)
+    known = KnownSenses.of(material, contexts, sense, 0.0)
 
-    plain = np.zeros((7, 3))
-    for q, peak in enumerate(peaks.astype(np.float64)):
-        for s in range(3):
-            plain[q, s] = np.mean([1 - peak @ v for v in vectors[sense == s].astype(np.float64)])
-    between = np.mean(
-        [
-            1 - a @ b
-            for a in vectors[sense == 0].astype(np.float64)
-            for b in vectors[sense == 2].astype(np.float64)
-        ]
-    )
+    number, most = known.nearest(peaks)
 
-    assert known.distances(peaks) == pytest.approx(scale.read(plain), abs=1e-6)
-    assert known.separation(0, 2) == pytest.approx(float(scale.read(between)), abs=1e-6)
+    chance = material.chances(np.arange(37), np.arange(37)).astype(np.float64)
+    means = np.array([[chance[q, contexts[sense == s]].mean() for s in range(3)] for q in peaks])
+    assert number.tolist() == means.argmax(1).tolist()
+    assert most == pytest.approx(means.max(1), abs=1e-6)
+    between = chance[np.ix_(contexts[sense == 0], contexts[sense == 2])].mean()
+    assert known.between(0, 2) == pytest.approx(between, abs=1e-6)
 
 
-def test_a_sense_reaches_as_far_as_alpha_or_its_farthest_context() -> None:
-    tight, wide = unit(0, 0, 0), unit(90, 90, 180)
-    known = KnownSenses.of(np.concatenate([tight, wide]), np.array([0, 0, 0, 1, 1, 1]), 0.05, SCALE)
+def test_a_sense_reaches_as_far_as_same_at_or_its_farthest_context() -> None:
+    material = to_material(plane(0, 0, 0, 90, 90, 180))
+    known = KnownSenses.of(material, np.arange(6), np.array([0, 0, 0, 1, 1, 1]), 0.35)
 
-    # Of the wide one's contexts the last is at cosine 0 to both others.
-    assert known.reach == pytest.approx([0.05, float(SCALE.read(np.array(1.0)))], abs=1e-6)
+    # Of the loose one's contexts the last is far from both others.
+    far = material.chances(rows(3, 4), rows(5)).mean()
+    assert far < 0.35
+    assert known.reach == pytest.approx([0.35, far], abs=1e-6)
+
+
+def test_a_sense_of_one_context_reaches_as_far_as_same_at() -> None:
+    known = KnownSenses.of(to_material(plane(0, 90)), rows(0, 1), np.array([0, -1]), 0.35)
+
+    assert known.reach.tolist() == [0.35]
 
 
 def test_a_peak_has_the_nearest_sense_within_its_reach() -> None:
-    known = KnownSenses.of(unit(0, 0, 100, 100), np.array([0, 0, 2, 2]), 0.05, SCALE)
+    material = to_material(plane(0, 0, 180, 180, 5, 175, 90))
+    known = KnownSenses.of(material, np.arange(4), np.array([0, 0, 2, 2]), 0.5)
 
-    sense, distance = known.nearest(unit(5, 95, 50))
+    sense, most = known.nearest(rows(4, 5, 6))
 
     assert sense.tolist() == [0, 2, -1]
-    assert distance[0] == pytest.approx(float(SCALE.read(1 - np.cos(np.radians(5)))), abs=1e-6)
+    assert most == pytest.approx(material.chances(rows(0, 2, 0), rows(4, 5, 6)).diagonal())
 
 
 def test_peaks_of_a_neuron_without_senses_have_none() -> None:
-    nothing = KnownSenses.of(unit(0, 90), np.array([-1, -1]), 0.05, SCALE)
+    nothing = KnownSenses.of(to_material(plane(0, 90)), rows(0, 1), np.array([-1, -1]), 0.35)
 
     for known in (nothing, None):
-        [peak] = place_peaks(np.array([4]), "positive", np.array([2.5], np.float32), unit(0), known)
+        [peak] = place_peaks(rows(4), "positive", np.array([2.5], np.float32), rows(0), known)
         assert peak == Peak(4, "positive", 2.5, None, None)
         assert find_crossings([peak], "positive", known) == []
 
 
+def test_peaks_have_the_sense_that_their_row_in_the_material_is_nearest_to() -> None:
+    material = to_material(plane(0, 0, 180, 180, 90))
+    known = KnownSenses.of(material, np.arange(4), np.array([0, 0, 1, 1]), 0.5)
+    strength = np.array([2.5, 1.5, 1.0], np.float32)
+
+    found = place_peaks(rows(3, 8, 9), "positive", strength, rows(2, 1, 4), known)
+
+    assert [(p.token, p.activation, p.sense) for p in found] == [
+        (3, 2.5, 1),
+        (8, 1.5, 0),
+        (9, 1.0, None),
+    ]
+    assert all(p.same is not None for p in found)
+
+
 def test_two_senses_that_both_fire_cross_at_their_strongest_peaks() -> None:
-    known = KnownSenses.of(unit(0, 0, 90, 90), np.array([0, 0, 1, 1]), 0.05, SCALE)
+    material = to_material(plane(0, 0, 180, 180))
+    known = KnownSenses.of(material, np.arange(4), np.array([0, 0, 1, 1]), 0.35)
     peaks = [
-        Peak(2, "positive", 1.0, 1, 0.0),
-        Peak(5, "positive", 3.0, 0, 0.0),
-        Peak(7, "positive", 2.0, 1, 0.0),
-        Peak(9, "positive", 9.0, None, 0.5),
-        Peak(11, "negative", -9.0, 1, 0.0),
+        Peak(2, "positive", 1.0, 1, 0.9),
+        Peak(5, "positive", 3.0, 0, 0.9),
+        Peak(7, "positive", 2.0, 1, 0.9),
+        Peak(9, "positive", 9.0, None, 0.1),
+        Peak(11, "negative", -9.0, 1, 0.9),
     ]
 
     found = find_crossings(peaks, "positive", known)
 
-    [crossing] = found
-    assert crossing == Crossing("positive", (0, 1), (5, 7), crossing.separation)
-    assert crossing.separation == pytest.approx(float(SCALE.read(np.array(1.0))), abs=1e-6)
+    [[between]] = material.chances(rows(0), rows(2)).tolist()
+    assert found == [Crossing("positive", (0, 1), (5, 7), pytest.approx(between))]
     assert find_crossings(peaks, "negative", known) == []

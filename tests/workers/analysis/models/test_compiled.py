@@ -72,6 +72,21 @@ def test_a_compiled_model_hands_out_what_it_would_as_it_is(
         )
 
 
+def test_inputs_of_compiled_layers_are_handed_out_without_leaving_the_compiled_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, compiled = load_both("llama", tmp_path)
+    ids = torch.randint(5, 300, (2, 8))
+
+    def refuse(stance: str) -> None:
+        raise AssertionError(stance)
+
+    monkeypatch.setattr("torch.compiler.set_stance", refuse)
+    found = see_all(compiled, ids, [0, 2], inputs=True)
+
+    assert [name for name in found if name.startswith("input")] == ["input 0", "input 2"]
+
+
 def test_a_listener_that_raises_leaves_nobody_listening(tmp_path: Path) -> None:
     _, compiled = load_both("llama", tmp_path)
     ids = torch.randint(5, 300, (2, 8))

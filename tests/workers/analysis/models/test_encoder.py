@@ -8,8 +8,14 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from polyseme.contract.errors import ModelLoadError
-from polyseme.workers.analysis.models.encoder import WordEncoder, find_encoder, load_encoder
+from polyseme.contract.errors import ModelLoadError, OtherEncoder
+from polyseme.workers.analysis.models import encoder
+from polyseme.workers.analysis.models.encoder import (
+    LazyEncoder,
+    WordEncoder,
+    find_encoder,
+    load_encoder,
+)
 from tests.tiny_models import HIDDEN, load_tiny, save_model
 
 WORDS = [
@@ -156,6 +162,56 @@ def test_the_package_is_found_without_importing_it(
     monkeypatch.syspath_prepend(str(tmp_path))
 
     assert find_encoder("") == folder / "model"
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_installed_folder", lambda: None)
+
+
+def test_an_encoder_is_known_by_the_hash_of_its_weights(tmp_path: Path) -> None:
+    save_model("bert", tmp_path)
+    lazy = LazyEncoder(str(tmp_path))
+
+    sha256 = lazy.identify()
+
+    assert sha256 == load_encoder(tmp_path).model.weights_sha256
+    assert lazy.find(sha256) is lazy.get()
+    assert lazy.get() is lazy.get()
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_that_no_encoder_is_installed_is_no_error_until_one_is_needed() -> None:
+    lazy = LazyEncoder()
+
+    assert lazy.identify() is None
+    assert lazy.find(None) is None
+    with pytest.raises(ModelLoadError, match="no sentence encoder is installed"):
+        lazy.get()
+
+
+def test_an_encoder_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="there is no folder"):
+        LazyEncoder(str(tmp_path / "none")).identify()
+
+
+def test_a_job_without_an_encoder_has_none_even_where_one_is(tmp_path: Path) -> None:
+    assert LazyEncoder(str(tmp_path / "never looked for")).find(None) is None
+
+
+def test_another_encoder_than_the_jobs_is_refused(tmp_path: Path) -> None:
+    save_model("bert", tmp_path)
+    lazy = LazyEncoder(str(tmp_path))
+    own = lazy.get().model.weights_sha256
+
+    with pytest.raises(OtherEncoder, match=rf"encoder 000000000000; this worker has {own[:12]}"):
+        lazy.find("0" * 64)
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_a_worker_without_the_jobs_encoder_says_that_it_has_none() -> None:
+    with pytest.raises(OtherEncoder, match="this worker has none"):
+        LazyEncoder().find("0" * 64)
 
 
 @pytest.mark.model

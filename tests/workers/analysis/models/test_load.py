@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
-from transformers.pytorch_utils import Conv1D
 
 from polyseme.contract.errors import ModelLoadError, PolysemeError, UnsupportedArchitecture
 from polyseme.contract.records.catalogue import Entry
@@ -24,7 +22,6 @@ from polyseme.workers.analysis.models.hashes import hash_parameters, hash_tokeni
 from polyseme.workers.analysis.models.load import describe_model, load_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.models.tokens import frame, tokenize
-from polyseme.workers.analysis.sites import mlp
 from tests.tiny_models import (
     HIDDEN,
     LAYERS,
@@ -121,37 +118,6 @@ def test_the_tokenizer_hash_does_not_depend_on_use(tmp_path: Path) -> None:
     assert hash_tokenizer(model.tokenizer) == model.tokenizer_sha256
     model.tokenizer.backend_tokenizer.add_special_tokens(["[X]"])
     assert hash_tokenizer(model.tokenizer) != model.tokenizer_sha256
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_input_energy_gives_the_inner_products_of_weighted_inputs(
-    name: str, tmp_path: Path
-) -> None:
-    model = load_tiny(name, tmp_path)
-    tiny = TINY[name]
-    layer = model.parts.body.get_submodule(f"{model.parts.family.layers}.1")
-    modules: list[Any] = [layer.get_submodule(path) for path in tiny.expansion]
-    rows = [
-        m.weight.double().numpy().T if isinstance(m, Conv1D) else m.weight.double().numpy()
-        for m in modules
-    ]
-    # A gated MLP's neuron has two rows of weights, which a fused matrix holds one half after the
-    # other.
-    weights = np.concatenate(rows).reshape(-1, tiny.neurons, HIDDEN)
-    x, y = np.random.default_rng(0).normal(size=(2, HIDDEN))
-
-    assert mlp.SITE.input_energy is not None
-    energy = mlp.SITE.input_energy(model.parts, 1)
-
-    expected = [
-        np.concatenate(x * weights[:, j]) @ np.concatenate(y * weights[:, j])
-        for j in range(tiny.neurons)
-    ]
-    assert (energy.dtype, tuple(energy.shape)) == (torch.float32, (tiny.neurons, HIDDEN))
-    assert len(weights) == 1 + model.card.gated
-    assert np.allclose(
-        energy.double().numpy() @ (x * y), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
-    )
 
 
 def pickle_weights(folder: Path) -> None:

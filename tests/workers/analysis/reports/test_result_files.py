@@ -54,16 +54,17 @@ def test_counts_agree_with_the_contexts(tmp_path: Path) -> None:
     out = analyse(tmp_path, "llama", {"tails": "both"})
 
     for report in pq.read_table(out / report_file(1)).to_pylist():
-        positive = [c for c in report["contexts"] if c["tail"] == "positive"]
+        both = report["contexts"] + report["evidence"]
+        positive = [c for c in both if c["tail"] == "positive"]
         assert report["top_contexts"] == sum(c["sample"] == "top" for c in positive)
-        assert report["sampled_contexts"] == sum(c["sample"] == "interval" for c in positive)
+        assert report["sampled_contexts"] == sum(c["sample"] == "activation" for c in positive)
         assert report["distinct_contexts"] == sum(c["activation"] > 0 for c in positive)
         assert sum(t["count"] for t in report["peak_tokens"]) == report["distinct_contexts"]
         assert len({c["window"] for c in positive}) == len(positive)
 
 
 def test_sampled_contexts_lie_in_their_bands(tmp_path: Path) -> None:
-    out = analyse(tmp_path, "llama", {"tails": "both", "sampling": "quantile"})
+    out = analyse(tmp_path, "llama", {"tails": "both", "sampling": "quantile", "bands": 5})
 
     for report in pq.read_table(out / report_file(1)).to_pylist():
         bands = {(b["tail"], b["band"]): b for b in report["bands"]}

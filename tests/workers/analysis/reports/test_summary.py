@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyseme.contract.files.results import SCALARS
+from polyseme.contract.files.results import GHOST_SCALARS, SCALARS
 from polyseme.workers.analysis.reports.summary import summarise
 
 PLAN = {"documents": 3, "windows": 4, "tokens": 50, "counted_tokens": 40}
@@ -24,7 +24,7 @@ def test_neurons_are_counted_by_layer_and_status_and_dead_ones_too() -> None:
     rows = [
         make_neuron(2, 0.5, status="polysemantic", sense_count=3),
         make_neuron(2, 0.0, status="insufficient_evidence"),
-        make_neuron(5, 0.25, status="incoherent", sense_count=1),
+        make_neuron(5, 0.25, status="described", sense_count=1),
     ]
 
     found = summarise(pa.Table.from_pylist(rows, SCALARS), PLAN)
@@ -38,7 +38,7 @@ def test_neurons_are_counted_by_layer_and_status_and_dead_ones_too() -> None:
     assert {n: c for n, c in found["statuses"].items() if c} == {
         "polysemantic": 1,
         "insufficient_evidence": 1,
-        "incoherent": 1,
+        "described": 1,
     }
     assert found["senses"] == {"3": 1}
     assert [(x["layer"], x["neurons"], x["dead"]) for x in found["layers"]] == [
@@ -48,3 +48,31 @@ def test_neurons_are_counted_by_layer_and_status_and_dead_ones_too() -> None:
     assert found["distributions"]["density"]["median"] == 0.25
     assert sum(found["distributions"]["density"]["counts"]) == 3
     assert found["distributions"]["kurtosis"] == {"edges": [], "counts": [], "median": None}
+
+
+def test_control_units_are_summed_up_beside_the_neurons() -> None:
+    neurons = [make_neuron(layer, 0.5) for layer in (2, 5)]
+    blank = dict.fromkeys(GHOST_SCALARS.names)
+    controls = [
+        blank | {"layer": 2, "status": "described", "polysemanticity": 0.5, "coverage": 0.25},
+        blank | {"layer": 2, "status": "monosemantic", "polysemanticity": 0.7, "coverage": 0.75},
+        blank | {"layer": 5, "status": "insufficient_evidence"},
+    ]
+
+    found = summarise(
+        pa.Table.from_pylist(neurons, SCALARS),
+        PLAN,
+        controls=pa.Table.from_pylist(controls, GHOST_SCALARS),
+    )
+
+    own = found["controls"]
+    assert (own["units"], own["statuses"]["described"], own["statuses"]["monosemantic"]) == (
+        3,
+        1,
+        1,
+    )
+    assert own["medians"]["polysemanticity"] == (0.5 + 0.7) / 2
+    assert own["medians"]["effective_senses"] is None
+    first, second = (layer["controls"] for layer in found["layers"])
+    assert (first["units"], first["medians"]["coverage"]) == (2, 0.5)
+    assert (second["units"], second["medians"]["coverage"]) == (1, None)

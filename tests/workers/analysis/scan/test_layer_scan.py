@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from polyseme.workers.analysis.corpus.plan import window_priority
 from polyseme.workers.analysis.machine.threads import set_threads
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
 from polyseme.workers.analysis.scan.statistics.block import Block
-from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes
+from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
+from polyseme.workers.analysis.scan.statistics.draws import Draws, draw_keys, unit_seeds
 from polyseme.workers.analysis.scan.statistics.extremes import find_extremes, find_peaks
 from polyseme.workers.analysis.scan.statistics.histogram import Histogram
 from polyseme.workers.analysis.scan.statistics.top_lists import EMPTY
@@ -45,10 +48,27 @@ def make_edges() -> dict[Tail, np.ndarray | None]:
     return {"positive": edges, "negative": edges / 2}
 
 
-def make_scan(*, kernels: str, distinct: bool = True, sampled: bool = True) -> LayerScan:
-    edges = make_edges() if sampled else dict.fromkeys(TAILS)
-    sizes = ListSizes(**vars(SIZES) | {"distinct": distinct})
-    return LayerScan(NEURONS, edges, sizes, DEVICES[kernels], kernels=kernels_named(kernels))
+def make_draws() -> dict[Tail, Draws]:
+    """Thresholds on the steps of the activations too; one neuron that never fires."""
+    fires = np.full(NEURONS, 1.5, np.float32)
+    fires[::7] = 0.7
+    fires[3] = np.inf
+    return {t: Draws(unit_seeds(2, np.arange(NEURONS), t), fires) for t in TAILS}
+
+
+def make_scan(
+    *, kernels: str, distinct: bool = True, sampled: str | None = "bands", shown: bool = False
+) -> LayerScan:
+    """sampled: bands or drawn."""
+    samples: dict[Tail, Sample] = dict.fromkeys(TAILS)
+    if sampled:
+        samples |= make_edges() if sampled == "bands" else make_draws()
+    sizes = replace(SIZES, distinct=distinct)
+    if sampled == "drawn":
+        sizes = replace(sizes, band=6, bands=1)
+    if shown:
+        sizes = replace(sizes, shown_top=3, shown_band=1 if sampled == "bands" else 2)
+    return LayerScan(NEURONS, samples, sizes, DEVICES[kernels], kernels=kernels_named(kernels))
 
 
 def scan_blocks(
@@ -63,7 +83,7 @@ def ranked(scan: LayerScan) -> dict[str, np.ndarray]:
     """Every list with its entries best first, and nothing where there is no entry."""
     found: dict[str, np.ndarray] = {}
     for tail, of_tail in scan.tails.items():
-        for name, lists in (("top", of_tail.top), ("sample", of_tail.sample)):
+        for name, lists in of_tail.lists.items():
             order = lists.top.ranking().cpu().numpy()
             for column, array in lists.arrays().items():
                 laid = np.take_along_axis(
@@ -99,12 +119,15 @@ def assert_close_moments(a: LayerScan, b: LayerScan, tolerance: float) -> None:
         )
 
 
+SAMPLED = [(None, False), (None, True), ("bands", False), ("drawn", True)]
+
+
 @pytest.mark.parametrize("distinct", [False, True])
-@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize(("sampled", "shown"), SAMPLED)
 @pytest.mark.parametrize("step", [0.5, None])
 @pytest.mark.parametrize("kernels", ["cpu", ON_GPU])
 def test_the_kernels_and_plain_torch_keep_the_same(
-    kernels: str, distinct: bool, sampled: bool, step: float | None
+    kernels: str, distinct: bool, sampled: str | None, shown: bool, step: float | None
 ) -> None:
     rows = 60 if kernels == "gpu" else 7  # an interpreter takes its time
 
@@ -112,7 +135,9 @@ def test_the_kernels_and_plain_torch_keep_the_same(
         blocks = random_blocks(1, rows=rows, device=DEVICES[kernels])
         activations = random_activations(blocks, NEURONS, seed=1, step=step)
         return scan_blocks(
-            make_scan(kernels=kernels, distinct=distinct, sampled=sampled), blocks, activations
+            make_scan(kernels=kernels, distinct=distinct, sampled=sampled, shown=shown),
+            blocks,
+            activations,
         )
 
     fast, plain = scan_with(kernels), scan_with("reference")
@@ -199,6 +224,93 @@ def test_the_lists_are_those_of_a_plain_sort(kernels: str, tail: Tail, sign: flo
             assert columns[f"{tail}/band_windows"][neuron, band] == len(inside)
 
 
+def drawn_by_hand(
+    peaks: list[tuple[float, int, int, int]], neuron: int, tail: Tail
+) -> list[tuple[float, int, int, int]]:
+    """In the order of a / u, those that fire first; numpy's own float32 and unsigned numbers."""
+    draws = make_draws()[tail]
+    rated = []
+    for peak in peaks:
+        if peak[0] > 0:
+            state = (int(draws.seeds[neuron]) + (peak[1] + 1) * 0x9E3779B97F4A7C15) % 2**64
+            state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+            state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
+            share = np.float32((((state ^ state >> 31) >> 40) + 1) / 2**24)
+            rated.append((int(peak[0] > draws.fires[neuron]), np.float32(peak[0]) / share, peak))
+    return [peak for *_, peak in sorted(rated, key=lambda r: (-r[0], -r[1], r[2][1]))]
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+@pytest.mark.parametrize(("tail", "sign"), [("positive", 1.0), ("negative", -1.0)])
+def test_a_sample_by_activation_is_that_of_a_plain_sort(
+    kernels: str, tail: Tail, sign: float
+) -> None:
+    blocks = random_blocks(2)
+    activations = random_activations(blocks, NEURONS, seed=2)
+    scan = scan_blocks(make_scan(kernels=kernels, sampled="drawn", shown=True), blocks, activations)
+    columns = ranked(scan)
+
+    for neuron in (0, 3, 7, NEURONS - 1):
+        drawn = drawn_by_hand(peaks_by_hand(blocks, activations, neuron, sign), neuron, tail)
+        expected = first_of_documents(drawn, 6)
+        assert listed(columns, f"{tail}/sample", neuron, sign) == expected
+        assert listed(columns, f"{tail}/shown/sample", neuron, sign) == expected[:2]
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+@pytest.mark.parametrize("scale", [1e-20, 1e12])
+def test_what_does_not_fire_comes_behind_in_its_own_order(kernels: str, scale: float) -> None:
+    blocks = random_blocks(2)
+    activations = random_activations(blocks, NEURONS, seed=2, step=None)
+    scaled = [values * scale for values in activations]
+
+    def samples(scan: LayerScan, fires: float, values: Sequence[Tensor]) -> np.ndarray:
+        for lists in scan.tails.values():
+            lists.fires.fill_(fires)
+        return ranked(scan_blocks(scan, blocks, values))["positive/sample/row"]
+
+    def new() -> LayerScan:
+        return make_scan(kernels=kernels, sampled="drawn")
+
+    all_fire, none_fires = samples(new(), 0.0, scaled), samples(new(), np.inf, scaled)
+
+    np.testing.assert_array_equal(all_fire, none_fires)
+    assert (all_fire >= 0).all()
+    assert samples(new(), 2.5 * scale, scaled).tolist() != all_fire.tolist()
+
+
+def test_each_unit_and_tail_draws_anew_and_in_proportion_to_activation() -> None:
+    numbers = torch.arange(4000)
+    peaks = torch.ones(4000, 40)
+    peaks[:1000] = 4.0
+    units, drawn = np.arange(40), []
+    for tail in TAILS:
+        seeds = torch.from_numpy(unit_seeds(3, units, tail))
+        keys = draw_keys(peaks, numbers, seeds, torch.zeros(40))
+        drawn.append(keys.topk(60, 0).indices.T)
+
+    both = torch.cat(drawn)  # (80, 60)
+    shares = (both < 1000).float().mean(1)
+
+    assert abs(float(shares.mean()) - 4 / 7) < 0.02
+    assert float(shares.std()) == pytest.approx((4 / 7 * 3 / 7 / 60) ** 0.5, rel=0.25)
+    common = [len(set(a.tolist()) & set(b.tolist())) for a, b in pairwise(both)]
+    assert sum(common) / len(common) < 3  # 60 of about 4000
+    np.testing.assert_array_equal(
+        unit_seeds(3, units[7:9], "positive"), unit_seeds(3, units, "positive")[7:9]
+    )
+    assert (
+        len(
+            {
+                *unit_seeds(3, units, "positive"),
+                *unit_seeds(4, units, "positive"),
+                *unit_seeds(3, units, "positive", 1),
+            }
+        )
+        == 120
+    )
+
+
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_statistics_are_over_the_counted_tokens_alone(kernels: str) -> None:
     blocks = random_blocks(3, rows=120, device=DEVICES[kernels])
@@ -224,15 +336,22 @@ def test_statistics_are_over_the_counted_tokens_alone(kernels: str) -> None:
 
 @pytest.mark.parametrize("kernels", ["reference", "cpu"])
 @pytest.mark.parametrize("cut", [0, 1, 9, 17])
-def test_two_parts_merged_in_either_order_are_the_whole(kernels: str, cut: int) -> None:
+@pytest.mark.parametrize(("sampled", "shown"), SAMPLED[2:])
+def test_two_parts_merged_in_either_order_are_the_whole(
+    kernels: str, cut: int, sampled: str, shown: bool
+) -> None:
     blocks = random_blocks(4)
     activations = random_activations(blocks, NEURONS, seed=4)
-    whole = scan_blocks(make_scan(kernels=kernels), blocks, activations)
-    first = scan_blocks(make_scan(kernels=kernels), blocks[:cut], activations[:cut])
-    second = scan_blocks(make_scan(kernels=kernels), blocks[cut:], activations[cut:])
+
+    def new() -> LayerScan:
+        return make_scan(kernels=kernels, sampled=sampled, shown=shown)
+
+    whole = scan_blocks(new(), blocks, activations)
+    first = scan_blocks(new(), blocks[:cut], activations[:cut])
+    second = scan_blocks(new(), blocks[cut:], activations[cut:])
 
     for parts in ((first, second), (second, first)):
-        merged = make_scan(kernels=kernels)
+        merged = new()
         for part in parts:
             merged.merge(part.arrays())
         assert_same(merged, whole)
@@ -241,20 +360,25 @@ def test_two_parts_merged_in_either_order_are_the_whole(kernels: str, cut: int) 
 
 @pytest.mark.parametrize("distinct", [False, True])
 @pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("sampled", "shown"), SAMPLED[2:])
 def test_parts_that_begin_with_what_is_known_keep_less_and_merge_to_the_whole(
-    kernels: str, distinct: bool
+    kernels: str, distinct: bool, sampled: str, shown: bool
 ) -> None:
     """Any part may begin with any others' lists, whichever is scanned first; here all with those of
     the first two.
     """
+
+    def new(kernels: str) -> LayerScan:
+        return make_scan(kernels=kernels, distinct=distinct, sampled=sampled, shown=shown)
+
     windows, rows = (36, 12) if kernels == "gpu" else (120, 7)
     blocks = random_blocks(7, windows=windows, rows=rows, device=DEVICES[kernels])
     activations = random_activations(blocks, NEURONS, seed=7)
-    whole = scan_blocks(make_scan(kernels=kernels, distinct=distinct), blocks, activations)
+    whole = scan_blocks(new(kernels), blocks, activations)
     known: dict[str, np.ndarray] = {}
     parts = []
     for block, values in zip(blocks, activations, strict=True):
-        part = make_scan(kernels=kernels, distinct=distinct)
+        part = new(kernels)
         if known:
             part.fill(known)
         scan_blocks(part, [block], [values])
@@ -262,15 +386,15 @@ def test_parts_that_begin_with_what_is_known_keep_less_and_merge_to_the_whole(
             known = part.seed()
         parts.append(part.arrays())
 
-    merged = make_scan(kernels="cpu", distinct=distinct)
+    merged = new("cpu")
     for arrays in reversed(parts):
         merged.merge(arrays)
 
     assert_same(merged, whole)
-    alone = scan_blocks(
-        make_scan(kernels=kernels, distinct=distinct), blocks[2:3], activations[2:3]
-    ).arrays()
-    for lists in ("positive/top", "positive/sample", "negative/top", "negative/sample"):
+    alone = scan_blocks(new(kernels), blocks[2:3], activations[2:3]).arrays()
+    names = [f"{tail}/{name}" for tail in TAILS for name in merged.tails[tail].lists]
+    assert len(names) == (8 if shown else 4)
+    for lists in names:
         assert (
             len(parts[2][f"{lists}/keys"])
             == parts[2][f"{lists}/counts"].sum()
@@ -426,10 +550,14 @@ def test_lists_have_spare_places_only_where_copies_are_dropped() -> None:
     def sizes(**contexts: Any) -> ListSizes:
         return ListSizes.of(make_request(contexts=contexts))
 
-    assert sizes() == ListSizes(top=25, band=5, bands=5, display=32, distinct=True)
-    assert sizes(top_k=4, sampled=5) == ListSizes(top=8, band=2, bands=5, display=32, distinct=True)
-    assert sizes(near_duplicates="keep", per_document=None) == ListSizes(20, 4, 5, 32, False)
+    assert sizes() == ListSizes(75, 75, 1, 32, True, shown_top=25, shown_band=25)
+    assert sizes(top_k=4, sampled=5, bands=5) == ListSizes(8, 2, 5, display=32, distinct=True)
+    assert sizes(near_duplicates="keep", per_document=None) == ListSizes(
+        60, 60, 1, 32, False, 20, 20
+    )
     assert sizes(sampled=0).band == 0
+    assert sizes(bands=5, shown=20) == ListSizes(75, 15, 5, 32, True, shown_top=25, shown_band=5)
+    assert sizes(shown=0).shown_top == sizes(shown=0).shown_band == 0
 
 
 def test_a_display_is_rounded_as_torch_rounds() -> None:

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from polyseme.contract.files.store import Store
-from polyseme.contract.records.request import AnalysisRequest, Neurons, Senses
+from polyseme.contract.records.request import AnalysisRequest, Neurons
 from polyseme.workers.analysis.models.compiled import Relay
 from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.analysis.steps import manifest
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import describe_analysis, scan_address
+from polyseme.workers.analysis.steps.word_encoder import choose_encoder
 from tests.factories import make_corpus
 from tests.tiny_models import load_tiny
 
@@ -38,6 +40,7 @@ DECIDING = {
     "contexts.sampled": 5,
     "contexts.sampling": "quantile",
     "contexts.bands": 4,
+    "contexts.shown": 3,
     "contexts.window": 64,
     "contexts.packing": "concat",
     "contexts.per_document": None,
@@ -54,7 +57,7 @@ NOT_DECIDING = {
     "model": "another-name",  # its weights decide
     "corpus": "another-name",  # its content decides
     "neurons.layers": (1,),
-    "senses.alpha": 0.3,
+    "senses.same_at": 0.6,
     "senses.min_contexts": 9,
     "senses.vectors": "window",
     "source_job": "job_of_old",
@@ -74,6 +77,7 @@ DECIDING_FACTS = {
     "corpus.sha256",
     "neurons_per_layer",
     "block_tokens",
+    "controls",
     "dtype",
     "device",
     "compiled",
@@ -103,6 +107,11 @@ OTHER_FACTS = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_tiny("llama", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def other_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SITES, "attention", replace(SITES["mlp"], name="attention"))
 
 
 @pytest.fixture
@@ -175,20 +184,6 @@ def test_neurons_named_one_by_one_are_the_same_as_all(
     assert scan_address(every, model) == scan_address(analysis, model)
 
 
-@pytest.mark.parametrize("options", [Senses(vectors="neuron"), Senses(vectors="neuron", alpha=0.3)])
-def test_senses_that_need_the_model_have_an_address_of_their_own(
-    analysis: Analysis, model: LoadedModel, options: Senses
-) -> None:
-    others = [
-        replace(analysis, request=replace(analysis.request, senses=s)) for s in (Senses(), options)
-    ]
-    third = replace(
-        analysis, request=replace(analysis.request, senses=replace(options, min_contexts=9))
-    )
-
-    assert len({scan_address(a, model) for a in (*others, third)}) == 3
-
-
 def facts(described: dict[str, Any]) -> set[str]:
     nested = {f"{name}.{key}" for name in ("model", "corpus") for key in described[name]}
     return nested | set(described) - {"model", "corpus"}
@@ -198,6 +193,7 @@ def test_every_fact_of_a_manifest_is_known_to_decide_or_not_to(
     analysis: Analysis, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest, "_count_cut", lambda analysis: 0)
+    choose_encoder(analysis)
 
     assert facts(describe_analysis(analysis, model, PLAN)) == DECIDING_FACTS | OTHER_FACTS
 
@@ -233,6 +229,10 @@ def test_the_facts_that_decide_change_the_address(
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "FORMAT", 0)
         found["format"] = scan_address(analysis, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "SEED", 0)
+        found["controls"] = scan_address(analysis, model)
 
     assert set(found) == DECIDING_FACTS
     assert scan_address(analysis, model) not in found.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyseme.contract.errors import Cancelled, InvalidRequest
+from polyseme.contract.errors import Cancelled
 from polyseme.contract.files.store import Store
 from polyseme.workers.analysis.corpus.plan import Plan, open_windows, window_priority
 from polyseme.workers.analysis.corpus.windows import read_blocks
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.senses.firing import FIRES
-from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.analysis.steps import planning
 from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
 from polyseme.workers.analysis.steps.planning import (
@@ -167,16 +165,3 @@ def test_a_part_that_is_stopped_between_two_blocks_writes_nothing(
         calibrate_part(analysis, model, 0, should_stop=lambda: next(asked))
 
     assert analysis.store.names("work/calibration") == ["windows.npz"]
-
-
-def test_a_site_without_input_weights_has_no_vectors_of_its_neurons(
-    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(SITES, "mlp", replace(SITES["mlp"], input_energy=None))
-    analysis = make_analysis(model, tmp_path)
-    senses = replace(analysis.request.senses, enabled=True, vectors="neuron")
-    asked = replace(analysis, request=replace(analysis.request, senses=senses))
-
-    with pytest.raises(InvalidRequest, match="units of the site 'mlp' have none") as refused:
-        plan_analysis(asked, model, TEXTS)
-    assert refused.value.details[0].pointer == "/senses/vectors"

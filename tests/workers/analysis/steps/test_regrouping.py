@@ -60,12 +60,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "senses", [Senses(), Senses(alpha=0.3, min_contexts=3), Senses(vectors="window")]
+    "senses", [Senses(), Senses(same_at=0.6, min_contexts=9), Senses(vectors="window")]
 )
 def test_the_result_is_that_of_a_whole_new_analysis(
     model: LoadedModel, tmp_path: Path, senses: Senses
 ) -> None:
-    analyse(model, tmp_path / "old", Senses(alpha=0.1))
+    analyse(model, tmp_path / "old", Senses(min_contexts=6))
     wanted = files_of(analyse(model, tmp_path / "wanted", senses))
 
     found = files_of(regroup(model, tmp_path, "old", senses))
@@ -74,24 +74,24 @@ def test_the_result_is_that_of_a_whole_new_analysis(
     assert [name for name in wanted if found[name] != wanted[name]] == []
 
 
-def test_another_alpha_changes_the_senses(model: LoadedModel, tmp_path: Path) -> None:
-    old = analyse(model, tmp_path / "old", Senses(alpha=0.02))
+def test_another_limit_changes_the_senses(model: LoadedModel, tmp_path: Path) -> None:
+    old = analyse(model, tmp_path / "old", Senses(same_at=0.8))
 
-    new = regroup(model, tmp_path, "old", Senses(alpha=0.4))
+    new = regroup(model, tmp_path, "old", Senses(same_at=0.1))
 
     before, after = (pq.read_table(folder / NEURONS) for folder in (old, new))
     assert before.column("coverage").to_pylist() != after.column("coverage").to_pylist()
-    assert set(after.column("alpha").to_pylist()) == {0.4}
+    assert set(after.column("same_at").to_pylist()) == {0.1}
     assert before.column("max").equals(after.column("max"))
 
 
 def test_the_manifest_says_where_the_scan_came_from(model: LoadedModel, tmp_path: Path) -> None:
     analyse(model, tmp_path / "old", Senses())
 
-    new = regroup(model, tmp_path, "old", Senses(alpha=0.2))
+    new = regroup(model, tmp_path, "old", Senses(same_at=0.6))
 
     request = json.loads((new / MANIFEST).read_text())["request"]
-    assert (request["senses"]["alpha"], request["source_job"]) == (0.2, "job_of_old")
+    assert (request["senses"]["same_at"], request["source_job"]) == (0.6, "job_of_old")
 
 
 def test_a_result_without_vectors_is_refused(model: LoadedModel, tmp_path: Path) -> None:

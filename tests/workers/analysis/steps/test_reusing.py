@@ -112,7 +112,7 @@ def assert_same(found: Path, wanted: Path, reused: dict[str, str]) -> None:
     assert [name for name in one if one[name] != other[name]] == []
 
 
-OTHER = Senses(alpha=0.3, min_contexts=3)
+OTHER = Senses(same_at=0.6, min_contexts=9)
 NONE = Senses(enabled=False)
 
 
@@ -128,7 +128,7 @@ NONE = Senses(enabled=False)
         ),  # and those taken over get other senses
         ({"a": ((0, 1), Senses())}, Senses(), (0, 1), {"a": (0, 1)}),  # the same again
         ({"a": ((0, 1, 2), Senses())}, Senses(), (1,), {"a": (1,)}),  # fewer
-        ({"a": ((0, 1), OTHER)}, Senses(), (0, 1), {"a": (0, 1)}),  # another alpha
+        ({"a": ((0, 1), OTHER)}, Senses(), (0, 1), {"a": (0, 1)}),  # another limit
         ({"a": ((0, 1), Senses())}, Senses(vectors="window"), (0, 1), {"a": (0, 1)}),
         (
             {"a": ((0, 2), Senses()), "b": ((1,), OTHER)},
@@ -143,7 +143,6 @@ NONE = Senses(enabled=False)
             {"a": (0,), "b": (2,)},
         ),  # without senses
         ({"a": ((0,), NONE)}, NONE, (0, 1), {"a": (0,)}),
-        ({"a": ((1,), Senses(vectors="neuron"))}, Senses(vectors="neuron"), (0, 1), {"a": (1,)}),
     ],
 )
 def test_the_result_is_that_of_a_scan_of_all_layers(
@@ -213,7 +212,16 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [Path.unlink, cut_short, flip])
 @pytest.mark.parametrize(
-    "name", [report_file(1), VECTORS, "fires/layer-001.npz", "neurons.parquet", "background.npz"]
+    "name",
+    [
+        report_file(1),
+        VECTORS,
+        "fires/layer-001.npz",
+        "neurons.parquet",
+        "background.npz",
+        "ghosts.parquet",
+        "ghosts/layer-001.parquet",
+    ],
 )
 def test_a_source_that_is_not_whole_is_not_used(
     lab: Lab, ready: Path, name: str, spoil: Callable[[Path], Any]

@@ -14,6 +14,11 @@ import torch
 from torch import Tensor
 
 from polyseme.contract.records.request import Tail
+from polyseme.workers.analysis.scan.kernels.cpu_lists import (
+    offer_block,
+    offer_entries,
+    take_entries,
+)
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import PAYLOAD, ContextLists, TailLists
 from polyseme.workers.analysis.scan.statistics.extremes import Extremes
@@ -30,9 +35,6 @@ from polyseme.workers.analysis.scan.statistics.moments import (
 
 _CHUNK = 64  # neurons at once: their sums and histograms stay in the cache
 _TOGETHER = 4  # tokens at once
-_EMPTY, _LOW = np.iinfo(np.int64).min, 0x7FFF_FFFF
-# float32 bits of float16's largest and smallest normal number
-_HALF_MOST, _HALF_NORMAL = 0x477F_E000, 0x3880_0000
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -157,53 +159,6 @@ def reduce_block(  # type: ignore[no-untyped-def]
         _add_digits(powers, digits[:, first:end])
 
 
-@numba.njit(parallel=True, **_options)
-def offer_block(activations, block, distinct, sign, extremes, places, tail):  # type: ignore[no-untyped-def]
-    """Offers each window of a block to the lists of each neuron.
-
-    activations: as in `reduce_block`; block: numbers, priorities, lengths (B,) int64, rows (B,)
-    int32, documents (B, S) int32; sign: of the tail; extremes, places: (B, N) float32 and int32.
-    Changed: tail: edges (N, bands - 1) float32, band_windows (N, bands) int64, the top lists and
-    those of the sample, N * bands, a neuron's together; without bands nothing is sampled. Lists are
-    keys (L, K) int64, documents (L, K) int32, floor (L,) as in `top_lists.TopLists`, then row,
-    position, peak, start (L, K) and display (L, K, D) int16, the bits of float16.
-    """
-    windows, neurons = extremes.shape
-    for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
-        first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
-        for b in range(windows):
-            own, at = extremes[b, first:end], places[b, first:end]
-            _offer_window(b, first, sign, own, at, activations, block, distinct, tail)
-
-
-@numba.njit(**_options)
-def _offer_window(b, first, sign, extremes, places, activations, block, distinct, tail):  # type: ignore[no-untyped-def]
-    """Offers window b to the lists of the neurons from the first on, and to the samples of the
-    bands it lies in.
-    """
-    numbers, priorities, _, _, documents = block
-    edges, band_windows, top, sample = tail[0], tail[1], tail[2:10], tail[10:]
-    bands = band_windows.shape[1]
-    drawn = (priorities[b] << 32) + (_LOW - numbers[b])
-    peaks = np.float32(sign) * extremes
-    bits = peaks.view(np.int32)
-    for i in range(len(peaks)):
-        n, peak, place = first + i, peaks[i], places[i]
-        document = documents[b, place]
-        slot = _offer(_key_of(bits[i], numbers[b]), document, distinct, top, n)
-        if slot >= 0:
-            _keep_context(b, n, place, extremes[i], activations, block, top, n, slot)
-        if bands and peak > 0:
-            band = 0
-            while band < bands - 1 and peak > edges[n, band]:
-                band += 1
-            band_windows[n, band] += 1
-            at = n * bands + band
-            slot = _offer(drawn, document, distinct, sample, at)
-            if slot >= 0:
-                _keep_context(b, n, place, extremes[i], activations, block, sample, at, slot)
-
-
 @numba.njit(inline="always", **_options)
 def _four_rows(matrix, t, first, end):  # type: ignore[no-untyped-def]
     # Not places in the matrix: only of rows of their own is it known that they are contiguous.
@@ -267,108 +222,6 @@ def _add_digits(sums, digits):  # type: ignore[no-untyped-def]
                 rest -= whole * WEIGHTS[row]
 
 
-@numba.njit(inline="always", **_options)
-def _key_of(raw, number):  # type: ignore[no-untyped-def]
-    """As `top_lists.encode_keys`. raw: the bits of a float32."""
-    if raw == -_LOW - 1:
-        raw = np.int32(0)  # -0 is 0
-    return (np.int64(raw ^ ((raw >> 31) & _LOW)) << 32) + (_LOW - number)
-
-
-@numba.njit(parallel=True, **_options)
-def offer_entries(offsets, offered, offered_documents, distinct, lists, changed):  # type: ignore[no-untyped-def]
-    """Offers the entries of other lists, each to the list of the same number.
-
-    offsets: (L + 1,) int64, where each list's begin; offered: (E,) int64 keys; offered_documents:
-    (E,) int32; lists: as in `offer_block`. Set: changed (L, K) int64, which of the E is new there,
-    or -1.
-    """
-    for at in numba.prange(len(changed)):
-        changed[at, :] = -1
-        for j in range(offsets[at], offsets[at + 1]):
-            slot = _offer(offered[j], offered_documents[j], distinct, lists, at)
-            if slot >= 0:
-                changed[at, slot] = j
-
-
-@numba.njit(inline="always", **_options)
-def _offer(key, document, distinct, lists, at):  # type: ignore[no-untyped-def]
-    """Puts the entry in place of one of the same document if that is worse, else, if there is none,
-    of the worst.
-
-    Returns its slot in list `at`, or -1.
-    """
-    keys, documents, floor = lists[0][at], lists[1][at], lists[2]
-    if key <= floor[at]:
-        return -1
-    slot = _find(documents, document) if distinct else -1
-    if slot < 0:
-        slot = _find(keys, floor[at])
-    if key <= keys[slot]:
-        return -1
-    keys[slot], documents[slot] = key, document
-    least = keys[0]  # in a loop of its own: numba's `min` takes far longer
-    for k in range(1, len(keys)):
-        least = min(least, keys[k])
-    floor[at] = least
-    return slot
-
-
-@numba.njit(inline="always", **_options)
-def _find(values, wanted):  # type: ignore[no-untyped-def]
-    for k in range(len(values)):
-        if values[k] == wanted:
-            return k
-    return -1
-
-
-@numba.njit(inline="always", **_options)
-def _keep_context(window, n, place, extreme, activations, block, lists, at, slot):  # type: ignore[no-untyped-def]
-    """Copies the payload of a new entry: neuron n's peak in a window, in a slot of list `at`."""
-    _, _, lengths, rows, _ = block
-    values, bits = activations
-    row, position, peak, start, display = lists[3:]
-    last, shown = values.shape[1] - 1, display.shape[2]
-    first = max(min(place - shown // 2, lengths[window] - shown), 0)
-    row[at, slot], position[at, slot], start[at, slot], peak[at, slot] = (
-        rows[window],
-        place,
-        first,
-        extreme,
-    )
-    # Unsigned, so that no index is checked for a sign.
-    inside, inside_bits, out, n = values[window], bits[window], display[at, slot], np.uint64(n)
-    for d in range(shown):
-        token = np.uint64(min(first + d, last))
-        out[d] = _to_half(inside[token, n], inside_bits[token, n])
-
-
-@numba.njit(parallel=True, **_options)
-def take_entries(  # type: ignore[no-untyped-def]
-    changed,
-    from_row,
-    from_position,
-    from_peak,
-    from_start,
-    from_display,
-    row,
-    position,
-    peak,
-    start,
-    display,
-):
-    """Copies the payload of the entries that `offer_entries` took: both kinds of columns as in
-    `offer_block`.
-    """
-    for at in numba.prange(len(changed)):
-        for k in range(changed.shape[1]):
-            j = changed[at, k]
-            if j >= 0:
-                row[at, k], position[at, k] = from_row[j], from_position[j]
-                peak[at, k], start[at, k] = from_peak[j], from_start[j]
-                display[at, k] = from_display[j]
-
-
 @numba.njit(parallel=True, **_options)
 def note_firings(activations, tokens, sign, thresholds, found):  # type: ignore[no-untyped-def]
     """Which neurons fire at some tokens, a bit each, as numpy's packbits lays them.
@@ -383,18 +236,3 @@ def note_firings(activations, tokens, sign, thresholds, found):  # type: ignore[
             for n in range(first, min(first + 8, len(row))):
                 bits |= np.int64(sign * row[n] > thresholds[n]) << (7 + first - n)
             found[i, byte] = bits
-
-
-@numba.njit(inline="always", **_options)
-def _to_half(value, bits):  # type: ignore[no-untyped-def]
-    """The bits of the float16 nearest to a float32, ties to even; the largest one beyond it. bits:
-    of the value.
-    """
-    magnitude = bits & _LOW
-    if magnitude >= _HALF_MOST:
-        half = np.int32(0x7BFF)
-    elif magnitude < _HALF_NORMAL:
-        half = np.int32(np.rint(abs(value) * np.float32(2.0**24)))
-    else:
-        half = ((magnitude + 0xFFF + ((magnitude >> 13) & 1)) >> 13) - ((127 - 15) << 10)
-    return np.int16(half | ((bits >> 16) & 0x8000))

@@ -54,13 +54,16 @@ def offer(
     block: Block, activations: Tensor, extremes: Extremes, tail: Tail, lists: TailLists
 ) -> None:
     shared = activations, block.tensors, *extremes.of(tail), int(lists.sign)
-    offer_to = partial(
-        offer_block, *shared, band_windows=lists.band_windows, distinct=lists.sizes.distinct
-    )
+    offer_to = partial(offer_block, *shared, distinct=lists.sizes.distinct)
     with torch.cuda.device_of(activations):
-        offer_to(lists.top.tensors(), None)
-        if lists.edges is not None:
-            offer_to(lists.sample.tensors(), lists.edges)
+        for kept in lists.with_shown("top"):
+            offer_to(kept.tensors())
+        for i, kept in enumerate(lists.with_shown("sample")):
+            if lists.edges is not None:
+                counted = lists.band_windows if i == 0 else None
+                offer_to(kept.tensors(), bands=(lists.edges, counted))
+            elif lists.seeds is not None and lists.fires is not None:
+                offer_to(kept.tensors(), draws=(lists.seeds, lists.fires))
 
 
 # Lists are merged on a CPU, and firings are few.
@@ -135,41 +138,49 @@ def offer_block(
     places: Tensor,
     sign: int,
     lists: Sequence[Tensor],
-    edges: Tensor | None,
     *,
-    band_windows: Tensor,
+    bands: tuple[Tensor, Tensor | None] | None = None,
+    draws: tuple[Tensor, Tensor] | None = None,
     distinct: bool,
 ) -> None:
-    """Offers each window to a list of each neuron: the top list, or with edges that of the band its
-    peak lies in.
+    """Offers each window to a list of each neuron: the top list; with bands that of the band its
+    peak lies in; with draws that of a sample by activation.
 
     block: numbers, priorities, lengths (B,) int64, rows (B,), documents (B, S) int32; extremes,
-    places: (B, N), of the tail. Changed: lists, as in `cpu.offer_block`, the display as float16;
-    band_windows (N, bands) int64.
+    places: (B, N), of the tail; bands: edges (N, bands - 1) float32 and band_windows (N, bands)
+    int64, which are added to where they are given; draws: seeds (N,) int64 and fires (N,) float32,
+    as in `draws.Draws`. Changed: lists, as in `cpu.offer_block`, the display as float16.
     """
     windows, length, neurons = activations.shape
     k, shown = lists[0].shape[1], lists[-1].shape[2]
-    bands = 1 if edges is None else band_windows.shape[1]
-    triton_programs.offer[triton.cdiv(neurons, _LISTS), bands](
+    edges, band_windows = (extremes, None) if bands is None else bands
+    seeds, fires = (extremes, extremes) if draws is None else draws
+    kind = triton_programs.TOP if draws is None else triton_programs.DRAWN
+    kind = kind if bands is None else triton_programs.BANDS
+    each = 1 if bands is None else edges.shape[1] + 1
+    triton_programs.offer[triton.cdiv(neurons, _LISTS), each](
         activations,
         *block,
         extremes,
         places,
-        extremes if edges is None else edges,
-        band_windows,
+        edges,
+        edges if band_windows is None else band_windows,
+        seeds,
+        fires,
         *lists,
         windows,
         length,
         neurons,
         k,
         shown,
-        bands,
+        each,
         sign,
         NEURONS=_LISTS,
         WINDOWS=_power_of_two(windows),
         num_warps=8 if windows > 64 else 4,
         SLOTS=_power_of_two(k),
-        SAMPLE=edges is not None,
+        KIND=kind,
+        COUNTS=band_windows is not None,
         DISTINCT=distinct,
     )
 

@@ -8,6 +8,7 @@ results.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -19,14 +20,20 @@ from polyseme.workers.analysis.corpus.windows import Window, pack, unpack
 from polyseme.workers.analysis.scan.kernels import gpu, reference
 from polyseme.workers.analysis.scan.kernels.interface import Kernels
 from polyseme.workers.analysis.scan.statistics.block import Block
-from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, TailLists, joined
+from polyseme.workers.analysis.scan.statistics.context_lists import (
+    ListSizes,
+    Sample,
+    TailLists,
+    joined,
+)
+from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
 from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
 
 _log = logging.getLogger(__name__)
 
 _WINDOWS, _TOKENS, _NEURONS = 40, 24, 80
 _TAILS: tuple[Tail, ...] = ("positive", "negative")
-_SIZES = ListSizes(top=5, band=2, bands=3, display=8, distinct=True)
+_SIZES = ListSizes(5, 3, 3, display=8, distinct=True, shown_top=3, shown_band=2)
 _CLOSE = 1e-5  # of moments, that plain torch sums in float32
 
 
@@ -51,12 +58,16 @@ def _compare(device: torch.device) -> list[str]:
     # In steps, so that there are ties.
     values = np.round(rng.standard_normal((_WINDOWS, _TOKENS, _NEURONS)) * 4) / 4
     activations = torch.from_numpy(values.astype(np.float32)).to(device)
-    plain, plain_moments = _scan(block, activations, reference)
-    fast, moments = _scan(block, activations, gpu)
-    differing = [name for name, array in plain.items() if not np.array_equal(array, fast[name])]
-    for name, expected in plain_moments.items():
-        if not np.allclose(expected, moments[name], rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
-            differing.append(name)
+    edges = np.full((_NEURONS, 2), (0.5, 1.5), np.float32)
+    draws = Draws(unit_seeds(0, np.arange(_NEURONS), "positive"), edges[:, 0].copy())
+    differing = []
+    for sample, sizes in ((edges, _SIZES), (draws, replace(_SIZES, bands=1))):
+        plain, plain_moments = _scan(block, activations, reference, sample, sizes)
+        fast, moments = _scan(block, activations, gpu, sample, sizes)
+        differing += [n for n, array in plain.items() if not np.array_equal(array, fast[n])]
+        for name, expected in plain_moments.items():
+            if not np.allclose(expected, moments[name], rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
+                differing.append(name)
     return differing
 
 
@@ -69,13 +80,12 @@ def _window(rng: np.random.Generator, number: int) -> Window:
 
 
 def _scan(
-    block: Block, activations: Tensor, kernels: Kernels
+    block: Block, activations: Tensor, kernels: Kernels, sample: Sample, sizes: ListSizes
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """All that is kept but the moments, of each list its entries by their keys; and the moments."""
     device = block.ids.device
     statistics = LayerStatistics(_NEURONS, device)
-    edges = np.full((_NEURONS, 2), (0.5, 1.5), np.float32)
-    lists = {tail: TailLists(_NEURONS, tail, edges, _SIZES, device) for tail in _TAILS}
+    lists = {tail: TailLists(_NEURONS, tail, sample, sizes, device) for tail in _TAILS}
     with torch.inference_mode():
         # The second time what is offered is there already.
         for _ in range(2):
@@ -83,7 +93,8 @@ def _scan(
             for tail, of_tail in lists.items():
                 kernels.offer(block, activations, extremes, tail, of_tail)
     kept = joined({tail: of_tail.arrays() for tail, of_tail in lists.items()})
-    for prefix in (f"{tail}/{kind}/" for tail in _TAILS for kind in ("top", "sample")):
+    names = [f"{tail}/{name}/" for tail, of_tail in lists.items() for name in of_tail.lists]
+    for prefix in names:
         kept |= _sorted({n: a for n, a in kept.items() if n.startswith(prefix)}, prefix)
     others = statistics.arrays()
     for name in ("rows", "digits"):

@@ -12,6 +12,7 @@ from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.scan.statistics.bands import band_of
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import PAYLOAD, ContextLists, TailLists
+from polyseme.workers.analysis.scan.statistics.draws import draw_keys
 from polyseme.workers.analysis.scan.statistics.extremes import Extremes, find_extremes
 from polyseme.workers.analysis.scan.statistics.layer_statistics import LayerStatistics
 from polyseme.workers.analysis.scan.statistics.top_lists import (
@@ -71,7 +72,13 @@ def _offer(
     block: Block, peaks: Tensor, documents: Tensor, lists: TailLists
 ) -> Iterator[tuple[ContextLists, Accepted]]:
     keys = encode_keys(peaks, block.numbers[:, None])  # (B, N)
-    yield lists.top, lists.top.top.offer(keys.T.contiguous(), documents.T.contiguous())
+    of_each = documents.T.contiguous()
+    for kept in lists.with_shown("top"):
+        yield kept, kept.top.offer(keys.T.contiguous(), of_each)
+    if lists.seeds is not None and lists.fires is not None:
+        keys = draw_keys(peaks, block.numbers, lists.seeds, lists.fires)
+        for kept in lists.with_shown("sample"):
+            yield kept, kept.top.offer(keys.T.contiguous(), of_each)
     if lists.edges is None:
         return
     bands = torch.arange(lists.sizes.bands, device=peaks.device)
@@ -79,8 +86,9 @@ def _offer(
     lists.band_windows += held.sum(0)
     drawn = encode_samples(block.priorities, block.numbers)[:, None, None]
     keys = torch.where(held, drawn, EMPTY).flatten(1)  # (B, N * bands)
-    documents = documents.T.repeat_interleave(lists.sizes.bands, 0)
-    yield lists.sample, lists.sample.top.offer(keys.T.contiguous(), documents)
+    of_each = documents.T.repeat_interleave(lists.sizes.bands, 0)
+    for kept in lists.with_shown("sample"):
+        yield kept, kept.top.offer(keys.T.contiguous(), of_each)
 
 
 def _keep(

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from polyseme.contract.files.results import MAGNITUDES
+from polyseme.workers.analysis.scan.statistics import draws
 from polyseme.workers.analysis.scan.statistics.histogram import FIRST, SHIFT
 from polyseme.workers.analysis.scan.statistics.moments import ADDEND_DIGITS, DIGIT_BITS
 from polyseme.workers.analysis.scan.statistics.top_lists import EMPTY
@@ -20,6 +21,14 @@ _BINS = tl.constexpr(2 * MAGNITUDES)  # all but that of zero, which stands in th
 _SHIFT, _FIRST = tl.constexpr(SHIFT), tl.constexpr(FIRST)
 _ADDEND_DIGITS = tl.constexpr(ADDEND_DIGITS)
 _DIGIT_SHIFT = tl.constexpr(DIGIT_BITS.bit_length() - 1)
+# What a list of `offer` holds.
+TOP, BANDS, DRAWN = 0, 1, 2
+_BANDS, _DRAWN = tl.constexpr(BANDS), tl.constexpr(DRAWN)
+_GAMMA = tl.constexpr(draws.GAMMA)
+_FIRST_FACTOR, _SECOND_FACTOR = tl.constexpr(draws.FIRST), tl.constexpr(draws.SECOND)
+_MASK_30, _MASK_27 = tl.constexpr(draws.MASK_30), tl.constexpr(draws.MASK_27)
+_MASK_31, _LOW_24 = tl.constexpr(draws.MASK_31), tl.constexpr(draws.LOW_24)
+_STEP, _BEHIND = tl.constexpr(draws.STEP), tl.constexpr(draws.BEHIND)
 # Between these the powers of a window's peak, and their sums, are good float32 numbers.
 _SMALL, _LARGE = tl.constexpr(2.0**-24), tl.constexpr(2.0**28)
 
@@ -267,6 +276,8 @@ def offer(  # type: ignore[no-untyped-def]
     places,
     edges,
     band_windows,
+    seeds,
+    fires,
     keys,
     held_documents,
     floor,
@@ -285,7 +296,8 @@ def offer(  # type: ignore[no-untyped-def]
     NEURONS: tl.constexpr,
     WINDOWS: tl.constexpr,
     SLOTS: tl.constexpr,
-    SAMPLE: tl.constexpr,
+    KIND: tl.constexpr,
+    COUNTS: tl.constexpr,
     DISTINCT: tl.constexpr,
 ):
     """A program: all windows, and one list of each of some neurons."""
@@ -297,18 +309,30 @@ def offer(  # type: ignore[no-untyped-def]
     both = inside[:, None] & real[None, :]
     peaks = sign * tl.load(extremes + b[:, None] * neurons + n[None, :], mask=both, other=0.0)
     low = _LOW - tl.load(numbers + b, mask=inside, other=0)
-    if SAMPLE:
+    if KIND == _BANDS:
         which = tl.zeros([WINDOWS, NEURONS], tl.int32)
         for e in range(bands - 1):
             edge = tl.load(edges + n * (bands - 1) + e, mask=real, other=float("inf"))
             which += (peaks > edge[None, :]).to(tl.int32)
         both &= (peaks > 0) & (which == band)
-        of_band = band_windows + n * bands + band
-        tl.store(
-            of_band, tl.load(of_band, mask=real, other=0) + tl.sum(both.to(tl.int64), 0), mask=real
-        )
+        if COUNTS:
+            of_band = band_windows + n * bands + band
+            held_windows = tl.load(of_band, mask=real, other=0)
+            tl.store(of_band, held_windows + tl.sum(both.to(tl.int64), 0), mask=real)
         drawn = (tl.load(priorities + b, mask=inside, other=0) << 32) + low
         key = tl.where(both, drawn[:, None], _EMPTY)
+    elif KIND == _DRAWN:
+        steps = (tl.load(numbers + b, mask=inside, other=0) + 1) * _GAMMA
+        state = tl.load(seeds + n, mask=real, other=0)[None, :] + steps[:, None]
+        state = (state ^ ((state >> 30) & _MASK_30)) * _FIRST_FACTOR
+        state = (state ^ ((state >> 27) & _MASK_27)) * _SECOND_FACTOR
+        state = state ^ ((state >> 31) & _MASK_31)
+        share = (((state >> 40) & _LOW_24) + 1).to(tl.float32) * _STEP
+        # Rounded as everywhere else: a plain division is only nearly right.
+        weighed = tl.div_rn(peaks, share).to(tl.int32, bitcast=True).to(tl.int64)
+        threshold = tl.load(fires + n, mask=real, other=float("inf"))
+        weighed = tl.where(peaks > threshold[None, :], weighed, weighed - _BEHIND)
+        key = tl.where(both & (peaks > 0), (weighed << 32) + low[:, None], _EMPTY)
     else:
         bits = (peaks + 0.0).to(tl.int32, bitcast=True)
         bits = tl.where(peaks == 0, 0, bits)  # -0 is 0

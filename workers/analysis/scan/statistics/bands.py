@@ -29,7 +29,7 @@ def inner_edges(peaks: np.ndarray, bands: int, sampling: Sampling) -> np.ndarray
     edges = np.full((peaks.shape[1], bands - 1), np.inf, np.float32)
     if sampling == "interval":
         edges[known] = np.nanmax(positive[:, known], axis=0)[:, None] * shares
-    else:
+    elif known.any():
         edges[known] = np.nanquantile(positive[:, known], shares, axis=0).T
     return edges
 

@@ -1,4 +1,4 @@
-"""Lists of contexts: the largest peaks of each neuron, and a sample over the bands.
+"""Lists of contexts: the largest peaks of each neuron, and a sample of what it fires on.
 
 What a list keeps of a context is its key, which decides its place, and its payload.
 """
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from polyseme.contract.records.request import AnalysisRequest, Tail
+from polyseme.workers.analysis.scan.statistics.draws import Draws
 from polyseme.workers.analysis.scan.statistics.top_lists import TopLists
 
 PAYLOAD = ("row", "position", "peak", "start", "display")  # what a list stores with each entry
@@ -26,37 +27,53 @@ class ListSizes:
     """How many contexts the lists keep: some beyond those asked for, to replace near-duplicates."""
 
     top: int
-    band: int  # a band of the sample; 0: no sample
-    bands: int
+    band: int  # a list of the sample; 0: no sample
+    bands: int  # lists that a sample is kept in
     display: int  # tokens of a context
     distinct: bool  # at most one context a document in a list
+    # How many of a list's best have their tokens' activations. None: all.
+    shown_top: int | None = None
+    shown_band: int | None = None
 
     @classmethod
     def of(cls, request: AnalysisRequest) -> ListSizes:
         c = request.contexts
-        band = c.sampled // c.bands
         spare = c.near_duplicates == "drop"
+        bands = c.sample_lists
+        top, top_shown = (_with_spare(n, 4, spare) for n in (c.top_k, c.shown))
+        band, band_shown = (
+            _with_spare(n, 1, spare) for n in (c.sampled // bands, -(-c.shown // bands))
+        )
         return cls(
-            top=c.top_k + (max(4, c.top_k // 4) if spare else 0),
-            band=band + (max(1, band // 4) if spare and band else 0),
-            bands=c.bands,
+            top=top,
+            band=band,
+            bands=bands,
             display=c.display_tokens,
             distinct=c.per_document == 1,
+            shown_top=None if c.shown >= c.top_k else top_shown,
+            shown_band=None if c.shown >= c.sampled else band_shown,
         )
+
+
+def _with_spare(count: int, least: int, spare: bool) -> int:
+    return count + max(least, count // 4) if spare and count else count
 
 
 class ContextLists:
     """Lists of contexts with what must be kept of each while the activations are at hand."""
 
-    def __init__(self, count: int, k: int, sizes: ListSizes, device: torch.device | str) -> None:
-        self.top = TopLists(count, k, distinct=sizes.distinct, device=device)
+    def __init__(
+        self, count: int, k: int, display: int, distinct: bool, device: torch.device | str
+    ) -> None:
+        """display: tokens around the peak whose activations are kept; 0 for none."""
+        self.top = TopLists(count, k, distinct=distinct, device=device)
         self.row = torch.full((count, k), -1, dtype=torch.int32, device=device)
         self.position = torch.full((count, k), -1, dtype=torch.int32, device=device)
         self.peak = torch.full((count, k), torch.nan, device=device)  # float32, with its own sign
         self.start = torch.zeros((count, k), dtype=torch.int32, device=device)  # of the display
         # float16 is for showing only: beside an exact peak, half the size of the largest thing
         # kept.
-        self.display = torch.zeros((count, k, sizes.display), dtype=torch.float16, device=device)
+        self.display = torch.zeros((count, k, display), dtype=torch.float16, device=device)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The lists and their payload: changing them changes this object."""
@@ -98,46 +115,81 @@ class ContextLists:
         self.top.fill(torch.from_numpy(keys), torch.from_numpy(documents))
 
 
+Sample = np.ndarray | Draws | None
+"""Of N units' one tail: the inner edges of bands, (N, bands - 1); by activation; or no sample."""
+
+
 class TailLists:
-    """The contexts of one tail of every neuron of a layer: the largest peaks, and a sample over the
-    bands.
+    """The contexts of one tail of every neuron of a layer: the largest peaks, and a sample.
+
+    Where not all entries of a list are to be shown, the best have their tokens' activations in a
+    shorter list beside it: it has the same entries in the same order, as far as it goes.
     """
 
     def __init__(
         self,
         neurons: int,
         tail: Tail,
-        edges: np.ndarray | None,
+        sample: Sample,
         sizes: ListSizes,
         device: torch.device | str,
     ) -> None:
         self.sign = SIGN[tail]
         self.sizes = sizes
-        self.top = ContextLists(neurons, sizes.top, sizes, device)
-        self.edges = None if edges is None else torch.from_numpy(edges).to(device)
-        bands = 0 if edges is None else sizes.bands
-        self.sample = ContextLists(neurons * bands, max(sizes.band, 1), sizes, device)
+        self.edges = _on(device, sample if isinstance(sample, np.ndarray) else None)
+        draws = sample if isinstance(sample, Draws) else None
+        self.seeds = _on(device, None if draws is None else draws.seeds)
+        self.fires = _on(device, None if draws is None else draws.fires)
+        bands = 0 if self.edges is None else sizes.bands
         self.band_windows = torch.zeros((neurons, bands), dtype=torch.int64, device=device)
+        count = 0 if sample is None else neurons * sizes.bands
+        self.top, self.shown_top = self._pair(neurons, sizes.top, sizes.shown_top, device)
+        self.sample, self.shown_sample = self._pair(
+            count, max(sizes.band, 1), sizes.shown_band, device
+        )
+
+    def _pair(
+        self, count: int, k: int, shown: int | None, device: torch.device | str
+    ) -> tuple[ContextLists, ContextLists]:
+        """Lists, and the shorter ones beside them: none where all is shown, or nothing."""
+        display, distinct = self.sizes.display, self.sizes.distinct
+        return (
+            ContextLists(count, k, display if shown is None else 0, distinct, device),
+            ContextLists(count if shown else 0, shown or 1, display, distinct, device),
+        )
+
+    @property
+    def has_sample(self) -> bool:
+        return self.edges is not None or self.seeds is not None
 
     @cached_property
     def as_arrays(self) -> tuple[np.ndarray, ...]:
-        """Edges, band windows, top lists and sample of a CPU, sharing this object's memory."""
-        edges = (
-            np.empty((len(self.band_windows), 0), np.float32)
-            if self.edges is None
-            else self.edges.numpy()
-        )
+        """Edges, band windows, seeds, thresholds, and the lists: top, sample, and what is shown of
+        both. Of a CPU, sharing this object's memory.
+        """
+        neurons = len(self.band_windows)
         return (
-            edges,
+            _array(self.edges, np.empty((neurons, 0), np.float32)),
             self.band_windows.numpy(),
+            _array(self.seeds, np.empty(0, np.int64)),
+            _array(self.fires, np.empty(0, np.float32)),
             *self.top.as_arrays(),
             *self.sample.as_arrays(),
+            *self.shown_top.as_arrays(),
+            *self.shown_sample.as_arrays(),
         )
 
     @property
     def lists(self) -> dict[str, ContextLists]:
         """Those that are kept, by their names in files."""
-        return {"top": self.top} | ({} if self.edges is None else {"sample": self.sample})
+        lists = {"top": self.top, "shown/top": self.shown_top}
+        if self.has_sample:
+            lists |= {"sample": self.sample, "shown/sample": self.shown_sample}
+        return {name: kept for name, kept in lists.items() if len(kept.row)}
+
+    def with_shown(self, name: str) -> list[ContextLists]:
+        """name: top or sample."""
+        return [self.lists[n] for n in (name, f"shown/{name}") if n in self.lists]
 
     def arrays(self) -> dict[str, np.ndarray]:
         arrays = joined({name: lists.entries() for name, lists in self.lists.items()})
@@ -153,6 +205,14 @@ class TailLists:
     def fill(self, seed: Mapping[str, np.ndarray]) -> None:
         for name, lists in self.lists.items():
             lists.fill(**under(f"{name}/", seed))
+
+
+def _on(device: torch.device | str, array: np.ndarray | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array).to(device)
+
+
+def _array(tensor: Tensor | None, missing: np.ndarray) -> np.ndarray:
+    return missing if tensor is None else tensor.numpy()
 
 
 def joined(groups: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

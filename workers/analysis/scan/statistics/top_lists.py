@@ -29,7 +29,9 @@ def encode_keys(values: Tensor, windows: Tensor) -> Tensor:
 
 
 def encode_samples(priorities: Tensor, windows: Tensor) -> Tensor:
-    """Keys that sort by priority, 31 bits, then by window number descending; int64."""
+    """Keys that sort by priority, then by window number descending; int64. priorities: int64, of 32
+    bits with their sign.
+    """
     return (priorities << 32) + (_LOW - windows)
 
 

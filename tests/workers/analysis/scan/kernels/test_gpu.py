@@ -38,8 +38,9 @@ TYPES = {
     **dict.fromkeys(("windows", "length", "neurons", "each", "tokens", "parts", "k", "shown",
         "bands", "sign"), "i32"),
     **dict.fromkeys(("numbers", "priorities", "lengths", "band_windows", "keys", "floor",
-        "digits", "tops", "bottoms"), "*i64"),
-    **dict.fromkeys(("high", "low", "highest", "lowest", "extremes", "edges", "peak"), "*fp32"),
+        "digits", "tops", "bottoms", "seeds"), "*i64"),
+    **dict.fromkeys(("high", "low", "highest", "lowest", "extremes", "edges", "fires",
+        "peak"), "*fp32"),
     **dict.fromkeys(("high_at", "low_at", "histogram", "nonfinite", "rows", "documents",
         "places"), "*i32"),
     **dict.fromkeys(("held_documents", "row", "position", "start"), "*i32"),
@@ -53,8 +54,9 @@ KERNELS = [
     (g.count, {"TOKENS": 128, "NEURONS": 16, "SHARED": True}),
     (g.count, {"TOKENS": 128, "NEURONS": 16, "SHARED": False}),
     (g.finish, {"ROWS": 64, "NEURONS": 32}),
-    (g.offer, LISTS | {"SAMPLE": True, "DISTINCT": True}),
-    (g.offer, LISTS | {"SAMPLE": False, "DISTINCT": False}),
+    (g.offer, LISTS | {"KIND": g.BANDS, "COUNTS": True, "DISTINCT": True}),
+    (g.offer, LISTS | {"KIND": g.TOP, "COUNTS": False, "DISTINCT": False}),
+    (g.offer, LISTS | {"KIND": g.DRAWN, "COUNTS": False, "DISTINCT": True, "SLOTS": 128}),
 ]
 for capability in (80, 90):
     for kernel, constants in KERNELS:

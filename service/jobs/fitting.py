@@ -1,0 +1,38 @@
+"""A request fitted to its corpus: defaults that the corpus has too few documents for are lowered.
+
+What a client sent is left as it is, for `checks` to judge. Does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from polyseme.contract.records.request import AnalysisRequest, Contexts
+
+
+def fit_contexts(
+    request: AnalysisRequest, sent: Mapping[str, Any], documents: int
+) -> AnalysisRequest:
+    """With a `top_k` of no more than the documents, where each gives one context at most.
+
+    sent: what the client said of contexts.
+    """
+    contexts = request.contexts
+    if "top_k" in sent or contexts.per_document is None or contexts.top_k <= documents:
+        return request
+    shown = contexts.shown if "shown" in sent else min(contexts.shown, documents)
+    return replace(request, contexts=replace(contexts, top_k=documents, shown=shown))
+
+
+def fitting_note(sent: Mapping[str, Any], request: AnalysisRequest) -> str | None:
+    """A sentence on what `fit_contexts` made of a request, for the job's warning."""
+    top_k = request.contexts.top_k
+    if "top_k" in sent or top_k >= Contexts.top_k:
+        return None
+    count = f"{top_k} document{'' if top_k == 1 else 's'}"
+    return (
+        f"contexts.top_k is {top_k} instead of {Contexts.top_k}: the corpus has {count}, and each "
+        "gives one context at most"
+    )
