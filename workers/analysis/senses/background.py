@@ -18,8 +18,6 @@ RANDOM_TOKENS = 2_300  # expected; 2,000 are wanted, and the number drawn varies
 _PAIRS = 250_000
 _PIECE = 8192  # pairs whose vectors are in memory at once
 _ROWS = 4096
-# Fine where a threshold may lie, coarse above.
-_LEVELS = np.unique(np.concatenate([np.linspace(0, 0.2, 401), np.linspace(0.2, 1, 161)]))
 
 
 def is_random_token(numbers: np.ndarray, positions: np.ndarray, counted_tokens: int) -> np.ndarray:
@@ -70,41 +68,6 @@ def to_unit(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Distances as quantiles of the distances between random tokens, so that they mean the same for
-    every model.
-    """
-
-    distances: np.ndarray  # (Q,) float64 ascending, the quantile at each of _LEVELS
-    centre: float  # the mean distance
-    spread: float  # its standard deviation
-
-    @classmethod
-    def of(cls, vectors: np.ndarray) -> Scale:
-        """vectors: (R, P) unit length. Over at most _PAIRS pairs, always the same ones."""
-        a, b = random_pairs(len(vectors))
-        pieces = -(-len(a) // _PIECE)
-        parts = [
-            1.0 - np.einsum("ud,ud->u", vectors[x], vectors[y], dtype=np.float64)
-            for x, y in zip(np.array_split(a, pieces), np.array_split(b, pieces), strict=True)
-        ]
-        found = np.concatenate(parts)
-        return cls(np.quantile(found, _LEVELS), float(found.mean()), max(float(found.std()), 1e-9))
-
-    def read(self, distances: np.ndarray) -> np.ndarray:
-        """0..1 for each cosine distance; NaN stays NaN."""
-        return np.interp(distances, self.distances, _LEVELS)
-
-    def distance(self, quantile: float) -> float:
-        """The cosine distance at a quantile."""
-        return float(np.interp(quantile, _LEVELS, self.distances))
-
-    def z(self, quantile: float) -> float:
-        """The distance at a quantile less the mean distance, over its deviation."""
-        return (self.distance(quantile) - self.centre) / self.spread
-
-
 def random_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of different numbers below `count`: each with those 1, 2, 3, … further on, until there
     are enough.
@@ -114,6 +77,18 @@ def random_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
         return np.arange(count - 1), np.arange(1, count)
     first = np.tile(np.arange(count), steps)
     return first, (first + np.repeat(np.arange(1, steps + 1), count)) % count
+
+
+def pair_products(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The inner products of the rows at `a` with those at `b`, (n,) float64; the rows of a few
+    pairs at a time in memory.
+    """
+    pieces = -(-len(a) // _PIECE) or 1
+    parts = [
+        np.einsum("ud,ud->u", rows[x], rows[y], dtype=np.float64)
+        for x, y in zip(np.array_split(a, pieces), np.array_split(b, pieces), strict=True)
+    ]
+    return np.concatenate(parts)
 
 
 RANK = 160  # of the axes in which senses are told apart

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyseme.workers.analysis.senses.background import random_pairs
+from polyseme.workers.analysis.senses.background import pair_products, random_pairs
 from polyseme.workers.analysis.senses.pairs import NO_WORD, USES_FLOOR, PairKind, fill_chances
 from polyseme.workers.analysis.senses.predictions import add_centres
 from polyseme.workers.analysis.senses.records import Evidence
@@ -85,20 +85,16 @@ def measure_scales(
     other = (word[a] >= 0) & (word[b] >= 0) & (word[a] != word[b])
     a, b = a[other], b[other]
     told = lettered[word[a]] & lettered[word[b]]
-    e = _products(encoded[word[a[told]]], encoded[word[b[told]]])
+    e = pair_products(encoded, word[a[told]], word[b[told]])
     f = np.log(_gaps(uses, *_same_word(word, lettered, window)) + USES_FLOOR)
-    values = 1.0 - _products(random[a], random[b]), e, f
+    values = 1.0 - pair_products(random, a, b), e, f
     return np.array([number for some in values for number in _centre(some)])
 
 
 def measure_scale(random: np.ndarray) -> np.ndarray:
     """The same where there are no words: z over pairs of any tokens, the others 0 and 1."""
     a, b = random_pairs(len(random))
-    return np.array([*_centre(1.0 - _products(random[a], random[b])), 0.0, 1.0, 0.0, 1.0])
-
-
-def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.einsum("ud,ud->u", a, b, dtype=np.float64)
+    return np.array([*_centre(1.0 - pair_products(random, a, b)), 0.0, 1.0, 0.0, 1.0])
 
 
 _MOST_SAME = 100_000

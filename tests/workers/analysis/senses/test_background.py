@@ -10,10 +10,10 @@ from polyseme.workers.analysis.senses.background import (
     RANDOM_TOKENS,
     SHRINKAGE,
     Axes,
-    Scale,
     find_random_tokens,
     is_random_token,
-    to_unit,
+    pair_products,
+    random_pairs,
 )
 
 
@@ -72,20 +72,16 @@ def test_which_tokens_are_drawn_does_not_depend_on_how_windows_are_grouped() -> 
     assert np.array_equal(together, apart)
 
 
-def test_a_distance_is_read_as_its_quantile_among_random_pairs() -> None:
-    random = to_unit(np.random.default_rng(1).normal(size=(800, 16)))
-    scale = Scale.of(random)
-    distances = (1 - random.astype(np.float64) @ random.T.astype(np.float64))[
-        np.triu_indices(800, 1)
-    ]
+def test_products_of_pairs_do_not_depend_on_how_many_there_are() -> None:
+    rows = np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32)
+    a, b = random_pairs(len(rows))
 
-    for quantile in (0.01, 0.05, 0.5, 0.9):
-        at = np.quantile(distances, quantile)
-        assert scale.read(np.array([at]))[0] == pytest.approx(quantile, abs=0.01)
-        assert scale.distance(quantile) == pytest.approx(at, abs=0.02)
-        assert scale.z(quantile) == pytest.approx(
-            (at - distances.mean()) / distances.std(), abs=0.05
-        )
+    found = pair_products(rows, a, b)
+
+    assert len(a) > 40_000  # more than are in memory at once
+    assert np.array_equal(found[-5:], pair_products(rows, a[-5:], b[-5:]))
+    assert np.allclose(found, (rows[a].astype(np.float64) * rows[b]).sum(1))
+    assert len(pair_products(rows, a[:0], b[:0])) == 0
 
 
 def correlated(count: int, seed: int = 2) -> np.ndarray:
