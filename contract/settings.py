@@ -64,7 +64,7 @@ class Settings:
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     dtype: str = "float32"  # of the model's weights and activations: float32, bfloat16
     compile: bool = False  # the model's layers with torch.compile, when they first run
-    # a folder with a sentence encoder for `residual+encoder`; the installed MiniLM when empty
+    # a folder with the sentence encoder of words; the installed MiniLM, if any, when empty
     encoder: str = ""
     threads: int = 0  # of a worker's torch; 0 leaves torch's choice
     # tokens run through the model at once, part of the result's identity; 0: by the device

@@ -151,17 +151,23 @@ StatsSchema = _shape(
         "histogram": fields.Nested(HistogramSchema, required=True),
     },
 )
+
+
+def _char_span() -> fields.List:
+    return fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "Of the peak token in its document."},
+    )
+
+
 PeakTokenSchema = _shape("PeakTokenSchema", entries.PEAK_TOKEN, _spoken_fields())
 BandSchema = _shape("BandSchema", entries.BAND)
 ContextSchema = _shape(
     "ContextSchema",
     entries.CONTEXT,
     {
-        "char_span": fields.List(
-            fields.Integer(),
-            required=True,
-            metadata={"description": "Of the peak token in its document."},
-        ),
+        "char_span": _char_span(),
         "peak": fields.Integer(
             required=True, metadata={"description": "Index of the peak in `tokens`."}
         ),
@@ -195,11 +201,7 @@ EvidenceSchema = _shape(
     "EvidenceSchema",
     entries.EVIDENCE_ENTRY,
     {
-        "char_span": fields.List(
-            fields.Integer(),
-            required=True,
-            metadata={"description": "Of the peak token in its document."},
-        ),
+        "char_span": _char_span(),
         **_spoken_fields(),
     },
     without=("char_start", "char_end", "token"),

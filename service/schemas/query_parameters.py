@@ -107,6 +107,16 @@ class TreeQuery(StrictSchema):
     tail = fields.String(load_default="positive", validate=choice(["positive", "negative"]))
 
 
+def _foreign_id(**metadata: str) -> fields.String:
+    """An id of Neuronpedia's."""
+    return fields.String(
+        validate=validate.Regexp(
+            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
+        ),
+        metadata={**metadata, "pattern": _FOREIGN_ID},
+    )
+
+
 class ExportQuery(StrictSchema):
     format = fields.String(required=True, validate=choice(["parquet", "ndjson", "neuronpedia"]))
     layer = fields.String(metadata={"description": "Ranges such as `0-3,14`.", "pattern": _RANGES})
@@ -118,27 +128,15 @@ class ExportQuery(StrictSchema):
             "unit a line."
         },
     )
-    model_id = fields.String(
-        validate=validate.Regexp(
-            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
-        ),
-        metadata={
-            "description": "What Neuronpedia calls the model; with `format=neuronpedia`. By "
-            "default as here.",
-            "example": "gpt2-small",
-            "pattern": _FOREIGN_ID,
-        },
+    model_id = _foreign_id(
+        description="What Neuronpedia calls the model; with `format=neuronpedia`. By default as "
+        "here.",
+        example="gpt2-small",
     )
-    creator_id = fields.String(
-        validate=validate.Regexp(
-            _FOREIGN_ID.replace("$", r"\Z"), error="letters, digits, '_', '-' and '.'; at most 96"
-        ),
-        metadata={
-            "description": "The id of the importing Neuronpedia's user to whom it belongs; with "
-            "`format=neuronpedia`.",
-            "default": "polyseme",
-            "pattern": _FOREIGN_ID,
-        },
+    creator_id = _foreign_id(
+        description="The id of the importing Neuronpedia's user to whom it belongs; with "
+        "`format=neuronpedia`.",
+        default="polyseme",
     )
 
 

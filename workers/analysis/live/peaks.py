@@ -88,8 +88,9 @@ class KnownSenses:
         """The sense of each place, -1 beyond its reach, and the mean chance with the nearest, (Q,)
         each. S is not 0.
         """
-        means = [self.material.chances(places, rows).mean(1) for rows in self.members]
-        same = np.stack(means, 1)  # (Q, S)
+        chances = self.material.chances(places, np.concatenate(self.members))  # (Q, C in senses)
+        ends = np.cumsum([len(rows) for rows in self.members])[:-1]
+        same = np.stack([part.mean(1) for part in np.split(chances, ends, axis=1)], 1)  # (Q, S)
         best = same.argmax(1)
         most = same[np.arange(len(best)), best]
         return np.where(most >= self.reach[best], self.number[best], -1), most

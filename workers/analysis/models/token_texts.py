@@ -13,7 +13,6 @@ from typing import Any, Final
 
 _SPACE: Final = "▁"  # SentencePiece's
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
-_BYTES: Final = re.compile(r"(?:<0x[89A-F][0-9A-F]>)+")
 _ESCAPED: Final = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of a byte
 
 Reader = Callable[[str], str]
@@ -38,15 +37,6 @@ def find_dummies(backend: Any) -> list[int]:
     """The ids that a tokenizer may put before a text as a space that is not in it."""
     found = (backend.token_to_id(piece) for piece in (_SPACE, _BYTE_PIECES[ord(" ")]))
     return [i for i in found if i is not None]
-
-
-def replace_bytes(text: str) -> str:
-    """A token's text with U+FFFD in the place of bytes that are no whole character."""
-    return _BYTES.sub(lambda named: _read_named(named[0]).decode(errors="replace"), text)
-
-
-def _read_named(text: str) -> bytes:
-    return bytes(int(byte, 16) for byte in _BYTE.findall(text))
 
 
 def _choose_readers(definition: dict[str, Any]) -> tuple[Reader, Reader]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-NONE = -1
-
 # Share of a group's contexts on its two commonest words from which it is looked into for two uses.
 ONE_WORD = 0.8
 # Variance between two uses of one word, in that of random tokens, from which they are two senses.

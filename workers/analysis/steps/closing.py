@@ -42,8 +42,6 @@ from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
 from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.projecting import background_file
 
-LENS_TOKENS = 10
-
 
 def close_analysis(
     analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never

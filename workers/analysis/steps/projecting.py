@@ -28,8 +28,6 @@ from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.copies import first_copy
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
-LENS_TOKENS = 10
-
 
 def background_file(analysis: Analysis) -> str:
     folder = analysis.work if analysis.scanned else first_copy(analysis)

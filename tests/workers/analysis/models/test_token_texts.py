@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerFast
 from polyseme.workers.analysis.models.token_texts import (
     find_dummies,
     read_vocabulary,
-    replace_bytes,
 )
 from polyseme.workers.analysis.models.tokens import tokenize
 from tests.tiny_models import bos_tokenizer, framed_tokenizer, plain_tokenizer
@@ -140,16 +139,3 @@ def test_a_space_that_may_be_put_before_a_text_is_known() -> None:
         True,
     ]
     assert find_dummies(framed_tokenizer().backend_tokenizer) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("don<0xE2><0x80>", "don\ufffd"),
-        ("<0x99>t", "\ufffdt"),
-        ("<0xE2><0x99><0x99>a<0xF0>", "♙a\ufffd"),
-        ("<0x41>", "<0x41>"),
-    ],
-)
-def test_bytes_are_replaced_as_decoders_do(text: str, expected: str) -> None:
-    assert replace_bytes(text) == expected
