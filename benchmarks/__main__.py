@@ -1,8 +1,8 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
 NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
-pages, peers, senses, pairs, halves, controls, planted, lists, unchanged, versus, way_in or
-agreement.
+pages, peers, senses, pairs, halves, controls, planted, sentences, lists, unchanged, versus,
+way_in or agreement.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks import (
     pages,
     precision,
     scale,
+    sentences,
     shapes,
     speed,
     unchanged,
@@ -60,6 +61,7 @@ _BENCHMARKS = {
     "halves": halves,
     "controls": controls,
     "planted": planted,
+    "sentences": sentences,
     "peers": peers,
 }
 _ALWAYS = ("speed", "memory", "api")

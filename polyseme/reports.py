@@ -92,6 +92,9 @@ class _Scalars(Record):
 class NeuronRow(_Scalars, _NeuronPlace):
     """A neuron's scalars. None: not asked for with `fields`, or not defined for it."""
 
+    meaning: str | None = None  # one sentence on what it fires for
+    negative_meaning: str | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControlRow(_Scalars, _ControlPlace):
@@ -148,10 +151,18 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class Language:
+    language: str  # a script, such as Latin
+    share: float  # 0..1, of the sense's firing
+
+
+@dataclass(frozen=True)
 class Sense:
     tail: str  # positive, negative
     sense: int  # 0 has the largest share of its tail
     share: float  # 0..1
+    name: str = ""  # what its peaks have in common, in words
+    languages: tuple[Language, ...] = ()
     size: int = 0  # contexts
     replication: float = 0.0  # 0..1, the chance that it comes again in other documents
     sure: bool = False  # whether that is at least 0.8; else it is tentative
@@ -286,7 +297,7 @@ class Report(Record):
     hook: str = ""
     # polysemantic, monosemantic, described, insufficient_evidence, not_scored, not_finite
     status: str
-    meaning: str  # one sentence, made by rules from the rest
+    meaning: str  # one sentence, made by rules from the words at the peaks
     polysemanticity: Scores | None = None
     negative: NegativeTail | None = None  # None unless both tails ran
     senses: tuple[Sense, ...] = ()

@@ -273,6 +273,8 @@ def _make_row(
         "neuron": neuron,
         "hook": f"blocks.{layer}.mlp.hook_post",
         "status": "not_scored",
+        "meaning": "Senses were not asked for.",
+        "negative_meaning": None,
         "same_at": None,
         "n_tokens": 640,
         "density": 0.0 if dead else rng.random(),
@@ -390,10 +392,15 @@ def _add_senses(rng: random.Random, row: dict[str, Any]) -> dict[str, Any]:
     return {
         **row,
         **scores,
+        "meaning": _describe_senses(senses),
         "same_at": 0.35,
         "senses": senses,
         "merges": _make_merges(rng, len(kept)),
     }
+
+
+def _describe_senses(senses: Sequence[Mapping[str, Any]]) -> str:
+    return f"Fires in this text for {' and '.join(s['name'] for s in senses)}."
 
 
 def _make_scores(rng: random.Random, senses: int, sure: int) -> dict[str, Any]:
@@ -457,7 +464,9 @@ def _make_sense(
     return {
         "tail": "positive",
         "sense": sense,
+        "name": f"the word “{WORDS[sense]}”",
         "share": _float32(1 / count),
+        "languages": [{"language": "Latin", "share": 1.0}],
         "size": len(held),
         "replication": _float32(0.8 + rng.random() / 5 if is_sure else 0.8 * rng.random()),
         "sure": is_sure,

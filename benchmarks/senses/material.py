@@ -146,6 +146,7 @@ def fit_background(
 ) -> Background:
     """residual: (R, parts * D) of the random tokens at row and position; words: theirs."""
     content, offsets = pack_texts(pa.array(words, pa.large_string()))
+    nothing, nowhere = pack_texts(pa.array([""] * len(words), pa.large_string()))
     return Background.fit(
         residual,
         around,
@@ -157,6 +158,10 @@ def fit_background(
         near=near_tokens(ids, row, position, NEAR),
         word_bytes=content,
         word_offsets=offsets,
+        before_bytes=nothing,
+        before_offsets=nowhere,
+        after_bytes=nothing,
+        after_offsets=nowhere,
         counts=np.bincount(ids[ids >= 0]),
         special=np.zeros(0, np.int64),
     )
@@ -173,7 +178,9 @@ def compare_places(
 ) -> Material:
     """What the library compares at n places, whatever stands at them twice."""
     places = np.arange(len(projected))
-    peaks = Peaks(places, places, places, token, pa.array(words, pa.large_string()), near)
+    written = pa.array(words, pa.large_string())
+    beside = pa.array([""] * len(words), pa.large_string())
+    peaks = Peaks(places, places, places, token, written, beside, beside, near)
     options = Senses(vectors="window" if kind is TOPICS else "residual")
     own = encoder if kind is WORDS else None
     return layer_material(options, background, peaks, projected, own)

@@ -176,6 +176,15 @@ SAME_AT: Final = Column(
     "when senses were not asked for",
 )
 
+# What a reader is told of each tail; of neurons alone, not of control units.
+MEANING: Final = Column("meaning", TEXT, "One sentence on what it fires for in this text.")
+NEGATIVE_MEANING: Final = Column(
+    negative("meaning"),
+    TEXT,
+    "Likewise, of its negative tail.",
+    null="when senses were not asked for; and unless both tails ran",
+)
+
 # What a report gathers under `stats`.
 STATS: Final = (
     Column("n_tokens", LONG, "Counted tokens: the denominator of what follows.", "tokens"),
@@ -234,8 +243,8 @@ PEAK_TEXTS: Final = Column(
 
 # `neurons.parquet`: one row a neuron.
 SCALARS: Final = (
-    *PLACE, *SCORES, *NEGATIVE_SCORES, SAME_AT, *STATS, *EVIDENCE, PEAK_TOKEN_IDS,
-    PEAK_TEXTS,
+    *PLACE, *SCORES, *NEGATIVE_SCORES, SAME_AT, MEANING, NEGATIVE_MEANING, *STATS, *EVIDENCE,
+    PEAK_TOKEN_IDS, PEAK_TEXTS,
 )  # fmt: skip
 # `ghosts.parquet`: one row a control unit, by layer and number.
 GHOST_SCALARS: Final = (

@@ -98,9 +98,14 @@ SENSE_TOKEN: Final = (
         "z", FLOAT, "Log-odds against the corpus, in standard deviations.", "standard deviations"
     ),
 )
+LANGUAGE: Final = (
+    Column("language", TEXT, "A script, as Unicode names it, such as Latin or Cyrillic."),
+    Column("share", FLOAT, "Of the sense's firing.", SHARE_RANGE),
+)
 SENSE: Final = (
     _TAIL,
     Column("sense", INT, "0 has the largest share of its tail."),
+    Column("name", TEXT, "What its peaks have in common, in words."),
     Column("share", FLOAT, "Activation-weighted; they sum to 1 over a tail.", SHARE_RANGE),
     Column("size", INT, "Contexts.", CONTEXT_UNIT),
     Column(
@@ -152,6 +157,7 @@ SENSE: Final = (
         SHARE_RANGE,
         "likewise",
     ),
+    list_of("languages", LANGUAGE, "Those of a twentieth of its firing or more, by share."),
     list_of("tokens", SENSE_TOKEN, "Those that set it apart, most so first."),
 )
 # One step of the agglomeration of a tail's n contexts with a positive activation on it, numbered in

@@ -94,6 +94,7 @@ BAND: Final = struct_of(entries.BAND)
 PEAK_TOKEN: Final = struct_of(entries.PEAK_TOKEN)
 LOGIT: Final = struct_of(entries.LOGIT)
 SENSE_TOKEN: Final = struct_of(entries.SENSE_TOKEN)
+LANGUAGE: Final = struct_of(entries.LANGUAGE)
 SENSE: Final = struct_of(entries.SENSE)
 MERGE: Final = struct_of(entries.MERGE)
 VOCABULARY: Final = pa.schema([("text", pa.string()), ("special", pa.bool_())])
@@ -103,8 +104,9 @@ def vectors_schema(width: int) -> pa.Schema:
     """By `row`: where a window came when they ran.
 
     The vectors are as `background.npz` projects them. `token` stands there, and `word` is the whole
-    word around it, in its own case; `near` are the tokens up to four places around it, itself in
-    the middle, -1 outside of the window.
+    word around it, in its own case; `before` and `after` are up to 32 characters beside the word,
+    U+FFFD beyond the window's end where its document goes on; `near` are the tokens up to four
+    places around it, itself in the middle, -1 outside of the window.
     """
     return pa.schema(
         [
@@ -113,6 +115,8 @@ def vectors_schema(width: int) -> pa.Schema:
             ("position", pa.int32()),
             ("token", pa.int32()),
             ("word", pa.string()),
+            ("before", pa.string()),
+            ("after", pa.string()),
             ("near", pa.list_(pa.int32(), 9)),
             ("vector", pa.list_(pa.float16(), width)),
         ]

@@ -10,7 +10,6 @@ from polyseme.contract.files.column import negative
 from polyseme.contract.files.columns import SCORES, STATS
 from polyseme.contract.files.results import QUANTILES, histogram_edges
 from polyseme.service.results.curve import Grouping, draw_curve
-from polyseme.service.results.plain_words import describe_tail
 from polyseme.service.results.scalars import Vocabulary
 
 Row = Mapping[str, Any]
@@ -26,12 +25,12 @@ def build_report(
     """base: the path that the service lies below."""
     text = _read_texts(row, vocabulary)
     spoken = _read_spoken(row, text)
-    report = {
+    return {
         "object": "neuron",
         "job": job,
         "model": model,
         **{name: row[name] for name in ("layer", "neuron", "hook", "status")},
-        "meaning": "",
+        "meaning": row["meaning"],
         "polysemanticity": _scores(row, str),
         "negative": _negative(row),
         "senses": [_sense(s, row, text, spoken) for s in row["senses"] or ()],
@@ -44,10 +43,6 @@ def build_report(
         "logits": _logits(row, text),
         "links": _links(row, job, model, base),
     }
-    report["meaning"] = describe_tail(report, "positive")
-    if report["negative"] is not None:
-        report["negative"]["meaning"] = describe_tail(report, "negative")
-    return report
 
 
 _SCORE_NAMES = tuple(
@@ -75,7 +70,11 @@ def _negative(row: Row) -> dict[str, Any] | None:
     return (
         None
         if status is None
-        else {"status": status, "meaning": "", "polysemanticity": _scores(row, negative)}
+        else {
+            "status": status,
+            "meaning": row[negative("meaning")],
+            "polysemanticity": _scores(row, negative),
+        }
     )
 
 
@@ -107,7 +106,8 @@ def _sense(sense: Row, row: Row, text: Texts, spoken: Texts) -> dict[str, Any]:
 
 
 _OF_SENSE = (
-    "tail", "sense", "share", "size", "replication", "sure", "broad", "within", "between", "medoid",
+    "tail", "sense", "name", "share", "languages", "size", "replication", "sure", "broad", "within",
+    "between", "medoid",
 )  # fmt: skip
 
 

@@ -254,10 +254,12 @@ class SenseActivationSchema(Schema):
     max = fields.Float(required=True)
 
 
+LanguageSchema = _shape("LanguageSchema", entries.LANGUAGE)
 SenseSchema = _shape(
     "SenseSchema",
     entries.SENSE,
     {
+        "languages": fields.List(fields.Nested(LanguageSchema), required=True),
         "tokens": fields.List(fields.Nested(SenseTokenSchema), required=True),
         "activation": fields.Nested(SenseActivationSchema, required=True),
         "contexts": fields.List(
@@ -267,7 +269,7 @@ SenseSchema = _shape(
             fields.Integer(), required=True, metadata={"description": "Indices in `evidence`."}
         ),
     },
-    without=("activation_min", "activation_median", "activation_max", "tokens"),
+    without=("activation_min", "activation_median", "activation_max", "tokens", "languages"),
 )
 MergeSchema = _shape("MergeSchema", entries.MERGE)
 
@@ -346,7 +348,11 @@ class NeuronSchema(Schema):
     hook = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     meaning = fields.String(
-        required=True, metadata={"description": "One sentence, made by rules from this report."}
+        required=True,
+        metadata={
+            "description": "One sentence on what it fires for in this text, made by rules from the "
+            "words at its peaks."
+        },
     )
     polysemanticity = fields.Nested(PolysemanticitySchema, required=True, allow_none=True)
     negative = fields.Nested(

@@ -21,6 +21,7 @@ def make_row(**changes: Any) -> dict[str, Any]:
         "neuron": 7,
         "hook": "blocks.1.mlp.hook_post",
         "status": "not_scored",
+        "meaning": "Senses were not asked for.",
         "n_tokens": 10,
         "density": 0.5,
         "near_duplicates": 2,
@@ -139,7 +140,9 @@ def make_sense(**changes: Any) -> dict[str, Any]:
     sense: dict[str, Any] = {
         "tail": "positive",
         "sense": 0,
+        "name": "the word “b”",
         "share": 1.0,
+        "languages": [{"language": "Latin", "share": 1.0}],
         "size": 1,
         "replication": 0.9,
         "sure": True,
@@ -213,13 +216,17 @@ def test_a_sense_names_its_tokens_and_contexts() -> None:
     assert sense["tokens"] == [
         {"token": " b", "token_id": 1, "text": " b", "at": "peak", "count": 1, "z": 3.0}
     ]
+    assert (sense["name"], sense["languages"][0]["language"]) == ("the word “b”", "Latin")
     assert sense["contexts"] == [0]
     assert sense["activation"] == {"min": 2.0, "median": 2.0, "max": 2.0}
 
 
 def test_the_negative_tail_has_its_own_scores_senses_and_sentence() -> None:
     row = make_grouped_row(
-        negative_status="monosemantic", negative_coverage=0.75, negative_sense_count=1
+        negative_status="monosemantic",
+        negative_meaning="Goes below zero in this text for one thing: the word “b” (75 %).",
+        negative_coverage=0.75,
+        negative_sense_count=1,
     )
     row["contexts"].append(row["contexts"][0] | {"tail": "negative", "activation": -2.0})
     row["senses"] = [make_sense(), make_sense(tail="negative", medoid=1)]
@@ -229,9 +236,7 @@ def test_the_negative_tail_has_its_own_scores_senses_and_sentence() -> None:
     assert report["negative"]["polysemanticity"]["coverage"] == 0.75
     assert report["senses"][1]["contexts"] == [1]
     assert report["senses"][1]["activation"]["max"] == -2.0
-    assert report["negative"]["meaning"].startswith(
-        "Goes below zero in this text for one thing: the word “b”."
-    )
+    assert report["negative"]["meaning"].startswith("Goes below zero in this text for one thing")
 
 
 def test_without_senses_there_are_no_scores() -> None:

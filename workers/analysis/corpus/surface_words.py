@@ -1,4 +1,4 @@
-"""Which word stands at a place of a text.
+"""Which word stands at a place of a text, and between what.
 
 Characters in, words out; knows neither tokens nor tokenizers.
 """
@@ -25,13 +25,46 @@ _RANGES = (
 _FIRSTS = tuple(first for first, _ in _RANGES)
 
 
+UNKNOWN = "\ufffd"  # where the text goes on, and how is not known
+
+REACH = 32  # characters kept on each side of a word
+
+
 def word_at(text: str, start: int, end: int) -> str:
-    """The whole word that text[start:end] stands in, in the text's own case.
+    """The whole word that text[start:end] stands in, in the text's own case: "" for white space
+    alone, and for an empty span. See `word_span`.
+    """
+    first, behind = word_span(text, start, end)
+    return text[first:behind]
+
+
+def sides_of(
+    text: str, span: tuple[int, int], *, begins: bool = True, ends: bool = True
+) -> tuple[str, str]:
+    """What stands before and behind a word, up to `REACH` characters each.
+
+    begins, ends: whether the text is whole on that side. Where it is not, UNKNOWN stands beyond its
+    first or last character: a word that reaches it may be cut.
+    """
+    first, behind = span
+    if not begins:
+        text, first, behind = UNKNOWN + text, first + 1, behind + 1
+    if not ends:
+        text += UNKNOWN
+    return text[max(first - REACH, 0) : first], text[behind : behind + REACH]
+
+
+def is_word_character(character: str) -> bool:
+    return _kind(character) != 0
+
+
+def word_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Where the whole word begins and ends that text[start:end] stands in.
 
     A word is the longest run of letters, digits, marks and apostrophes between them. Of several in
     the span it is the last. Of a script that is written without spaces it is what the span itself
     has of it. A span without a letter or digit of a word is itself the word, without the white
-    space around it: "" for white space alone, and for an empty span.
+    space around it.
     """
     own = text[start:end].strip()
     start += text[start:end].find(own)
@@ -40,11 +73,10 @@ def word_at(text: str, start: int, end: int) -> str:
     while last >= start and not _kind(text[last]):
         last -= 1
     if last < start:
-        return own
+        return start, end
     spaced = _kind(text[last]) == _SPACED
     first, behind = _run(text, last, *((0, len(text)) if spaced else (start, end)))
-    word = text[first:behind]
-    return word if any(map(str.isalnum, word)) else own
+    return (first, behind) if any(map(str.isalnum, text[first:behind])) else (start, end)
 
 
 def _run(text: str, at: int, low: int, high: int) -> tuple[int, int]:

@@ -94,8 +94,14 @@ def _read(
     row = window[live] - _LIVE
     at = run.windows.offsets[row] + position[live]
     kept.vector[live] = background.project_windows(run.residual, run.windows.lengths)[at]
-    here = read_places(run.windows, run.windows.number[row], position[live])
+    here = read_places(run.windows, run.windows.number[row], position[live], 0)
     kept.token[live], kept.near[live] = here.token, here.near
-    word = pa.concat_arrays([kept.word.filter(pa.array(~live)).cast(here.word.type), here.word])
+    texts = {
+        name: pa.concat_arrays(
+            [getattr(kept, name).filter(pa.array(~live)).cast(pa.large_string()), found]
+        )
+        for name, found in (("word", here.word), ("before", here.before), ("after", here.after))
+    }
     nowhere = np.zeros(0, np.int64)
-    return Peaks(window, position, nowhere, kept.token, word, kept.near), kept.vector
+    peaks = Peaks(window, position, nowhere, kept.token, near=kept.near, **texts)
+    return peaks, kept.vector

@@ -17,7 +17,6 @@ from polyseme.contract.files.results import (
     EVIDENCE_CONTEXTS,
     EVIDENCE_ENTRY,
     GHOST_CONTEXTS,
-    GHOST_SCALARS,
     LOGIT,
     MERGE,
     PEAK_TOKEN,
@@ -32,10 +31,12 @@ from polyseme.workers.analysis.contexts.choose import ContextTable, take_shown
 from polyseme.workers.analysis.contexts.peak_tokens import PeakTokens
 from polyseme.workers.analysis.contexts.surfaces import Surfaces
 from polyseme.workers.analysis.models.lens import Lens
+from polyseme.workers.analysis.reports.words import list_languages, meaning_columns
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
 from polyseme.workers.analysis.scan.statistics.histogram import density, quantiles
 from polyseme.workers.analysis.senses.layer_senses import LayerSenses
 from polyseme.workers.analysis.senses.records import TailSenses
+from polyseme.workers.analysis.sentences.wording import TailWords
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class LayerResult:
     peak_tokens: PeakTokens
     peak_texts: list[list[str]]  # (N,)
     senses: LayerSenses | None
+    words: Mapping[Tail, TailWords]  # empty where no report is made
     lens: Lens | None
     vocabulary: Sequence[str]
 
@@ -80,6 +82,7 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "neuron": result.neurons.astype(np.int32),
         "hook": pa.array([result.hook] * n),
         **score_columns(result.senses, evidence["distinct"], nonfinite),
+        **meaning_columns(result.words, n),
         "n_tokens": np.full(n, result.scan.statistics.moments.count, np.int64),
         "density": pa.array(density(counts), mask=nonfinite),
         "mean": pa.array(moments["mean"], mask=nonfinite),
@@ -104,16 +107,6 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "peak_token_ids": _lists(tokens.offsets, pa.array(tokens.token)),
     }
     return pa.table(columns, schema=SCALARS)
-
-
-def control_scalars(result: LayerResult) -> pa.Table:
-    """One row a control unit, in the schema GHOST_SCALARS. result: of the control units alone."""
-    scalars = layer_scalars(result)
-    columns = [scalars.column(_OF_CONTROLS.get(f.name, f.name)) for f in GHOST_SCALARS]
-    return pa.table(columns, schema=GHOST_SCALARS)
-
-
-_OF_CONTROLS = {"ghost": "neuron"}
 
 
 def control_contexts(result: LayerResult) -> pa.Table:
@@ -168,7 +161,9 @@ def _nullable(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.array(values, from_pandas=True).cast(kind)
 
 
-def sense_columns(senses: LayerSenses | None, context_offsets: np.ndarray) -> dict[str, pa.Array]:
+def sense_columns(
+    senses: LayerSenses | None, words: Mapping[Tail, TailWords], context_offsets: np.ndarray
+) -> dict[str, pa.Array]:
     """Senses and merges of every neuron."""
     n = len(context_offsets) - 1
     if senses is None:
@@ -179,13 +174,15 @@ def sense_columns(senses: LayerSenses | None, context_offsets: np.ndarray) -> di
             negative("merges"): nothing,
         }
     return {
-        "senses": _senses(senses, context_offsets),
+        "senses": _senses(senses, words, context_offsets),
         "merges": _merges(senses.tails.get("positive"), n),
         negative("merges"): _merges(senses.tails.get("negative"), n),
     }
 
 
-def _senses(senses: LayerSenses, context_offsets: np.ndarray) -> pa.ListArray:
+def _senses(
+    senses: LayerSenses, words: Mapping[Tail, TailWords], context_offsets: np.ndarray
+) -> pa.ListArray:
     parts, neurons = [], []
     for tail, found in senses.tails.items():
         table, tokens = found.table, found.tokens
@@ -196,6 +193,8 @@ def _senses(senses: LayerSenses, context_offsets: np.ndarray) -> pa.ListArray:
         assert tokens is not None
         columns |= {
             "tail": pa.array([tail] * len(table.neuron), pa.string()),
+            "name": pa.array(words[tail].name, pa.string()),
+            "languages": list_languages(words[tail]),
             # Shown contexts come first, so that their places in the table are those in the list.
             "medoid": pa.array(table.medoid - context_offsets[table.neuron], mask=table.medoid < 0),
             "between": _nullable(table.between, pa.float32()),
@@ -277,7 +276,7 @@ def layer_reports(result: LayerResult, scalars: pa.Table) -> pa.Table:
         "peak_tokens": _peak_tokens(result.peak_tokens),
         "contexts": _contexts(result, sense),
         "evidence": _evidence_entries(result, sense),
-        **sense_columns(result.senses, result.context_offsets),
+        **sense_columns(result.senses, result.words, result.context_offsets),
         "promoted": _logits(result.lens, "promoted", len(counts)),
         "suppressed": _logits(result.lens, "suppressed", len(counts)),
     }

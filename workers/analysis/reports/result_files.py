@@ -160,6 +160,8 @@ class KeptVectors:
     vector: np.ndarray  # (U, width) float16
     token: np.ndarray  # (U,) int32
     word: pa.Array  # (U,)
+    before: pa.Array  # (U,)
+    after: pa.Array  # (U,)
     near: np.ndarray  # (U, 9) int32
 
 
@@ -176,8 +178,8 @@ def read_vectors_at(
         found = np.zeros((len(keys), width), np.float16)
         token = np.zeros(len(keys), np.int32)
         near = np.full((len(keys), reach), -1, np.int32)
-        words = [pa.array([""], pa.string())]
-        names = ["window", "position", "token", "word", "near", "vector"]
+        texts = {name: [pa.array([""], pa.string())] for name in ("word", "before", "after")}
+        names = ["window", "position", "token", *texts, "near", "vector"]
         origin, behind = np.zeros(len(keys), np.int64), 1
         for batch in file.iter_batches(VECTOR_ROWS, columns=names):
             own = (
@@ -192,10 +194,12 @@ def read_vectors_at(
             found[at] = _rows_of(batch.column("vector"), width)[wanted]
             near[at] = _rows_of(batch.column("near"), reach)[wanted]
             token[at] = batch.column("token").to_numpy()[wanted]
-            words.append(batch.column("word").filter(pa.array(wanted)))
+            for name, parts in texts.items():
+                parts.append(batch.column(name).filter(pa.array(wanted)))
             origin[at] = np.arange(behind, behind + len(at))
             behind += len(at)
-    return KeptVectors(found, token, pa.concat_arrays(words).take(pa.array(origin)), near)
+    taken = {name: pa.concat_arrays(parts).take(pa.array(origin)) for name, parts in texts.items()}
+    return KeptVectors(vector=found, token=token, near=near, **taken)
 
 
 def _rows_of(lists: pa.FixedSizeListArray, width: int) -> np.ndarray:

@@ -45,15 +45,15 @@ def draw_tokens(windows: Windows, counted_tokens: int) -> tuple[np.ndarray, np.n
 
 
 def find_random_tokens(
-    windows: Windows, first_row: int, counted_tokens: int
+    windows: Windows, first_row: int, counted_tokens: int, full: int
 ) -> tuple[dict[str, np.ndarray], PlaceTexts]:
     """The counted random tokens of some windows, by row and position: `row`, `window`, `position`
-    (r,); and what stands there.
+    (r,); and what stands there. full: tokens of the longest window.
     """
     _, own, position = draw_tokens(windows, counted_tokens)
     number = windows.number[own]
     places = {"row": first_row + own, "window": number, "position": position}
-    return places, read_places(windows, number, position)
+    return places, read_places(windows, number, position, full)
 
 
 def to_unit(vectors: np.ndarray) -> np.ndarray:

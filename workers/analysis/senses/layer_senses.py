@@ -56,6 +56,10 @@ class Background:
     near: np.ndarray  # (R, W) int32 tokens around each, itself in the middle; -1 outside
     word_bytes: np.ndarray  # of the words that they stand in, see `words`
     word_offsets: np.ndarray  # (R + 1,)
+    before_bytes: np.ndarray  # of what stands before and behind these, see `sides`
+    before_offsets: np.ndarray
+    after_bytes: np.ndarray
+    after_offsets: np.ndarray
     counts: np.ndarray  # (V,) int64, over the corpus' counted tokens
     special: np.ndarray  # ids that stand for no text
     projected: np.ndarray  # (R, P + Q + T) float16
@@ -111,6 +115,14 @@ class Background:
     def words(self) -> pa.Array:
         """(R,) the whole word that each token stands in, in its own case."""
         return unpack_texts(self.word_bytes, self.word_offsets)
+
+    @property
+    def sides(self) -> tuple[pa.Array, pa.Array]:
+        """(R,) each: what stands before the word, and behind it."""
+        return (
+            unpack_texts(self.before_bytes, self.before_offsets),
+            unpack_texts(self.after_bytes, self.after_offsets),
+        )
 
     def project(self, residual: np.ndarray, around: np.ndarray) -> np.ndarray:
         """Residual vectors, (n, K * D) of K reference layers, and the means around them, (n, D), to
@@ -182,6 +194,8 @@ class Peaks:
     place: np.ndarray  # (C,) which of them each context has
     token: np.ndarray  # (U,) int32
     word: pa.Array  # (U,) the whole word that the token stands in, in its own case
+    before: pa.Array  # (U,) what stands before the word
+    after: pa.Array  # (U,) and behind it
     near: np.ndarray  # (U, 2 * NEAR + 1) int32, the token in the middle; -1 outside of its window
 
 

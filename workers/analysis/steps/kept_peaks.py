@@ -20,6 +20,8 @@ from polyseme.workers.analysis.files.arrays import (
 from polyseme.workers.analysis.senses.layer_senses import Peaks
 from polyseme.workers.analysis.steps.analysis import Analysis, peaks_file
 
+_TEXTS = ("word", "before", "after")
+
 
 @dataclass(frozen=True, eq=False)
 class KeptPeaks:
@@ -30,6 +32,8 @@ class KeptPeaks:
     position: np.ndarray  # (U,) int64
     token: np.ndarray  # and so on, as `Peaks` has them
     word: pa.Array
+    before: pa.Array
+    after: pa.Array
     near: np.ndarray
 
     @property
@@ -44,34 +48,36 @@ class KeptPeaks:
         return vars(self) | {"near": near}
 
     def take(self, at: np.ndarray) -> KeptPeaks:
-        words = self.word.take(pa.array(at))
-        others = {n: a[at] for n, a in vars(self).items() if n != "word"}
-        return KeptPeaks(**others, word=words)
+        texts = {n: vars(self)[n].take(pa.array(at)) for n in _TEXTS}
+        others = {n: a[at] for n, a in vars(self).items() if n not in _TEXTS}
+        return KeptPeaks(**others, **texts)
 
     def join(self, other: KeptPeaks) -> KeptPeaks:
         """The places of both, each once."""
-        words = pa.concat_arrays([self.word, other.word])
+        texts = {n: pa.concat_arrays([vars(self)[n], vars(other)[n]]) for n in _TEXTS}
         arrays = {
-            n: np.concatenate([a, vars(other)[n]]) for n, a in vars(self).items() if n != "word"
+            n: np.concatenate([a, vars(other)[n]]) for n, a in vars(self).items() if n not in _TEXTS
         }
-        joined = KeptPeaks(**arrays, word=words)
+        joined = KeptPeaks(**arrays, **texts)
         return joined.take(np.unique(joined.keys, return_index=True)[1])
 
 
 def write_peaks(analysis: Analysis, layer: int, row: np.ndarray, peaks: Peaks) -> None:
     """row: (U,) of each of the peaks."""
-    kept = KeptPeaks(row, peaks.window, peaks.position, peaks.token, peaks.word, peaks.near)
+    columns = {n: array for n, array in vars(peaks).items() if n != "place"}
+    kept = KeptPeaks(row=row, **columns)
     kept = kept.take(np.lexsort((peaks.position, row)))
-    arrays = {name: array for name, array in vars(kept).items() if name != "word"}
-    arrays["word_bytes"], arrays["word_offsets"] = pack_texts(kept.word)
+    arrays = {name: array for name, array in vars(kept).items() if name not in _TEXTS}
+    for name in _TEXTS:
+        arrays[f"{name}_bytes"], arrays[f"{name}_offsets"] = pack_texts(vars(kept)[name])
     write_arrays(analysis.store, peaks_file(analysis, layer), arrays)
 
 
 def read_peaks(analysis: Analysis, layer: int) -> KeptPeaks:
     """Raises DamagedFile."""
     arrays = read_arrays(analysis.store, peaks_file(analysis, layer))
-    words = unpack_texts(arrays.pop("word_bytes"), arrays.pop("word_offsets"))
-    return KeptPeaks(**arrays, word=words)
+    texts = {n: unpack_texts(arrays.pop(f"{n}_bytes"), arrays.pop(f"{n}_offsets")) for n in _TEXTS}
+    return KeptPeaks(**arrays, **texts)
 
 
 def join_peaks(analysis: Analysis) -> KeptPeaks:

@@ -40,10 +40,10 @@ from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.reports.columns import (
     LayerResult,
     control_contexts,
-    control_scalars,
     layer_reports,
     layer_scalars,
 )
+from polyseme.workers.analysis.reports.controls import control_scalars
 from polyseme.workers.analysis.reports.result_files import (
     keep_scalars,
     write_control_contexts,
@@ -70,6 +70,7 @@ from polyseme.workers.analysis.senses.vectors import (
     PROJECTED,
     read_vectors,
 )
+from polyseme.workers.analysis.sentences.wording import TailWords, word_layer, word_unscored
 from polyseme.workers.analysis.steps.analysis import (
     CONTROLS,
     Analysis,
@@ -166,9 +167,10 @@ def _layer_results(
 ) -> list[LayerResult]:
     """Of the neurons, and of the control units where there are any."""
     chosen = _choose_contexts(analysis, plan, groups, should_stop)
-    senses = None
+    senses, background = None, None
     if analysis.request.senses.enabled:
-        senses = find_layer_senses(analysis, model, plan, layer, chosen, groups, should_stop)
+        background = Background.read(analysis.store, background_file(analysis))
+        senses = find_layer_senses(analysis, background, plan, layer, chosen, groups, should_stop)
     check_stop(should_stop)
     ends = np.cumsum([0, *(len(group.numbers) for group in groups)]).tolist()
     results = []
@@ -184,6 +186,11 @@ def _layer_results(
             if is_neurons
             else [[]] * (end - first)
         )
+        own = None if senses is None else take_units(senses, units, contexts)
+        words: dict[Tail, TailWords] = {}
+        if is_neurons:
+            lost = group.scan.statistics.nonfinite.numpy().astype(bool)
+            words = _word(own, table, chosen.peaks, place, background, lost)
         results.append(
             LayerResult(
                 layer=layer,
@@ -196,12 +203,26 @@ def _layer_results(
                 near_duplicates=chosen.near_duplicates[units],
                 peak_tokens=count_peak_tokens(table, end - first),
                 peak_texts=texts,
-                senses=None if senses is None else take_units(senses, units, contexts),
+                senses=own,
+                words=words,
                 lens=_lens(analysis, model, layer) if is_neurons else None,
                 vocabulary=model.vocabulary,
             )
         )
     return results
+
+
+def _word(
+    senses: LayerSenses | None,
+    table: ContextTable,
+    peaks: Peaks,
+    place: np.ndarray,
+    background: Background | None,
+    lost: np.ndarray,
+) -> dict[Tail, TailWords]:
+    if senses is None or background is None:
+        return word_unscored(table, lost)
+    return word_layer(senses, peaks, place, background, lost)
 
 
 def _choose_contexts(
@@ -227,11 +248,20 @@ def _choose_contexts(
     table, offsets = join_tables(tables, len(analysis.numbers))
     of_neurons = take_contexts(table, offsets, slice(0, len(analysis.neurons)))
     window, position, place = find_peaks(table)
-    at_peaks = read_places(windows, window, position)
+    at_peaks = read_places(windows, window, position, contexts.window)
     return _Chosen(
         table=table,
         surfaces=cut_surfaces(take_shown(of_neurons), windows),
-        peaks=Peaks(window, position, place, at_peaks.token, at_peaks.word, at_peaks.near),
+        peaks=Peaks(
+            window,
+            position,
+            place,
+            at_peaks.token,
+            at_peaks.word,
+            at_peaks.before,
+            at_peaks.after,
+            at_peaks.near,
+        ),
         texts=at_peaks.text,
         offsets=offsets,
         near_duplicates=choices["positive"].near_duplicates,
@@ -258,7 +288,7 @@ def _take_windows(analysis: Analysis, plan: Plan, rows: np.ndarray, should_stop:
 
 def find_layer_senses(
     analysis: Analysis,
-    model: LoadedModel,
+    background: Background,
     plan: Plan,
     layer: int,
     chosen: _Chosen,
@@ -267,7 +297,6 @@ def find_layer_senses(
 ) -> LayerSenses:
     """Of the neurons and the control units behind them."""
     options, table = analysis.request.senses, chosen.table
-    background = Background.read(analysis.store, background_file(analysis))
     peaks = chosen.peaks
     row = _rows_of(peaks.window, chosen.numbers, chosen.rows)
     order = np.lexsort((peaks.position, row))

@@ -40,17 +40,19 @@ def measure_background(
     """Fits what is usual in the corpus, from the vectors of its random tokens. Raises Cancelled."""
     plan = read_plan(analysis.store, analysis.work)
     counts = np.zeros(analysis.card.vocabulary, np.int64)
+    full = analysis.request.contexts.window
     found, texts = [], []
     for row, windows in _all_windows(analysis, plan):
         check_stop(should_stop)
         counts += np.bincount(windows.ids[windows.counted], minlength=len(counts))
-        places, at_places = find_random_tokens(windows, row, plan.counted_tokens)
+        places, at_places = find_random_tokens(windows, row, plan.counted_tokens, full)
         found.append(places)
         texts.append(at_places)
     tokens = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     tokens["near"] = np.concatenate([part.near for part in texts])
-    words = pa.concat_arrays([part.word for part in texts])
-    tokens["word_bytes"], tokens["word_offsets"] = pack_texts(words)
+    for name in ("word", "before", "after"):
+        joined = pa.concat_arrays([getattr(part, name) for part in texts])
+        tokens[f"{name}_bytes"], tokens[f"{name}_offsets"] = pack_texts(joined)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     special = np.array(sorted(framing.special), np.int32)
     parts = len(reference_layers(analysis.card.layers))

@@ -6,7 +6,7 @@ The new result is whole: what does not depend on senses is taken over from the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ from polyseme.workers.analysis.reports.result_files import (
     write_json,
     write_reports,
 )
+from polyseme.workers.analysis.reports.words import meaning_columns
 from polyseme.workers.analysis.senses.comparison import compare_with_controls, take_units
 from polyseme.workers.analysis.senses.layer_senses import (
     Background,
@@ -63,6 +64,7 @@ from polyseme.workers.analysis.senses.layer_senses import (
     group_contexts,
     layer_material,
 )
+from polyseme.workers.analysis.sentences.wording import TailWords, word_layer
 from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.closing import join_layers
 from polyseme.workers.analysis.steps.manifest import describe_senses
@@ -97,7 +99,9 @@ def regroup_layer(
     background = Background.read(store, f"{source}/{BACKGROUND}")
     window, position, place = find_peaks(table)
     kept = read_vectors_at(store, source, window, position)
-    peaks = Peaks(window, position, place, kept.token, kept.word, kept.near)
+    peaks = Peaks(
+        window, position, place, kept.token, kept.word, kept.before, kept.after, kept.near
+    )
     table = replace(table, peak_token=kept.token[place])
     encoder = encoder_of_result(analysis, source)
     material = layer_material(options, background, peaks, kept.vector, encoder)
@@ -114,7 +118,9 @@ def regroup_layer(
     end = offsets[-1]
     own = take_units(senses, slice(0, neurons), slice(0, end))
     of_neurons = take_contexts(table, np.append(offsets, len(table.neuron)), slice(0, neurons))
-    columns = _sense_columns(own, reports, of_neurons, offsets)
+    nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
+    words = word_layer(own, peaks, place[:end], background, nonfinite)
+    columns = _sense_columns(own, words, nonfinite, reports, of_neurons, offsets)
     _write_layer(analysis, source, layer, reports, old, columns)
     if of_controls is not None:
         units = slice(neurons, len(analysis.numbers))
@@ -144,12 +150,16 @@ def _selectivity(scalars: Sequence[pa.Table], tail: Tail) -> np.ndarray:
 
 
 def _sense_columns(
-    senses: LayerSenses, reports: pa.Table, table: ContextTable, offsets: np.ndarray
+    senses: LayerSenses,
+    words: Mapping[Tail, TailWords],
+    nonfinite: np.ndarray,
+    reports: pa.Table,
+    table: ContextTable,
+    offsets: np.ndarray,
 ) -> dict[str, Any]:
     """All columns of a layer's reports that senses decide."""
-    nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
     columns = score_columns(senses, np.zeros(len(reports)), nonfinite)
-    columns |= sense_columns(senses, offsets)
+    columns |= meaning_columns(words, len(reports)) | sense_columns(senses, words, offsets)
     sense = sense_of_contexts(senses, len(table.neuron))
     for name, own in (("contexts", table.shown), ("evidence", ~table.shown)):
         columns[name] = _with_senses(reports.column(name), sense.filter(pa.array(own)))

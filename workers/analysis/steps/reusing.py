@@ -84,7 +84,10 @@ def _note_peaks(analysis: Analysis, folder: str, layer: int) -> None:
         columns[f"{folder}/{ghosts_file(layer)}"] = ("evidence",)
     window, position = _find_peaks(analysis.store, columns)
     kept = read_vectors_at(analysis.store, folder, window, position)
-    peaks = Peaks(window, position, np.zeros(0, np.int64), kept.token, kept.word, kept.near)
+    nowhere = np.zeros(0, np.int64)
+    peaks = Peaks(
+        window, position, nowhere, kept.token, kept.word, kept.before, kept.after, kept.near
+    )
     write_peaks(analysis, layer, rows_of_windows(analysis.store, folder, window), peaks)
 
 

@@ -131,7 +131,7 @@ def test_what_documents_say_at_peaks_is_listed_where_tokens_read_otherwise() -> 
     table = contexts_at_every_token(windows)
     vocabulary = read_vocabulary(tokenizer.backend_tokenizer, 400)
 
-    at_peaks = read_places(windows, table.window, table.position)
+    at_peaks = read_places(windows, table.window, table.position, 512)
     places = np.arange(len(table.window))
 
     [texts] = list_peak_texts(table, places, at_peaks.text, vocabulary, 1)

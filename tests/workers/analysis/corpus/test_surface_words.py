@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from polyseme.workers.analysis.corpus.surface_words import word_at
+from polyseme.workers.analysis.corpus.surface_words import (
+    UNKNOWN,
+    sides_of,
+    word_at,
+    word_span,
+)
 
 
 def word_of(marked: str) -> str:
@@ -79,3 +84,15 @@ def test_a_mark_of_a_word_gives_the_word() -> None:
     assert word_of("हि[न्दी] में") == "हिन्दी"
     assert word_of("हिन्द[ी] में") == "हिन्दी"
     assert word_of("می\u200c[خواهم] که") == "می\u200cخواهم"
+
+
+def test_beside_a_word_stand_the_characters_up_to_a_reach_and_a_mark_where_the_text_goes_on() -> (
+    None
+):
+    text = f"{'x' * 40} a word here"
+    span = word_span(text, 43, 47)
+
+    assert sides_of(text, span) == (f"{'x' * 29} a ", " here")
+    assert sides_of(text, span, ends=False) == (f"{'x' * 29} a ", f" here{UNKNOWN}")
+    assert sides_of("cut", (0, 3), begins=False, ends=False) == (UNKNOWN, UNKNOWN)
+    assert sides_of("whole", (0, 5)) == ("", "")

@@ -44,7 +44,7 @@ def test_about_the_wanted_number_of_tokens_is_drawn() -> None:
 def test_a_small_corpus_gives_every_counted_token() -> None:
     windows = make_windows()
 
-    found, _ = find_random_tokens(windows, 7, 900)
+    found, _ = find_random_tokens(windows, 7, 900, 512)
 
     assert len(found["row"]) == windows.counted.sum()
     assert found["row"].min() == 7
@@ -53,7 +53,7 @@ def test_a_small_corpus_gives_every_counted_token() -> None:
 def test_the_tokens_near_a_random_one_stop_at_its_window() -> None:
     windows = make_windows(2, 5)
 
-    found, texts = find_random_tokens(windows, 0, 1)
+    found, texts = find_random_tokens(windows, 0, 1, 512)
 
     for window, position, near in zip(found["window"], found["position"], texts.near, strict=True):
         inside = windows.ids[windows.offsets[window] : windows.offsets[window + 1]]
