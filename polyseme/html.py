@@ -17,7 +17,8 @@ from polyseme.records import Activations, Job, TextNeuron, TextPeak
 from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Piece, Report, Sense
 
 _NEWLINE = "⏎"
-_SHOWN = 5  # contexts of a sense
+_SHOWN = 5  # contexts of a sense, and of a neuron without one
+_FIRST = 3  # the strongest ones, above the senses
 _BEFORE, _AFTER = 16, 12  # pieces around a peak
 _COLOURS = ("#d9822b", "#3b82c4", "#3f9b5f", "#a259b5", "#c2484d", "#7d8a2e", "#2f9c9c", "#8a6d5a")
 _BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;color:inherit"
@@ -60,20 +61,15 @@ def neurons_html(rows: Sequence[NeuronRow], total: int | None) -> str:
 
 @to_html.register
 def report_html(report: Report) -> str:
-    """The plain sentence first, then the senses side by side; without senses the strongest
-    contexts.
-    """
-    strongest = [c for c in report.contexts if c.tail == "positive" and c.sample == "top"][:_SHOWN]
-    senses = "".join(_sense(report, s) for s in report.senses) or "".join(
-        _context(c, _COLOURS[0]) for c in strongest
-    )
+    """The plain sentence first, then the strongest contexts, then the senses side by side."""
+    senses = "".join(_sense(report, s) for s in report.senses)
     return (
         f'<div style="{_BOX}"><div><b>layer {report.layer}, neuron {report.neuron}</b> of '
         f"{escape(report.model)}"
         f' <span style="opacity:.7">{escape(_numbers(report))}</span></div>'
         f'<div style="font-size:15px;margin:4px '
         f'0">{_sentence(report.meaning)}</div>{_negative(report)}'
-        f"{_shares(report)}"
+        f"{_strongest(report)}{_shares(report)}"
         f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{senses}</div>'
         f"{_further(report)}{_logits(report)}</div>"
     )
@@ -140,14 +136,20 @@ def _sentence(meaning: str) -> str:
     return re.sub("“([^”]*)”", r"“<bdi>\1</bdi>”", escape(meaning))
 
 
+def _strongest(report: Report) -> str:
+    shown = report.strongest()[: _FIRST if report.senses else _SHOWN]
+    contexts = "".join(_context(c, _COLOURS[(c.sense or 0) % len(_COLOURS)]) for c in shown)
+    return f"<div><b>strongest</b>{contexts}</div>" if contexts else ""
+
+
 def _shares(report: Report) -> str:
-    """One bar of a tail's senses."""
+    """One bar of a tail's senses, and behind them what is in none."""
     bars = ""
     for tail in ("positive", "negative"):
         senses = [s for s in report.senses if s.tail == tail]
         parts = "".join(
-            f'<div style="width:{100 * s.share:.1f}%;background:{_colour(s)}"'
-            f' title="sense {s.sense + 1}, {s.share:.0%}"></div>'
+            f'<div style="width:{100 * report.firing_share(s):.1f}%;background:{_colour(s)}"'
+            f' title="sense {s.sense + 1}, {report.firing_share(s):.0%}"></div>'
             for s in senses
         )
         bars += (
@@ -162,13 +164,14 @@ def _sense(report: Report, sense: Sense) -> str:
     texts = dict.fromkeys((t.text or t.token).strip() for t in sense.tokens)
     tokens = ", ".join(f"“<bdi>{escape(_visible(text))}</bdi>”" for text in list(texts)[:6])
     contexts = "".join(_context(c, _colour(sense)) for c in report.contexts_of(sense)[:_SHOWN])
-    tail = " (negative)" if sense.tail == "negative" else ""
+    tail, share = " (negative)" * (sense.tail == "negative"), report.firing_share(sense)
     return (
         f'<div style="flex:1 1 260px;max-width:480px;border-left:3px solid '
         f'{_colour(sense)};padding-left:8px">'
-        f"<b>sense {sense.sense + 1}{tail}</b> {_bar(sense.share, _colour(sense))} "
-        f"{sense.share:.0%}{_standing(report, sense)}"
-        f"<div>{tokens}</div>{contexts}</div>"
+        f"<b>sense {sense.sense + 1}{tail}</b> {_bar(share, _colour(sense))} "
+        f"{share:.0%}{_standing(report, sense)}"
+        f"<div>{_sentence(sense.name)}</div>"
+        f'<div style="opacity:.7">{tokens}</div>{contexts}</div>'
     )
 
 

@@ -312,6 +312,20 @@ class Report(Record):
     def contexts_of(self, sense: Sense) -> list[Context]:
         return [self.contexts[i] for i in sense.contexts if i < len(self.contexts)]
 
+    def firing_share(self, sense: Sense) -> float:
+        """Its part of all the firing in the tail's contexts, in a sense or not: 0..1."""
+        tail = self.negative if sense.tail == "negative" else self
+        scores = None if tail is None else tail.polysemanticity
+        covered = None if scores is None else scores.coverage
+        return sense.share * (1.0 if covered is None else covered)
+
+    def strongest(self, tail: str = "positive") -> list[Context]:
+        """Those of the tail that are kept with their text, the strongest first, in a sense or
+        not.
+        """
+        own = [c for c in self.contexts if c.tail == tail]
+        return sorted(own, key=lambda c: -abs(c.activation))
+
     def find_kin(self, sense: Sense) -> Sense | None:
         """The first sense of the same broad one, when that is another."""
         same = (s for s in self.senses if (s.tail, s.broad) == (sense.tail, sense.broad))

@@ -23,10 +23,8 @@ _CHARACTERS_AFTER = 32
 
 
 def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
-    """A few lines about one neuron: what it means, then its senses with up to `contexts` contexts
-    each.
-
-    Without senses: its strongest contexts.
+    """A few lines about one neuron: what it means, its strongest contexts, then its senses with up
+    to `contexts` contexts each.
     """
     head = Text(f"layer {report.layer}, neuron {report.neuron}", "bold")
     stats = report.stats
@@ -38,11 +36,12 @@ def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
     if report.logits and report.logits.promoted:
         lines.append(_token_line("promotes", report.logits.promoted))
     senses = [s for s in report.senses if s.tail == "positive"]
+    if senses:
+        lines.append(Text("  strongest", "bold"))
+    lines += [context_line(c) for c in report.strongest()[:contexts]]
     for sense in senses:
         lines.append(_sense_line(report, sense))
         lines += [context_line(c) for c in report.contexts_of(sense)[:contexts]]
-    if not senses:
-        lines += [context_line(c) for c in top_contexts(report)[:contexts]]
     if report.evidence:
         lines.append(Text(f"  {len(report.evidence)} further contexts are kept without their text"))
     return Group(*lines, Text())
@@ -104,14 +103,13 @@ def _score_line(status: str, scores: Scores) -> Text:
 
 def _sense_line(report: Report, sense: Sense) -> Text:
     kin = report.find_kin(sense)
-    line = Text(f"  sense {sense.sense + 1}, {sense.share:.0%} of its firing", "bold")
+    line = Text(
+        f"  sense {sense.sense + 1}, {report.firing_share(sense):.0%} of its firing", "bold"
+    )
+    line.append(f": {visible(sense.name)}" if sense.name else "", "not bold")
     line.append("" if sense.sure else ", tentative", "not bold")
     line.append("" if kin is None else f", akin to sense {kin.sense + 1}", "not bold")
     return line
-
-
-def top_contexts(report: Report) -> list[Context]:
-    return [c for c in report.contexts if c.tail == "positive" and c.sample == "top"]
 
 
 def context_line(context: Context) -> Text:

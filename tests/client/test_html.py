@@ -41,8 +41,8 @@ def test_a_neuron_shows_its_sentence_its_senses_and_shaded_contexts() -> None:
     )
     numbers = "polysemanticity 0.32 (0.10 to 0.50), higher than that of 71% of control units, 90%"
     assert numbers in outline.text
-    assert "width:80.0%" in page
-    assert "width:20.0%" in page
+    assert "width:72.0%" in page
+    assert "width:18.0%" in page
     assert "In the beginning⏎\n God" in outline.text
     assert 'background:#d9822baa;outline:1px solid currentColor" title="4.000"> beginning<' in page
 
@@ -56,9 +56,19 @@ def test_a_sense_says_how_it_stands() -> None:
 
     text = Outline(report_html(read(Report, grouped_report(senses=senses, evidence=evidence)))).text
 
-    assert "sense 2  50% tentative akin to sense 1" in text
+    assert "sense 2  45% tentative akin to sense 1" in text
     assert text.count("tentative") == 1
     assert "3 further contexts are kept without their text" in text
+
+
+def test_the_strongest_context_comes_before_the_senses_in_one_or_not() -> None:
+    found = grouped_report()
+    loose = found["contexts"][0] | {"activation": 9.0, "sample": "activation"}
+    found["contexts"] = [*found["contexts"], loose]
+
+    text = Outline(report_html(read(Report, found))).text
+
+    assert text.index("strongest") < text.index("9.00") < text.index("sense 1")
 
 
 def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:

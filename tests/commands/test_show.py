@@ -70,8 +70,28 @@ def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
         "units, 90% of its firing is in senses" in " ".join(text.split())
     )
     assert "promotes  “ start”" in text
-    senses = text[text.index("sense 1, 80%") :]
-    assert senses.index("  4.00  ") < senses.index("sense 2, 20%") < senses.index("  1.00  ")
+    senses = text[text.index("sense 1, 72% of its firing") :]
+    assert senses.index("  4.00  ") < senses.index("sense 2, 18%") < senses.index("  1.00  ")
+
+
+def test_the_strongest_contexts_come_first_in_a_sense_or_not() -> None:
+    found = grouped_report()
+    loose = found["contexts"][0] | {"activation": 9.0, "sample": "activation"}
+    found["contexts"] = [*found["contexts"], loose]
+
+    text = printed(neuron_block(read(Report, found), contexts=1))
+
+    assert text.index("strongest") < text.index("  9.00  ") < text.index("sense 1, 72%")
+    assert text.count("  4.00  ") == 1
+
+
+def test_a_sense_has_its_name() -> None:
+    found = grouped_report()
+    found["senses"] = [found["senses"][0] | {"name": "the word “beginning”"}]
+
+    assert "sense 1, 72% of its firing: the word “beginning”" in printed(
+        neuron_block(read(Report, found))
+    )
 
 
 def test_a_sense_says_how_it_stands() -> None:
@@ -83,8 +103,8 @@ def test_a_sense_says_how_it_stands() -> None:
 
     text = printed(neuron_block(read(Report, grouped_report(senses=senses, evidence=evidence))))
 
-    assert "sense 1, 50% of its firing\n" in text
-    assert "sense 2, 50% of its firing, tentative, akin to sense 1\n" in text
+    assert "sense 1, 45% of its firing\n" in text
+    assert "sense 2, 45% of its firing, tentative, akin to sense 1\n" in text
     assert "3 further contexts are kept without their text\n" in text
 
 
@@ -104,8 +124,8 @@ def test_a_neuron_that_is_not_finite_has_no_numbers() -> None:
     assert "active on" not in text
 
 
-def test_a_neuron_without_senses_shows_its_top_contexts() -> None:
-    text = printed(neuron_block(report()))
+def test_a_neuron_without_senses_shows_its_strongest_contexts() -> None:
+    text = printed(neuron_block(report(), contexts=1))
     assert "Senses were not asked for." in text
     assert text.count("⟦") == 1
 

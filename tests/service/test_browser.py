@@ -268,6 +268,23 @@ def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site)
     assert link.get_attribute("href") == report["links"]["self"]
 
 
+def test_the_strongest_context_is_in_view_and_every_per_cent_is_of_all_firing(
+    page: Any, site: Site
+) -> None:
+    [row] = site.list("status=described&min_coverage=0.4&max_coverage=0.6&limit=1")["data"]
+    report = site.report(row["layer"], row["neuron"])
+    strongest = max(report["contexts"], key=lambda c: c["activation"])
+    place = f"jobs/{site.done.id}/neurons/{row['layer']}/{row['neuron']}"
+
+    for path in (f"/ui/{place}", f"/embed/{place}"):
+        page.goto(f"{site.url}{path}")
+        first = page.get_by_label("Strongest contexts").locator("li").first
+        expect(first).to_be_in_viewport()
+        shown = first.locator(".shaded").inner_text()
+        assert shown.split() == "".join(strongest["tokens"]).split()
+        expect(page.locator(".card .share")).to_have_text("50\u00a0%")  # its share is 1.0
+
+
 def test_a_context_is_the_documents_text_with_marks_for_special_tokens(
     page: Any, site: Site
 ) -> None:

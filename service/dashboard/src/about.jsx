@@ -94,7 +94,7 @@ function Example({ example, report }) {
         <ol class="contexts wide">
           {firsts.map(([s, c], i) => (
             <li key={i} class={s ? `sense-${s.sense % 8}` : undefined}>
-              {s && <p class="which"><span class="dot" aria-hidden="true" /> Sense {s.sense + 1}, {percent(s.share)}</p>}
+              {s && <p class="which"><span class="dot" aria-hidden="true" /> Sense {s.sense + 1}, {percent(s.share * (report.polysemanticity?.coverage ?? 1))}</p>}
               <ol class="contexts wide"><Context context={c} most={most} /></ol>
             </li>
           ))}

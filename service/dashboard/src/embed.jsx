@@ -6,7 +6,7 @@ import { onKey, readOnce, setKey } from "./api.js";
 import { below, ownPath } from "./base.js";
 import { fixed, percent } from "./format.js";
 import { Failure, Sentence, Status, Waiting, useAsync } from "./parts.jsx";
-import { Context, SenseCards, ShareBar } from "./senses.jsx";
+import { Context, SenseCards, ShareBar, StrongestFew } from "./senses.jsx";
 
 const [, job, layer, neuron] = /^\/embed\/jobs\/(job_[0-9a-f]{28})\/neurons\/(\d+)\/(\d+)$/.exec(ownPath()) ?? [];
 const theme = new URLSearchParams(location.search).get("theme");
@@ -47,7 +47,7 @@ function Card({ report }) {
       </p>
       <h1 class="meaning"><Sentence text={report.meaning} /></h1>
       <p class="quiet"><Status status={report.status} />{p && <> · score {fixed(p.score)}{p.score_percentile !== null && <>, higher than {percent(p.score_percentile)} of control units</>} · coverage {percent(p.coverage)}</>}</p>
-      {senses.length > 0 && p ? <><ShareBar senses={senses} coverage={p.coverage} /><SenseCards report={report} senses={senses} most={most} /></>
+      {senses.length > 0 && p ? <><StrongestFew contexts={report.contexts.filter((c) => c.tail === "positive")} most={most} /><ShareBar senses={senses} coverage={p.coverage} /><SenseCards report={report} senses={senses} most={most} coverage={p.coverage} /></>
         : <ol class="contexts">{report.contexts.slice(0, 5).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}
     </main>
   );

@@ -6,7 +6,7 @@ import { previewSenses } from "./cut.js";
 import { count, fixed, number, percent } from "./format.js";
 import { Fact, Failure, Field, Percentile, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
-import { Context, Evidence, SenseCards, ShareBar } from "./senses.jsx";
+import { Context, Evidence, SenseCards, ShareBar, StrongestFew } from "./senses.jsx";
 import { TryText } from "./trytext.jsx";
 
 const TAILS = { positive: "Positive tail", negative: "Negative tail" };
@@ -50,7 +50,7 @@ function Report({ report, path }) {
       {report.negative && <Tails tail={tail} />}
       <Scores scores={scores} />
       {senses.length > 0 && scores.polysemanticity
-        ? <Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} sameAt={asked.same_at} path={path} isPainted={isPainted} />
+        ? <><StrongestFew contexts={contexts} most={most} /><Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} sameAt={asked.same_at} path={path} isPainted={isPainted} /></>
         : <Strongest contexts={contexts} evidence={ofTail(report.evidence)} most={most} />}
       {isPainted && <Rest report={report} tail={tail} most={most} path={path} />}
     </>
@@ -143,7 +143,7 @@ function Senses({ report, senses, tail, scores, most, sameAt, path, isPainted })
       <h2>Senses</h2>
       <ShareBar senses={shown} coverage={coverage} />
       {curve.length > 0 && <Slider tree={tree.data} own={own} chosen={chosen} report={report} />}
-      <SenseCards report={report} senses={shown} most={most} />
+      <SenseCards report={report} senses={shown} most={most} coverage={coverage} />
       {loose.length + beyond.length > 0 && <Loose contexts={loose} evidence={beyond} most={most} />}
     </section>
   );

@@ -2,22 +2,22 @@
 
 import { useState } from "preact/hooks";
 import { count, fixed, number, percent } from "./format.js";
-import { Fact, ShadedText, Token } from "./parts.jsx";
+import { Fact, Sentence, ShadedText, Token } from "./parts.jsx";
 import { cutContext } from "./surface.js";
 
 const FIRST = 3; // contexts shown before one asks for more
 
 export function ShareBar({ senses, coverage }) {
   const rest = coverage === null || coverage === undefined ? 0 : 1 - coverage;
-  const words = senses.map((s) => `sense ${s.sense + 1} ${percent(s.share)}`).join(", ");
+  const words = senses.map((s) => `sense ${s.sense + 1} ${percent(s.share * (1 - rest))}`).join(", ");
   return (
     <div class="sharebar" role="img" aria-label={`Shares: ${words}${rest > 0.005 ? `; in no sense ${percent(rest)} of its firing` : ""}`}>
       {senses.map((s) => (
-        <span key={s.sense} class={`fill sense-${s.sense % 8} ${s.sure === false ? "tentative" : ""}`} style={{ flexGrow: s.share * (1 - rest) }} title={`Sense ${s.sense + 1}: ${percent(s.share)}`}>
+        <span key={s.sense} class={`fill sense-${s.sense % 8} ${s.sure === false ? "tentative" : ""}`} style={{ flexGrow: s.share * (1 - rest) }} title={`Sense ${s.sense + 1}: ${percent(s.share * (1 - rest))} of its firing`}>
           {s.share * (1 - rest) > 0.06 && s.sense + 1}
         </span>
       ))}
-      {rest > 0.005 && <span class="fill rest" style={{ flexGrow: rest }} title={`In no sense: ${percent(rest)}`} />}
+      {rest > 0.005 && <span class="fill rest" style={{ flexGrow: rest }} title={`In no sense: ${percent(rest)} of its firing`} />}
     </div>
   );
 }
@@ -29,13 +29,15 @@ function gather(senses) {
   return [...things.values()];
 }
 
-export function SenseCards({ report, senses, most }) {
-  const card = (s) => <SenseCard key={`${s.tail} ${s.sense}`} sense={s} report={report} most={most} />;
+// Every per cent is of all the firing in the contexts. coverage: the part of it that is in senses.
+export function SenseCards({ report, senses, most, coverage }) {
+  const ofAll = (s) => s.share * (coverage ?? 1);
+  const card = (s) => <SenseCard key={`${s.tail} ${s.sense}`} sense={s} share={ofAll(s)} report={report} most={most} />;
   return (
     <div class="senses">
       {gather(senses).map((thing) => (thing.length === 1 ? card(thing[0]) : (
         <section key={`broad ${thing[0].broad}`} class="broad" aria-label="Senses of one field">
-          <p class="quiet">Of one field: senses {thing.map((s) => s.sense + 1).join(" and ")}, together {percent(thing.reduce((total, s) => total + s.share, 0))}</p>
+          <p class="quiet">Of one field: senses {thing.map((s) => s.sense + 1).join(" and ")}, together {percent(thing.reduce((total, s) => total + ofAll(s), 0))}</p>
           <div class="senses">{thing.map(card)}</div>
         </section>
       )))}
@@ -49,15 +51,16 @@ const Standing = ({ sense: s }) => (
   </span>
 );
 
-function SenseCard({ sense: s, report, most }) {
+function SenseCard({ sense: s, share, report, most }) {
   const [all, setAll] = useState(false);
   const byActivation = s.contexts.filter((i) => i !== s.medoid).sort((a, b) => Math.abs(report.contexts[b].activation) - Math.abs(report.contexts[a].activation));
   const order = s.isPreview ? s.contexts : [...(s.medoid === null ? [] : [s.medoid]), ...byActivation];
   const chosen = all ? order : order.slice(0, FIRST);
   return (
     <section class={`card sense-${s.sense % 8}`} aria-label={`Sense ${s.sense + 1}`}>
-      <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} {!s.isPreview && <Standing sense={s} />} <span class="share">{percent(s.share)}</span></h3>
-      <div class="bar" aria-hidden="true"><span style={{ width: `${100 * s.share}%` }} /></div>
+      <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} {!s.isPreview && <Standing sense={s} />} <span class="share" title="Of all its firing">{percent(share)}</span></h3>
+      <div class="bar" aria-hidden="true"><span style={{ width: `${100 * share}%` }} /></div>
+      {s.name && <p class="name"><Sentence text={s.name} /></p>}
       <p class="tokens">{unlike(s.tokens).map((t) => <Token key={`${t.text}${t.at}`} token={t.text} class={`token ${t.at}`} title={t.at === "peak" ? `at ${t.count} peaks` : `near ${t.count} peaks`} />)}</p>
       <ol class="contexts">{chosen.map((i) => <Context key={i} context={report.contexts[i]} most={most} isTypical={!s.isPreview && i === s.medoid} />)}</ol>
       {order.length > FIRST && (
@@ -116,11 +119,24 @@ function Numbers({ sense: s }) {
   );
 }
 
-export function Context({ context: c, most, isTypical = false }) {
+const STRONGEST = 3;
+
+// The strongest of a tail, whatever sense they are in: what the sentence must be true of.
+export function StrongestFew({ contexts, most }) {
+  const first = [...contexts].sort((a, b) => Math.abs(b.activation) - Math.abs(a.activation)).slice(0, STRONGEST);
+  return (
+    <section class="strongest" aria-label="Strongest contexts">
+      <h2>Strongest</h2>
+      <ol class="contexts wide">{first.map((c, i) => <Context key={i} context={c} most={most} sense={c.sense} />)}</ol>
+    </section>
+  );
+}
+
+export function Context({ context: c, most, isTypical = false, sense = null }) {
   const where = `Document ${c.document}, characters ${c.char_span[0]} to ${c.char_span[1]}${c.sample === "top" ? "; among the strongest" : "; sampled"}`;
   return (
     <li title={where}>
-      <span class="activation">{number(c.activation)}{isTypical && <span class="typical">the typical one</span>}</span>
+      <span class="activation">{number(c.activation)}{isTypical && <span class="typical">the typical one</span>}{sense !== null && <span class="typical">sense {sense + 1}</span>}</span>
       <ShadedText pieces={cutContext(c)} most={most} sign={c.tail === "negative" ? -1 : 1} />
     </li>
   );

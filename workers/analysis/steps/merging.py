@@ -43,7 +43,7 @@ from polyseme.workers.analysis.reports.columns import (
     layer_reports,
     layer_scalars,
 )
-from polyseme.workers.analysis.reports.controls import control_scalars
+from polyseme.workers.analysis.reports.control_rows import control_scalars
 from polyseme.workers.analysis.reports.result_files import (
     keep_scalars,
     write_control_contexts,
