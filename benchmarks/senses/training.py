@@ -19,8 +19,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from benchmarks.senses.brown import Document, read_documents
 from benchmarks.senses.passages import split_documents
 
-VOCABULARY, WINDOW, BATCH = 8192, 128, 16
-LAYERS, WIDTH, HEADS = 6, 256, 4
+VOCABULARY, WINDOW, BATCH = 4096, 128, 16
+LAYERS, WIDTH, HEADS = 4, 128, 4
 RATE, WARM_UP = 1e-3, 50  # of AdamW; in steps
 END = "<|endoftext|>"
 
