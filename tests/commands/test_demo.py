@@ -147,5 +147,5 @@ def test_the_whole_demo_on_the_real_model(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "46,080 neurons on " in done.stdout
+    assert "9,216 neurons on " in done.stdout
     assert done.stdout.count("⟦") >= 8
