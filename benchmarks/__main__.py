@@ -1,8 +1,8 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
 NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
-pages, peers, senses, pairs, halves, controls, planted, sentences, lists, unchanged, versus,
-way_in or agreement.
+pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists, unchanged,
+versus, way_in or agreement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmarks import (
 from benchmarks.machine import describe_machine
 from benchmarks.peers import benchmark as peers
 from benchmarks.senses import benchmark as senses
-from benchmarks.senses import controls, halves, pairs, planted
+from benchmarks.senses import controls, halves, pairs, planted, readers, training
 
 _BENCHMARKS = {
     "speed": speed,
@@ -61,6 +61,8 @@ _BENCHMARKS = {
     "halves": halves,
     "controls": controls,
     "planted": planted,
+    "train": training,
+    "readers": readers,
     "sentences": sentences,
     "peers": peers,
 }

@@ -12,9 +12,9 @@ from polyseme.reading import Raw
 # What is shown, in words and as the list's query, and how many neurons of each.
 LISTS: tuple[tuple[str, int, dict[str, str | float]], ...] = (
     (
-        "Most polysemantic",
+        "Polysemantic, most selective",
         2,
-        {"status": "polysemantic", "min_coverage": 0.8, "sort": "-polysemanticity"},
+        {"status": "polysemantic", "min_coverage": 0.8, "sort": "-selectivity"},
     ),
     ("Polysemantic, strongest activation", 2, {"status": "polysemantic", "sort": "-max"}),
     ("Polysemantic, most covered", 1, {"status": "polysemantic", "sort": "-coverage"}),

@@ -20,8 +20,8 @@ from polyseme.reports import NeuronRow
 # The demo shows these first, too.
 FIRST: dict[str, str | float] = {
     "status": "polysemantic",
-    "min_coverage": 0.75,
-    "sort": "-polysemanticity",
+    "min_coverage": 0.8,
+    "sort": "-selectivity",
 }
 # Milliseconds from the start of the navigation to the frame that shows them.
 DRAWN = """
@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture",
         type=Path,
-        help="where to write a picture of the most polysemantic neuron's page",
+        help="where to write a picture of the first neuron's page",
     )
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
 from benchmarks.senses.brown import read_documents
 from benchmarks.senses.passages import draw_passages
-from benchmarks.senses.scans import UNITS, Scores, scan_passages
+from benchmarks.senses.scans import UNITS, Scores, scan_texts
 from polyseme.contract.files.column import STATUSES
 from polyseme.contract.records.request import Contexts
 
@@ -27,7 +28,11 @@ _MEDIANS = ("polysemanticity", "sense_count", "coverage")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--brown", type=Path, required=True, help="the corpus' folder")
+    parser.add_argument(
+        "--brown",
+        type=Path,
+        help="the corpus' folder; without it facts, the Bible and Python's reference",
+    )
     parser.add_argument(
         "--models", type=Path, nargs="+", required=True, help="folders with safetensors"
     )
@@ -42,17 +47,23 @@ def run(options: argparse.Namespace) -> str:
     if options.quick:
         options.tokens, options.units = [_QUICK_TOKENS], _QUICK_UNITS
         options.layers = options.layers[:1]
-    documents = list(read_documents(options.brown))
     rows: list[list[str]] = []
     for model in options.models:
         for tokens in options.tokens:
-            words = round(tokens * WORDS_A_TOKEN)
-            passages = draw_passages(documents, words, options.seed)
             folder = options.out / f"{model.name[:16]}-{tokens}-{options.units}-{options.seed}"
-            scan_passages(model, passages, options.layers, folder, Contexts(), options.units)
+            texts = read_texts(options.brown, tokens, options.seed)
+            scan_texts(model, texts, options.layers, folder, Contexts(), options.units)
             told = f"{model.name[:16]}, {tokens:,} tokens"
             rows += report_rows(told, folder)
     return f"## Control units\n\n{_table(rows)}"
+
+
+def read_texts(brown: Path | None, tokens: int, seed: int) -> list[str]:
+    """Of about so many tokens: random passages of Brown, or the benchmarks' other texts."""
+    if brown is None:
+        return take_texts(tokens)
+    words = round(tokens * WORDS_A_TOKEN)
+    return [p.text for p in draw_passages(list(read_documents(brown)), words, seed)]
 
 
 def report_rows(name: str, result: Path) -> Iterator[list[str]]:

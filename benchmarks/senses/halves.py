@@ -28,7 +28,7 @@ from benchmarks.senses.passages import (
     split_documents,
     write_passages,
 )
-from benchmarks.senses.scans import UNITS, Scores, scan_passages
+from benchmarks.senses.scans import UNITS, Scores, scan_texts
 from polyseme.contract.files.results import SURE, ghosts_file, report_file
 from polyseme.contract.records.request import Contexts, Senses
 from polyseme.workers.analysis.senses.grouping import LOOSER
@@ -112,7 +112,14 @@ def analyse(options: argparse.Namespace) -> tuple[Path, Path]:
         passages = draw_passages(half, options.words, options.seed)
         folder = options.out / f"{name}-{i}"
         folder.mkdir(parents=True, exist_ok=True)
-        scan_passages(options.model, passages, options.layers, folder, contexts, options.units)
+        scan_texts(
+            options.model,
+            [p.text for p in passages],
+            options.layers,
+            folder,
+            contexts,
+            options.units,
+        )
         write_passages(folder / _PASSAGES, passages)
         made.append(folder)
     return made[0], made[1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,6 +37,8 @@ from benchmarks.senses.units import half
 from polyseme.workers.analysis.machine.threads import set_threads
 from polyseme.workers.analysis.senses.material import Material
 from polyseme.workers.analysis.senses.pairs import (
+    LETTERS,
+    NUMBER,
     TOPICS,
     USES_FLOOR,
     VECTORS,
@@ -76,6 +78,7 @@ class Features:
 
     same_word: np.ndarray  # (n,) bool
     lettered: np.ndarray  # (n,) bool: both words have letters
+    numbers: np.ndarray  # (n,) bool: both are numbers
     z: np.ndarray
     e: np.ndarray
     f: np.ndarray
@@ -241,20 +244,25 @@ def features_of(material: Material, a: np.ndarray, b: np.ndarray) -> Features:
     """a, b: (n,) places in the material."""
     scales, words = material.scales, (material.word[a], material.word[b])
     told = (words[0] >= 0) & (words[1] >= 0)
-    lettered = told.copy()
     e = np.zeros(len(a))
-    if material.lettered.size:
-        lettered &= material.lettered[words[0]] & material.lettered[words[1]]
+    lettered, numbers = (told & _both(material.spelling, words, kind) for kind in (LETTERS, NUMBER))
     if material.encoded.shape[1]:
         e = (_products(material.encoded, *words) - scales[2]) / scales[3]
     gap = np.square(material.uses[a].astype(np.float64) - material.uses[b]).sum(1)
     return Features(
         same_word=told & (words[0] == words[1]),
         lettered=lettered,
+        numbers=numbers,
         z=(1 - _products(material.vectors, a, b) - scales[0]) / scales[1],
         e=e,
         f=(np.log(gap + USES_FLOOR) - scales[4]) / scales[5],
     )
+
+
+def _both(spelling: np.ndarray, words: tuple[np.ndarray, np.ndarray], kind: int) -> np.ndarray:
+    if not spelling.size:  # there are no words
+        return np.zeros(len(words[0]), bool)
+    return np.asarray((spelling[words[0]] == kind) & (spelling[words[1]] == kind))
 
 
 def _products(vectors: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -278,6 +286,7 @@ def chances(features: Features, model: PairModel) -> np.ndarray:
     logit = np.zeros(len(features.z))
     for name, own, columns in pieces(features):
         logit[own] = columns[own] @ np.array(getattr(model, name))
+    logit += model.numbers * features.numbers
     return logistic(logit)
 
 
@@ -301,7 +310,8 @@ def _fitted(read: ReadCorpus, pairs: Pairs, topics: Pairs) -> str:
             continue
         features = measure_features(read, own, kind)
         for name, alike in (("narrow", own.label == SAME), ("broad", own.label >= SIBLING)):
-            parts = astuple(fit_model(features, alike))
+            fitted = fit_model(features, alike)
+            parts = fitted.different, fitted.same, fitted.plain
             told = [", ".join(f"{x:.3f}" for x in part) for part in parts]
             rows.append([f"{kind.name}, {name}", *told])
     return table(["", "different words", "one word", "no letters"], rows)

@@ -98,6 +98,7 @@ class Scored:
     effective: float  # 1 / sum p², p the present families' shares of their activation
     status: str
     sense_count: int | None
+    sure_count: int | None
     effective_senses: float | None
     coverage: float | None
     # senses against families, contexts of present families, unassigned ones as one more sense
@@ -113,6 +114,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M as safetensors")
     parser.add_argument("--split", choices=SPLITS, default="test", help="of the families")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--most", type=int, default=MOST_FAMILIES, help="families of one neuron; 1: only such"
+    )
     parser.add_argument("--top-k", type=int, default=Contexts.top_k)
     parser.add_argument("--sampled", type=int, default=Contexts.sampled)
     parser.add_argument(
@@ -138,13 +142,17 @@ def run(options: argparse.Namespace) -> str:
 
 
 def draw_planted(
-    fields: Mapping[str, Families], counts: Counter[str], layers: Sequence[int], seed: int
+    fields: Mapping[str, Families],
+    counts: Counter[str],
+    layers: Sequence[int],
+    seed: int,
+    most: int = MOST_FAMILIES,
 ) -> list[Planted]:
-    """As many neurons with one family as with two, three, four and five."""
+    """As many neurons with one family as with two, and so on up to `most`."""
     rng = np.random.default_rng(seed)
     neurons = sorted(rng.choice(1000, NEURONS, replace=False).tolist())
     return [
-        Planted(layer, neuron, draw_families(fields, counts, 1 + i % MOST_FAMILIES, rng))
+        Planted(layer, neuron, draw_families(fields, counts, 1 + i % most, rng))
         for layer in layers
         for i, neuron in enumerate(neurons)
     ]
@@ -184,7 +192,7 @@ def plant_all(options: argparse.Namespace) -> Truth:
     families = {name: forms for inside in fields.values() for name, forms in inside.items()}
     fit, rest = split_documents(documents, seed)
     layers, words = (LAYERS[:1], QUICK_WORDS) if options.quick else (LAYERS, WORDS)
-    planted = draw_planted(fields, counts, layers, seed)
+    planted = draw_planted(fields, counts, layers, seed, options.most)
     fitted = draw_passages(fit, min(words, FIT_WORDS), seed, families, FIT_PASSAGES)
     write_model(options.out / "model", options.model, planted, families, fitted)
     passages = draw_passages(rest, words, seed, families, PASSAGES)
@@ -336,6 +344,7 @@ def score_neuron(planted: Planted, row: Mapping[str, Any], families: Sequence[in
         effective=effective_number(mass),
         status=row["status"],
         sense_count=row["sense_count"],
+        sure_count=row["sure_count"],
         effective_senses=row["effective_senses"],
         coverage=row["coverage"],
         ari=adjusted_rand(family[inside], sense[inside]),
@@ -388,7 +397,9 @@ def report(scored: Sequence[Scored]) -> str:
         "scored",
         "count exact",
         "error",
-        "one family called several",
+        "sure senses exact",
+        "one family in several senses",
+        "one family polysemantic",
         "several polysemantic",
         "one monosemantic",
         "ρ true effective",
@@ -407,6 +418,7 @@ def _figures(scored: Sequence[Scored]) -> list[str]:
     counted = [s for s in scored if s.sense_count is not None]
     said = [s.effective_senses for s in told if s.effective_senses is not None]
     missed = [abs((s.sense_count or 0) - s.present) for s in counted]
+    sure = [s.sure_count == s.present for s in counted]
     one, several = ([s for s in scored if (s.present > 1) == many] for many in (False, True))
     one = [s for s in one if s.present]
     return [
@@ -414,7 +426,9 @@ def _figures(scored: Sequence[Scored]) -> list[str]:
         str(len(told)),
         _mean([m == 0 for m in missed]),
         _mean(missed),
+        _mean(sure),
         _mean([(s.sense_count or 0) > 1 for s in one]),
+        _mean([s.status == "polysemantic" for s in one]),
         _mean([s.status == "polysemantic" for s in several]),
         _mean([s.status == "monosemantic" for s in one]),
         _number(rank_correlation(said, [s.effective for s in told])),

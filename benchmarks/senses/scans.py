@@ -1,4 +1,4 @@
-"""Analyses of passages in this process, and what their results say of each unit."""
+"""Analyses of texts in this process, and what their results say of each unit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.senses.brown import Document
 from polyseme.contract.files.results import GHOSTS, NEURONS
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons
@@ -41,7 +40,7 @@ class Scores:
 
     @classmethod
     def read(cls, result: Path, *, controls: bool = False) -> Scores:
-        """result: a folder that a job or `scan_passages` left; controls: of the control units
+        """result: a folder that a job or `scan_texts` left; controls: of the control units
         instead of its neurons.
         """
         rows, number = (GHOSTS, "ghost") if controls else (NEURONS, "neuron")
@@ -58,15 +57,15 @@ class Scores:
         return Scores(**{name: column[kept] for name, column in vars(self).items()})
 
 
-def scan_passages(
+def scan_texts(
     model: Path,
-    passages: Sequence[Document],
+    texts: Sequence[str],
     layers: Sequence[int],
     folder: Path,
     contexts: Contexts,
     units: int = UNITS,
 ) -> Path:
-    """Analyses some units of some layers on passages, one thread. model: a folder.
+    """Analyses some units of some layers on texts, one thread. model: a folder.
 
     Returns the result's folder.
     """
@@ -81,5 +80,5 @@ def scan_passages(
         neurons=Neurons(layers=tuple(layers), indices=tuple(chosen)),
         contexts=contexts,
     )
-    run_analysis(loaded, request, [p.text for p in passages], folder)
+    run_analysis(loaded, request, texts, folder)
     return folder

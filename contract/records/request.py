@@ -56,6 +56,14 @@ class Contexts:
         """Lists that a unit's sample of a tail is kept in, one a band."""
         return 1 if self.sampling == "activation" else self.bands
 
+    def explain_few(self) -> str:
+        """Why a default `top_k` was lowered to the documents that there are."""
+        count = f"{self.top_k} document{'' if self.top_k == 1 else 's'}"
+        return (
+            f"contexts.top_k is {self.top_k} instead of {Contexts.top_k}: the corpus has {count}, "
+            "and each gives one context at most"
+        )
+
 
 @dataclass(frozen=True)
 class Tokens:

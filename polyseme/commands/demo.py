@@ -26,11 +26,17 @@ from polyseme.stack.stack import Options
 
 _PROBE_S = 3.0  # for an answer from what may be no service of ours
 _STACK_S = 720.0  # from the start of the stack to a described model
-_REQUEST = {"model": samples.MODEL_ID, "corpus": {"id": samples.CORPUS_ID}}
-# What is shown of the result: the neurons that these lists begin with, and how many of each.
-_SHOWN = (
-    (2, {"status": "polysemantic", "min_coverage": 0.75, "sort": "-polysemanticity"}),
-    (1, {"status": "monosemantic", "sort": "-coverage"}),
+LAYERS = "4,8,12,16,20,24"  # of the model's 30, so that there is time for more text
+_REQUEST = {
+    "model": samples.MODEL_ID,
+    "corpus": {"id": samples.CORPUS_ID},
+    "neurons": {"layers": LAYERS},
+}
+# What is shown of the result: the clearest of so many that these lists begin with, and how many.
+_CANDIDATES = 100
+_SHOWN: tuple[tuple[int, dict[str, str | float]], ...] = (
+    (2, {"status": "polysemantic", "min_coverage": 0.8, "sort": "-selectivity"}),
+    (1, {"status": "monosemantic", "min_coverage": 0.8, "sort": "-selectivity"}),
 )
 
 
@@ -151,7 +157,7 @@ def _described_model(client: Polyseme) -> Model | None:
 
 def _analyse(client: Polyseme, console: Console) -> Job:
     job = client.submit(_REQUEST)
-    _say(console, f"Job {job.id}: every MLP neuron, on the whole corpus.")
+    _say(console, f"Job {job.id}: the MLP neurons of layers {LAYERS}, on the whole corpus.")
     try:
         with job_progress(console) as show:
             job = client.wait(job.id, show)
@@ -170,9 +176,7 @@ def _show_result(client: Polyseme, console: Console, job: Job) -> None:
         f"{_duration_s(job):.1f} s"
     )
     _say(console, f"{done} from submission to result.")
-    _say(
-        console, f"{count_statuses(summary)}. The most polysemantic ones, and a monosemantic one:\n"
-    )
+    _say(console, f"{count_statuses(summary)}. Two polysemantic ones, and a monosemantic one:\n")
     neuron = "0/0"
     for report in _choose_neurons(client, job.id):
         console.print(neuron_block(report), highlight=False)
@@ -186,8 +190,12 @@ def _duration_s(job: Job) -> float:
 
 
 def _choose_neurons(client: Polyseme, job: str) -> Iterator[Report]:
+    """Selective ones whose senses hold most of the firing; first those whose senses are surely
+    unrelated.
+    """
     for count, filters in _SHOWN:
-        for row in client.neurons(job, **filters).first(count):
+        rows = client.neurons(job, **filters).first(_CANDIDATES)
+        for row in sorted(rows, key=lambda row: not row.unrelated)[:count]:
             assert row.layer is not None
             assert row.neuron is not None
             yield client.neuron(job, row.layer, row.neuron)
@@ -196,9 +204,10 @@ def _choose_neurons(client: Polyseme, job: str) -> Iterator[Report]:
 def next_steps(url: str, job: str, neuron: str) -> str:
     return f"""Go on with `polyseme up` (or `make up`), then:
   curl '{url}/v1/jobs/{job}/summary'
-  curl '{url}/v1/jobs/{job}/neurons?status=polysemantic&sort=-polysemanticity&limit=5'
+  curl '{url}/v1/jobs/{job}/neurons?status=polysemantic&sort=-selectivity&limit=5'
   curl '{url}/v1/jobs/{job}/neurons/{neuron}'
   curl -o result.zip '{url}/v1/jobs/{job}/export?format=parquet'
+  polyseme analyse {samples.MODEL_ID} {samples.CORPUS_ID}    # every layer
 and read {url}/docs."""
 
 

@@ -97,7 +97,7 @@ def demo(
     api_key: ApiKey = None,
     verbose: Verbose = False,
 ) -> None:
-    """Analyse every MLP neuron of a small language model on a sample corpus, and show a few."""
+    """Analyse MLP neurons of a small language model on a sample corpus, and show a few."""
     from polyseme.commands.demo import run_demo
     from polyseme.stack.stack import Options
 

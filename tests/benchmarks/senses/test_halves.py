@@ -6,7 +6,7 @@ import pytest
 from benchmarks.senses.halves import Held, compare_halves, row
 from benchmarks.senses.scans import Scores
 from polyseme.workers.analysis.senses.material import Material
-from polyseme.workers.analysis.senses.pairs import VECTORS
+from polyseme.workers.analysis.senses.pairs import LETTERS, VECTORS
 
 
 def make_scores(score: list[float], status: list[str]) -> Scores:
@@ -34,7 +34,7 @@ def material() -> Material:
         uses=np.zeros((16, 1), np.float32),
         encoded=np.zeros((16, 0), np.float32),
         word=np.arange(16, dtype=np.int32),
-        lettered=np.ones(16, bool),
+        spelling=np.full(16, LETTERS, np.int8),
         random=vectors,
         scales=np.array([1.0, 0.2, 0, 1, 0, 1]),
     )

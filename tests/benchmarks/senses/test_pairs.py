@@ -16,7 +16,7 @@ from benchmarks.senses.pairs import (
     fit_model,
 )
 from polyseme.workers.analysis.senses.material import Material
-from polyseme.workers.analysis.senses.pairs import WORDS
+from polyseme.workers.analysis.senses.pairs import LETTERS, NUMBER, SIGN, WORDS
 from tests.benchmarks.senses.test_units import make_document, tokenize
 
 
@@ -29,7 +29,7 @@ def test_chances_are_those_of_the_library() -> None:
         uses=rng.normal(size=(30, 3)).astype(np.float32),
         encoded=unit((6, 5)).astype(np.float32),
         word=rng.integers(-1, 6, 30).astype(np.int32),
-        lettered=np.array([True, True, True, True, False, False]),
+        spelling=np.array([LETTERS, LETTERS, LETTERS, SIGN, NUMBER, NUMBER], np.int8),
         random=unit((9, 8)).astype(np.float32),
         scales=np.array([1.0, 0.2, 0.1, 0.3, 0.5, 0.7]),
     )
@@ -43,7 +43,8 @@ def test_chances_are_those_of_the_library() -> None:
 def test_the_fit_gives_back_the_model_that_pairs_were_drawn_with() -> None:
     rng, n = np.random.default_rng(0), 120_000
     z, e, f = rng.normal(size=(3, n))
-    features = Features(rng.random(n) < 0.3, rng.random(n) < 0.8, z, e, f)
+    lettered = rng.random(n) < 0.8
+    features = Features(rng.random(n) < 0.3, lettered, ~lettered & (rng.random(n) < 0.5), z, e, f)
     alike = rng.random(n) < chances(features, WORDS.narrow)
 
     fitted = fit_model(features, alike)

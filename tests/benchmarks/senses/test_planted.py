@@ -28,6 +28,7 @@ def make_row(senses: list[int | None], activations: list[float], **scores: Any) 
             "evidence": contexts[3:],
             "status": "polysemantic",
             "sense_count": 2,
+            "sure_count": 2,
             "effective_senses": 2.0,
         }
         | {"coverage": 1.0}
@@ -130,7 +131,8 @@ def test_the_table_tells_how_often_the_status_fits_the_families_present() -> Non
         make_row([0] * 4 + [1] * 4, [1.0] * 8),
         [0] * 4 + [1] * 4,
     )
-    one = score_neuron(Planted(4, 8, ("birds",)), make_row([0] * 4 + [1] * 4, [1.0] * 8), [0] * 8)
+    split = make_row([0] * 4 + [1] * 4, [1.0] * 8, sure_count=1, status="monosemantic")
+    one = score_neuron(Planted(4, 8, ("birds",)), split, [0] * 8)
 
     header, _, cells = (
         [cell.strip() for cell in line.split("|")[1:-1]]
@@ -139,6 +141,8 @@ def test_the_table_tells_how_often_the_status_fits_the_families_present() -> Non
 
     row = dict(zip(header, cells, strict=True))
     assert row["count exact"] == "0.50"
-    assert row["one family called several"] == "1.00"
+    assert row["sure senses exact"] == "1.00"
+    assert row["one family in several senses"] == "1.00"
+    assert row["one family polysemantic"] == "0.00"
     assert row["several polysemantic"] == "1.00"
-    assert row["one monosemantic"] == "0.00"
+    assert row["one monosemantic"] == "1.00"

@@ -28,7 +28,7 @@ from polyseme.workers.analysis.senses.background import (
 from polyseme.workers.analysis.senses.find_senses import find_senses
 from polyseme.workers.analysis.senses.material import (
     Material,
-    has_letters,
+    find_spelling,
     measure_scale,
     measure_scales,
     number_words,
@@ -100,7 +100,7 @@ class Background:
     def _measure_scales(self, encoder: WordEncoder | None) -> np.ndarray:
         texts, word = number_words(self.words.to_pylist())
         own = self.senses(self.projected), self.uses(self.projected)
-        told = _encode(texts, encoder), word, has_letters(texts)
+        told = _encode(texts, encoder), word, find_spelling(texts)
         of_peaks = measure_scales(*own, *told, self.window)
         return np.stack([of_peaks, measure_scale(self.topics(self.projected))])
 
@@ -306,7 +306,7 @@ def layer_material(
         uses=background.uses(projected),
         encoded=_encode(texts, encoder),
         word=word,
-        lettered=has_letters(texts),
+        spelling=find_spelling(texts),
         random=background.senses(background.projected),
         scales=background.scales[0],
     )
@@ -325,7 +325,7 @@ def _topics(background: Background, projected: np.ndarray) -> Material:
         uses=np.zeros((len(projected), 1), np.float32),
         encoded=np.zeros((0, 0), np.float32),
         word=np.full(len(projected), NO_WORD, np.int32),
-        lettered=np.zeros(0, bool),
+        spelling=np.zeros(0, np.int8),
         random=background.topics(background.projected),
         scales=background.scales[1],
     )

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyseme.workers.analysis.senses.background import pair_products, random_pairs
-from polyseme.workers.analysis.senses.pairs import NO_WORD, USES_FLOOR, PairKind, fill_chances
+from polyseme.workers.analysis.senses.pairs import (
+    LETTERS,
+    NO_WORD,
+    NUMBER,
+    SIGN,
+    USES_FLOOR,
+    PairKind,
+    fill_chances,
+)
 from polyseme.workers.analysis.senses.predictions import add_centres
 from polyseme.workers.analysis.senses.records import Evidence
 
@@ -24,13 +32,13 @@ class Material:
     uses: np.ndarray  # (U, Q) float32
     encoded: np.ndarray  # (M, E) float32, unit length; (M, 0) without an encoder
     word: np.ndarray  # (U,) int32, into the M words, or NO_WORD
-    lettered: np.ndarray  # (M,) bool
+    spelling: np.ndarray  # (M,) int8: SIGN, LETTERS or NUMBER
     random: np.ndarray  # (R, P) float32, unit length
     scales: np.ndarray  # (6,) float64, see `pairs.fill_chances`
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        return self.vectors, self.uses, self.encoded, self.word, self.lettered
+        return self.vectors, self.uses, self.encoded, self.word, self.spelling
 
     @property
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
@@ -63,9 +71,15 @@ def number_words(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return list(numbers), np.array(found, np.int32)
 
 
-def has_letters(words: Sequence[str]) -> np.ndarray:
-    """(M,) bool."""
-    return np.array([any(map(str.isalpha, word)) for word in words], bool)
+def find_spelling(words: Sequence[str]) -> np.ndarray:
+    """(M,) int8: LETTERS with any letter, NUMBER with digits and no letter, else SIGN."""
+
+    def of(word: str) -> int:
+        if any(map(str.isalpha, word)):
+            return LETTERS
+        return NUMBER if any(map(str.isdigit, word)) else SIGN
+
+    return np.array([of(word) for word in words], np.int8)
 
 
 def measure_scales(
@@ -73,20 +87,20 @@ def measure_scales(
     uses: np.ndarray,
     encoded: np.ndarray,
     word: np.ndarray,
-    lettered: np.ndarray,
+    spelling: np.ndarray,
     window: np.ndarray,
 ) -> np.ndarray:
     """Centre and spread of z, e and f over pairs of random tokens, (6,) float64.
 
     z, e: of different words; f: of one word in different windows. random, uses: (R, …) vectors of
-    the tokens; word: (R,) theirs; window: (R,); encoded, lettered: of the words.
+    the tokens; word: (R,) theirs; window: (R,); encoded, spelling: of the words.
     """
     a, b = random_pairs(len(random))
     other = (word[a] >= 0) & (word[b] >= 0) & (word[a] != word[b])
     a, b = a[other], b[other]
-    told = lettered[word[a]] & lettered[word[b]]
+    told = (spelling[word[a]] == LETTERS) & (spelling[word[b]] == LETTERS)
     e = pair_products(encoded, word[a[told]], word[b[told]])
-    f = np.log(_gaps(uses, *_same_word(word, lettered, window)) + USES_FLOOR)
+    f = np.log(_gaps(uses, *_same_word(word, spelling, window)) + USES_FLOOR)
     values = 1.0 - pair_products(random, a, b), e, f
     return np.array([number for some in values for number in _centre(some)])
 
@@ -101,10 +115,10 @@ _MOST_SAME = 100_000
 
 
 def _same_word(
-    word: np.ndarray, lettered: np.ndarray, window: np.ndarray
+    word: np.ndarray, spelling: np.ndarray, window: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of random tokens of one word with letters, in different windows."""
-    use = np.flatnonzero((word >= 0) & lettered[word.clip(0)])
+    use = np.flatnonzero((word >= 0) & (spelling[word.clip(0)] == LETTERS))
     order = use[np.argsort(word[use], kind="stable")]
     firsts, seconds, found = [order[:0]], [order[:0]], 0
     for step in range(1, len(order)):

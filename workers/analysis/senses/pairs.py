@@ -20,6 +20,7 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 USES_FLOOR = 0.02  # added to a squared distance of two uses before its logarithm
 NO_WORD = -1  # in place of a word: the peak stands for no text
+SIGN, LETTERS, NUMBER = 0, 1, 2  # spelling of a word: without letters and digits, with letters, …
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,11 @@ class PairModel:
     different: tuple[float, float, float, float, float, float]
     same: tuple[float, float, float]  # one word, casefolded: 1, z, f
     plain: tuple[float, float]  # a word without letters on either side: 1, z
+    numbers: float = 0.0  # added where both are numbers; set, not fitted
 
     def as_array(self) -> np.ndarray:
-        """(11,) float64, in the order above."""
-        return np.concatenate([np.array(part, np.float64) for part in astuple(self)])
+        """(12,) float64, in the order above."""
+        return np.concatenate([np.atleast_1d(np.array(part, np.float64)) for part in astuple(self)])
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,19 @@ class PairKind:
 
 
 _SAME, _PLAIN = (3.294, 0.203, -1.756), (-3.383, -0.920)
-_UNBROAD = (-2.732, -1.083, 0.323, 1.025, 0.487, 0.042)
+_BROAD = (-2.732, -1.083, 0.323, 1.025, 0.487, 0.042)
+_ONE_FIELD = 6.0  # all numbers are of one
 
 # With an encoder's vectors of the words, and without.
 WORDS = PairKind(
     "vectors+words",
     narrow=PairModel((-3.836, -0.967, -0.110, 1.775, 0.914, 0.248), _SAME, _PLAIN),
-    broad=PairModel(_UNBROAD, _SAME, _PLAIN),
+    broad=PairModel(_BROAD, _SAME, _PLAIN, _ONE_FIELD),
 )
 VECTORS = PairKind(
     "vectors",
     narrow=PairModel((-2.432, -0.902, -0.477, 0.0, 0.0, 0.0), _SAME, _PLAIN),
-    broad=PairModel((-3.021, -1.438, 0.440, 0.0, 0.0, 0.0), _SAME, _PLAIN),
+    broad=PairModel((-3.021, -1.438, 0.440, 0.0, 0.0, 0.0), _SAME, _PLAIN, _ONE_FIELD),
 )
 # What stands around the peaks: every pair is one of no words.
 TOPICS = PairKind(
@@ -91,12 +94,12 @@ def fill_chances(material, scales, narrow, broad, place, mass, same, field):  # 
     """Both chances of every pair of one unit's contexts.
 
     material: vectors (U, P) float32 of unit length, uses (U, Q) float32, encoded (M, E) float32 of
-    unit length (E 0 without an encoder), word (U,) int32 into these or NO_WORD, lettered (M,) bool.
+    unit length (E 0 without an encoder), word (U,) int32 into these or NO_WORD, spelling (M,) int8.
     scales: (6,) float64, centre and spread of z, e and f. narrow, broad: as `PairModel.as_array`.
     place: (n,) int64; mass: (n,) float64. Set: same, field (n, n) float32, 1 on the diagonal.
     Returns the mass-weighted mean cosine of the vectors.
     """
-    vectors, uses, encoded, word, lettered = material
+    vectors, uses, encoded, word, spelling = material
     n = len(place)
     rows, words, used = _take(vectors, place), word[place], _take(uses, place)
     told, kind = _distinct(words)
@@ -110,9 +113,12 @@ def fill_chances(material, scales, narrow, broad, place, mass, same, field):  # 
             pairs += mass[i] * mass[k]
             z = (1.0 - cosine - scales[0]) / scales[1]
             a, b = words[i], words[k]
-            if a < 0 or b < 0 or not (lettered[a] and lettered[b]):
+            if a < 0 or b < 0 or spelling[a] != LETTERS or spelling[b] != LETTERS:
                 first = narrow[9] + narrow[10] * z
                 second = broad[9] + broad[10] * z
+                if a >= 0 and b >= 0 and spelling[a] == NUMBER and spelling[b] == NUMBER:
+                    first += narrow[11]
+                    second += broad[11]
             elif a == b:
                 gap = 0.0
                 for d in range(used.shape[1]):

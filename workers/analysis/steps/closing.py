@@ -71,12 +71,8 @@ def close_analysis(
 
 def _warn_of_few_documents(analysis: Analysis) -> list[str]:
     contexts, documents = analysis.request.contexts, analysis.corpus.documents
-    if contexts.per_document is None or not documents <= contexts.top_k < Contexts.top_k:
-        return []
-    return [
-        f"{contexts.top_k} top contexts a tail instead of {Contexts.top_k}: the corpus has no more "
-        "documents, and each gives one at most"
-    ]
+    few = contexts.per_document is not None and documents == contexts.top_k < Contexts.top_k
+    return [contexts.explain_few()] if few else []
 
 
 def join_layers(analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str]) -> None:

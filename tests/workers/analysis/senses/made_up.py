@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polyseme.workers.analysis.senses.material import Material, measure_scales
-from polyseme.workers.analysis.senses.pairs import VECTORS, PairKind
+from polyseme.workers.analysis.senses.pairs import LETTERS, VECTORS, PairKind
 from polyseme.workers.analysis.senses.records import Evidence
 
 RANDOM = 600
@@ -38,7 +38,7 @@ def to_material(
         uses=np.zeros((count, 2), np.float32) if uses is None else uses.astype(np.float32),
         encoded=np.zeros((words.max(initial=0) + 1, 0), np.float32),
         word=words,
-        lettered=np.ones(words.max(initial=0) + 1, bool),
+        spelling=np.full(words.max(initial=0) + 1, LETTERS, np.int8),
         random=random,
         scales=measure_scales(random, nothing, nothing, every, every >= 0, every),
     )

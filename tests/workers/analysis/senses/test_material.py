@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from polyseme.workers.analysis.senses.material import (
-    has_letters,
+    find_spelling,
     measure_scale,
     measure_scales,
     number_words,
 )
-from polyseme.workers.analysis.senses.pairs import NO_WORD, USES_FLOOR
+from polyseme.workers.analysis.senses.pairs import LETTERS, NO_WORD, NUMBER, SIGN, USES_FLOOR
 from tests.workers.analysis.senses.made_up import to_evidence, to_material, unit
 
 
@@ -27,25 +27,27 @@ def test_no_words_have_no_numbers() -> None:
     texts, word = number_words([])
 
     assert (texts, len(word)) == ([], 0)
-    assert has_letters(texts).shape == (0,)
+    assert find_spelling(texts).shape == (0,)
 
 
-def test_a_word_has_letters_of_any_script() -> None:
-    assert has_letters(["river", "1996", "...", "x1", "река", "河", "-", "'s"]).tolist() == [
-        True, False, False, True, True, True, False, True,
+def test_a_word_has_letters_of_any_script_or_is_a_number_or_a_sign() -> None:
+    words = ["river", "1996", "...", "x1", "река", "河", "-", "'s", "3,000", "%", "٣"]
+    assert find_spelling(words).tolist() == [
+        LETTERS, NUMBER, SIGN, LETTERS, LETTERS, LETTERS, SIGN, LETTERS, NUMBER, SIGN, NUMBER,
     ]  # fmt: skip
 
 
 def test_scales_are_the_means_and_deviations_over_pairs_of_random_tokens() -> None:
     rng = np.random.default_rng(0)
     word = np.array([0, 0, 1, 1, 2, 0, 3, NO_WORD, 0], np.int32)
-    lettered = np.array([True, True, True, False])
+    spelling = np.array([LETTERS, LETTERS, LETTERS, NUMBER], np.int8)
+    lettered = spelling == LETTERS
     window = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7])
     n = len(word)  # odd, so that each pair is looked at once
     random, uses = unit(rng.normal(size=(n, 6))), rng.normal(size=(n, 2)).astype(np.float32)
     encoded = unit(rng.normal(size=(4, 5)))
 
-    found = measure_scales(random, uses, encoded, word, lettered, window)
+    found = measure_scales(random, uses, encoded, word, spelling, window)
 
     z, e, f = [], [], []
     for i, k in combinations(range(n), 2):

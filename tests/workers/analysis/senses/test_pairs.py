@@ -9,7 +9,9 @@ import pytest
 
 from polyseme.contract.records.request import Senses
 from polyseme.workers.analysis.senses.pairs import (
+    LETTERS,
     NO_WORD,
+    NUMBER,
     TOPICS,
     USES_FLOOR,
     VECTORS,
@@ -20,9 +22,9 @@ from polyseme.workers.analysis.senses.pairs import (
 )
 from tests.workers.analysis.senses.made_up import to_material, unit
 
-# Two of one word, one of another, two of a word without letters, one of no word.
+# Two of one word, one of another, two of a number, one of no word.
 WORD = np.array([0, 0, 1, 2, 2, NO_WORD], np.int32)
-LETTERED = np.array([True, True, False])
+SPELLING = np.array([LETTERS, LETTERS, NUMBER], np.int8)
 SCALES = np.array([0.9, 0.3, 0.2, 0.15, -0.5, 0.8])
 
 
@@ -37,7 +39,7 @@ def fill(
     masses = np.ones(len(places)) if mass is None else mass
     same, field = np.full((2, len(places), len(places)), np.nan, np.float32)
     cosine = fill_chances(
-        (vectors, uses, encoded, WORD, LETTERED), SCALES,
+        (vectors, uses, encoded, WORD, SPELLING), SCALES,
         WORDS.narrow.as_array(), WORDS.broad.as_array(), places, masses, same, field,
     )  # fmt: skip
     return same, field, cosine
@@ -49,8 +51,9 @@ def plain_chance(model: PairModel, i: int, k: int, encoded_size: int = 5) -> flo
     encoded = unit(rng.normal(size=(3, encoded_size)))
     a, b = WORD[i], WORD[k]
     z = (1 - float(vectors[i] @ vectors[k]) - 0.9) / 0.3
-    if NO_WORD in (a, b) or not (LETTERED[a] and LETTERED[b]):
-        logit = np.dot(model.plain, [1, z])
+    if NO_WORD in (a, b) or NUMBER in (SPELLING[a], SPELLING[b]):
+        numbers = NO_WORD not in (a, b) and SPELLING[a] == SPELLING[b]
+        logit = np.dot(model.plain, [1, z]) + model.numbers * numbers
     elif a == b:
         f = (np.log(((uses[i] - uses[k]) ** 2).sum() + USES_FLOOR) + 0.5) / 0.8
         logit = np.dot(model.same, [1, z, f])
@@ -65,8 +68,8 @@ def plain_chance(model: PairModel, i: int, k: int, encoded_size: int = 5) -> flo
     [
         pytest.param(0, 2, id="different words"),
         pytest.param(0, 1, id="one word"),
-        pytest.param(3, 4, id="one word without letters"),
-        pytest.param(0, 3, id="a word without letters on one side"),
+        pytest.param(3, 4, id="one number twice"),
+        pytest.param(0, 3, id="a number on one side"),
         pytest.param(1, 5, id="no word"),
     ],
 )
