@@ -18,10 +18,8 @@ TABLE_COLUMNS = (
     "status",
     "polysemanticity",
     "score_percentile",
-    "sense_count",
     "coverage",
-    "peak_token",
-    "max",
+    "meaning",
 )
 
 

@@ -32,6 +32,7 @@ from polyseme.reports import TABLE_COLUMNS
 from polyseme.steps import Query
 
 _PAGE = 1000
+_SENTENCES = ("meaning", "negative_meaning")
 
 
 def neurons(
@@ -44,6 +45,9 @@ def neurons(
     neuron: Annotated[str | None, typer.Option(help="Ranges.")] = None,
     status: Annotated[str | None, typer.Option(help="Such as polysemantic.")] = None,
     token: Annotated[str | None, typer.Option(help="Only neurons that peak on it.")] = None,
+    meaning: Annotated[
+        str | None, typer.Option(help="Only neurons whose sentence has this text in it.")
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Such as min_coverage=0.75; may be repeated."),
@@ -62,6 +66,7 @@ def neurons(
         "neuron": neuron,
         "status": status,
         "token": token,
+        "meaning": meaning,
     }
     query |= {"fields": columns, "limit": min(top, _PAGE)} | _read_filters(where or [])
     with connect(url, api_key) as client:
@@ -149,7 +154,9 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         right = any(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if right else "left", no_wrap=True)
+        is_text = name in _SENTENCES
+        title = name.replace("_", " ")
+        table.add_column(title, justify="right" if right else "left", no_wrap=not is_text)
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in columns))
     return table

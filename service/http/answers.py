@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from flask import Response, request
+from werkzeug.datastructures import Headers
 
+from polyseme.service.http.headers import matches_tag
 from polyseme.service.json_text import dump_json
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -20,6 +22,14 @@ def answer_json(
     return Response(
         dump_json(payload), status, headers=dict(headers), content_type="application/json"
     )
+
+
+def answer_tagged(tag: str, headers: Headers, answer: Callable[[], Response]) -> Response:
+    """The answer with its tag, or 304 and nothing where the request has that already."""
+    has_it = matches_tag(headers, tag)
+    response = Response(status=304) if has_it else answer()
+    response.headers.update({"ETag": tag, "Cache-Control": "no-cache"})
+    return response
 
 
 def answer_page(data: Sequence[Any] | orjson.Fragment, cursor: str | None, **more: Any) -> Response:

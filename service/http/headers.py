@@ -6,6 +6,7 @@ import re
 
 from werkzeug.datastructures import Headers
 
+from polyseme.contract import __version__
 from polyseme.contract.errors import MalformedRequest
 
 LONGEST_WAIT_S = 30
@@ -44,6 +45,13 @@ def read_wait(headers: Headers) -> int:
             )
         return int(text)
     return 0
+
+
+def result_tag(job: str, more: str = "") -> str:
+    """The tag of what is read of a job's result: that does not change, but how it is written may
+    with the version.
+    """
+    return f'W/"{__version__}-{job}{more and f"-{more}"}"'
 
 
 def matches_tag(headers: Headers, tag: str) -> bool:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polyseme.contract.errors import Detail, InvalidRequest
+from polyseme.contract.files.column import negative
 from polyseme.contract.files.columns import BOUNDED, GHOST_BOUNDED, GHOST_LISTED, LISTED
 from polyseme.contract.records.selection import parse_ranges
 from polyseme.service.results.scalars import Scalars, Vocabulary
@@ -36,6 +37,7 @@ class RowQuery:
     neurons: tuple[int, ...] | None
     statuses: tuple[tuple[str, str], ...]  # column, wanted
     token: str | None
+    meaning: str | None  # in the sentence of a tail
     bounds: tuple[tuple[str, float | None, float | None], ...]  # column, at least, at most
     sort: tuple[tuple[str, str], ...]  # column, ascending or descending
     columns: tuple[str, ...]
@@ -61,6 +63,7 @@ def plan_query(args: Mapping[str, Any], columns: ListColumns = NEURON_COLUMNS) -
             (name, args[name]) for name in ("status", "negative_status") if name in args
         ),
         token=args.get("token"),
+        meaning=args.get("meaning"),
         bounds=tuple(
             (name, args.get(f"min_{name}"), args.get(f"max_{name}"))
             for name in columns.bounded
@@ -118,6 +121,18 @@ def _mask(query: RowQuery, scalars: Scalars, vocabulary: Vocabulary | None) -> p
             pc.or_(
                 _has_one_of(scalars, "peak_token_ids", ids),
                 _has_one_of(scalars, "peak_texts", pa.array([text], pa.string())),
+            )
+        )
+    if query.meaning is not None:
+        masks.append(
+            reduce(
+                pc.or_,
+                (
+                    pc.fill_null(
+                        pc.match_substring(table[name], query.meaning, ignore_case=True), False
+                    )
+                    for name in ("meaning", negative("meaning"))
+                ),
             )
         )
     if not masks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,8 +20,10 @@ from polyseme.contract.files.results import (
 )
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services, services
-from polyseme.service.http.answers import answer_json, answer_page
-from polyseme.service.http.blueprint import LINK, Blueprint, problems
+from polyseme.service.http.answers import answer_json, answer_page, answer_tagged
+from polyseme.service.http.blueprint import LINK, Blueprint, header, problems, takes
+from polyseme.service.http.cursors import LIFETIME_S
+from polyseme.service.http.headers import result_tag
 from polyseme.service.jobs.find_and_end import find_result
 from polyseme.service.json_text import dump_json, put_in
 from polyseme.service.results.exports import (
@@ -95,16 +98,26 @@ _LIST_PROBLEMS = _MISSING | {
 }
 
 
+_TAG = {"description": "Of a result, which does not change.", "schema": {"type": "string"}}
+_NONE_MATCH = header("If-None-Match", "The ETag at hand: 304 while it still holds.")
+
+
 @blueprint.route("/<job:job_id>/neurons", methods=["GET"])
 @blueprint.arguments(NeuronsQuery, location="query")
+@takes(_NONE_MATCH)
 @blueprint.doc(operationId="listNeurons")
-@blueprint.response(200, NeuronListSchema, headers={"Link": LINK})
+@blueprint.response(200, NeuronListSchema, headers={"Link": LINK, "ETag": _TAG})
+@blueprint.alt_response(304, description="As it was.", headers={"ETag": _TAG})
 @problems(_LIST_PROBLEMS)
 def list_neurons(query: Mapping[str, Any], job_id: str) -> Response:
     """List, filter and sort neurons"""
     here, plan = services(), plan_query(query)
     find_result(here, job_id)
-    return _answer_list("neurons", here, job_id, plan, query)
+    # The cursor in it is good for a day, so the page is for half of one.
+    tag = result_tag(job_id, str(int(time.time() // (LIFETIME_S / 2))))
+    return answer_tagged(
+        tag, request.headers, lambda: _answer_list("neurons", here, job_id, plan, query)
+    )
 
 
 @blueprint.route("/<job:job_id>/controls", methods=["GET"])
@@ -123,17 +136,22 @@ def list_controls(query: Mapping[str, Any], job_id: str) -> Response:
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>", methods=["GET"])
+@takes(_NONE_MATCH)
 @blueprint.doc(operationId="getNeuron")
-@blueprint.response(200, NeuronSchema)
+@blueprint.response(200, NeuronSchema, headers={"ETag": _TAG})
+@blueprint.alt_response(304, description="As it was.", headers={"ETag": _TAG})
 @problems(_MISSING | {404: "no such job, or the neuron is not among its neurons"})
 def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     """Read the whole report of one neuron"""
     here = services()
     job = find_result(here, job_id)
     row = here.results.report(job_id, layer, neuron)
-    return answer_json(
-        build_report(row, job_id, job.request.model, here.results.vocabulary(job_id), here.base)
-    )
+
+    def answer() -> Response:
+        vocabulary = here.results.vocabulary(job_id)
+        return answer_json(build_report(row, job_id, job.request.model, vocabulary, here.base))
+
+    return answer_tagged(result_tag(job_id), request.headers, answer)
 
 
 @blueprint.route("/<job:job_id>/neurons/<index:layer>/<index:neuron>/tree", methods=["GET"])

@@ -65,6 +65,14 @@ class _NeuronsQuery(_RowsQuery):
             "description": "Only neurons that peak on this token; space around it does not count."
         },
     )
+    meaning = fields.String(
+        validate=validate.Length(min=1, max=200),
+        metadata={
+            "description": "Only neurons whose sentence, of either tail, has this text in it, in "
+            "capitals or not.",
+            "example": "prepositions",
+        },
+    )
 
 
 def _of_columns(

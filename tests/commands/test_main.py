@@ -138,9 +138,9 @@ def test_neurons_is_a_table_of_what_was_asked_for(tmp_path: Path, wire: Wire) ->
         "neuron": 7,
         "status": "polysemantic",
         "polysemanticity": 0.8125,
-        "peak_token": " [bold]in\n",
+        "meaning": "[bold]in\n",
     }
-    query = "sort=-polysemanticity&layer=14&limit=10&min_coverage=0.75"
+    query = "sort=-polysemanticity&layer=14&meaning=in&limit=10&min_coverage=0.75"
     wire.on(f"GET /v1/jobs/job_1/neurons?{query}", Answer({"data": [row], "total": 1}))
     arguments = [
         "neurons",
@@ -151,6 +151,8 @@ def test_neurons_is_a_table_of_what_was_asked_for(tmp_path: Path, wire: Wire) ->
         "10",
         "--where",
         "min_coverage=0.75",
+        "--meaning",
+        "in",
         "--url",
         wire.url,
     ]

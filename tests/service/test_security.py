@@ -91,6 +91,13 @@ FOREIGN = [
     Attempt("lists neurons", 404, "not_found", path="/v1/jobs/{job}/neurons"),
     Attempt("lists control units", 404, "not_found", path="/v1/jobs/{job}/controls"),
     Attempt("reads a neuron", 404, "not_found", path="/v1/jobs/{job}/neurons/0/1"),
+    Attempt(
+        "guesses a neuron's tag",
+        404,
+        "not_found",
+        path="/v1/jobs/{job}/neurons/0/1",
+        headers={"If-None-Match": "*"},
+    ),
     Attempt("reads a tree", 404, "not_found", path="/v1/jobs/{job}/neurons/0/1/tree"),
     Attempt("exports Parquet", 404, "not_found", path="/v1/jobs/{job}/export?format=parquet"),
     Attempt("exports lines", 404, "not_found", path="/v1/jobs/{job}/export?format=ndjson"),

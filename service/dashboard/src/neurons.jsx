@@ -2,7 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, read } from "./api.js";
 import { below } from "./base.js";
 import { STATUS, count, fixed, number, percent } from "./format.js";
-import { Failure, Field, Status, Token, Waiting, useTitle } from "./parts.jsx";
+import { Failure, Field, Sentence, Status, Token, Waiting, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 
 const ROW = 37; // pixels, as in the style sheet
@@ -13,6 +13,7 @@ const PAUSE_MS = 300;
 const COLUMNS = [
   { name: "neuron", title: "Neuron", sort: null, show: (r) => `L${r.layer} · ${r.neuron}` },
   { name: "status", title: "Status", sort: null, show: (r) => <Status status={r.status} /> },
+  { name: "meaning", title: "Meaning", help: "One sentence, made by rules", sort: null, class: "said", show: (r) => <span title={r.meaning}><Sentence text={shorten(r.meaning)} /></span> },
   { name: "polysemanticity", title: "Score", help: "Polysemanticity: the chance that two firings differ in meaning", n: true, show: showScore },
   { name: "score_percentile", title: "Above controls", help: "Control units of its layer whose score is lower", n: true, show: (r) => percent(r.score_percentile) },
   { name: "sense_count", title: "Senses", n: true, show: (r) => count(r.sense_count) },
@@ -25,8 +26,11 @@ const COLUMNS = [
   { name: "kurtosis", title: "Kurtosis", help: "Excess kurtosis of its activations", n: true, show: (r) => number(r.kurtosis) },
   { name: "peak_token", title: "Peaks on", help: "The commonest token at its peaks", sort: null, show: (r) => r.peak_token !== null && <Token token={r.peak_token} /> },
 ];
-const FIELDS = "layer,neuron,status,polysemanticity,polysemanticity_low,polysemanticity_high,score_percentile,sense_count,sure_count,coverage,selectivity_percentile,monosemanticity_score,density,max,kurtosis,peak_token";
-const FILTERS = ["layer", "neuron", "status", "token", "min_polysemanticity", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_sure_count", "min_coverage", "min_score_percentile", "min_selectivity_percentile", "min_density", "max_density"];
+const FIELDS = "layer,neuron,status,polysemanticity,polysemanticity_low,polysemanticity_high,score_percentile,sense_count,sure_count,coverage,selectivity_percentile,monosemanticity_score,density,max,kurtosis,peak_token,meaning";
+const FILTERS = ["layer", "neuron", "status", "token", "meaning", "min_polysemanticity", "max_polysemanticity", "min_sense_count", "max_sense_count", "min_sure_count", "min_coverage", "min_score_percentile", "min_selectivity_percentile", "min_density", "max_density"];
+
+// What most sentences begin with says nothing in a list.
+const shorten = (text) => text.replace(/^(Fires in this text|In this text it fires) for /, "");
 
 function showScore(r) {
   if (r.polysemanticity === null) return "–";
@@ -106,6 +110,7 @@ function Filters({ asked, error }) {
   return (
     <form class="filters" role="search" aria-label="Filters" onSubmit={(e) => e.preventDefault()}>
       {input("token", "Peaks on the token", { placeholder: "seat", type: "search" })}
+      {input("meaning", "Meaning has", { placeholder: "prepositions", type: "search" })}
       {input("layer", "Layers", { placeholder: "0-3,14", size: 8 })}
       <Field label="Status" error={wrong("status")}>
         {(a) => (
@@ -173,7 +178,7 @@ function Table({ job, list, sort }) {
           {rows.slice(first, last).map((r, i) => (
             <tr key={`${r.layer}/${r.neuron}`} aria-rowindex={first + i + 2} onClick={open(r)}>
               {COLUMNS.map((c) => (
-                <td key={c.name} class={c.n ? "n" : undefined}>
+                <td key={c.name} class={c.n ? "n" : c.class}>
                   {c.name === "neuron" ? <Link to={`/ui/jobs/${job}/neurons/${r.layer}/${r.neuron}`}>{c.show(r)}</Link> : c.show(r)}
                 </td>
               ))}

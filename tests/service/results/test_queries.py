@@ -64,6 +64,21 @@ def test_several_columns_sort_one_after_the_other(results: Results) -> None:
     assert keys == sorted(keys)
 
 
+def test_a_meaning_is_found_by_a_part_of_it_in_capitals_or_not(
+    store: Store, tmp_path: Path
+) -> None:
+    write_result(store, JOB, seed=3, senses=True)
+    results = Results(store, str(tmp_path))
+
+    found = run(results, {"meaning": "THE WORD “Bank”", "fields_": "meaning,status"})
+    none = run(results, {"meaning": "the word “ban”"})
+    literal = run(results, {"meaning": "the .ord"})
+
+    assert 0 < found.total < 192
+    assert all("the word “bank”" in row["meaning"] for row in found.rows)
+    assert (none.total, literal.total) == (0, 0)
+
+
 def test_pages_put_together_are_the_whole(results: Results) -> None:
     whole = run(results, {"sort": "-std"})
 

@@ -37,6 +37,33 @@ def test_a_list_has_rows_a_total_and_a_cursor(http: FlaskClient, done: Job) -> N
     assert "peak_token_ids" not in found["data"][0]
 
 
+def test_a_neuron_and_a_page_are_not_sent_again_to_who_has_them(
+    http: FlaskClient, done: Job, board: Board, store: Store
+) -> None:
+    other = open_job(board)
+    write_result(store, other.id)
+    run_job(board, other.id)
+    for path in ("neurons/1/2", "neurons?sort=-max&limit=3"):
+        first = http.get(f"/v1/jobs/{done.id}/{path}")
+        tag = {"If-None-Match": first.headers["ETag"]}
+
+        again = http.get(f"/v1/jobs/{done.id}/{path}", headers=tag)
+
+        assert (again.status_code, again.data) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert http.get(f"/v1/jobs/{other.id}/{path}", headers=tag).status_code == 200
+    anything = {"If-None-Match": "*"}
+    assert http.get(f"/v1/jobs/{done.id}/neurons/9/9", headers=anything).status_code == 404
+
+
+def test_rows_are_found_by_their_meaning_and_have_it(http: FlaskClient, done: Job) -> None:
+    rows, total = list_rows(http, done, "meaning=NOT+ASKED&fields=layer,meaning&limit=2")
+
+    assert total == 192
+    assert rows[0] == {"layer": 0, "meaning": "Senses were not asked for."}
+    assert list_rows(http, done, "meaning=prepositions")[1] == 0
+
+
 def test_a_page_may_change_its_size_on_the_way(http: FlaskClient, done: Job) -> None:
     path = f"/v1/jobs/{done.id}/neurons?sort=std"
     first = http.get(f"{path}&limit=2").get_json()
