@@ -183,7 +183,7 @@ def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
     expect(page.locator("figure.chart")).to_have_count(6)
     most = site.list("status=polysemantic&sort=-polysemanticity&limit=1")["data"][0]
     expect(
-        page.get_by_role("region", name="Most polysemantic").get_by_role("link").first
+        page.get_by_role("region", name="Several things, most selective").get_by_role("link").first
     ).to_have_text(name(most))
     page.get_by_role("link", name="Layer 2: its neurons").click()
     expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=2")

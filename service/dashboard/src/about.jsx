@@ -5,9 +5,9 @@ import { Link, useQuery } from "./router.jsx";
 import { Context, ShareBar } from "./senses.jsx";
 
 const EXAMPLES = [
-  { status: "monosemantic", sort: "-coverage", min_peak_token_share: 0.3, isWord: true, title: "One thing",
+  { status: "monosemantic", sort: "-selectivity", min_peak_token_share: 0.3, isBest: (r) => WORD.test(r.peak_token), title: "One thing",
     text: "A monosemantic neuron fires for one thing in the text that was read. If you know it, you know what this piece of the model looked for there." },
-  { status: "polysemantic", sort: "-polysemanticity", title: "Several things",
+  { status: "polysemantic", sort: "-selectivity", min_coverage: 0.8, isBest: (r) => r.unrelated, title: "Several things",
     text: "A polysemantic neuron fires for several things. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
   { status: "described", sort: "selectivity_percentile,-max", title: "Nothing that is its own",
     text: "Contexts of any direction in a layer have some meaning. Where a neuron does no better than random directions, its contexts are described and nothing is claimed of it." },
@@ -19,13 +19,14 @@ const WORD = /^\s?\p{L}{4,}$/u;
 async function findExamples(asked) {
   const job = asked ?? (await read("/v1/jobs?status=succeeded&limit=1")).data[0]?.id;
   if (!job) return { job: null, neurons: [] };
-  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, isWord, ...filter }) => {
-    const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 100, fields: "layer,neuron,peak_token" })}`);
+  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, isBest = () => true, ...filter }) => {
+    const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 100, fields: "layer,neuron,peak_token,unrelated" })}`);
     let { data } = await list(filter);
     // A small result may have none that is as telling.
     if (!data.length) ({ data } = await list({ status: filter.status, sort: filter.sort }));
-    // One that fires on a word is easier to see through than one that fires on a sign.
-    const best = (isWord && data.find((r) => WORD.test(r.peak_token))) || data[0];
+    // One that fires on a word is easier to see through than one that fires on a sign, and things are more plainly
+    // several where they are surely unrelated.
+    const best = data.find(isBest) || data[0];
     return best ? readOnce(`/v1/jobs/${job}/neurons/${best.layer}/${best.neuron}`) : null;
   }));
   return { job, neurons };
@@ -44,8 +45,7 @@ export function About() {
       </p>
       <p>
         To find out what a neuron means, one lets the model read much text and looks where it fires most. Often that is one
-        thing: names of months, say. But often it is several unrelated things, as when one neuron fires for seats and for
-        the word “front”. The word for that is <em>polysemantic</em>: of many meanings. The model has more things to keep
+        thing: names of months, say. But often it is several things that have nothing to do with each other. The word for that is <em>polysemantic</em>: of many meanings. The model has more things to keep
         apart than it has neurons, so some neurons must do for several.
       </p>
       <p>
@@ -61,7 +61,7 @@ export function About() {
       {data?.neurons.map((report, i) => report && <Example key={i} example={EXAMPLES[i]} report={report} />)}
       <h2>How to read the numbers</h2>
       <dl class="words">
-        <dt>Share</dt><dd>A sense's part of the activation of all contexts that are in a sense.</dd>
+        <dt>Share</dt><dd>A sense's part of all of the neuron's firing in the contexts that were kept of it.</dd>
         <dt>Polysemanticity</dt><dd>The chance that two firings, drawn by activation, differ in meaning: 0 for one sense, 0.5 for two unrelated ones of equal share, and near 1 for many.</dd>
         <dt>Coverage</dt><dd>The part of its firing that belongs to a sense.</dd>
         <dt>Sure and tentative</dt><dd>A sense is sure when it is likely, by at least 80 %, to come again in other documents of the same kind.</dd>

@@ -45,8 +45,8 @@ export function Result({ job }) {
         </section>
       </div>
       <div class="columns">
-        <Extremes job={job} title="Most polysemantic" filter={{ status: "polysemantic", sort: "-polysemanticity" }} />
-        <Extremes job={job} title="Least polysemantic" filter={{ status: "monosemantic", sort: "polysemanticity,-coverage" }} />
+        <Extremes job={job} title="Several things, most selective" filter={{ status: "polysemantic", min_coverage: 0.8, sort: "-selectivity" }} />
+        <Extremes job={job} title="One thing, most selective" filter={{ status: "monosemantic", sort: "-selectivity" }} />
       </div>
       <h2>Take it with you</h2>
       <p>
