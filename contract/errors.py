@@ -242,6 +242,12 @@ class UnsafeRedis(PolysemeError):
     code = "unsafe_redis"
 
 
+class StoreTaken(PolysemeError):
+    """The store belongs to another board."""
+
+    code = "store_taken"
+
+
 class Cancelled(Exception):
     """Raised inside an analysis when the caller's `should_stop()` turns true.
 

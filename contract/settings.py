@@ -75,6 +75,7 @@ class Settings:
     queues: str = DEFAULT_QUEUE  # that a worker serves, with commas between them
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
+    store_patience_s: float = 86400.0  # that a job waits for a store that is away, before it fails
     max_attempts: int = 3  # at one unit, before the job fails
     log_format: str = "text"  # text, json
     log_requests: str = "all"  # all; failed: those answered with 400 or more; none

@@ -15,7 +15,8 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.board.connection import check_durability, connect_redis
 from polyseme.contract.board.exposure import check_keyless
 from polyseme.contract.board.outbox import Outbox
-from polyseme.contract.files.store import Store
+from polyseme.contract.files.probe import StoreProbe
+from polyseme.contract.own_store import open_store
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import connect_queue
 from polyseme.contract.traces import NoTracer, Tracer
@@ -58,6 +59,9 @@ ROUTES = (jobs, job_events, batches, neurons, senses, activations, corpora, mode
 EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 
 
+STORE_WAIT_S = 3.0  # after which a probe of the store counts as failed
+
+
 class App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Every view and hook here is a plain function;
@@ -96,11 +100,12 @@ def create_services(settings: Settings, tracer: Tracer, waits: ThreadSlots) -> S
     check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     client = connect_redis(settings.redis_url)
     board = Board(client)
-    store = Store(settings.store)
+    store = open_store(settings.store, board.registry)
     return Services(
         settings=settings,
         board=board,
         store=store,
+        store_probe=StoreProbe(store, wait_s=STORE_WAIT_S, keep_s=1.0),
         queue=connect_queue(settings.redis_url),
         results=Results(store, settings.cache),
         cursors=Cursors(board.registry.get_secret()),

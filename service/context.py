@@ -8,6 +8,7 @@ from celery import Celery
 from flask import current_app, g, request
 
 from polyseme.contract.board.board import Board
+from polyseme.contract.files.probe import StoreProbe
 from polyseme.contract.files.store import Store
 from polyseme.contract.names import DEFAULT_TENANT
 from polyseme.contract.settings import Settings
@@ -27,6 +28,7 @@ class Services:
     settings: Settings
     board: Board
     store: Store
+    store_probe: StoreProbe
     queue: Celery
     results: Results
     cursors: Cursors

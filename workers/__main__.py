@@ -9,7 +9,7 @@ import logging.config
 import os
 import sys
 
-from polyseme.contract.errors import UnsafeRedis
+from polyseme.contract.errors import StoreTaken, UnsafeRedis
 from polyseme.contract.logs import logging_config
 from polyseme.contract.settings import Settings
 from polyseme.contract.traces import connect_tracer
@@ -23,7 +23,7 @@ def main() -> int:
         settings = Settings.from_environ(os.environ)
         logging.config.dictConfig(logging_config(settings.log_format))
         run_worker(settings, connect_tracer("polyseme-worker", os.environ))
-    except (ValueError, UnsafeRedis) as e:
+    except (ValueError, UnsafeRedis, StoreTaken) as e:
         logging.getLogger("polyseme.workers").error("%s", e)
         return 2
     return 0

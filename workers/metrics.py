@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 # done; stopped: given back, by a cancel or at the process' end; lost: taken by another worker;
-# failed: it may pass another time; refused: it would fail again, so its job ends.
-Outcome = Literal["done", "stopped", "lost", "failed", "refused"]
+# failed: it may pass another time; refused: it would fail again, so its job ends; waited: the store
+# was away.
+Outcome = Literal["done", "stopped", "lost", "failed", "refused", "waited"]
 
 _UNIT_S = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _LOAD_S = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -47,6 +48,12 @@ class WorkerMetrics:
         self._leases_lost = Counter(
             "polyseme_leases_lost", "Leases that went to another.", registry=self.registry
         )
+        self._store_up = Gauge(
+            "polyseme_store_up",
+            "0 while a unit of this worker waits for the store.",
+            registry=self.registry,
+        )
+        self._store_up.set(1)
         self._loads = Histogram(
             "polyseme_model_load_seconds",
             "Time to load a model.",
@@ -66,6 +73,9 @@ class WorkerMetrics:
 
     def note_load(self, model: str, seconds: float) -> None:
         self._loads.labels(model).observe(seconds)
+
+    def note_store(self, is_up: bool) -> None:
+        self._store_up.set(int(is_up))
 
     def watch(
         self, models_bytes: Callable[[], Iterable[int]], written_bytes: Callable[[], int]

@@ -24,6 +24,8 @@ class Reaper:
         self._store = store
 
     def sweep(self) -> None:
+        """Raises OSError, and deletes nothing, while the store is away."""
+        self._store.check()
         if expired := self._board.jobs.list_expired():
             read = self._sources_in_use()
             for job in self._board.jobs.get_many(e for e in expired if e not in read):

@@ -12,11 +12,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import redis
 from kombu.exceptions import OperationalError
 
 from polyseme.contract.board.board import Board
+from polyseme.contract.files.probe import describe_trouble
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import JOB_VERSION, Job, priority_of
 from polyseme.contract.settings import Settings
@@ -64,6 +66,10 @@ class Scheduler:
                 self.advance(job)
             except (redis.RedisError, OperationalError):
                 raise
+            except OSError as e:
+                log.warning("%s waits for the store: %s", job, e)
+                with suppress(OSError):
+                    self.await_store(job, describe_trouble(e))
             except Exception:
                 # One job's trouble, say with its files, is not to hold up the others.
                 log.exception("job %s could not be moved on", job)
@@ -87,6 +93,18 @@ class Scheduler:
     def fail(self, job_id: str, code: str, detail: str) -> None:
         if job := self._board.jobs.get(job_id):
             self._end(job, "failed", {"code": code, "detail": detail})
+
+    def await_store(self, job_id: str, why: str) -> bool:
+        """Notes that a job waits for the store, and fails it once it has waited too long.
+
+        Whether it has. Raises OSError when the job has failed and its files cannot be removed yet.
+        """
+        seconds = self._board.jobs.note_store_away(job_id)
+        if seconds <= self._settings.store_patience_s:
+            return False
+        log.error("%s has waited %.0f s for the store", job_id, seconds)
+        self.fail(job_id, "store_away", f"the store was away for {seconds:.0f} s: {why}")
+        return True
 
     def _send_units(self, job: Job, units: tuple[str, ...]) -> None:
         """Lets as many wait as may be in flight.

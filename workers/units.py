@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import redis
@@ -42,12 +42,9 @@ from polyseme.workers.pipelines import stages_of
 from polyseme.workers.repair import find_lost_scans, find_writer
 from polyseme.workers.reuse import work_folder
 from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.store_wait import StoreWait, is_full, make_probe
 
 _OTHERS_PAUSE_S = 2.0  # before a unit that this worker cannot run is given back
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FULL_PAUSE_S = (
-    5.0  # so that a full store has a chance to be emptied before all attempts are used up
-)
 
 Found = TypeVar("Found")
 
@@ -68,6 +65,12 @@ class Runner:
     draining: threading.Event  # set when the process is to end: units are given back
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     tracer: Tracer = field(default_factory=NoTracer)
+
+    @cached_property
+    def store_wait(self) -> StoreWait:
+        lease_s = self.settings.lease_s
+        probe = make_probe(self.store, lease_s)
+        return StoreWait(self.board, self.scheduler, probe, self.draining, lease_s)
 
     def run_next(self, queue: str) -> bool:
         """Runs the unit whose turn it is in the queues of this worker, which a ticket of `queue`
@@ -153,9 +156,14 @@ class Runner:
             # What another worker makes of the unit decides, not what happened here since.
             log.warning("in other hands when it ended with %s", error)
             return "lost"
-        if isinstance(error, DamagedFile) and self._repair(lease, error):
-            log.warning("%s; it is made again", error)
-            return "failed"
+        if (why := self.store_wait.find_trouble(error)) is not None:
+            return self._wait_for_store(lease, why, is_full(error))
+        try:
+            if isinstance(error, DamagedFile) and self._repair(lease, error):
+                log.warning("%s; it is made again", error)
+                return "failed"
+        except OSError as e:
+            return self._note_end(lease, e)
         if isinstance(error, AnalysisError | InvalidRequest):
             # Another attempt would end the same way.
             log.warning("%s", error)
@@ -163,10 +171,17 @@ class Runner:
             return "refused"
         # Whatever it was may pass: the unit is tried again, here or elsewhere, as often as allowed.
         log.exception("attempt %d failed", lease.attempt)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            self.draining.wait(_FULL_PAUSE_S)
         self._count_failure(lease, error)
         return "failed"
+
+    def _wait_for_store(self, lease: Lease, why: str, is_full: bool) -> Outcome:
+        self.metrics.note_store(is_up=False)
+        try:
+            self.store_wait.hold(lease, why, is_full=is_full)
+        finally:
+            self.metrics.note_store(is_up=True)
+        self._give_back(lease, forget_attempt=False)
+        return "waited"
 
     def _count_failure(self, lease: Lease, error: Exception) -> None:
         why = f"{type(error).__name__}: {error}"

@@ -23,8 +23,8 @@ from kombu.exceptions import OperationalError
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.connection import call_patiently, check_durability
 from polyseme.contract.board.workers import worker_name
-from polyseme.contract.files.store import Store
 from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.own_store import open_store
 from polyseme.contract.records.catalogue import Entry, load_catalogue
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import (
@@ -106,7 +106,7 @@ def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> Non
 def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
     board, catalogue = Board.connect(settings.redis_url), load_catalogue(settings.catalogue)
     metrics = WorkerMetrics()
-    store = Store(settings.store)
+    store = open_store(settings.store, board.registry)
     scheduler = Scheduler(board, store, lambda queue: send_ticket(app, queue), settings)
     shelf = ModelShelf(
         device=settings.device,

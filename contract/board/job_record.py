@@ -63,6 +63,7 @@ def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> J
         has_expired=expires_at is not None and expires_at <= now,
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
+        store_away_since=number("store_away_since"),
         calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),
         reused={

@@ -49,6 +49,7 @@ class SurveyedJob:
     created_at: float  # by Redis' clock, like all times here
     deadlines: Mapping[str, float]  # by unit
     leased: frozenset[str]  # units begun by a worker, dead or alive
+    awaits_store: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Jobs:
         self._cancel = Script(client, "jobs/cancel")
         self._set_phase = Script(client, "jobs/set_phase")
         self._end = Script(client, "jobs/end")
+        self._note_store_away = Script(client, "jobs/note_store_away")
         self._delete_record = Script(client, "jobs/delete_record")
 
     def open(
@@ -191,14 +193,14 @@ class Jobs:
         pipe.time()
         pipe.hgetall(self._keys.ended())
         for job in self.list_active():
-            pipe.hmget(self._keys.job(job), "status", "created_at")
+            pipe.hmget(self._keys.job(job), "status", "created_at", "store_away_since")
             pipe.zrange(self._keys.flight(job), 0, -1, withscores=True)
             pipe.hkeys(self._keys.leases(job))
         (seconds, micros), ended, *found = pipe.execute()
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)
         jobs = tuple(
-            SurveyedJob(status, float(created), dict(flight), frozenset(leases))
-            for (status, created), flight, leases in rows
+            SurveyedJob(status, float(created), dict(flight), frozenset(leases), away is not None)
+            for (status, created, away), flight, leases in rows
             if status
         )
         return Survey(seconds + micros / 1e6, jobs, {status: int(n) for status, n in ended.items()})
@@ -239,6 +241,11 @@ class Jobs:
             remembered_s=REMEMBERED_S,
         )
         return bool(ended)
+
+    def note_store_away(self, job: str) -> float:
+        """Notes that a job waits for the store. Returns for how many seconds it has."""
+        record, prefix = self._keys.job(job), self._keys.prefix
+        return float(self._note_store_away(record=record, prefix=prefix))
 
     def list_expired(self) -> list[str]:
         """The ended jobs whose time is over and whose record is still there."""

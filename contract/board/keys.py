@@ -146,6 +146,10 @@ class Keys:
         """What all API processes of this board sign cursors with."""
         return self._key("secret")
 
+    def store(self) -> str:
+        """Hash: id, what the store's identity file has; made, once it was seen there."""
+        return self._key("store")
+
     # Batches
 
     def batches(self, tenant: str) -> str:

@@ -1,4 +1,6 @@
-"""What is registered on the board: corpora, model cards, and the secret of the API's processes."""
+"""What is registered on the board: corpora, model cards, its store, the secret of the API's
+processes.
+"""
 
 from __future__ import annotations
 
@@ -63,3 +65,20 @@ class Registry:
         """
         self._redis.set(self._keys.secret(), secrets.token_hex(32), nx=True)
         return cast(str, self._redis.get(self._keys.secret()))
+
+    def claim_store(self) -> str:
+        """The id of this board's store, made by the first that asks."""
+        self._redis.hsetnx(self._keys.store(), "id", secrets.token_hex(16))
+        return cast(str, self._redis.hget(self._keys.store(), "id"))
+
+    def note_store_made(self) -> None:
+        """Says that the store has been seen with its id in it."""
+        self._redis.hset(self._keys.store(), "made", 1)
+
+    def is_store_made(self) -> bool:
+        return bool(self._redis.hexists(self._keys.store(), "made"))
+
+    def counts_files(self) -> bool:
+        """Whether any tenant is known to have something in the store."""
+        sums = cast(list[str], self._redis.hvals(self._keys.stored_bytes()))
+        return any(int(size) > 0 for size in sums)

@@ -53,6 +53,7 @@ class Units:
         self._renew = Script(client, "units/renew")
         self._finish = Script(client, "units/finish")
         self._release = Script(client, "units/release")
+        self._forgive = Script(client, "units/forgive")
         self._reopen = Script(client, "units/reopen")
         self._first_idle = Script(client, "units/first_idle")
         self._note_failure = Script(client, "units/note_failure")
@@ -192,6 +193,15 @@ class Units:
         )
 
     # What went wrong
+
+    def forgive(self, lease: Lease) -> None:
+        """Takes the attempt back that a lease began. The unit stays with who has it."""
+        self._forgive(
+            leases=self._keys.leases(lease.job),
+            attempts=self._keys.attempts(lease.job),
+            unit=lease.unit,
+            token=lease.token,
+        )
 
     def reopen(self, job: str, unit: str, *, counter: str = "", tokens: int = 0) -> bool:
         """Takes a finished unit back, since what it wrote is no longer of use.

@@ -1,17 +1,19 @@
 """The store: files under one fsspec URL, whole or not there at all, and where each lies.
 
 Of a remote store nothing is remembered, since other processes write to it too. What its library
-raises comes out as OSError.
+raises comes out as OSError. A store that was opened as a certain one writes nothing, deletes
+nothing and misses nothing unless it is that one: see `identity`.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -19,11 +21,13 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from polyseme.contract.files.identity import IDENTITY_FILE, Guard, Identity, StoreError
 from polyseme.contract.names import DEFAULT_TENANT
 
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # keys with slashes in them, no folders
 _DELETE_TRIES = 5
 _PIECE = 1 << 22
+_BELIEVED_S = 5.0  # that a remote store is the one that is meant; here a look costs next to nothing
 
 
 class Store:
@@ -32,12 +36,64 @@ class Store:
     Paths are relative to the URL, with forward slashes. A file appears by rename, or by one PUT.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, identity: Identity | None = None) -> None:
+        """identity: which store it is to be; None for whatever lies there."""
         self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         self._root = self._root.rstrip("/")
         self.url = url
         # by this object, for metrics; two threads that end at once may count as one
         self.written_bytes = 0
+        self._guard = (
+            Guard(
+                identity,
+                self._read_identity,
+                self._create_identity,
+                believed_s=0.0 if self.is_local else _BELIEVED_S,
+            )
+            if identity
+            else None
+        )
+
+    def check(self) -> None:
+        """Raises StoreAway unless this is the store that it is to be."""
+        if self._guard is not None:
+            self._guard.check()
+
+    def _read_identity(self) -> bytes | None:
+        try:
+            if self.is_local:
+                with open(self._path(IDENTITY_FILE), "rb") as f:
+                    return f.read()
+            with self._translated():
+                return bytes(self._fs.cat_file(self._path(IDENTITY_FILE)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _create_identity(self, content: bytes) -> None:
+        final = self._path(IDENTITY_FILE)
+        if not self.is_local:
+            with self._translated():
+                if not self._has_objects:
+                    self._fs.makedirs(self._root, exist_ok=True)
+                self._fs.pipe_file(final, content)
+            return
+        with suppress(FileExistsError), self._temporary(final) as temporary:
+            with open(temporary, "wb") as f:
+                f.write(content)
+                f.flush()
+                os.fsync(f.fileno())
+            os.link(temporary, final)
+
+    @contextmanager
+    def _temporary(self, final: str) -> Iterator[str]:
+        """A name beside a file for what is to become it; nothing is left there."""
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        temporary = f"{final}.{secrets.token_hex(6)}.tmp"
+        try:
+            yield temporary
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
 
     @property
     def is_local(self) -> bool:
@@ -60,24 +116,19 @@ class Store:
         """A file to write, that appears under `path` when the block ends well and leaves nothing
         behind otherwise.
         """
+        self.check()
         return self._writing_here(path) if self.is_local else self._writing_away(path)
 
     @contextmanager
     def _writing_here(self, path: str) -> Iterator[IO[bytes]]:
         final = self._path(path)
-        os.makedirs(os.path.dirname(final), exist_ok=True)
-        temporary = f"{final}.{secrets.token_hex(6)}.tmp"
-        try:
+        with self._temporary(final) as temporary:
             with open(temporary, "wb") as f:
                 yield f
                 self.written_bytes += f.tell()
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, final)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
 
     @contextmanager
     def _writing_away(self, path: str) -> Iterator[IO[bytes]]:
@@ -104,7 +155,16 @@ class Store:
         except OSError:
             raise
         except Exception as e:
-            raise OSError(f"{self.url}: {type(e).__name__}: {e}") from e
+            raise StoreError(f"{self.url}: {type(e).__name__}: {e}") from e
+
+    @contextmanager
+    def _missing_nothing(self) -> Iterator[None]:
+        """What is not there is missed only in the store that is meant. Raises StoreAway."""
+        try:
+            yield
+        except FileNotFoundError:
+            self.check()
+            raise
 
     def write(self, path: str, content: bytes) -> None:
         with self.writing(path) as f:
@@ -116,11 +176,12 @@ class Store:
         Here the two are one file on disk, as files are replaced but never changed. Raises
         FileNotFoundError.
         """
+        self.check()
         if self.is_local:
             if self._link(self._path(path), self._path(target)):
                 return
         elif self._has_objects:
-            with self._translated():
+            with self._missing_nothing(), self._translated():
                 self._fs.cp_file(self._path(path), self._path(target))
             return
         with self.open(path) as old, self.writing(target) as new:
@@ -128,38 +189,39 @@ class Store:
 
     def _link(self, source: str, target: str) -> bool:
         """False where files cannot have two names."""
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        temporary = f"{target}.{secrets.token_hex(6)}.tmp"
-        try:
-            os.link(source, temporary)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            return False
-        # Onto another name of the same file, a rename does nothing.
-        os.replace(temporary, target)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        # Onto another name of the same file a rename does nothing, and the temporary name stays.
+        with self._temporary(target) as temporary:
+            try:
+                os.link(source, temporary)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                return False
+            os.replace(temporary, target)
         return True
 
     def open(self, path: str) -> IO[bytes]:
         """A seekable file to read. Raises FileNotFoundError."""
-        if self.is_local:
-            return open(self._path(path), "rb")
-        with self._translated():
-            file: IO[bytes] = self._fs.open(self._path(path), "rb")
-        return file
+        with self._missing_nothing():
+            if self.is_local:
+                return open(self._path(path), "rb")
+            with self._translated():
+                file = self._fs.open(self._path(path), "rb")
+        return cast(IO[bytes], _RemoteFile(file, self._translated))
 
     def read(self, path: str) -> bytes:
-        with self._translated():
+        with self._missing_nothing(), self._translated():
             return bytes(self._fs.cat_file(self._path(path)))
 
     def exists(self, path: str) -> bool:
         with self._translated():
-            return bool(self._fs.exists(self._path(path)))
+            is_there = bool(self._fs.exists(self._path(path)))
+        if not is_there:
+            self.check()
+        return is_there
 
     def size(self, path: str) -> int:
-        with self._translated():
+        with self._missing_nothing(), self._translated():
             return int(self._fs.size(self._path(path)))
 
     def folder_size(self, path: str) -> int:
@@ -167,9 +229,13 @@ class Store:
         # object storage: other processes have written since it was listed
         self._fs.invalidate_cache()
         try:
-            return int(self._fs.du(self._path(path)))
+            with self._translated():
+                size = int(self._fs.du(self._path(path)))
         except FileNotFoundError:
-            return 0
+            size = 0
+        if not size:
+            self.check()
+        return size
 
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not
@@ -179,6 +245,7 @@ class Store:
             try:
                 listed: list[Any] = self._fs.ls(self._path(folder), detail=False)
             except (FileNotFoundError, NotADirectoryError):
+                self.check()
                 return []
         return sorted(
             n
@@ -188,6 +255,7 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all it holds; one that is not there is no error."""
+        self.check()
         tries = 0
         while tries < _DELETE_TRIES:
             try:
@@ -210,9 +278,45 @@ class Store:
 
         One that still writes there fails.
         """
+        self.check()
         if self.is_local:
             for file in Path(self._path(folder)).rglob("*.tmp"):
                 file.unlink(missing_ok=True)
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of a remote store that is read piece by piece: each may fail, as opening it may."""
+
+    def __init__(self, file: Any, translated: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self._file = file
+        self._translated = translated
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._translated():
+            return bytes(self._file.read(-1 if size is None else size))
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

@@ -139,6 +139,8 @@ class Job:
     has_expired: bool = False  # by Redis' clock, when it was read
     version: int = 1  # JOB_VERSION of the API that took it in
     batch: str | None = None  # that it was submitted in, until that is deleted
+    # since a unit of it found the store away, until one is finished
+    store_away_since: float | None = None
     # Layers taken over from the results of other jobs, by job. None from none; empty before the
     # plan is made, too.
     reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ here, acts in `supervisor`.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -90,12 +91,12 @@ def run_stack(
     """
     address = resolve_address(options.host, options.port)
     settings = settings_for(options, environ)
-    with lock_folder(options) as lock, redis_folder(options) as socket_file:
+    with lock_folder(options) as locks, redis_folder(options) as socket_file:
         check_port(address)
         if not address.is_local and settings.keyless != "any":
             require_keys(options, socket_file)
         prepare()
-        members = [*_redis_members(options, environ, socket_file, lock)]
+        members = [*_redis_members(options, environ, socket_file, locks)]
         url = options.redis_url or _socket_url(socket_file)
         ours = (
             dict(environ)
@@ -198,20 +199,21 @@ def settings_for(options: Options, environ: Mapping[str, str]) -> Settings:
 
 
 @contextmanager
-def lock_folder(options: Options) -> Iterator[int]:
-    """Holds the data folder for this process; gives the lock's file descriptor.
+def lock_folder(options: Options) -> Iterator[tuple[int, ...]]:
+    """Holds the data folder for this process; gives the locks' file descriptors.
 
     Raises CommandError when it is held.
 
-    The kernel lets the lock go when the last process that has the descriptor ends, so a stale file
-    means nothing.
+    The kernel lets a lock go when the last process that has the descriptor ends, so a stale file
+    means nothing. The folder itself is locked too: the file may have been removed.
     """
     options.data.mkdir(parents=True, exist_ok=True)
     for name in ("logs", "redis", "store", "cache"):
         (options.data / name).mkdir(exist_ok=True)
-    with open(options.data / _LOCK, "a+", encoding="utf-8") as file:
+    with open(options.data / _LOCK, "a+", encoding="utf-8") as file, _opened(options.data) as own:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_itself(own)
         except OSError as e:
             holder = _read_holder(options.data)
             who = f"process {holder.pid}, at {holder.url}" if holder else "another process"
@@ -224,9 +226,30 @@ def lock_folder(options: Options) -> Iterator[int]:
         file.write(json.dumps(asdict(Holder(os.getpid(), options.url))))
         file.flush()
         try:
-            yield file.fileno()
+            yield file.fileno(), own
         finally:
             file.truncate(0)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock_itself(folder: int) -> None:
+    """Raises BlockingIOError when another process has it."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as e:
+        # A network file system that locks nothing but files which are open to be written.
+        if e.errno not in (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP):
+            raise
 
 
 def _read_holder(data: Path) -> Holder | None:
@@ -266,7 +289,7 @@ def _socket_url(path: Path) -> str:
 
 
 def _redis_members(
-    options: Options, environ: Mapping[str, str], path: Path, lock: int
+    options: Options, environ: Mapping[str, str], path: Path, locks: tuple[int, ...]
 ) -> Iterator[Member]:
     """The embedded server; none when one was given, which is asked for a sign of life instead."""
     if options.redis_url:
@@ -274,14 +297,14 @@ def _redis_members(
             raise CommandError(f"No Redis answers at {hide_password(options.redis_url)}.")
         return
     folder = options.data / "redis"
-    # It inherits the lock, so that no second server opens its append-only file while it still
+    # It inherits the locks, so that no second server opens its append-only file while it still
     # writes to it.
     spec = Spec(
         "redis",
         server_command(find_server(), path, folder.resolve()),
         environ,
         options.data / "logs",
-        keep_open=(lock,),
+        keep_open=locks,
     )
     yield Member(Child(spec), lambda: answers_ping(f"unix://{path}"), ready_s=_REDIS_S, rank=0)
 

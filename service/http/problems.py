@@ -5,6 +5,7 @@ The one table of statuses is here; library errors end here.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import uuid
@@ -83,9 +84,25 @@ def describe_error(error: Exception) -> Problem:
         )
     if isinstance(error, HTTPException):
         return _from_werkzeug(error)
+    if is_of_the_store(error):
+        return Problem(
+            503,
+            "unavailable",
+            "the store cannot be used now; try again",
+            headers={"Retry-After": "5"},
+        )
     return Problem(
         500, "internal_error", "something failed inside the service; its log has the request id"
     )
+
+
+def is_of_the_store(error: Exception) -> bool:
+    """Whether a disk or a network says that it does not work.
+
+    A file that is not there is another matter; so is one that is damaged, whose error has no
+    number.
+    """
+    return isinstance(error, OSError) and bool(error.errno) and error.errno != errno.ENOENT
 
 
 def invalid_values(messages: Any) -> errors.InvalidRequest:

@@ -24,7 +24,14 @@ def show_jobs(services: Services, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def show_seen(job: Job, is_served: bool, base: str) -> dict[str, Any]:
-    return job_to_dict(job, None if is_served else _unserved(job), base)
+    notes = [] if is_served else [_unserved(job)]
+    if job.store_away_since is not None and not job.is_terminal:
+        notes.append(_awaits_store(job.store_away_since))
+    return job_to_dict(job, "; ".join(notes) or None, base)
+
+
+def _awaits_store(since: float) -> str:
+    return f"the store is away since {timestamp(since)}: the job waits for it"
 
 
 def show_job(services: Services, job: Job, *notes: str | None) -> dict[str, Any]:

@@ -122,6 +122,11 @@ def _describe(census: Census) -> Iterator[Metric]:
         "polyseme_active_jobs", "Jobs that have not ended.", value=sum(census.active.values())
     )
     yield _by("status", "polyseme_jobs", "Jobs that have not ended, by status.", census.active)
+    yield GaugeMetricFamily(
+        "polyseme_jobs_awaiting_store",
+        "Jobs that wait for the store.",
+        value=census.awaiting_store,
+    )
     ended = CounterMetricFamily(
         "polyseme_jobs_ended", "Jobs that have ended, by status.", labels=["status"]
     )

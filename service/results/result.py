@@ -180,6 +180,7 @@ class Results:
         if self._store.is_local:
             stored = self._store.local_path(path)
             if not os.path.exists(stored):
+                self._store.check()
                 raise Gone(f"{name} of {job} is no longer in the store")
             return stored
         copy = self._cache / path

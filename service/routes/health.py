@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-
 import redis
 from flask import Response
 
 from polyseme.contract.errors import Unavailable
 from polyseme.service.access.callers import needs_admin, open_to_all
-from polyseme.service.context import Services, services
+from polyseme.service.context import services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import Blueprint, problems
 from polyseme.service.monitoring import metrics as prometheus
@@ -40,7 +38,8 @@ def readyz() -> Response:
         workers, queues = here.board.workers.count(), here.board.workers.count_by_queue()
     except redis.RedisError as e:
         raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
-    _try_store(here)
+    if why := here.store_probe.ask():
+        raise Unavailable(f"the store is away: {why}")
     return answer_json({"status": "ready", "workers": workers, "queues": queues})
 
 
@@ -60,12 +59,3 @@ def metrics() -> Response:
     They count the work of all tenants, so a key needs the scope `admin`.
     """
     return Response(services().metrics.render(), content_type=prometheus.MEDIA_TYPE)
-
-
-def _try_store(here: Services) -> None:
-    probe = f"probes/{secrets.token_hex(8)}"
-    try:
-        here.store.write(probe, b"")
-        here.store.delete(probe)
-    except OSError as e:
-        raise Unavailable(f"the store takes no files: {type(e).__name__}") from e

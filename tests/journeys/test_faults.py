@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,9 +20,11 @@ import pytest
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import Job
 from polyseme.workers.device import EXIT_CODE
+from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Site, await_that, running_site
 from tests.nursery import Nursery
+from tests.store_faults import Fault, may_mount, on_tmpfs, read_only, unmounted
 
 BLOCK_TOKENS = 256  # of which even a small job's calibration has several
 
@@ -294,24 +296,58 @@ def test_a_worker_told_to_end_gives_its_unit_back_uncounted(
     assert {n for _, n in site.attempts(job)} == {1}
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(
+            read_only,
+            id="read-only",
+            marks=pytest.mark.skipif(not may_mount(), reason="mounting takes root"),
+        ),
+        pytest.param(unmounted, id="unmounted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_store_that_is_away_costs_jobs_time_alone(
+    nursery: Nursery, tmp_path: Path, quiet: dict[str, str], fault: Fault
+) -> None:
+    with ExitStack() as stack:
+        mine = stack.enter_context(
+            running_site(nursery, tmp_path / "data", block_tokens=BLOCK_TOKENS)
+        )
+        folder = Path(mine.settings.store)
+        if fault is read_only:
+            stack.enter_context(on_tmpfs(folder))
+            add_corpus(mine.board, mine.store, make_texts(100, seed=1))
+        for _ in range(2):
+            mine.start_worker()
+        jobs = [mine.submit() for _ in range(2)]
+        mine.holder(jobs[0], "scan")
+
+        with fault(folder):
+            await_that(lambda: any(mine.job(job).store_away_since for job in jobs), 20, mine.logs)
+            time.sleep(1.5)
+            waiting = [mine.job(job).status for job in jobs]
+
+        for job in jobs:
+            assert_unharmed(mine, job, quiet)
+            assert {n for _, n in mine.attempts(job)} == {1}
+        assert not {"failed", "cancelled"} & set(waiting)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
-def test_a_full_store_fails_the_job_and_an_emptied_one_takes_the_next(
+def test_a_full_store_holds_the_job_up_until_it_is_emptied(
     nursery: Nursery, tmp_path: Path, quiet: dict[str, str]
 ) -> None:
     with running_site(
-        nursery, tmp_path / "data", max_attempts=2, block_tokens=BLOCK_TOKENS
+        nursery, tmp_path / "data", max_attempts=1, block_tokens=BLOCK_TOKENS
     ) as small:
         small.start_worker(slow=0.05)
         with full_disk(Path(small.settings.store) / "work"):
             job = small.submit()
-            failed = small.wait(job)
+            await_that(lambda: small.job(job).store_away_since, 30, small.logs)
 
-        assert failed.error is not None
-        assert failed.error["code"] == "too_many_attempts"
-        assert "No space left on device" in failed.error["detail"]
-        await_that(lambda: small.is_clean(job), 10)
-        assert small.digests(job) == {}
-        assert_unharmed(small, small.submit(), quiet)
+        assert_unharmed(small, job, quiet)
+        assert "No space left on device" in "".join(p.read_text() for p in small.started.values())
 
 
 @contextmanager

@@ -237,6 +237,16 @@ def test_a_lock_that_a_dead_process_left_does_not_count(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_whose_lock_file_was_removed_is_still_held(tmp_path: Path) -> None:
+    options = Options(tmp_path)
+    with lock_folder(options):
+        (tmp_path / "up.lock").unlink()
+        with pytest.raises(CommandError, match="is in use"), lock_folder(options):
+            pass
+    with lock_folder(options):
+        pass
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
 def test_an_address_that_others_reach_is_none_of_this_machine_alone(host: str) -> None:
     assert not resolve_address(host, 8000).is_local
