@@ -31,9 +31,13 @@ _NEAR = 3  # words on each side that are beside a place
 _SPACES = " \t\u00a0"
 _ENDS_SENTENCE = frozenset(".!?")
 # What goes on across signs: 50,000 and U.S.
-_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\d+[.,])+$"), re.compile(r"(?:[.,]\d+)+")
+_NUMBER_BEFORE, _NUMBER_AFTER = (
+    re.compile(r"(?<![^\W_])(?:\d+[.,])+$"),
+    re.compile(r"(?:[.,]\d+)+(?![^\W_])"),
+)
 _LETTERS_BEFORE = re.compile(r"(?<!\w)(?:[^\W\d_]\.)+$")
 _LETTERS_AFTER = re.compile(r"(?:\.[^\W\d_](?!\w))*\.")
+_LETTERS_IN_LINE = re.compile(r"(?:[^\W\d_]\.)+")
 _LETTERS_IN_FRONT = re.compile(r"(?:[^\W\d_]\.){2,}")
 _YEAR = re.compile(r"1[0-9]\d\d|20[0-4]\d")
 _OPENING = frozenset("\"'“‘«([{*")
@@ -95,7 +99,9 @@ def _extend(word: str, before: str, after: str) -> tuple[str, str, str]:
         if not right or len((left[0] if left else "") + word + right[0]) < 4:
             return word, before, after
     elif word == "." and (found := _LETTERS_BEFORE.search(before + word)) and len(found[0]) > 3:
-        return found[0], (before + word)[: found.start()], after
+        more = _LETTERS_IN_LINE.match(after)
+        rest = more[0] if more else ""
+        return found[0] + rest, (before + word)[: found.start()], after[len(rest) :]
     else:
         return word, before, after
     if left:
