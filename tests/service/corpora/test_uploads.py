@@ -15,7 +15,9 @@ def plan(
 
 def test_headers_and_query_say_how_a_body_is_read() -> None:
     assert plan("text/plain") == Reading(declared="text", max_bytes=100, max_lines=50)
-    assert plan("text/plain", "UTF-16") == Reading(declared="text", charset="utf-16", max_bytes=100, max_lines=50)
+    assert plan("text/plain", "UTF-16") == Reading(
+        declared="text", charset="utf-16", max_bytes=100, max_lines=50
+    )
     assert plan("application/jsonl", encoding="gzip", field="body") == Reading(
         declared="jsonl", encoded=True, field="body", max_bytes=100, max_lines=50
     )
