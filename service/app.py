@@ -30,11 +30,12 @@ from polyseme.service.http.prefix import BelowPrefix, TrustedProxies
 from polyseme.service.http.problems import register_problems, request_id
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.http.secure_headers import add_secure_headers
-from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, ThreadSlots, share_threads
+from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, Shares, share_threads
 from polyseme.service.monitoring.metrics import Metrics
 from polyseme.service.monitoring.observation import begin_observing, end_observing, forget_request
 from polyseme.service.outbound.addresses import Allowed
 from polyseme.service.outbound.url_check import WebhookUrlCheck
+from polyseme.service.reading.upload_reader import UploadReader
 from polyseme.service.results.result import Results
 from polyseme.service.routes import (
     activations,
@@ -79,10 +80,10 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     app.config[JSON_BYTES] = settings.inline_bytes
     proxies = TrustedProxies(settings.trusted_proxies)
     app.wsgi_app = BelowPrefix(app.wsgi_app, proxies)  # type: ignore[method-assign]
-    waits, bodies = share_threads(settings.api_threads)
-    here = create_services(settings, tracer or NoTracer(), waits)
+    shares = share_threads(settings.api_threads)
+    here = create_services(settings, tracer or NoTracer(), shares)
     app.extensions[KEY] = here
-    app.extensions[SERVER_KEY] = ServerHooks(bodies, here.waits.watch.close)
+    app.extensions[SERVER_KEY] = ServerHooks(shares.bodies, shares.readers, here.waits.watch.close)
     api = create_api(app)
     for module in ROUTES:
         api.register_blueprint(module.blueprint)
@@ -95,8 +96,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     return app
 
 
-def create_services(settings: Settings, tracer: Tracer, waits: ThreadSlots) -> Services:
-    """waits: for clients who wait for jobs."""
+def create_services(settings: Settings, tracer: Tracer, shares: Shares) -> Services:
     check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     client = connect_redis(settings.redis_url)
     board = Board(client)
@@ -107,9 +107,12 @@ def create_services(settings: Settings, tracer: Tracer, waits: ThreadSlots) -> S
         store=store,
         store_probe=StoreProbe(store, wait_s=STORE_WAIT_S, keep_s=1.0),
         queue=connect_queue(settings.redis_url),
+        uploads=UploadReader(
+            shares.uploads, settings.cache, most_of_one=max(settings.api_threads // 4, 1)
+        ),
         results=Results(store, settings.cache),
         cursors=Cursors(board.registry.get_secret()),
-        waits=WaitRoom(waits, Watch(partial(read_jobs, board))),
+        waits=WaitRoom(shares.waits, Watch(partial(read_jobs, board))),
         metrics=Metrics(board, store, Outbox(client), patience_s=settings.queue_patience_s),
         tracer=tracer,
         webhook_urls=WebhookUrlCheck(Allowed.parse(settings.webhook_allow)),

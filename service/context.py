@@ -17,6 +17,7 @@ from polyseme.service.http.cursors import Cursors
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.monitoring.metrics import Metrics
 from polyseme.service.outbound.url_check import WebhookUrlCheck
+from polyseme.service.reading.upload_reader import UploadReader
 from polyseme.service.results.result import Results
 from polyseme.service.waiting.waits import WaitRoom
 
@@ -31,6 +32,7 @@ class Services:
     store_probe: StoreProbe
     queue: Celery
     results: Results
+    uploads: UploadReader
     cursors: Cursors
     waits: WaitRoom
     metrics: Metrics

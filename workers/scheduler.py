@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.probe import describe_trouble
 from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.paths import hide_paths
 from polyseme.contract.records.job import JOB_VERSION, Job, priority_of
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import ticket_keys
@@ -92,7 +93,7 @@ class Scheduler:
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
         if job := self._board.jobs.get(job_id):
-            self._end(job, "failed", {"code": code, "detail": detail})
+            self._end(job, "failed", {"code": code, "detail": hide_paths(detail)})
 
     def await_store(self, job_id: str, why: str) -> bool:
         """Notes that a job waits for the store, and fails it once it has waited too long.

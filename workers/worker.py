@@ -69,7 +69,8 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     _register_task(app, runner)
     reaper = Reaper(board, runner.store)
     name, queues = worker_name(os.getpid()), settings.queue_names
-    Ticker(board, runner.scheduler, reaper, runner.draining, name=name, queues=queues).start()
+    Ticker(board, runner.draining, name=name, queues=queues).start()
+    Caretaker(board, runner.scheduler, reaper, runner.draining, name=name).start()
     app.conf.task_queues = taken_queues(queues)
     # What is imported stays, so the full collection that ends a shard need not walk through it.
     gc.freeze()
@@ -152,9 +153,36 @@ def _register_task(app: Celery, runner: Runner) -> None:
 
 
 class Ticker(threading.Thread):
-    """Every few seconds: tells the board that this process lives, and looks after all jobs if
-    nobody else does.
+    """Every few seconds: tells the board that this process lives. It touches no store, which may
+    hang.
     """
+
+    def __init__(
+        self,
+        board: Board,
+        draining: threading.Event,
+        *,
+        name: str,
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+    ) -> None:
+        super().__init__(name="ticker", daemon=True)
+        self._board = board
+        self._draining = draining
+        self._queues = queues
+        self._name = name
+
+    def run(self) -> None:
+        while True:
+            try:
+                self._board.workers.announce(self._name, ttl_s=4 * TICK_S, queues=self._queues)
+            except redis.RedisError as e:
+                log.warning("could not say that this worker lives: %s", e)
+            if self._draining.wait(TICK_S):
+                return
+
+
+class Caretaker(threading.Thread):
+    """Every few seconds: looks after all jobs if nobody else does."""
 
     def __init__(
         self,
@@ -164,21 +192,18 @@ class Ticker(threading.Thread):
         draining: threading.Event,
         *,
         name: str,
-        queues: Sequence[str] = (DEFAULT_QUEUE,),
     ) -> None:
-        super().__init__(name="ticker", daemon=True)
+        super().__init__(name="caretaker", daemon=True)
         self._board = board
         self._scheduler = scheduler
         self._reaper = reaper
         self._draining = draining
-        self._queues = queues
         self._name = name
 
     def run(self) -> None:
         rounds = 0  # of this worker
         while True:
             try:
-                self._board.workers.announce(self._name, ttl_s=4 * TICK_S, queues=self._queues)
                 if look_after_jobs(self._board, self._scheduler, self._name):
                     self._reaper.sweep()
                     if rounds % _TIDY_ROUNDS == 0:

@@ -53,6 +53,7 @@ class Reading:
     field: str | None = None  # that has the text; None: "text", and needed for a table
     skips_bad_lines: bool = False  # lines that are no document are counted instead of refused
     max_bytes: int = 1 << 30  # as it is, and unpacked
+    max_lines: int = 1 << 40  # blank ones, repeated ones and those that are no document included
     folder: str | None = (
         None  # for a copy of what can only be read from its end; None: the system's
     )

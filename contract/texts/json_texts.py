@@ -17,6 +17,7 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _NEAR: Final = (
     16  # characters from the end of what came in which an error may only mean that it is cut
 )
+_VALUES: Final = json.JSONDecoder()
 _MOST_NAMED = 20
 _LONGEST_NAME = 80
 
@@ -81,8 +82,7 @@ class _Text:
     def take_value(self, index: int) -> str:
         """The JSON text of the next value; index: of the element, for what is said of it."""
         self.next_character()
-        decoder = json.JSONDecoder()
-        while (end := self._find_end(decoder, index)) is None:
+        while (end := self._find_end(index)) is None:
             if len(self._held) - self.at > LONGEST_DOCUMENT:
                 raise too_long()
             self._read_on(len(self._held) - self.at)
@@ -90,10 +90,10 @@ class _Text:
         self.at = end
         return value
 
-    def _find_end(self, decoder: json.JSONDecoder, index: int) -> int | None:
+    def _find_end(self, index: int) -> int | None:
         """Of the value that is next; None while it may be cut. Raises InvalidCorpus for no JSON."""
         try:
-            end: int = decoder.raw_decode(self._held, self.at)[1]
+            end: int = _VALUES.raw_decode(self._held, self.at)[1]
         except json.JSONDecodeError as e:
             is_cut = e.msg.startswith("Unterminated") or e.pos > len(self._held) - _NEAR
             if self._is_whole or not is_cut:

@@ -32,14 +32,19 @@ def _decode_utf16(decoder: codecs.IncrementalDecoder, chunk: bytes, before: int)
         raise InvalidCorpus(f"the UTF-16 is damaged, behind byte {before}", pointer="") from e
 
 
-def split_lines(chunks: Iterable[bytes], *, keep_ends: bool = False) -> Iterator[bytes]:
+def split_lines(
+    chunks: Iterable[bytes], *, most: int = 1 << 40, keep_ends: bool = False
+) -> Iterator[bytes]:
     """Lines without their ends, unless those are kept. Raises TooLarge for one longer than a
-    document may be.
+    document may be, and for more lines than `most`.
     """
     rest: list[bytes] = []
-    held = 0
+    held = count = 0
     for chunk in chunks:
         *lines, last = chunk.split(b"\n")
+        count += len(lines)
+        if count > most:
+            raise too_many(most)
         for line in lines:
             whole = b"".join([*rest, line])
             yield whole + b"\n" if keep_ends else whole.removesuffix(b"\r")
@@ -93,6 +98,10 @@ def decode_line(line: bytes, index: int) -> str | BadLine:
     except UnicodeDecodeError as e:
         why = f"line {index + 1} is no UTF-8: its byte {e.start} is 0x{line[e.start]:02x}"
         return BadLine(index, why)
+
+
+def too_many(most: int) -> TooLarge:
+    return TooLarge(f"the corpus has more than {most} lines, elements or rows")
 
 
 def too_long() -> TooLarge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from polyseme.contract.errors import InvalidCorpus, TooLarge, UnsupportedMedia
 from polyseme.contract.texts.formats import BadLine, Format, Notes, Reading
@@ -13,6 +14,7 @@ from polyseme.contract.texts.lines import (
     UTF16_MARKS,
     read_plain,
     split_lines,
+    too_many,
     transcode,
 )
 from polyseme.contract.texts.recognise import (
@@ -35,7 +37,9 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
     """
     first_bad: BadLine | None = None
     is_empty = True
-    for found in _read(chunks, reading, notes):
+    for count, found in enumerate(_read(chunks, reading, notes)):
+        if count >= reading.max_lines:
+            raise too_many(reading.max_lines)
         if not isinstance(found, BadLine):
             is_empty = False
             yield found
@@ -68,16 +72,17 @@ def _read(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[s
 
 
 def _take_apart(text: Iterator[bytes], kind: Format, reading: Reading) -> Iterator[str | BadLine]:
+    lines = partial(split_lines, text, most=reading.max_lines)
     if kind == "jsonl":
-        return read_json_lines(split_lines(text), reading.text_field)
+        return read_json_lines(lines(), reading.text_field)
     if kind == "text":
-        return read_plain(split_lines(text), reading.sample_by)
+        return read_plain(lines(), reading.sample_by)
     if kind in ("csv", "tsv"):
-        return read_table(split_lines(text, keep_ends=True), reading, kind)
+        return read_table(lines(keep_ends=True), reading, kind)
     head, text = _peek(text)
     if head.lstrip().startswith(b"["):
         return read_json_array(text, reading.text_field)
-    return read_json_lines(split_lines(text), reading.text_field)
+    return read_json_lines(split_lines(text, most=reading.max_lines), reading.text_field)
 
 
 def _open(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:

@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from polyseme.contract.errors import MalformedRequest, UnsupportedMedia
+from polyseme.contract.errors import MalformedRequest, TooLarge, UnsupportedMedia
 from polyseme.contract.texts.formats import Notes, Packing
 
 CHUNK: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
+_FEW_MEMBERS: Final = 1000  # as many may have anything or nothing in them,
+_MEMBER_BYTES: Final = 256  # all others so much on the average
 
 
 def unpack(chunks: Iterable[bytes], packing: Packing, notes: Notes) -> Iterator[bytes]:
@@ -24,13 +26,23 @@ def unpack(chunks: Iterable[bytes], packing: Packing, notes: Notes) -> Iterator[
 
 
 def _unpack_gzip(source: Iterator[bytes], notes: Notes) -> Iterator[bytes]:
-    data, is_first = b"", True
+    data, members, size = b"", 0, 0
     while data := _at_least_two(data, source):
-        if not is_first and not _GZIP.startswith(data[: len(_GZIP)]):
+        if members and not _GZIP.startswith(data[: len(_GZIP)]):
             _leave_out(data, source, notes)
             return
-        data = yield from _unpack_member(data, source)
-        is_first = False
+        member = _unpack_member(data, source)
+        while True:
+            try:
+                piece = next(member)
+            except StopIteration as e:
+                data = e.value
+                break
+            size += len(piece)
+            yield piece
+        members += 1
+        if members > _FEW_MEMBERS + size // _MEMBER_BYTES:
+            raise TooLarge(f"the gzip data has {members} members with next to nothing in them")
 
 
 def _unpack_member(data: bytes, source: Iterator[bytes]) -> Any:

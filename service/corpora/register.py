@@ -14,18 +14,36 @@ from polyseme.contract.errors import Conflict, InvalidRequest, NotFound
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import Corpus
-from polyseme.contract.texts.formats import Notes
+from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.service.access.quotas import check_room, find_quotas, too_many_bytes
 from polyseme.service.context import Services
 from polyseme.service.json_text import timestamp
+from polyseme.service.reading.upload_reader import Read
 
 CONTENT_PREFIX = "crp_"  # of ids that come from the content
 
 
-def register_corpus(
-    services: Services, texts: Iterable[str], name: str | None, notes: Notes | None = None
+def register_upload(
+    services: Services, body: Read, reading: Reading, name: str | None, notes: Notes
 ) -> tuple[Corpus, bool]:
-    """The corpus, and whether it is new. notes: filled once the texts are read.
+    """The corpus of a file that comes, and whether it is new. body: reads so many bytes of it.
+
+    Raises as `register_corpus` does, and what `UploadReader` raises.
+    """
+    check_name(name)
+    check_room(services, find_quotas(services))
+    most = services.settings.max_documents
+    with services.uploads.documents(
+        body, reading, notes, name=name, max_documents=most, tenant=services.tenant
+    ) as (corpus, file):
+        corpus = replace(corpus, bad_lines_skipped=notes.bad_lines_skipped)
+        return keep_corpus(services, corpus, file)
+
+
+def register_corpus(
+    services: Services, texts: Iterable[str], name: str | None
+) -> tuple[Corpus, bool]:
+    """The corpus, and whether it is new.
 
     Raises Conflict when the name holds other content, QuotaExceeded.
     """
@@ -37,8 +55,6 @@ def register_corpus(
         corpus = write_documents(
             texts, file, name=name, max_documents=services.settings.max_documents
         )
-        if notes is not None:
-            corpus = replace(corpus, bad_lines_skipped=notes.bad_lines_skipped)
         return keep_corpus(services, corpus, file)
 
 

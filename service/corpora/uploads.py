@@ -33,9 +33,17 @@ _CHARSETS: Final = {
 
 
 def plan_upload(
-    mimetype: str, charset: str | None, encoding: str | None, query: Mapping[str, Any], limit: int
+    mimetype: str,
+    charset: str | None,
+    encoding: str | None,
+    query: Mapping[str, Any],
+    limit: int,
+    max_lines: int,
 ) -> Reading:
-    """How to read a body of at most `limit` bytes. Raises UnsupportedMedia, InvalidRequest."""
+    """How to read a body of at most `limit` bytes and `max_lines` lines.
+
+    Raises UnsupportedMedia, InvalidRequest.
+    """
     if charset is not None and charset.lower() not in _CHARSETS:
         raise UnsupportedMedia(f"charset {charset!r}: a corpus is UTF-8, or UTF-16 with its mark")
     if encoding not in (None, "identity", "gzip", "x-gzip"):
@@ -54,6 +62,7 @@ def plan_upload(
         field=query.get("field"),
         skips_bad_lines=query.get("on_bad_line") == "skip",
         max_bytes=limit,
+        max_lines=max_lines,
     )
 
 

@@ -42,7 +42,6 @@ STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_DRAIN_BYTES: Final = 1 << 23
 _log = logging.getLogger("polyseme.service")
 
 
@@ -126,8 +125,10 @@ def register_problems(app: Flask) -> None:
 def answer_error(error: Exception) -> Response:
     problem = describe_error(error)
     if problem.status >= 500:
-        _log.error("request %s: %s %s", request_id(), request.method, request.path, exc_info=error)
-    _drain_body()
+        # What is only to be tried again later has no trace: there may be very many of it.
+        trace = None if isinstance(error, errors.Unavailable) else error
+        _log.error("request %s: %s %s", request_id(), request.method, request.path, exc_info=trace)
+    _leave_body()
     body = json.dumps(problem.to_dict(request_id()), ensure_ascii=False)
     return Response(body, problem.status, headers=dict(problem.headers), content_type=MEDIA_TYPE)
 
@@ -176,13 +177,10 @@ def _leaves(pointer: str, messages: Any) -> Sequence[errors.Detail]:
     return [d for m in messages for d in _leaves(pointer, m)]
 
 
-def _drain_body() -> None:
-    """Reads some of a body that was refused half way: a client that still sends would see a reset,
-    not the answer.
+def _leave_body() -> None:
+    """Of a request that is refused half way. The server passes over what a client still sends, so
+    that it sees the answer and not a reset, and no thread of it waits for that.
     """
-    left = _DRAIN_BYTES
-    try:
-        while left > 0 and (chunk := request.stream.read(min(left, 1 << 16))):
-            left -= len(chunk)
-    except (OSError, HTTPException, errors.PolysemeError):
-        return
+    leave = getattr(request.environ.get("gunicorn.socket"), "leave_body", None)
+    if leave is not None:
+        leave()

@@ -1,127 +1,54 @@
-"""gunicorn's threaded worker, for clients that send slowly, on purpose or not.
+"""gunicorn's threaded worker, for clients that send or read slowly, on purpose or not.
 
-A connection gets a thread once the whole header of its request has arrived; until then the poller
-holds it. While a body arrives, a thread that waits for it holds one of the service's slots, and
-none longer than the body's size earns. So whoever only sends slowly keeps neither the other
-clients' requests nor health checks from being answered.
+A connection gets a thread once the whole header of its request has arrived, with the body if that
+is small; until then the poller holds it. It is the poller, too, that sends what a client does not
+read at once, and that waits for clients to close. So whoever is slow keeps neither the other
+clients' requests nor health checks from being answered. Those have threads of their own.
 """
 
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from selectors import EVENT_READ
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from polyseme.contract.errors import TooSlow, Unavailable
+from polyseme.service.http.deadline_socket import DeadlineSocket, Room
 from polyseme.service.http.prefix import settle_script_name
-from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, ThreadSlots
+from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks
 
-# From the connection, or the first byte of a later request, to the end of the header.
+# From the connection, or the first byte of a later request, to the end of the header, and of a body
+# that fits beside it.
 HEADER_S = 10.0
-BODY_S = 10.0  # for a body, and a second more for each BODY_RATE bytes that came
-BODY_RATE = 16 << 10
-SEND_S = 60.0  # for a piece of an answer
-_PEEK = 1 << 16
+LINGER_S = 3.0  # for a client to close after its answer; until then what it sends is passed over
+LINGER_BYTES = 8 << 20
+_LINGERING = 256  # clients at most
+_PIECE = 1 << 16
+_SPARE = 32  # connections: when fewer are left, the one that waits longest for a request has to go
+
+# Paths that nobody else's requests keep waiting, and the threads for each.
+OWN_THREADS = {b"/livez": 1, b"/readyz": 2}
 
 
-class DeadlineSocket:
-    """A connection's socket that waits for a body only within limits.
+class Connection(TConn):
+    """One that is closed without a thread, or the poller, waiting for the client."""
 
-    All else it does as the socket does.
-    """
+    def __init__(self, worker: SlowClientWorker, *arguments: Any) -> None:
+        super().__init__(worker.cfg, *arguments)
+        self._worker = worker
+        self.is_late = False
 
-    def __init__(self, sock: socket.socket, slots: ThreadSlots) -> None:
-        self._sock = sock
-        self._slots = slots
-        self._deadline = 0.0  # of the monotonic clock
-        self.in_body = False
-        self.is_spent = False  # a limit was reached: nothing more is read
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def begin(self) -> None:
-        self._deadline = time.monotonic() + BODY_S
-        self.in_body = False
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Raises TooSlow or Unavailable while a body is read; in a header, what comes too late is
-        the end.
-        """
-        if self.is_spent:
-            return b""
-        try:
-            received = self._sock.recv(size, flags | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            try:
-                self._wait()
-            except (TooSlow, Unavailable):
-                self.is_spent = True
-                if self.in_body:
-                    raise
-                return b""
-            received = self._sock.recv(size, flags)
-        self._deadline += len(received) / BODY_RATE
-        return received
-
-    def _wait(self) -> None:
-        if not self._slots.acquire():
-            raise Unavailable(
-                "too many requests are waiting for their bodies; try again", retry_after_s=5
-            )
-        try:
-            poller = select.poll()
-            poller.register(self._sock, select.POLLIN)
-            if not poller.poll(max(self._deadline - time.monotonic(), 0) * 1000):
-                raise TooSlow(
-                    f"the body came too slowly: {BODY_S:.0f} s, and 1 s more for each "
-                    f"{BODY_RATE} bytes"
-                )
-        finally:
-            self._slots.release()
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(SEND_S)
-        try:
-            self._sock.sendall(data)
-        finally:
-            self._sock.setblocking(True)
-
-    def sendfile(self, *arguments: Any, **options: Any) -> int:
-        self._sock.settimeout(SEND_S)
-        try:
-            return self._sock.sendfile(*arguments, **options)
-        finally:
-            self._sock.setblocking(True)
-
-    def has_header(self) -> bool:
-        """Whether a whole header is there to read, or whatever else a thread should see.
-
-        Reads nothing.
-
-        Otherwise the poller is told of the socket only when there is more: a level of bytes, else
-        it would turn round and round on what is there already.
-        """
-        # A proxy's, which knows no such level; it buffers anyhow.
-        if self._sock.family == socket.AF_UNIX:
-            return True
-        try:
-            there = self._sock.recv(_PEEK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        is_whole = not there or b"\r\n\r\n" in there or len(there) == _PEEK
-        self._sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if is_whole else len(there) + 1
-        )
-        return is_whole
+    def close(self, graceful: bool = False) -> None:
+        if graceful and not self.sock.is_cut:
+            self._worker.linger(self.sock)
+        else:
+            self.sock.close()
 
 
 class SlowClientWorker(ThreadWorker):
@@ -129,6 +56,20 @@ class SlowClientWorker(ThreadWorker):
 
     With TLS of its own it is gunicorn's worker as it is: a socket's bytes are no header then.
     So it is for another application than this service's."""
+
+    def init_process(self) -> None:
+        self._room = Room()
+        self._pools = {
+            path: ThreadPoolExecutor(threads, thread_name_prefix=path.decode())
+            for path, threads in OWN_THREADS.items()
+        }
+        self._sending: dict[DeadlineSocket, tuple[Connection, Future[Any]]] = {}
+        self._lingering: dict[DeadlineSocket, tuple[float, int]] = {}  # until when, bytes
+        # A file is sent by a thread that waits for the client, and not counted.
+        self.cfg.set("sendfile", False)
+        super().init_process()
+
+    # Before a request has a thread
 
     def accept(self, listener: socket.socket) -> None:
         hooks = self._hooks()
@@ -142,27 +83,143 @@ class SlowClientWorker(ThreadWorker):
                 return
             raise
         self.nr_conns += 1
-        sock = DeadlineSocket(client, hooks.bodies)
-        self._await_header(TConn(self.cfg, sock, address, listener.getsockname()))
+        sock = DeadlineSocket(client, hooks, self._room)
+        self._await_header(Connection(self, sock, address, listener.getsockname()))
+        if self.nr_conns > self.worker_connections - _SPARE:
+            self._drop_oldest()
 
-    def _await_header(self, conn: TConn) -> None:
+    def _await_header(self, conn: Connection) -> None:
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + HEADER_S
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
-    def on_pending_socket_readable(self, conn: TConn, client: Any) -> None:
-        if not isinstance(conn.sock, DeadlineSocket) or conn.sock.has_header():
+    def _drop_oldest(self) -> None:
+        """Else whoever opens many connections and asks for nothing leaves none to others."""
+        waiting = self.pending_conns if len(self.pending_conns) > 1 else self.keepalived_conns
+        if waiting:
+            conn = waiting.popleft()
+            self._unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        if not isinstance(conn, Connection) or conn.sock.is_due():
             super().on_pending_socket_readable(conn, client)
 
-    def on_client_socket_readable(self, conn: TConn, client: Any) -> None:
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """A kept connection has something to read."""
-        if not isinstance(conn.sock, DeadlineSocket) or conn.sock.has_header():
+        if not isinstance(conn, Connection) or conn.sock.is_due():
             super().on_client_socket_readable(conn, client)
             return
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._await_header(conn)
+
+    def enqueue_req(self, conn: Any) -> None:
+        own = self._pools.get(conn.sock.path) if isinstance(conn, Connection) else None
+        if own is None:
+            super().enqueue_req(conn)
+            return
+        handled = own.submit(self.handle, conn)
+        handled.add_done_callback(lambda f: self.method_queue.defer(self.finish_request, conn, f))
+
+    def murder_pending(self) -> None:
+        """Called at every turn of the poller: ends what has taken too long."""
+        now = time.monotonic()
+        while self.pending_conns and self.pending_conns[0].timeout <= now:
+            conn = self.pending_conns[0]
+            if not isinstance(conn, Connection) or not conn.sock.has_header:
+                super().murder_pending()
+                continue
+            # It gets an answer, which says that its body came too slowly.
+            conn.is_late = True
+            super().on_pending_socket_readable(conn, conn.sock)
+        for sock in [s for s in self._sending if s.send_deadline <= now]:
+            sock.cut()
+            self._send_rest(sock)
+        for sock in [s for s, (until, _) in self._lingering.items() if until <= now]:
+            self._end_linger(sock)
+
+    # While it has one
+
+    def handle(self, conn: Any) -> Any:
+        if isinstance(conn, Connection):
+            conn.sock.begin(is_late=conn.is_late)
+            conn.is_late = False
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        if isinstance(conn, Connection):
+            conn.sock.in_body = True
+            conn.sock.message = (conn.parser, req)
+        req.headers = settle_script_name(req.headers, req.path)
+        return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        if not isinstance(conn, Connection):
+            return bool(super()._keepalive_after(conn, keepalive))
+        conn.sock.may_wait = False
+        kept = super()._keepalive_after(conn, keepalive and not conn.sock.is_spent)
+        # A body that ended early is none that was read to its end.
+        return bool(kept) and not conn.sock.is_spent
+
+    # After that
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        if isinstance(conn, Connection) and conn.sock.has_kept:
+            self._sending[conn.sock] = (conn, fs)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, EVENT_WRITE, self._send_rest)
+        elif isinstance(conn, Connection) and conn.sock.is_cut:
+            self.nr_conns -= 1
+            conn.close()
+        else:
+            super().finish_request(conn, fs)
+
+    def _send_rest(self, sock: DeadlineSocket) -> None:
+        if sock.send_kept():
+            self._unregister(sock)
+            self.finish_request(*self._sending.pop(sock))
+
+    def linger(self, sock: DeadlineSocket) -> None:
+        """Closes a connection once the client has: at once, it would lose an answer that it has not
+        read while it still sends.
+        """
+        if len(self._lingering) >= _LINGERING:
+            self._end_linger(next(iter(self._lingering)))
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            sock.shutdown(socket.SHUT_WR)
+            self.poller.register(sock, EVENT_READ, self._pass_over)
+        except (OSError, ValueError, KeyError):
+            sock.close()
+            return
+        self._lingering[sock] = (time.monotonic() + LINGER_S, LINGER_BYTES)
+
+    def _pass_over(self, sock: DeadlineSocket) -> None:
+        until, left = self._lingering[sock]
+        try:
+            size = len(sock._sock.recv(_PIECE, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        self._lingering[sock] = (until, left - size)
+        if not size or left <= size:
+            self._end_linger(sock)
+
+    def _end_linger(self, sock: DeadlineSocket) -> None:
+        del self._lingering[sock]
+        self._unregister(sock)
+        sock.close()
+
+    def _unregister(self, sock: DeadlineSocket) -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(sock)
+
+    # The process
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Clients that wait for jobs are answered now: the service is to end, or to start again."""
@@ -174,18 +231,3 @@ class SlowClientWorker(ThreadWorker):
         """None while the process starts, and for an application that is not this service's."""
         extensions: dict[str, Any] = getattr(getattr(self, "wsgi", None), "extensions", {})
         return extensions.get(SERVER_KEY)
-
-    def handle(self, conn: TConn) -> Any:
-        if isinstance(conn.sock, DeadlineSocket):
-            conn.sock.begin()
-        return super().handle(conn)
-
-    def handle_request(self, req: Any, conn: TConn) -> Any:
-        if isinstance(conn.sock, DeadlineSocket):
-            conn.sock.in_body = True
-        req.headers = settle_script_name(req.headers, req.path)
-        return super().handle_request(req, conn)
-
-    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        is_spent = isinstance(conn.sock, DeadlineSocket) and conn.sock.is_spent
-        return bool(super()._keepalive_after(conn, keepalive and not is_spent))

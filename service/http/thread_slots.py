@@ -2,9 +2,10 @@
 
 Knows nothing of why they do.
 
-A client that waits for a job, one that follows its events and one whose body comes slowly each hold
-a thread. Each kind has at most half of the threads and all together three quarters, so some are
-always left for everything else.
+A client that waits for a job, one that follows its events, one whose body comes slowly and one that
+reads a long answer slowly each hold a thread, and so does a large upload until it is read. Each
+kind has at most half of the threads and all together three quarters, so some are always left for
+everything else.
 """
 
 from __future__ import annotations
@@ -44,10 +45,20 @@ class ServerHooks:
     """What gunicorn's worker needs of the application that it runs."""
 
     bodies: ThreadSlots  # for requests whose bodies come slowly
+    readers: ThreadSlots  # for answers that are read slowly
     end_waits: Callable[[], None]  # called in a signal handler when the process is to end
 
 
-def share_threads(threads: int) -> tuple[ThreadSlots, ThreadSlots]:
-    """For clients who wait for jobs, and for bodies."""
+@dataclass(frozen=True)
+class Shares:
+    """Of one process' threads, for each kind of waiting."""
+
+    waits: ThreadSlots  # for jobs
+    bodies: ThreadSlots
+    readers: ThreadSlots  # of answers
+    uploads: ThreadSlots  # until they are read
+
+
+def share_threads(threads: int) -> Shares:
     half, shared = max(threads // 2, 1), threading.Semaphore(max(threads * 3 // 4, 1))
-    return ThreadSlots(half, shared), ThreadSlots(half, shared)
+    return Shares(*(ThreadSlots(half, shared) for _ in range(4)))

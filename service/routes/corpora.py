@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from flask import Response, request
@@ -11,13 +10,13 @@ from flask import Response, request
 from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.texts.formats import Notes
-from polyseme.contract.texts.read import read_texts
 from polyseme.service.context import Services, services
 from polyseme.service.corpora.register import (
     corpus_to_dict,
     delete_corpus,
     find_corpus,
     register_corpus,
+    register_upload,
 )
 from polyseme.service.corpora.uploads import MEDIA_TYPES, plan_upload
 from polyseme.service.http.answers import answer_json, answer_page
@@ -33,7 +32,9 @@ blueprint = Blueprint(
 )
 
 _ONLY_UPLOADS = ("name", "sample_by", "field", "format", "filename", "on_bad_line")
-_CHUNK = 1 << 16
+# So many may be blank, repeated or skipped for each document that may be kept, and so many anyhow.
+_LINES_A_DOCUMENT = 10
+_LINES = 200_000
 _EXAMPLES = {
     "text/plain": "The first document.\nThe second.\n",
     "application/x-ndjson": '{"text": "The first document."}\n{"text": "The second."}\n',
@@ -90,7 +91,7 @@ def add(query: Mapping[str, Any]) -> Response:
     """
     here, notes = services(), Notes()
     if request.mimetype == "application/json":
-        corpus, is_new = _add_texts(here, query, notes)
+        corpus, is_new = _add_texts(here, query)
     else:
         corpus, is_new = _add_upload(here, query, notes)
     headers = {"Location": f"{here.base}/v1/corpora/{corpus.id}"}
@@ -140,7 +141,7 @@ def delete(corpus_id: str) -> Response:
     return Response(status=204)
 
 
-def _add_texts(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple[Corpus, bool]:
+def _add_texts(here: Services, query: Mapping[str, Any]) -> tuple[Corpus, bool]:
     if given := [name for name in _ONLY_UPLOADS if name in query]:
         raise InvalidRequest(
             f"{given[0]} goes with an upload that is not application/json", pointer=f"/{given[0]}"
@@ -149,7 +150,7 @@ def _add_texts(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple[
     schema = TextsSchema()
     if messages := schema.validate(body):
         raise invalid_values(messages)
-    return register_corpus(here, body["texts"], body.get("name"), notes)
+    return register_corpus(here, body["texts"], body.get("name"))
 
 
 def _add_upload(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple[Corpus, bool]:
@@ -159,7 +160,6 @@ def _add_upload(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple
         request.headers.get("Content-Encoding"),
         query,
         here.settings.upload_bytes,
+        max(_LINES, _LINES_A_DOCUMENT * here.settings.max_documents),
     )
-    chunks = iter(lambda: request.stream.read(_CHUNK), b"")
-    texts = read_texts(chunks, replace(reading, folder=here.settings.cache), notes)
-    return register_corpus(here, texts, query.get("name"), notes)
+    return register_upload(here, request.stream.read, reading, query.get("name"), notes)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import redis
-from flask import Response
+from flask import Response, request
 
 from polyseme.contract.errors import Unavailable
-from polyseme.service.access.callers import needs_admin, open_to_all
+from polyseme.service.access.callers import is_served, needs_admin, open_to_all
 from polyseme.service.context import services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import Blueprint, problems
@@ -31,7 +31,10 @@ def livez() -> Response:
 @problems({503: "the board or the store does not answer"})
 @open_to_all
 def readyz() -> Response:
-    """Whether the board answers and the store takes files"""
+    """Whether the board answers and the store takes files
+
+    `queues` is for who may read alone.
+    """
     here = services()
     try:
         here.board.ping()
@@ -40,7 +43,9 @@ def readyz() -> Response:
         raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
     if why := here.store_probe.ask():
         raise Unavailable(f"the store is away: {why}")
-    return answer_json({"status": "ready", "workers": workers, "queues": queues})
+    ready = {"status": "ready", "workers": workers}
+    # Their names may tell what a service is used for; who needs no key is served, too.
+    return answer_json(ready | {"queues": queues} if is_served(here, request) else ready)
 
 
 @blueprint.route("/metrics", methods=["GET"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+LARGEST = 10**15 - 1  # of whole numbers
 LONGEST_SELECTION = 100_000
 MOST_METADATA = 16
 LONGEST_METADATA_KEY = 64
@@ -36,11 +37,13 @@ class StrictSchema(Schema):
 
 
 class Whole(fields.Integer):
-    """A whole number in JSON."""
+    """A whole number in JSON, of at most 15 digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int:
         if type(value) is not int:
             raise ValidationError("expected a whole number")
+        if abs(value) > LARGEST:
+            raise ValidationError("expected a whole number of at most 15 digits")
         return value
 
 
@@ -48,6 +51,9 @@ class Fraction(fields.Float):
     """A finite number in JSON."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> float:
+        # A whole number may be too large for a float.
+        if type(value) is int and abs(value) > LARGEST:
+            raise ValidationError("expected a number of at most 15 digits")
         if type(value) not in (int, float) or not math.isfinite(value):
             raise ValidationError("expected a number")
         return float(value)
@@ -111,7 +117,7 @@ class Selected(fields.Field):
         wrong = {
             i: ["expected a whole number from 0"]
             for i, v in enumerate(value)
-            if type(v) is not int or v < 0
+            if type(v) is not int or not 0 <= v <= LARGEST
         }
         if wrong:
             raise ValidationError(dict(list(wrong.items())[:20]))

@@ -70,6 +70,8 @@ class ReadySchema(Schema):
     queues = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
-        required=True,
-        metadata={"description": "How many of them serve each queue.", "example": {"default": 2}},
+        metadata={
+            "description": "How many of them serve each queue; left out for whoever may not read.",
+            "example": {"default": 2},
+        },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from polyseme.contract.records.job import Job
 from polyseme.contract.settings import Settings
 from polyseme.service.app import STORE_WAIT_S, create_app
 from tests.factories import open_job
-from tests.store_faults import Fault, broken, unmounted
+from tests.store_faults import Fault, broken, may_mount, on_tmpfs, unmounted
 
 FAULTS = [pytest.param(f, id=f.__name__) for f in (unmounted, broken)]
 
@@ -50,6 +51,18 @@ def test_an_upload_is_to_be_sent_again_and_can_be(
         assert upload() == 503
         assert http.get("/v1/corpora/late").status_code == 404
     assert upload() == 201
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs root")
+def test_an_upload_to_a_full_store_is_to_be_sent_again(settings: Settings, folder: Path) -> None:
+    with on_tmpfs(folder, "1m"):
+        http = create_app(settings).test_client()
+        (folder / "ballast").write_bytes(b"x" * ((1 << 20) - 16384))
+        texts = [secrets.token_hex(1000) for _ in range(20)]
+        assert http.post("/v1/corpora", json={"name": "late", "texts": texts}).status_code == 503
+        assert http.get("/readyz").status_code == 503
+        (folder / "ballast").unlink()
+        assert http.post("/v1/corpora", json={"name": "late", "texts": texts}).status_code == 201
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -247,6 +247,20 @@ def test_a_unit_that_failed_as_often_as_allowed_fails_its_job(
     assert "plan did not end in 3 attempts: plan: OSError: disk" in found.error["detail"]
 
 
+def test_what_a_job_failed_of_names_no_place_on_the_server(
+    board: Board, scheduler: Scheduler
+) -> None:
+    job = open_job(board).id
+    why = "[Errno 13] Permission denied: '/srv/secret/store/work/job_1/plan.json'"
+
+    scheduler.fail(job, "model_load_failed", why)
+
+    found = board.jobs.get(job)
+    assert found is not None
+    assert found.error is not None
+    assert found.error["detail"] == "[Errno 13] Permission denied: '…/plan.json'"
+
+
 def test_a_cancelled_job_ends_when_no_worker_holds_a_unit(
     board: Board, store: Store, scheduler: Scheduler
 ) -> None:

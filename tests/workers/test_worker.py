@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import redis
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
 from polyseme.contract.settings import Settings
+from polyseme.workers import worker
+from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
 from polyseme.workers.worker import TICK_S, look_after_jobs, publish_cards
 from tests.factories import open_job
@@ -67,6 +70,30 @@ def test_a_round_that_fails_lets_the_next_begin(board: Board, scheduler: Schedul
     time.sleep(TICK_S)
 
     assert look_after_jobs(board, scheduler, "b")
+
+
+def test_a_worker_is_on_the_board_while_its_store_hangs(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, draining = threading.Event(), threading.Event()
+
+    class Hanging(Store):
+        def names(self, folder: str) -> list[str]:
+            hangs.set()
+            draining.wait(20)
+            return []
+
+    monkeypatch.setattr(worker, "TICK_S", 0.1)
+    store = Hanging(str(tmp_path / "store"))
+    scheduler = Scheduler(board, store, lambda queue: None, Settings())
+    worker.Ticker(board, draining, name="w1").start()
+    worker.Caretaker(board, scheduler, Reaper(board, store), draining, name="w1").start()
+
+    assert hangs.wait(10)
+    time.sleep(1)
+
+    assert board.workers.list_names() == ["w1"]
+    draining.set()
 
 
 def test_a_models_card_says_its_queue_and_follows_the_catalogue(

@@ -10,20 +10,22 @@ from polyseme.service.corpora.uploads import plan_upload
 def plan(
     mimetype: str, charset: str | None = None, encoding: str | None = None, **query: str
 ) -> Reading:
-    return plan_upload(mimetype, charset, encoding, query, 100)
+    return plan_upload(mimetype, charset, encoding, query, 100, 50)
 
 
 def test_headers_and_query_say_how_a_body_is_read() -> None:
-    assert plan("text/plain") == Reading(declared="text", max_bytes=100)
-    assert plan("text/plain", "UTF-16") == Reading(declared="text", charset="utf-16", max_bytes=100)
+    assert plan("text/plain") == Reading(declared="text", max_bytes=100, max_lines=50)
+    assert plan("text/plain", "UTF-16") == Reading(
+        declared="text", charset="utf-16", max_bytes=100, max_lines=50
+    )
     assert plan("application/jsonl", encoding="gzip", field="body") == Reading(
-        declared="jsonl", encoded=True, field="body", max_bytes=100
+        declared="jsonl", encoded=True, field="body", max_bytes=100, max_lines=50
     )
     assert plan("application/gzip", format="text", sample_by="document") == Reading(
-        declared="text", packing="gzip", sample_by="document", max_bytes=100
+        declared="text", packing="gzip", sample_by="document", max_bytes=100, max_lines=50
     )
     assert plan("application/octet-stream", filename="a.csv.zst", on_bad_line="skip") == Reading(
-        filename="a.csv.zst", skips_bad_lines=True, max_bytes=100
+        filename="a.csv.zst", skips_bad_lines=True, max_bytes=100, max_lines=50
     )
     assert plan("text/csv", format="csv").declared == "csv"
 

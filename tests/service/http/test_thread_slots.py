@@ -11,14 +11,16 @@ from polyseme.service.http.thread_slots import share_threads
 def test_each_kind_holds_half_of_the_threads_and_both_three_quarters(
     threads: int, each: int, together: int
 ) -> None:
-    waits, bodies = share_threads(threads)
+    shares = share_threads(threads)
+    waits, bodies = shares.waits, shares.bodies
 
     assert [waits.acquire() for _ in range(threads)].count(True) == each
     assert [bodies.acquire() for _ in range(threads)].count(True) == together - each
 
 
 def test_a_place_that_was_left_is_free_for_either_kind() -> None:
-    waits, bodies = share_threads(4)
+    shares = share_threads(4)
+    waits, bodies = shares.waits, shares.bodies
     for slots in (waits, waits, bodies):
         assert slots.acquire()
 

@@ -37,3 +37,15 @@ def test_a_store_that_takes_no_files_is_not_ready(
 
     assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
     assert "store" in answer.get_json()["detail"]
+
+
+def test_only_who_may_read_is_told_the_names_of_queues(
+    http: FlaskClient, board: Board, key: str
+) -> None:
+    board.workers.announce("w1", ttl_s=30, queues=("secret-project",))
+
+    stranger = http.get("/readyz").get_json()
+    known = http.get("/readyz", headers={"Authorization": f"Bearer {key}"}).get_json()
+
+    assert stranger == {"status": "ready", "workers": 1}
+    assert known["queues"] == {"secret-project": 1}

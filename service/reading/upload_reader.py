@@ -1,0 +1,183 @@
+"""Uploads as documents, where nobody else waits for it.
+
+A small one is read here. Any other is first received, then read by a process of its own, which may
+take so much processor time and no more: a few kilobytes may unpack to a billion lines. Knows no
+HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from polyseme.contract import errors
+from polyseme.contract.errors import Detail, TooLarge, Unavailable
+from polyseme.contract.files.documents import write_documents
+from polyseme.contract.records.job import Corpus
+from polyseme.contract.texts.formats import Notes, Reading
+from polyseme.contract.texts.read import read_texts
+from polyseme.service.http.thread_slots import ThreadSlots
+
+SMALL_BYTES = 64 << 10  # as it came and unpacked: milliseconds, whatever is in it
+CPU_S = 300  # of one upload
+_SIDE_BY_SIDE = 2  # processes that read
+_WALL_S = 4 * CPU_S
+_CHUNK = 1 << 16
+
+Read = Callable[[int], bytes]
+
+
+class UploadReader:
+    """Thread-safe."""
+
+    def __init__(self, slots: ThreadSlots, folder: str, *, most_of_one: int) -> None:
+        """slots: for uploads that are read or wait for it; most_of_one: of them, one tenant's."""
+        self._slots = slots
+        self._folder = Path(folder)
+        self._most_of_one = most_of_one
+        self._lock = threading.Lock()
+        self._tenants: Counter[str] = Counter()
+        self._processes = threading.Semaphore(_SIDE_BY_SIDE)
+        self._here = threading.Lock()  # small ones, one after the other
+
+    @contextmanager
+    def documents(
+        self,
+        body: Read,
+        reading: Reading,
+        notes: Notes,
+        *,
+        name: str | None,
+        max_documents: int,
+        tenant: str,
+    ) -> Iterator[tuple[Corpus, IO[bytes]]]:
+        """The corpus and its documents in a file that is gone afterwards.
+
+        Raises what `read_texts` and `write_documents` raise, Unavailable when too many are read.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        reading = replace(reading, folder=str(self._folder))
+        with self._temporary() as raw, self._temporary() as file:
+            size = _receive(body, raw, reading.max_bytes)
+            if size <= SMALL_BYTES and (
+                corpus := self._read_here(raw, file, reading, notes, name, max_documents)
+            ):
+                yield corpus, file
+                return
+            with self._place(tenant), self._processes:
+                order = {"reading": asdict(reading), "name": name, "max_documents": max_documents}
+                corpus = _read_apart(raw, file, order, notes)
+            yield corpus, file
+
+    def _temporary(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._folder)
+
+    def _read_here(
+        self,
+        raw: IO[bytes],
+        file: IO[bytes],
+        reading: Reading,
+        notes: Notes,
+        name: str | None,
+        max_documents: int,
+    ) -> Corpus | None:
+        """None when it is not small once unpacked."""
+        most = min(SMALL_BYTES, reading.max_bytes)
+        seen = Notes()
+        try:
+            with self._here:
+                raw.seek(0)
+                chunks = iter(lambda: raw.read(_CHUNK), b"")
+                texts = read_texts(chunks, replace(reading, max_bytes=most), seen)
+                corpus = write_documents(texts, file, name=name, max_documents=max_documents)
+        except TooLarge:
+            if most == reading.max_bytes:
+                raise
+            file.seek(0)
+            file.truncate()
+            return None
+        notes.bad_lines_skipped, notes.warnings = seen.bad_lines_skipped, seen.warnings
+        return corpus
+
+    @contextmanager
+    def _place(self, tenant: str) -> Iterator[None]:
+        with self._lock:
+            is_granted = self._tenants[tenant] < self._most_of_one and self._slots.acquire()
+            self._tenants[tenant] += is_granted
+        if not is_granted:
+            raise Unavailable("too many uploads are being read; try again", retry_after_s=5)
+        try:
+            yield
+        finally:
+            self._slots.release()
+            with self._lock:
+                self._tenants[tenant] -= 1
+
+
+def _receive(body: Read, raw: IO[bytes], most: int) -> int:
+    size = 0
+    while chunk := body(_CHUNK):
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(f"the corpus has more than {most} bytes unpacked")
+        raw.write(chunk)
+    raw.flush()
+    return size
+
+
+def _read_apart(raw: IO[bytes], file: IO[bytes], order: dict[str, Any], notes: Notes) -> Corpus:
+    """Has a process read `raw` and write `file`."""
+    raw.seek(0)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "polyseme.service.reading.reader_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(raw.fileno(), file.fileno()),
+        text=True,
+    )
+    order |= {"raw": raw.fileno(), "file": file.fileno(), "cpu_s": CPU_S}
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watch = threading.Timer(_WALL_S, process.kill)
+        watch.start()
+        try:
+            # The other end stays open: the process ends when this one does.
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer:
+                _raise_end(process.wait())
+        finally:
+            watch.cancel()
+            process.kill()
+    return _understand(answer, notes)
+
+
+def _raise_end(code: int) -> NoReturn:
+    """Of a process that gave no answer."""
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise TooLarge(
+            f"the corpus takes more than {CPU_S} s of a processor, or more memory than there is, "
+            f"to be read: send it in parts"
+        )
+    raise RuntimeError(f"the process that read an upload ended with {code}")
+
+
+def _understand(answer: str, notes: Notes) -> Corpus:
+    told = json.loads(answer)
+    if "error" in told:
+        kind: type[errors.PolysemeError] = getattr(errors, told["error"])
+        raise kind(told["message"], details=tuple(Detail(*d) for d in told["details"]))
+    notes.bad_lines_skipped, notes.warnings = told["bad_lines_skipped"], told["warnings"]
+    return Corpus(**told["corpus"])
