@@ -53,6 +53,26 @@ def parse_ranges(text: str) -> tuple[int, ...] | None:
     return tuple(ends)
 
 
+def normalise(selection: Selection) -> Selection:
+    """The same numbers in their order, each once, in as few ranges: a job keeps its request.
+
+    A text that is no list of ranges stays as it is, and so does one with a range that descends.
+    """
+    if not isinstance(selection, str):
+        return tuple(sorted(set(selection)))
+    ends = parse_ranges(selection) or ()
+    ranges = sorted(zip(ends[::2], ends[1::2], strict=True))
+    if not ranges or any(last < first for first, last in ranges):
+        return selection
+    merged = [ranges[0]]
+    for first, last in ranges[1:]:
+        if first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in merged)
+
+
 def format_ranges(numbers: Sequence[int]) -> str:
     """Ascending numbers as clients write them: "0-3,14"."""
     ranges: list[list[int]] = []

@@ -11,6 +11,8 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from polyseme.contract.records.selection import Selection, normalise
+
 LARGEST = 10**15 - 1  # of whole numbers
 LONGEST_SELECTION = 100_000
 MOST_METADATA = 16
@@ -98,14 +100,12 @@ class QueryFlag(fields.Boolean):
 class Selected(fields.Field):
     """Layers or neurons:
 
-    "all", ranges such as "0-3,14", or a list of whole numbers from 0. Ranges are read later.
+    "all", ranges such as "0-3,14", or a list of whole numbers from 0; in order, and each once.
     """
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Any, **_: Any
-    ) -> str | tuple[int, ...]:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Selection:
         if isinstance(value, str):
-            return value
+            return normalise(value)
         if not isinstance(value, list):
             raise ValidationError(
                 'expected "all", ranges such as "0-3,14", or a list of whole numbers'
@@ -121,7 +121,7 @@ class Selected(fields.Field):
         }
         if wrong:
             raise ValidationError(dict(list(wrong.items())[:20]))
-        return tuple(value)
+        return normalise(tuple(value))
 
 
 class Metadata(fields.Field):

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields
 
+from polyseme.contract.board.board import Board
 from polyseme.contract.records.job import Job
 from polyseme.service.schemas.fields import Fraction, QueryNumber, QueryWhole, Selected, Whole
 from polyseme.service.schemas.query_parameters import (
@@ -100,3 +101,19 @@ def test_of_a_query(http: FlaskClient, done: Job) -> None:
             for number in ODD:
                 answer = http.get(path, query_string={name: number})
                 assert answer.status_code in (200, 400, 414, 422), (path, name, number)
+
+
+def test_a_number_that_is_repeated_takes_no_room_in_a_jobs_record(
+    http: FlaskClient, board: Board
+) -> None:
+    body = make_body(neurons={"layers": [1, 0, 1], "indices": [5] * 15_000 + [3]})
+    text = make_body(neurons={"indices": ",".join(["5"] * 20_000)})
+
+    for sent, kept in ((body, [3, 5]), (text, "5")):
+        answer = http.post("/v1/jobs", json=sent)
+        assert (answer.status_code, answer.get_json()["request"]["neurons"]["indices"]) == (
+            202,
+            kept,
+        )
+        size = board.jobs._redis.memory_usage(f"polyseme:job:{answer.get_json()['id']}")
+        assert (size or 0) < 5000

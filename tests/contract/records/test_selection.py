@@ -8,6 +8,7 @@ from polyseme.contract.errors import InvalidSelection, UnknownLayer, UnknownNeur
 from polyseme.contract.records.selection import (
     Selection,
     format_ranges,
+    normalise,
     parse_ranges,
     resolve_layers,
     resolve_neurons,
@@ -51,3 +52,25 @@ def test_ranges_are_given_by_their_ends() -> None:
 @pytest.mark.parametrize("text", ["0", "0-2", "1,3", "0-3,5,7-8"])
 def test_numbers_are_written_as_the_ranges_they_came_from(text: str) -> None:
     assert format_ranges(resolve_layers(text, 9, "m")) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("all", "all"),
+        ("0-3,14", "0-3,14"),
+        ("14,0-2,3,3,3", "0-3,14"),
+        ("5,1-9,2-3", "1-9"),
+        ("0-9999999", "0-9999999"),
+        ("3-1", "3-1"),
+        ("no ranges", "no ranges"),
+        ((5, 0, 5, 5, 1), (0, 1, 5)),
+    ],
+)
+def test_a_selection_is_kept_once_and_in_order(given: Selection, kept: Selection) -> None:
+    assert normalise(given) == kept
+
+
+def test_what_is_repeated_a_hundred_thousand_times_is_kept_once() -> None:
+    assert normalise((7,) * 100_000) == (7,)
+    assert normalise(",".join(["7"] * 100_000)) == "7"
