@@ -115,7 +115,8 @@ def write_sheets(folder: Path, found: Sequence[Report], rng: np.random.Generator
     sheets, texts = [], []
     for i, report in enumerate(order):
         swapped = bool(rng.random() < SWAPPED)
-        told = order[(i + 1) % len(order)] if swapped else report
+        # Far away, so that nobody meets the same sentence twice in a row.
+        told = order[(i + len(order) // 2) % len(order)] if swapped else report
         sheet = Sheet(
             f"{i:04}", report.job, report.layer, report.neuron, report.status, swapped, told.meaning
         )

@@ -26,7 +26,7 @@ from polyseme.stack.stack import Options
 
 _PROBE_S = 3.0  # for an answer from what may be no service of ours
 _STACK_S = 720.0  # from the start of the stack to a described model
-LAYERS = "4,8,12,16,20,24"  # of the model's 30, so that there is time for more text
+LAYERS = "8,12,16,20"  # of the model's 30, so that there is time for more text
 _REQUEST = {
     "model": samples.MODEL_ID,
     "corpus": {"id": samples.CORPUS_ID},

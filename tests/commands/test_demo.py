@@ -33,8 +33,8 @@ def service(wire: Wire) -> Wire:
     wire.on("POST /v1/jobs", Answer(job_state(), 202))
     ended = job_state(status="succeeded", phase="ended", finished_at="2026-11-24T05:01:30.500Z")
     wire.on("GET /v1/jobs/job_1", Answer(ended))
-    statuses = {"monosemantic": 40, "polysemantic": 9136, "described": 40, "not_scored": 0}
-    summary = {"neurons": 9216, "tokens": 66693, "statuses": statuses}
+    statuses = {"monosemantic": 40, "polysemantic": 6064, "described": 40, "not_scored": 0}
+    summary = {"neurons": 6144, "tokens": 66693, "statuses": statuses}
     wire.on("GET /v1/jobs/job_1/summary", Answer(summary))
     near = [{"layer": 3, "neuron": n, "unrelated": False} for n in (5, 6)]
     far = {"layer": 3, "neuron": 7, "unrelated": True}
@@ -62,7 +62,7 @@ def test_it_asks_for_all_neurons_of_some_layers_with_the_defaults(
     assert posted.json() == {
         "model": "smollm2-135m-instruct",
         "corpus": {"id": "sample"},
-        "neurons": {"layers": "4,8,12,16,20,24"},
+        "neurons": {"layers": "8,12,16,20"},
     }
 
 
@@ -71,8 +71,8 @@ def test_it_shows_polysemantic_and_monosemantic_neurons_and_how_to_go_on(
 ) -> None:
     output = run_demo(service, tmp_path).stdout
     assert f"Using the service that runs at {service.url}." in output
-    assert "9,216 neurons on 66,693 tokens in 90.5 s" in output
-    assert "40 monosemantic, 9,136 polysemantic, 40 described." in output
+    assert "6,144 neurons on 66,693 tokens in 90.5 s" in output
+    assert "40 monosemantic, 6,064 polysemantic, 40 described." in output
     shown = [output.index(f"layer 3, neuron {n}") for n in (7, 5, 8)]
     assert shown == sorted(shown)
     assert "layer 3, neuron 6" not in output
@@ -147,5 +147,5 @@ def test_the_whole_demo_on_the_real_model(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "9,216 neurons on " in done.stdout
+    assert "6,144 neurons on " in done.stdout
     assert done.stdout.count("⟦") >= 8
