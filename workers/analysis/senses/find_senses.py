@@ -114,6 +114,7 @@ def _score(
         "sense_count": np.bincount(table.neuron, minlength=units).astype(np.float64),
         "broad_count": _most(table.broad + 1, table.neuron, units),
         "sure_count": np.bincount(table.neuron, table.sure, minlength=units),
+        "sure_fields": _count_fields(table, units),
         "sure_share": np.bincount(table.neuron, table.share * table.sure, minlength=units)
         * slots.covered,
         "coverage": slots.covered,
@@ -121,6 +122,12 @@ def _score(
         "unrelated": np.where(np.isnan(slots.apart), np.nan, slots.apart < grouping.UNRELATED),
     }
     return {name: np.where(enough, column, np.nan) for name, column in scores.items()}
+
+
+def _count_fields(table: SenseTable, units: int) -> np.ndarray:
+    """How many broad senses of each unit have a sure one among theirs."""
+    pairs = np.unique(np.stack([table.neuron, table.broad], 1)[table.sure], axis=0)
+    return np.bincount(pairs[:, 0], minlength=units)
 
 
 def _most(values: np.ndarray, neuron: np.ndarray, units: int) -> np.ndarray:

@@ -76,7 +76,8 @@ class TailSenses:
     sense: np.ndarray  # (C,) int32, or NONE
     tree: Tree
     # (N,) float64 each, NaN for null: those of `polyseme.contract.files.results.SCORES` that need
-    # no control units; and sure_share, of the firing in the contexts that sure senses explain
+    # no control units; sure_share, of the firing in the contexts that sure senses explain; and
+    # sure_fields, broad senses with a sure one
     scores: dict[str, np.ndarray]
     table: SenseTable
     owner: np.ndarray  # (C,) int64, the row of each context's sense in the table, or NONE

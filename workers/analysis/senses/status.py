@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Share of the firing in its contexts that an only sure sense must explain.
+# Share of the firing in its contexts that sure senses of one field must explain.
 ONE_MEANING = 0.6
 
 
@@ -16,8 +16,8 @@ def decide_status(scores: Mapping[str, np.ndarray], claimed: np.ndarray) -> np.n
     """(N,) str. scores: as `records.TailSenses` has them; claimed: (N,) bool, whether the unit is
     more selective than nearly all of its layer's control units.
     """
-    count, sure = scores["sense_count"], scores["sure_count"]
-    one = claimed & (sure == 1) & (scores["sure_share"] >= ONE_MEANING)
+    count, fields = scores["sense_count"], scores["sure_fields"]
+    one = claimed & (fields == 1) & (scores["sure_share"] >= ONE_MEANING)
     status = np.where(one, "monosemantic", "described")
-    status = np.where(claimed & (sure >= 2), "polysemantic", status)
+    status = np.where(claimed & (fields >= 2), "polysemantic", status)
     return np.where(np.isnan(count), "insufficient_evidence", status)

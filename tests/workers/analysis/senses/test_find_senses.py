@@ -50,6 +50,7 @@ def test_two_groups_of_words_that_lie_far_apart_are_two_senses() -> None:
     assert found.scores["sense_count"].tolist() == [2]
     assert found.scores["broad_count"].tolist() == [2]
     assert found.scores["sure_count"].tolist() == [2]
+    assert found.scores["sure_fields"].tolist() == [2]
     assert found.scores["coverage"].tolist() == [1]
     assert found.scores["unrelated"][0] == 1
     # Two firings are of one group in 14 of 29 cases.
@@ -170,6 +171,7 @@ def test_a_large_tight_sense_is_sure_and_a_small_one_is_not() -> None:
     assert (found.table.replication >= SURE).tolist() == [True, False]
     assert found.table.sure.tolist() == [True, False]
     assert found.scores["sure_count"].tolist() == [1]
+    assert found.scores["sure_fields"].tolist() == [1]
 
 
 def test_two_uses_of_one_word_are_two_senses() -> None:

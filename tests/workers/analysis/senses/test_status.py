@@ -9,13 +9,14 @@ MUCH, LITTLE = ONE_MEANING, ONE_MEANING - 0.01
 
 
 @pytest.mark.parametrize(
-    ("senses", "sure", "share", "claimed", "status"),
+    ("senses", "fields", "share", "claimed", "status"),
     [
         (1, 1, MUCH, True, "monosemantic"),
         (1, 1, MUCH, False, "described"),
         (1, 1, LITTLE, True, "described"),
         (1, 0, 0.0, True, "described"),
         (2, 1, MUCH, True, "monosemantic"),
+        (3, 1, LITTLE, True, "described"),
         (2, 2, MUCH, True, "polysemantic"),
         (5, 2, LITTLE, True, "polysemantic"),
         (2, 2, MUCH, False, "described"),
@@ -25,9 +26,9 @@ MUCH, LITTLE = ONE_MEANING, ONE_MEANING - 0.01
     ],
 )
 def test_a_status_follows_from_senses_evidence_and_claim(
-    senses: float, sure: float, share: float, claimed: bool, status: str
+    senses: float, fields: float, share: float, claimed: bool, status: str
 ) -> None:
-    scores = {"sense_count": senses, "sure_count": sure, "sure_share": share}
+    scores = {"sense_count": senses, "sure_fields": fields, "sure_share": share}
 
     found = decide_status({n: np.array([v]) for n, v in scores.items()}, np.array([claimed]))
 
