@@ -32,7 +32,7 @@ from polyseme.workers.pipelines import stages_of
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
 from polyseme.workers.units import Runner
-from polyseme.workers.worker import Ticker
+from polyseme.workers.worker import Caretaker, Ticker
 
 QUEUE = "default"
 
@@ -99,12 +99,13 @@ def running_workers(redis_url: str, store: str, count: int, pace: Pace) -> Itera
     draining = threading.Event()
     runners = [_make_runner(redis_url, Store(store), pace, draining) for _ in range(count)]
     threads = [_Worker(redis_url, runner) for runner in runners]
-    tickers = [
-        Ticker(r.board, r.scheduler, Reaper(r.board, r.store), draining, name=f"stub-{i}")
+    tickers = [Ticker(r.board, draining, name=f"stub-{i}") for i, r in enumerate(runners)]
+    caretakers = [
+        Caretaker(r.board, r.scheduler, Reaper(r.board, r.store), draining, name=f"stub-{i}")
         for i, r in enumerate(runners)
     ]
     with ExitStack() as stack:
-        for thread in [*threads, *tickers]:
+        for thread in [*threads, *tickers, *caretakers]:
             stack.callback(thread.join)
             thread.start()
         stack.callback(draining.set)
