@@ -14,7 +14,7 @@ from tests.factories import open_job
 
 
 def make_room(board: Board, places: int) -> WaitRoom:
-    return WaitRoom(share_threads(2 * places)[0], Watch(partial(read_jobs, board)))
+    return WaitRoom(share_threads(2 * places).waits, Watch(partial(read_jobs, board)))
 
 
 def is_over(job: Job) -> bool:
