@@ -56,7 +56,8 @@ def read_rows(folder: Path) -> dict[tuple[int, int], dict[str, Any]]:
 
 def without_comparison(row: dict[str, Any]) -> dict[str, Any]:
     """Without what depends on the layer's control units, of which some are made of the broken."""
-    compared = ("percentile", "selectivity", "status")
+    # A sentence says how a unit compares with them, too.
+    compared = ("percentile", "selectivity", "status", "meaning")
     return {name: value for name, value in row.items() if not name.endswith(compared)}
 
 
