@@ -181,7 +181,7 @@ def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
         expect(cells.locator("td").nth(3)).to_have_text(f"{controls:.0%}".replace("%", " %"))
     expect(page.locator(".layers tbody tr")).to_have_count(len(summary["layers"]))
     expect(page.locator("figure.chart")).to_have_count(6)
-    most = site.list("status=polysemantic&sort=-polysemanticity&limit=1")["data"][0]
+    most = site.list("status=polysemantic&min_coverage=0.8&sort=-selectivity&limit=1")["data"][0]
     expect(
         page.get_by_role("region", name="Several things, most selective").get_by_role("link").first
     ).to_have_text(name(most))
