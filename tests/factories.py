@@ -132,7 +132,9 @@ def withdraw_units(board: Board, job: str) -> None:
     """Has no unit of a job wait any more."""
     redis, keys = board.units._redis, board.units._keys
     lane, tenant = redis.hmget(keys.job(job), "lane", "tenant")
-    redis.zrem(keys.flight(job), *redis.zrange(keys.waiting(job), 0, -1))
+    # A worker that runs may have taken the first already.
+    if waiting := redis.zrange(keys.waiting(job), 0, -1):
+        redis.zrem(keys.flight(job), *waiting)
     redis.delete(keys.waiting(job))
     redis.zrem(keys.lane_jobs(lane, tenant), job)
     if not redis.exists(keys.lane_jobs(lane, tenant)):
