@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.corpora import take_texts
 from benchmarks.markdown import table
-from benchmarks.senses.brown import read_documents
+from benchmarks.senses.brown import Document, read_documents
 from benchmarks.senses.passages import draw_passages
 from benchmarks.senses.scans import UNITS, Scores, scan_texts
 from polyseme.contract.files.column import STATUSES
@@ -47,23 +47,24 @@ def run(options: argparse.Namespace) -> str:
     if options.quick:
         options.tokens, options.units = [_QUICK_TOKENS], _QUICK_UNITS
         options.layers = options.layers[:1]
+    documents = list(read_documents(options.brown)) if options.brown else None
     rows: list[list[str]] = []
     for model in options.models:
         for tokens in options.tokens:
             folder = options.out / f"{model.name[:16]}-{tokens}-{options.units}-{options.seed}"
-            texts = read_texts(options.brown, tokens, options.seed)
+            texts = draw_texts(documents, tokens, options.seed)
             scan_texts(model, texts, options.layers, folder, Contexts(), options.units)
             told = f"{model.name[:16]}, {tokens:,} tokens"
             rows += report_rows(told, folder)
     return f"## Control units\n\n{_table(rows)}"
 
 
-def read_texts(brown: Path | None, tokens: int, seed: int) -> list[str]:
-    """Of about so many tokens: random passages of Brown, or the benchmarks' other texts."""
-    if brown is None:
+def draw_texts(documents: Sequence[Document] | None, tokens: int, seed: int) -> list[str]:
+    """Of about so many tokens: random passages of the documents, or the benchmarks' other texts."""
+    if documents is None:
         return take_texts(tokens)
     words = round(tokens * WORDS_A_TOKEN)
-    return [p.text for p in draw_passages(list(read_documents(brown)), words, seed)]
+    return [p.text for p in draw_passages(documents, words, seed)]
 
 
 def report_rows(name: str, result: Path) -> Iterator[list[str]]:
