@@ -15,12 +15,10 @@ from dataclasses import asdict
 from typing import Any
 
 from polyseme.contract.errors import PolysemeError
-from polyseme.contract.files.documents import write_documents
 from polyseme.contract.texts.formats import Notes, Reading
-from polyseme.contract.texts.read import read_texts
+from polyseme.service.reading.documents import read_documents
 
 _NICE = 10  # somebody waits for the other requests, too
-_CHUNK = 1 << 16
 
 
 class _WithoutPandas:
@@ -52,11 +50,14 @@ def _end_with_parent() -> None:
 def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     notes = Notes()
     with os.fdopen(order["raw"], "rb") as raw, os.fdopen(order["file"], "r+b") as file:
-        chunks = iter(lambda: raw.read(_CHUNK), b"")
         try:
-            texts = read_texts(chunks, Reading(**order["reading"]), notes)
-            corpus = write_documents(
-                texts, file, name=order["name"], max_documents=order["max_documents"]
+            corpus = read_documents(
+                raw,
+                file,
+                Reading(**order["reading"]),
+                notes,
+                name=order["name"],
+                max_documents=order["max_documents"],
             )
         except PolysemeError as e:
             details = [(d.pointer, d.detail) for d in e.details]

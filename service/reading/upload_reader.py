@@ -22,17 +22,15 @@ from typing import IO, Any, NoReturn
 
 from polyseme.contract import errors
 from polyseme.contract.errors import Detail, TooLarge, Unavailable
-from polyseme.contract.files.documents import write_documents
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.texts.formats import Notes, Reading
-from polyseme.contract.texts.read import read_texts
 from polyseme.service.http.thread_slots import ThreadSlots
+from polyseme.service.reading.documents import CHUNK, read_documents
 
 SMALL_BYTES = 64 << 10  # as it came and unpacked: milliseconds, whatever is in it
 CPU_S = 300  # of one upload
 _SIDE_BY_SIDE = 2  # processes that read
 _WALL_S = 4 * CPU_S
-_CHUNK = 1 << 16
 
 Read = Callable[[int], bytes]
 
@@ -97,9 +95,10 @@ class UploadReader:
         try:
             with self._here:
                 raw.seek(0)
-                chunks = iter(lambda: raw.read(_CHUNK), b"")
-                texts = read_texts(chunks, replace(reading, max_bytes=most), seen)
-                corpus = write_documents(texts, file, name=name, max_documents=max_documents)
+                bounded = replace(reading, max_bytes=most)
+                corpus = read_documents(
+                    raw, file, bounded, seen, name=name, max_documents=max_documents
+                )
         except TooLarge:
             if most == reading.max_bytes:
                 raise
@@ -126,7 +125,7 @@ class UploadReader:
 
 def _receive(body: Read, raw: IO[bytes], most: int) -> int:
     size = 0
-    while chunk := body(_CHUNK):
+    while chunk := body(CHUNK):
         size += len(chunk)
         if size > most:
             raise TooLarge(f"the corpus has more than {most} bytes unpacked")
