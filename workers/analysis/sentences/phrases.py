@@ -5,19 +5,21 @@ Knows places, not senses.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import log
+from operator import attrgetter
 from typing import Any
 
-from polyseme.workers.analysis.sentences.spots import EDGE, LINE, NUMBER, Spot, key_of, script_of
+from polyseme.workers.analysis.sentences.spots import EDGE, LINE, NUMBER, Spot, key_of
 from polyseme.workers.analysis.sentences.usual import (
     SIGHTS,
     Usual,
     commonest,
     commonest_near,
     count_sights,
+    most_of,
 )
 from polyseme.workers.analysis.sentences.word_classes import EVERYWHERE, FUNCTION_WORDS
 
@@ -80,12 +82,12 @@ def name_places(spots: Sequence[Spot], usual: Usual) -> Phrase:
     """spots: at least one, the strongest first."""
     if _share(spots, "is_first") >= _ALL:
         return Phrase("the start of a text")
-    kind, count = Counter(s.kind for s in spots).most_common(1)[0]
+    kind, count = most_of(s.kind for s in spots)
     if kind not in ("word", "number") and count >= _ALL * len(spots):
         return _name_signs(kind, [s for s in spots if s.kind == kind], usual)
-    (key, count), *_ = count_sights(spots, "key").most_common(1) or [("", 0)]
-    form = _form(spots, key)
-    if form and count >= MOST * len(spots):
+    key, share = commonest(spots, "key") or ("", 0.0)
+    form = _form(spots, key) if share >= MAINLY else None
+    if form and share >= MOST:
         own = [s for s in spots if s.key == key]
         where = _where(own, usual) or _near(own, usual)
         return Phrase(one_of(form), where, keys=frozenset([key]))
@@ -93,7 +95,7 @@ def name_places(spots: Sequence[Spot], usual: Usual) -> Phrase:
     if not sort.is_exact and (named := _name_few(spots, usual)):
         return named
     where = _where(spots, usual)
-    if not sort.name and form and count >= MAINLY * len(spots):
+    if not sort.name and form:
         return Phrase(f"words{where.rstrip(',')}, above all {quote(form)}")
     examples = tuple(pick_examples(sort.spots, usual))
     return Phrase(sort.name or "words", where, examples, bool(sort.name or where))
@@ -144,11 +146,9 @@ class _Sort:
 
 
 def _sort_of(spots: Sequence[Spot], usual: Usual) -> _Sort:
-    script, count = Counter(script_of(s.word) for s in spots).most_common(1)[0]
+    script, count = most_of(s.own.script for s in spots)
     if script not in (None, "Latin") and count >= MOST * len(spots):
-        return _Sort(
-            f"words in {script} letters", [s for s in spots if script_of(s.word) == script]
-        )
+        return _Sort(f"words in {script} letters", [s for s in spots if s.own.script == script])
     for sight in ("class", "wider class"):
         found = commonest(spots, sight)
         if found and found[1] >= MOST and usual.lift(sight, *found) >= _TELLING:
@@ -157,7 +157,7 @@ def _sort_of(spots: Sequence[Spot], usual: Usual) -> _Sort:
     numbers = [s for s in spots if s.kind == "number"]
     if len(numbers) >= _ALL * len(spots):
         return _Sort("numbers", numbers, True)
-    counts = [s for s in spots if s.kind == "number" or SIGHTS["class"](s) in _COUNTS]
+    counts = [s for s in spots if s.kind == "number" or s.own.word_class in _COUNTS]
     if len(counts) >= MOST * len(spots) > 2 * len(counts) - 2 * len(numbers):
         return _Sort("numbers and number words", counts, True)
     little = [s for s in spots if s.key in FUNCTION_WORDS]
@@ -171,7 +171,7 @@ def _sort_of(spots: Sequence[Spot], usual: Usual) -> _Sort:
 def _form_of(spots: Sequence[Spot], usual: Usual) -> _Sort:
     """How they are written, where they are alike."""
     if _are_capitalised(spots):
-        return _Sort("capitalised words", [s for s in spots if s.shape != "lower"])
+        return _Sort("capitalised words", [s for s in spots if s.own.shape != "lower"])
     for sight in _FORMS:
         found = commonest(spots, sight)
         if not found or found[1] < _ALL or usual.lift(sight, *found) < _RARE:
@@ -196,12 +196,13 @@ def _written_first(spots: Sequence[Spot], beginning: str) -> str:
 
 def _are_capitalised(spots: Sequence[Spot]) -> bool:
     """Beyond what the start of a sentence makes so, and what proper names usually are."""
-    large = [s.shape in ("capitalised", "capitals") for s in spots]
+    large = [s.own.shape in ("capitalised", "capitals") for s in spots]
     return sum(large) >= _ALL * len(spots) and _share(spots, "opens") < OFTEN
 
 
 def _those(spots: Sequence[Spot], sight: str, value: Any) -> list[Spot]:
-    return [s for s in spots if SIGHTS[sight](s) == value]
+    see = SIGHTS[sight]
+    return [s for s in spots if see(s) == value]
 
 
 def _where(spots: Sequence[Spot], usual: Usual) -> str:
@@ -229,8 +230,7 @@ def _where(spots: Sequence[Spot], usual: Usual) -> str:
 
 def _written(spots: Sequence[Spot], side: str, key: str) -> str:
     """A neighbour in the case that it has most often."""
-    forms = Counter(getattr(s, side) for s in _those(spots, side, key))
-    return str(forms.most_common(1)[0][0])
+    return str(most_of(getattr(s, side) for s in _those(spots, side, key))[0])
 
 
 def _beside(word: str, value: str) -> str:
@@ -257,8 +257,7 @@ def tell_apart(spots: Sequence[Spot], usual: Usual) -> str:
 
 
 def _written_near(spots: Sequence[Spot], key: str) -> str:
-    forms = Counter(w for s in spots for w in sorted(s.near) if key_of(w) == key)
-    return forms.most_common(1)[0][0]
+    return str(most_of(w for s in spots for w in sorted(s.near) if key_of(w) == key)[0])
 
 
 def _near(spots: Sequence[Spot], usual: Usual) -> str:
@@ -281,17 +280,17 @@ def pick_examples(spots: Sequence[Spot], usual: Usual, count: int = _NAMED) -> l
 
     ranked = sorted(keys, key=lambda key: -weight(key))
     forms = (_form(spots, key) for key in ranked)
-    return [form for form in forms if form][:count]
+    return list(islice(filter(None, forms), count))
 
 
 def _form(spots: Sequence[Spot], key: str) -> str | None:
     """A word as the text writes it there most often; None where it may always be cut."""
-    forms = Counter(s.word for s in spots if s.key == key and s.is_whole)
-    return forms.most_common(1)[0][0] if forms else None
+    forms = [s.word for s in spots if s.key == key and s.is_whole]
+    return str(most_of(forms)[0]) if forms else None
 
 
 def _share(spots: Sequence[Spot], name: str) -> float:
-    return sum(getattr(s, name) for s in spots) / len(spots)
+    return sum(map(attrgetter(name), spots)) / len(spots)
 
 
 def quote(word: str) -> str:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from polyseme.workers.analysis.corpus.surface_words import (
     REACH,
@@ -44,20 +44,51 @@ _OPENING = frozenset("\"'“‘«([{*")
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """What a word tells by itself; None where it tells nothing."""
+
+    key: str | None  # without regard to case and to an 's behind it
+    kind: str  # "word", "number" or "sign"
+    shape: str | None  # "lower", "capitalised" or "capitals"
+    script: str | None
+    word_class: str | None  # of `word_classes`
+    wider_class: str | None
+    long_beginning: str | None
+    beginning: str | None
+    first_letter: str | None
+    ending: str | None
+    short_ending: str | None
+
+
+@dataclass(eq=False)  # a frozen one takes several times as long to make, and there are many
 class Spot:
-    """Everything in its own case but for `key`."""
+    """What is seen at a place. Everything in its own case but for keys."""
 
     word: str
-    key: str  # without regard to case and to an 's behind it
-    kind: str  # "word", "number", "sign", "line break", "blank" or "nothing"
+    key: str  # "" where the word has none
+    own: Word
+    kind: str  # that of the word, or "line break", "blank" or "nothing"
     is_whole: bool  # known not to be cut by its window
     is_first: bool  # what the model saw first
     before: str | None  # the word or sign, LINE, EDGE or NUMBER; None when it is not known
     after: str | None
+    before_key: str | None
+    after_key: str | None
+    class_before: str | None
+    class_after: str | None
     opens: bool  # first word of a sentence, as far as signs tell
-    shape: str  # "lower", "capitalised", "capitals" or ""
     script: str | None  # of the word, or of what stands beside it
-    near: frozenset[str]  # words beside it that tell something
+    sides: tuple[str, str]  # the characters before the word and behind it
+
+    @cached_property
+    def near(self) -> frozenset[str]:
+        """Words beside it that tell something."""
+        return frozenset(w for w in _words(*self.sides) if _tells(w) and key_of(w) != self.key)
+
+    @cached_property
+    def near_keys(self) -> list[str]:
+        """Each once."""
+        return sorted(set(map(key_of, self.near)))
 
 
 def make_spots(words: Iterable[str], before: Iterable[str], after: Iterable[str]) -> list[Spot]:
@@ -67,20 +98,43 @@ def make_spots(words: Iterable[str], before: Iterable[str], after: Iterable[str]
 
 def _make_spot(word: str, before: str, after: str) -> Spot:
     word, before, after = _extend(word, before, after)
-    key = key_of(word)
+    own = read_word(word)
     left, right = _beside(before, -1), _beside(after, 0)
     return Spot(
         word=word,
-        key=key,
-        kind=_kind(word) if word else _kind_of_space(after),
+        key=own.key or "",
+        own=own,
+        kind=own.kind if word else _kind_of_space(after),
         is_whole=before[-1:] != UNKNOWN != after[:1],
         is_first=before in (EDGE, UNKNOWN),
         before=left,
         after=right,
+        before_key=None if left is None else key_of(left),
+        after_key=None if right is None else key_of(right),
+        class_before=class_of(left),
+        class_after=class_of(right),
         opens=_opens(before),
-        shape=_shape(word),
-        script=script_of(word) or script_of(before[::-1]) or script_of(after),
-        near=frozenset(w for w in _words(before, after) if _tells(w) and key_of(w) != key),
+        script=own.script or script_of(before[::-1]) or script_of(after),
+        sides=(before, after),
+    )
+
+
+@lru_cache(1 << 16)
+def read_word(word: str) -> Word:
+    key = key_of(word)
+    letters = key if key.isalpha() else ""
+    return Word(
+        key=key or None,
+        kind=_kind(word),
+        shape=_shape(word) or None,
+        script=script_of(word),
+        word_class=class_of(key),
+        wider_class=WIDER_CLASS_OF.get(key),
+        long_beginning=letters[:3] if len(letters) > 3 else None,
+        beginning=letters[:2] if len(letters) > 2 else None,
+        first_letter=letters[:1] if len(letters) > 1 else None,
+        ending=letters[-3:] if len(letters) > 4 else None,
+        short_ending=letters[-2:] if len(letters) > 3 else None,
     )
 
 
@@ -118,7 +172,6 @@ def key_of(word: str) -> str:
     return key if key in CLASS_OF or len(bare) < 3 else bare
 
 
-@lru_cache(1 << 16)
 def _kind(word: str) -> str:
     if any(map(str.isalpha, word)):
         return "word"
@@ -133,7 +186,6 @@ def _kind_of_space(after: str) -> str:
     return "line break" if "\n" in space else "blank"
 
 
-@lru_cache(1 << 16)
 def _shape(word: str) -> str:
     letters = [c for c in word if c.isalpha()]
     if not letters or letters[0].lower() == letters[0].upper():
@@ -194,11 +246,6 @@ def _tells(word: str) -> bool:
 def class_of(word: str | None) -> str | None:
     key = (word or "").casefold()
     return "years" if _YEAR.fullmatch(key) else CLASS_OF.get(key)
-
-
-@lru_cache(1 << 16)
-def wider_class_of(word: str | None) -> str | None:
-    return WIDER_CLASS_OF.get((word or "").casefold())
 
 
 @lru_cache(1 << 16)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import isnan
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from polyseme.contract.files.column import NOT_FINITE
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.contexts.choose import ContextTable
+from polyseme.workers.analysis.machine.memory import not_collecting
 from polyseme.workers.analysis.senses.layer_senses import Background, LayerSenses, Peaks
 from polyseme.workers.analysis.senses.records import TailSenses
 from polyseme.workers.analysis.sentences import sentence
@@ -41,13 +43,14 @@ def word_layer(
     """senses: of N units alone; place: (C,) of each of their contexts among the peaks; lost: (N,)
     bool, units of which nothing is known.
     """
-    spots = _read_spots(peaks, place)
-    before, after = background.sides
-    usual = Usual(make_spots(*(a.to_pylist() for a in (background.words, before, after))))
-    return {
-        tail: _word_tail(tail, found, spots, place, usual, lost)
-        for tail, found in senses.tails.items()
-    }
+    with not_collecting():
+        spots = _read_spots(peaks, place)
+        texts = (background.words, *background.sides)
+        usual = Usual(make_spots(*(column.to_pylist() for column in texts)))
+        return {
+            tail: _word_tail(tail, found, spots, place, usual, lost)
+            for tail, found in senses.tails.items()
+        }
 
 
 def word_unscored(table: ContextTable, lost: np.ndarray) -> dict[Tail, TailWords]:
@@ -72,8 +75,7 @@ def _read_spots(peaks: Peaks, place: np.ndarray) -> dict[int, Spot]:
     return dict(zip(used.tolist(), make_spots(*texts), strict=True))
 
 
-@dataclass(frozen=True)
-class _Peak:
+class _Peak(NamedTuple):
     """At which a unit fires."""
 
     spot: Spot
@@ -113,9 +115,8 @@ def _peaks_of_units(
     order = np.lexsort((-evidence.mass, evidence.neuron))
     at = place[evidence.context[order]].tolist()
     rows = zip(at, evidence.mass[order].tolist(), found.owner[order].tolist(), strict=True)
-    peaks = [_Peak(spots[where], mass, row) for where, mass, row in rows]
     for first, end in pairwise(evidence.offsets.tolist()):
-        yield peaks[first:end]
+        yield [_Peak(spots[where], mass, row) for where, mass, row in islice(rows, end - first)]
 
 
 def _tail_of(
