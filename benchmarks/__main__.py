@@ -2,7 +2,7 @@
 
 NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
 pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists, unchanged,
-versus, way_in or agreement.
+versus, way_in, agreement or about.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 
 from benchmarks import (
+    about,
     agreement,
     api,
     gallery,
@@ -53,6 +54,7 @@ _BENCHMARKS = {
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,
+    "about": about,
     "neuronpedia": neuronpedia,
     "page": page,
     "pages": pages,

@@ -710,9 +710,30 @@ def test_what_is_not_there_says_what_to_do(page: Any, site: Site, seen: Seen) ->
 def test_the_page_for_newcomers_explains_with_three_neurons(page: Any, site: Site) -> None:
     page.goto(f"{site.url}/ui/about?job={site.done.id}")
 
-    expect(page.locator(".example")).to_have_count(3)
+    expect(page.locator(".example .card")).to_have_count(1 + 3)
     for status in ("monosemantic", "polysemantic", "described"):
         expect(page.locator(f".example .status.{status}")).to_have_count(1)
+
+
+def test_the_page_for_newcomers_shows_a_neuron_and_a_cross_activation_before_any_job_has_run(
+    page: Any, tmp_path: Path
+) -> None:
+    example = json.loads(Path("service/dashboard/src/example.json").read_text(encoding="utf-8"))
+    with running_site(tmp_path) as site:
+        site.http.delete(f"/v1/jobs/{site.done.id}").raise_for_status()
+        page.goto(f"{site.url}/ui/about")
+
+        expect(page.get_by_role("link", name="Start an analysis")).to_be_visible()
+        expect(page.locator(".example .meaning")).to_have_text(example["meaning"])
+        for group, texts in enumerate(example["texts"].values()):
+            shown = page.locator(".checked").nth(group).locator("li")
+            expect(shown).to_have_count(len(texts))
+            for text, item in zip(texts, shown.all(), strict=True):
+                expect(item.locator(".shaded")).to_have_text(text["text"])
+                expect(item.locator(".which[class*=sense-]")).to_have_count(len(text["peaks"]))
+        for text in example["texts"]["both"]:
+            assert len({p["sense"] for p in text["peaks"]}) == 2
+            assert text["cross_activations"]
 
 
 def test_who_finds_no_place_for_a_stream_polls(page: Any, tmp_path: Path, seen: Seen) -> None:

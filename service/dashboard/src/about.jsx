@@ -1,33 +1,37 @@
 import { query, read, readOnce } from "./api.js";
-import { percent } from "./format.js";
-import { Failure, Sentence, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
+import example from "./example.json";
+import { count, number, percent } from "./format.js";
+import { Failure, Sentence, ShadedText, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
 import { Link, useQuery } from "./router.jsx";
 import { Context, ShareBar } from "./senses.jsx";
+import { cutChecked } from "./surface.js";
 
+const WORD = /^\s?\p{L}{4,}$/u;
+const isWord = (row) => WORD.test(row.peak_token);
+
+// best: one that fires on a word is easier to see through than one that fires on a sign, and things are more plainly
+// several where they are surely unrelated. The first of these that some neuron passes.
 const EXAMPLES = [
-  { status: "monosemantic", sort: "-selectivity", min_peak_token_share: 0.3, isBest: (r) => WORD.test(r.peak_token), title: "One thing",
+  { status: "monosemantic", sort: "-selectivity", min_peak_token_share: 0.3, best: [isWord], title: "One thing",
     text: "A monosemantic neuron fires for one thing in the text that was read. If you know it, you know what this piece of the model looked for there." },
-  { status: "polysemantic", sort: "-selectivity", min_coverage: 0.8, isBest: (r) => r.unrelated, title: "Several things",
+  { status: "polysemantic", sort: "-selectivity", min_coverage: 0.8, best: [(r) => r.unrelated && isWord(r), isWord], title: "Several things",
     text: "A polysemantic neuron fires for several things. Each of them is called a sense. Whoever reads only its strongest example will misunderstand the rest." },
   { status: "described", sort: "selectivity_percentile,-max", title: "Nothing that is its own",
     text: "Contexts of any direction in a layer have some meaning. Where a neuron does no better than random directions, its contexts are described and nothing is claimed of it." },
 ];
 
 const SHOWN = 4; // senses of an example
-const WORD = /^\s?\p{L}{4,}$/u;
 
 async function findExamples(asked) {
   const job = asked ?? (await read("/v1/jobs?status=succeeded&limit=1")).data[0]?.id;
   if (!job) return { job: null, neurons: [] };
-  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, isBest = () => true, ...filter }) => {
+  const neurons = await Promise.all(EXAMPLES.map(async ({ title, text, best = [], ...filter }) => {
     const list = (wanted) => readOnce(`/v1/jobs/${job}/neurons${query({ ...wanted, limit: 100, fields: "layer,neuron,peak_token,unrelated" })}`);
     let { data } = await list(filter);
     // A small result may have none that is as telling.
     if (!data.length) ({ data } = await list({ status: filter.status, sort: filter.sort }));
-    // One that fires on a word is easier to see through than one that fires on a sign, and things are more plainly
-    // several where they are surely unrelated.
-    const best = data.find(isBest) || data[0];
-    return best ? readOnce(`/v1/jobs/${job}/neurons/${best.layer}/${best.neuron}`) : null;
+    const row = [...best, () => true].map((test) => data.find(test)).find(Boolean);
+    return row ? readOnce(`/v1/jobs/${job}/neurons/${row.layer}/${row.neuron}`) : null;
   }));
   return { job, neurons };
 }
@@ -50,14 +54,18 @@ export function About() {
       </p>
       <p>
         Polyseme reads your text with your model, keeps for each neuron the places where it fires, and groups them by what
-        the word at each place means to the model. Each group is a <em>sense</em>. Below are three neurons
-        {data?.job ? <> of <Link to={`/ui/jobs/${data.job}`}>a result of this service</Link></> : " as soon as there is a result"}.
-        The stronger the colour behind a word, the more the neuron fires on it; the word in bold is the peak, and the number
-        is its activation.
+        the word at each place means to the model. Each group is a <em>sense</em>.
+      </p>
+      <Stored />
+      <h2>From your own results</h2>
+      <p>
+        {data?.job
+          ? <>Three neurons of <Link to={`/ui/jobs/${data.job}`}>a result of this service</Link>. The word in bold is the peak of each context, and the number is its activation.</>
+          : "As soon as there is a result, three of its neurons stand here."}
       </p>
       {error && <Failure error={error} />}
       {!data && !error && <Waiting />}
-      {data && !data.job && <div class="notice"><p><strong>There is no result yet.</strong></p><p><Link to="/ui/new">Start an analysis</Link></p></div>}
+      {data && !data.job && <p><Link to="/ui/new">Start an analysis</Link></p>}
       {data?.neurons.map((report, i) => report && <Example key={i} example={EXAMPLES[i]} report={report} />)}
       <h2>How to read the numbers</h2>
       <dl class="words">
@@ -70,6 +78,61 @@ export function About() {
       </dl>
       <p>Senses are found by rules, not by people. Read the contexts before you trust a label, and prefer neurons with many contexts and a high coverage.</p>
     </div>
+  );
+}
+
+// A neuron of the sample model and sentences that were written for this page. It is stored, so nothing need have run.
+function Stored() {
+  const { senses, texts, polysemanticity: p } = example;
+  const [first, second] = senses;
+  return (
+    <section class="example" aria-label="An example">
+      <h2>One neuron</h2>
+      <p>
+        This is neuron {example.neuron} of layer {example.layer} of {example.model}, a small language model, after it read {count(example.tokens)} tokens of facts,
+        scripture and documentation:
+      </p>
+      <div class="card">
+        <p class="meaning"><Sentence text={example.meaning} /></p>
+        <ShareBar senses={senses} coverage={p.coverage} />
+        <p class="quiet">Polysemanticity {number(p.score)}. It fires more selectively than {p.selectivity_percentile === 1 ? "each" : percent(p.selectivity_percentile)} of the random directions that it was compared with.</p>
+      </div>
+      <p>
+        Here it reads sentences that were written for this page. The stronger the colour behind a word, the more it fires there.
+      </p>
+      <Checked texts={texts.senses} />
+      <h2>Two of its senses at once</h2>
+      <p>Sense {first.sense + 1} has {first.name}; sense {second.sense + 1} has {second.name}. In each of these sentences both fire:</p>
+      <Checked texts={texts.both} />
+      <p>
+        That is a <em>cross-activation</em>. The neuron is one number, so whatever reads it later in the model gets the same signal from both words:
+        of a sport, and of a language. Where a model gives an odd answer, such a place is worth a look.
+      </p>
+      <p>
+        What it does not tell: that the model confuses the two. Other neurons tell them apart, and nothing was changed here to see what
+        this one does to the answer. Nor is a sense a rule. On these it stays below a fifth of its largest activation, where we no longer speak of firing, though one
+        of them names a language:
+      </p>
+      <Checked texts={texts.silent} />
+    </section>
+  );
+}
+
+function Checked({ texts }) {
+  return (
+    <ul class="checked">
+      {texts.map((found) => (
+        <li key={found.text}>
+          <ShadedText pieces={cutChecked(found, found.activations)} most={example.most} />
+          {found.peaks.map((peak) => (
+            <span key={peak.token} class={`which sense-${peak.sense % 8}`}>
+              <span class="dot" aria-hidden="true" /> Sense {peak.sense + 1}: {number(peak.activation)} on {found.tokens[peak.token].token.trim()}
+            </span>
+          ))}
+          {!found.peaks.length && <span class="which">does not fire</span>}
+        </li>
+      ))}
+    </ul>
   );
 }
 
