@@ -233,6 +233,16 @@ class DamagedFile(AnalysisError):
         self.path = path  # in the store; None when it is not known
 
 
+class DamagedRecord(PolysemeError):
+    """What Redis has of a job cannot be read."""
+
+    code = "damaged_record"
+
+    def __init__(self, message: str, *, is_newer: bool = False) -> None:
+        super().__init__(message)
+        self.is_newer = is_newer  # by its version: who has that can read it
+
+
 # What an operator has to put right before anything starts
 
 

@@ -38,6 +38,7 @@ class Settings:
     inline_bytes: int = _bytes(1 << 20)  # of a JSON request body
     batch_bytes: int = _bytes(8 << 20)  # of the body that submits a batch
     max_batch_jobs: int = 1000  # entries of a batch
+    max_record_bytes: int = _bytes(256 << 10)  # of a job's request, as it is kept in Redis
     upload_bytes: int = _bytes(1 << 30)  # of an uploaded corpus, unpacked
     max_documents: int = 1_000_000  # a corpus
     max_top_k: int = 200
@@ -56,7 +57,7 @@ class Settings:
     keyless: str = "loopback"
     tenant_active_jobs: int = 100  # quotas of a tenant that has none of its own; 0 is no limit
     tenant_queued_tokens: int = 1_000_000_000  # of its jobs that have not ended
-    tenant_stored_bytes: int = 100 << 30  # of its corpora and results
+    tenant_stored_bytes: int = 100 << 30  # of its corpora, results and jobs' records
     tenant_requests_per_minute: int = 6000
     # after a job's end, until its record and result are deleted; 0 keeps them
     retention_s: float = 0.0

@@ -28,17 +28,15 @@ class Reaper:
         self._store.check()
         if expired := self._board.jobs.list_expired():
             read = self._sources_in_use()
-            for job in self._board.jobs.get_many(e for e in expired if e not in read):
+            for job in self._board.jobs.iterate(e for e in expired if e not in read):
                 self._expire(job)
         for tenant, job_id in self._board.jobs.files_to_delete(for_s=_PATIENCE_S):
             self._delete_files(job_id, tenant)
 
     def _sources_in_use(self) -> set[str]:
         """The finished jobs whose results jobs that have not ended read."""
-        requests = [
-            job.request for job in self._board.jobs.get_many(self._board.jobs.list_active())
-        ]
-        return {source for r in requests if (source := _source_of(r)) is not None}
+        jobs = self._board.jobs.iterate(self._board.jobs.list_active())
+        return {source for job in jobs if (source := _source_of(job.request)) is not None}
 
     def _expire(self, job: Job) -> None:
         if self._board.jobs.delete_record(job.id, job.tenant, has_expired=True) == "deleted":

@@ -18,6 +18,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from polyseme.contract.board.board import Board
+from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.files.probe import describe_trouble
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.paths import hide_paths
@@ -43,7 +44,7 @@ class Scheduler:
 
         Safe to call from anywhere, at any time, any number of times.
         """
-        job = self._board.jobs.get(job_id)
+        job = self.read(job_id)
         # A newer API's job is left to newer workers.
         if job is None or job.is_terminal or job.version > JOB_VERSION:
             return
@@ -60,6 +61,19 @@ class Scheduler:
         if not self._fail_if_idle(job_id, spent):
             # One that is spent and runs still may end badly before the next line.
             self._send_units(job, tuple(u for u in due.units if u not in spent))
+
+    def read(self, job_id: str) -> Job | None:
+        """None when it is not there, or cannot be read. One whose record is damaged fails."""
+        try:
+            return self._board.jobs.get(job_id)
+        except DamagedRecord as e:
+            if e.is_newer:  # a newer API's job is left to newer workers
+                log.warning("%s is left to newer workers: %s", job_id, e)
+                return None
+            log.error("%s fails: %s", job_id, e)
+            error = {"code": e.code, "detail": e.message}
+            self._board.jobs.end(job_id, "failed", error, keep_s=self._settings.retention_s)
+            return None
 
     def advance_all(self) -> None:
         for job in self._board.jobs.list_active():
@@ -92,7 +106,7 @@ class Scheduler:
                 self._send(queue)
 
     def fail(self, job_id: str, code: str, detail: str) -> None:
-        if job := self._board.jobs.get(job_id):
+        if job := self.read(job_id):
             self._end(job, "failed", {"code": code, "detail": hide_paths(detail)})
 
     def await_store(self, job_id: str, why: str) -> bool:
@@ -146,13 +160,16 @@ class Scheduler:
 
     def tidy(self, job_id: str) -> None:
         """Removes what an ended job does not need. For whoever may have written after its end."""
-        job = self._board.jobs.get(job_id)
+        try:
+            job = self._board.jobs.get(job_id)
+        except DamagedRecord:  # whether it has a result cannot be known
+            return
         if job is None or job.is_terminal:
             self._remove_files(job_id, keep_result=job is not None and job.status == "succeeded")
 
     def tidy_all(self) -> None:
         """Tidies up after jobs whose worker died between their end and that."""
-        for job in self._board.jobs.get_many(self._store.names(Layout.WORK)):
+        for job in self._board.jobs.iterate(self._store.names(Layout.WORK)):
             if job.is_terminal:
                 self.tidy(job.id)
 

@@ -99,7 +99,7 @@ class Runner:
             log.warning("no ticket could be sent to %s: %s", queue, e)
 
     def _run(self, lease: Lease) -> None:
-        job = self._insist(lambda: self.board.jobs.get(lease.job))
+        job = self._insist(lambda: self.scheduler.read(lease.job))
         with observe_unit(lease, job.origin if job else {}, self.metrics, self.tracer) as seen:
             self._run_held(lease, job, seen)
         self._look_after(lease.job)
@@ -193,7 +193,7 @@ class Runner:
 
         False when there is none such.
         """
-        job = self._insist(lambda: self.board.jobs.get(lease.job))
+        job = self._insist(lambda: self.scheduler.read(lease.job))
         if job is None or error.path is None:
             return False
         card = self._insist(lambda: self.board.registry.get_card(job.request.model))

@@ -203,7 +203,7 @@ class Batches:
         Drops those that have expired.
         """
         name = self._keys.batches(tenant)
-        ids = list_before(self._redis, name, before, count)
+        ids = [batch for _, batch in list_before(self._redis, name, before, count)]
         batches = self._read(ids)
         if gone := set(ids) - {b.id for b in batches}:
             self._redis.zrem(name, *gone)

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from polyseme.contract.board.lanes import queue_of
 from polyseme.contract.board.outbox import read_delivery
+from polyseme.contract.errors import DamagedRecord, InvalidRequest
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
+    JOB_VERSION,
     TERMINAL,
     ActivationsRequest,
     Job,
@@ -21,7 +23,18 @@ from polyseme.contract.records.request import AnalysisRequest
 
 
 def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
-    """running: tokens done in each unit that runs."""
+    """running: tokens done in each unit that runs. Raises DamagedRecord."""
+    try:
+        return _read_job(record, running, now)
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidRequest) as e:
+        name, version = record.get("id", "a job"), record.get("version", "")
+        raise DamagedRecord(
+            f"the record of {name} cannot be read: {type(e).__name__}: {e}",
+            is_newer=version.isdecimal() and int(version) > JOB_VERSION,
+        ) from e
+
+
+def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
 
     def number(name: str) -> float | None:
         return float(record[name]) if name in record else None
@@ -64,6 +77,7 @@ def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> J
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
         store_away_since=number("store_away_since"),
+        record_bytes=len(record["request"]),
         calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),
         reused={

@@ -6,7 +6,8 @@ A job is an analysis or a live check. Its units are elsewhere (`units`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +18,7 @@ from polyseme.contract.board.keys import Keys
 from polyseme.contract.board.lanes import FIRST_UNITS, HEAD_START_S, PATIENCE_S, lane_of
 from polyseme.contract.board.reading import list_before, read_time
 from polyseme.contract.board.scripts import Script
+from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
     JOB_VERSION,
@@ -32,6 +34,11 @@ from polyseme.contract.records.job import (
 from polyseme.contract.records.tenants import UNLIMITED, Quotas
 
 IDEMPOTENCY_S = 24 * 3600
+
+_READ_BYTES = 4 << 20  # of records that are read at once
+_LISTED = 200  # ids read at once
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,31 +136,59 @@ class Jobs:
     # Reading
 
     def get(self, job: str) -> Job | None:
-        return next(iter(self.get_many([job])), None)
+        """Raises DamagedRecord."""
+        [(record, running)], now = self._read_records([job])
+        return read_job(record, running, now) if record else None
 
     def get_many(self, jobs: Iterable[str]) -> list[Job]:
-        """Those of the jobs that are there, in one round trip."""
+        """Those of the jobs that are there and can be read."""
+        return list(self.iterate(jobs))
+
+    def iterate(self, jobs: Iterable[str]) -> Iterator[Job]:
+        """The same, one after another: however large their records are, few are in memory."""
+        for names in self._in_parts(list(jobs)):
+            records, now = self._read_records(names)
+            for record, running in records:
+                if not record:
+                    continue
+                try:
+                    yield read_job(record, running, now)
+                except DamagedRecord as e:
+                    _log.error("%s is left out: %s", record.get("id"), e)
+
+    def _in_parts(self, jobs: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Few enough at a time for what is read at once."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job in jobs:
+            pipe.hstrlen(self._keys.job(job), "request")
+        first = size = 0
+        for i, length in enumerate(pipe.execute()):
+            if size + length > _READ_BYTES and i > first:
+                yield jobs[first:i]
+                first, size = i, 0
+            size += length
+        if jobs:
+            yield jobs[first:]
+
+    def _read_records(
+        self, jobs: Iterable[str]
+    ) -> tuple[list[tuple[dict[str, str], list[str]]], float]:
+        """Record and running units of each, and when that was, in one round trip."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.time()
         for job in jobs:
             pipe.hgetall(self._keys.job(job))
             pipe.hvals(self._keys.running(job))
         (seconds, micros), *found = pipe.execute()
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return [
-            read_job(record, running, seconds + micros / 1e6) for record, running in pairs if record
-        ]
+        return list(zip(found[::2], found[1::2], strict=True)), seconds + micros / 1e6
 
-    def list_page(
-        self,
-        *,
-        before: tuple[float, str] | None = None,
-        count: int = 200,
-        tenant: str = DEFAULT_TENANT,
-    ) -> list[Job]:
-        """A tenant's analyses newest first, older than `before` (created_at, id)."""
-        names = list_before(self._redis, self._keys.jobs(tenant), before, count)
-        return self.get_many(names)
+    def newest_first(
+        self, *, before: tuple[float, str] | None = None, tenant: str = DEFAULT_TENANT
+    ) -> Iterator[Job]:
+        """A tenant's analyses older than `before` (created_at, id), read as they are asked for."""
+        while places := list_before(self._redis, self._keys.jobs(tenant), before, _LISTED):
+            yield from self.iterate(job for _, job in places)
+            before = places[-1]
 
     def list_active(self) -> list[str]:
         """Of all tenants and kinds, oldest first."""

@@ -15,9 +15,9 @@ def read_time(client: redis.Redis) -> float:
 
 def list_before(
     client: redis.Redis, key: str, before: tuple[float, str] | None, count: int
-) -> list[str]:
-    """Of a sorted set of ids by creation, those older than `before` (created_at, id), newest
-    first.
+) -> list[tuple[float, str]]:
+    """Of a sorted set of ids by creation, those older than `before`, newest first. (created_at, id)
+    each.
     """
     top = f"{before[0]:.6f}" if before else "+inf"
     found = cast(
@@ -26,4 +26,5 @@ def list_before(
             key, top, "-inf", byscore=True, desc=True, offset=0, num=count + 1, withscores=True
         ),
     )
-    return [name for name, score in found if before is None or (score, name) < before][:count]
+    places = ((score, name) for name, score in found)
+    return [place for place in places if before is None or place < before][:count]

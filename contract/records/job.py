@@ -141,6 +141,7 @@ class Job:
     batch: str | None = None  # that it was submitted in, until that is deleted
     # since a unit of it found the store away, until one is finished
     store_away_since: float | None = None
+    record_bytes: int = 0  # of its request, as Redis has it
     # Layers taken over from the results of other jobs, by job. None from none; empty before the
     # plan is made, too.
     reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

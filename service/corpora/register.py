@@ -103,7 +103,7 @@ def delete_corpus(services: Services, corpus: str) -> None:
     """Raises NotFound, and Conflict while a job that has not ended reads it."""
     find_corpus(services, corpus)
     board, tenant = services.board, services.tenant
-    jobs = (j for j in board.jobs.get_many(board.jobs.list_active()) if j.tenant == tenant)
+    jobs = (j for j in board.jobs.iterate(board.jobs.list_active()) if j.tenant == tenant)
     if user := next(
         (j.id for j in jobs if j.kind == "analysis" and j.analysis.corpus == corpus), None
     ):

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.ExpiredCursor: 410,
     errors.Gone: 410,
     errors.TooLarge: 413,
+    errors.DamagedRecord: 500,
     errors.UnsupportedMedia: 415,
     errors.InvalidRequest: 422,
     errors.TooManyJobs: 429,

@@ -4,6 +4,7 @@ pointer. Does no I/O.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ def check_request(
         *_check_window(request, card, settings),
         *_check_lists(request, corpus, settings),
         *_check_tokens(request, card),
+        *_check_size(request, settings),
     ]
     if not found:
         return
@@ -51,6 +53,16 @@ def _check_selection(request: AnalysisRequest, card: ModelCard) -> Iterator[Poly
     ):
         if error := _try(resolve, selection, count, card.id):
             yield error
+
+
+def _check_size(request: AnalysisRequest, settings: Settings) -> Iterator[Detail]:
+    size = len(json.dumps(request.to_dict()))
+    if size > settings.max_record_bytes:
+        yield Detail(
+            "/neurons/indices",
+            f"this request takes {size} bytes: at most {settings.max_record_bytes} may be kept of "
+            f"one. Write neurons as ranges, or in several jobs",
+        )
 
 
 def _try(resolve: Callable[..., Any], *arguments: Any) -> PolysemeError | None:

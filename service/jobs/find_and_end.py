@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyseme.contract.errors import Conflict, Gone, JobNotFinished, NotFound
+from polyseme.contract.errors import Conflict, DamagedRecord, Gone, JobNotFinished, NotFound
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services
@@ -66,7 +66,12 @@ def forget_job(services: Services, job: str, what: str, remedy: str) -> None:
     remedy: what to do with one that has not ended. A worker deletes the files if this process dies
     before it has.
     """
-    find_job(services, job, what)
+    try:
+        find_job(services, job, what)
+    except DamagedRecord:
+        # What is left of it may be deleted by whoever it belongs to.
+        if services.board.jobs.read_tag(job, services.tenant) is None:
+            raise
     status = services.board.jobs.delete_record(job, services.tenant)
     if status == "gone":
         raise NotFound(f"no {what} {job}")

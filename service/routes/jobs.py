@@ -49,6 +49,7 @@ blueprint = Blueprint(
 
 _FRESH_S = 60.0  # after its end a job counts as just finished
 _SCANNED = 2000  # jobs looked at for one page of a filtered list
+_PAGE_BYTES = 1 << 20  # of requests on one page, which ends behind the one that passes it
 _PREFER = header(
     "Prefer",
     "`wait=N`: answer when it has changed, or after N seconds, at most 30.",
@@ -260,13 +261,14 @@ def _collect(
 ) -> tuple[list[Job], Job | None]:
     """A page, and the job after which the next one begins; None when the list ends here."""
     page: list[Job] = []
-    scanned, last = 0, None
+    scanned, size, last = 0, 0, None
     for job in _newest_first(here, before, filters.get("batch")):
-        if len(page) == limit or scanned == _SCANNED:
+        if len(page) == limit or scanned == _SCANNED or size > _PAGE_BYTES:
             return page, last
         scanned, last = scanned + 1, job
         if _passes(job, filters):
             page.append(job)
+            size += job.record_bytes
     return page, None
 
 
@@ -276,9 +278,7 @@ def _newest_first(
     if batch is not None:
         yield from _last_first(here, before, batch)
         return
-    while jobs := here.board.jobs.list_page(before=before, count=200, tenant=here.tenant):
-        yield from jobs
-        before = jobs[-1].created_at, jobs[-1].id
+    yield from here.board.jobs.newest_first(before=before, tenant=here.tenant)
 
 
 def _last_first(here: Services, before: tuple[float, str] | None, batch: str) -> Iterator[Job]:
@@ -286,8 +286,7 @@ def _last_first(here: Services, before: tuple[float, str] | None, batch: str) ->
     jobs = list_jobs_of(here, batch)
     if before is not None and before[1] in jobs:
         jobs = jobs[jobs.index(before[1]) + 1 :]
-    for i in range(0, len(jobs), 200):
-        yield from here.board.jobs.get_many(jobs[i : i + 200])
+    yield from here.board.jobs.iterate(jobs)
 
 
 def _passes(job: Job, filters: Mapping[str, Any]) -> bool:

@@ -218,7 +218,7 @@ class Chaos:
 
     def _check(self, jobs: list[str], quiet: list[dict[str, str]]) -> None:
         assert len(set(jobs)) == len(jobs), "a job was accepted under another's id"
-        listed = [j.id for j in self._site.board.jobs.list_page(count=10_000)]
+        listed = [j.id for j in self._site.board.jobs.newest_first()]
         assert len(listed) == len(set(listed)) == len(jobs) + CORPORA, "a job is doubled or lost"
         assert self._site.board.jobs.list_active() == []
         for number, job in enumerate(jobs):

@@ -353,7 +353,7 @@ def seal_old(cursors: Cursors, subject: str) -> str:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r.name)
 def test_bad_input_is_refused_and_the_service_goes_on(refusal: Refusal, site: Site) -> None:
-    jobs = {j.id for j in site.board.jobs.list_page()}
+    jobs = {j.id for j in site.board.jobs.newest_first()}
 
     answer = site.http.request(
         refusal.method, site.fill(refusal.path), content=refusal.body, headers=refusal.headers
@@ -365,7 +365,7 @@ def test_bad_input_is_refused_and_the_service_goes_on(refusal: Refusal, site: Si
     assert problem["request_id"] == answer.headers["X-Request-Id"]
     if refusal.pointer is not None:
         assert refusal.pointer in [e["pointer"] for e in problem["errors"]], problem
-    assert {j.id for j in site.board.jobs.list_page()} == jobs
+    assert {j.id for j in site.board.jobs.newest_first()} == jobs
     assert site.tickets() == 0
     assert site.http.get("/readyz").json()["status"] == "ready"
 

@@ -471,7 +471,7 @@ class Site:
         """All that an attempt could change."""
         tenants = ("acme", "beta", "default")
         jobs = [
-            [*self.board.jobs.list_page(tenant=t), *self.board.batches.list_page(tenant=t)]
+            [*self.board.jobs.newest_first(tenant=t), *self.board.batches.list_page(tenant=t)]
             for t in tenants
         ]
         corpora = [self.board.registry.list_corpora(t) for t in tenants]
@@ -549,7 +549,7 @@ def add_jobs(board: Board, store: Store) -> dict[str, str]:
 
 def make_cursors(board: Board) -> dict[str, str]:
     cursors = Cursors(board.registry.get_secret())
-    job = board.jobs.list_page(tenant="beta")[0].id
+    job = next(board.jobs.newest_first(tenant="beta")).id
     return {
         "jobs_cursor": cursors.seal("jobs", {}, [2e9, "job_z"], "acme"),
         "batches_cursor": cursors.seal("batches", {}, [2e9, "bat_z"], "acme"),

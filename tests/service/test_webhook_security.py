@@ -172,7 +172,7 @@ def test_a_job_is_refused_with_a_pointer(
     problem = answer.get_json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request")
     assert [e["pointer"] for e in problem["errors"]] == ["/webhook/url"]
-    assert board.jobs.list_page() == []
+    assert list(board.jobs.newest_first()) == []
     assert trap.posts == []
 
 

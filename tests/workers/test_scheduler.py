@@ -11,7 +11,7 @@ import pytest
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.lanes import FIRST_UNITS
 from polyseme.contract.files.store import Layout, Store
-from polyseme.contract.records.job import ActivationsRequest
+from polyseme.contract.records.job import JOB_VERSION, ActivationsRequest
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import connect_queue, send_ticket
 from polyseme.workers.pipelines import due_of
@@ -312,6 +312,20 @@ def test_one_jobs_trouble_does_not_hold_up_the_others(
     assert lease is not None
     assert lease.job == sound
     assert sent
+    assert board.jobs.list_active() == [sound]
+    assert board.jobs.read_tag(broken) == (2, "failed")
+
+
+def test_a_record_of_a_newer_version_that_cannot_be_read_is_left_to_newer_workers(
+    board: Board, scheduler: Scheduler
+) -> None:
+    newer = open_job(board).id
+    changes = {"request": '{"of": "another time"}', "version": JOB_VERSION + 1}
+    board._redis.hset(f"polyseme:job:{newer}", mapping=changes)
+
+    scheduler.advance_all()
+
+    assert board.jobs.list_active() == [newer]
 
 
 def test_what_a_dead_worker_left_of_an_ended_job_is_removed(

@@ -48,7 +48,7 @@ def test_a_batch_opens_with_all_its_jobs_in_their_order(board: Board) -> None:
     assert (batch.status, batch.fraction, batch.metadata) == ("running", 0.0, {"run": "7"})
     assert batch.counts == {**dict.fromkeys(batch.counts, 0), "queued": 5}
     assert [j.batch for j in jobs] == [batch.id] * 5
-    assert [j.id for j in board.jobs.list_page()] == ids[::-1]
+    assert [j.id for j in list(board.jobs.newest_first())] == ids[::-1]
     assert board.jobs.list_active() == ids
     assert [(e.index, e.job, e.status) for e in board.batches.list_entries(batch.id)] == [
         (i, job, "queued") for i, job in enumerate(ids)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 import redis
 
+from polyseme.contract.board import jobs as jobs_module
 from polyseme.contract.board.board import Board
+from polyseme.contract.board.jobs import Jobs
 from polyseme.contract.board.units import Lease
+from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.records.job import CHECK_ID, ActivationsRequest, Request
 from polyseme.contract.records.tenants import Quotas
 from tests.factories import make_card, make_corpus, make_request, open_job, run_job, take_unit
@@ -71,10 +75,70 @@ def test_a_new_job_is_queued_with_its_request(board: Board, job: str) -> None:
 def test_jobs_are_listed_newest_first_from_any_place(board: Board) -> None:
     ids = [open_job(board).id for _ in range(4)]
 
-    [newest, second, *_] = board.jobs.list_page()
-    rest = board.jobs.list_page(before=(second.created_at, second.id), count=1)
+    [newest, second, *_] = board.jobs.newest_first()
+    rest = board.jobs.newest_first(before=(second.created_at, second.id))
 
-    assert [newest.id, second.id, rest[0].id] == ids[:0:-1]
+    assert [newest.id, second.id, next(rest).id] == ids[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("request", "no JSON"),
+        ("request", "[]"),
+        ("request", '{"model": 7}'),
+        ("created_at", "long ago"),
+        ("revision", ""),
+        ("reused", "{"),
+    ],
+)
+def test_a_damaged_record_spoils_only_itself(board: Board, field: str, value: str) -> None:
+    jobs = [open_job(board).id for _ in range(3)]
+    board._redis.hset(f"polyseme:job:{jobs[1]}", field, value)
+
+    assert [j.id for j in board.jobs.newest_first()] == [jobs[2], jobs[0]]
+    assert [j.id for j in board.jobs.get_many(jobs)] == [jobs[0], jobs[2]]
+    with pytest.raises(DamagedRecord, match=jobs[1]) as caught:
+        board.jobs.get(jobs[1])
+    assert not caught.value.is_newer
+
+
+def test_records_are_read_in_parts_that_fit_memory(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indices = [",".join(map(str, range(0, size, 2))) for size in (4000, 10, 4000, 10, 10, 4000)]
+    requests = [make_request(neurons={"indices": i}) for i in indices]
+    jobs = [board.jobs.open(request).job for request in requests]
+    monkeypatch.setattr(jobs_module, "_READ_BYTES", 14_000)
+    read: list[int] = []
+    read_records = Jobs._read_records
+
+    def counted(self: Jobs, names: list[str]) -> Any:
+        read.append(len(names))
+        return read_records(self, names)
+
+    monkeypatch.setattr(Jobs, "_read_records", counted)
+
+    found = board.jobs.get_many([*jobs, "job_none"])
+
+    assert [j.id for j in found] == jobs
+    assert [j.request for j in found] == requests
+    assert read == [2, 3, 2]
+    assert board.jobs.get_many([]) == []
+
+
+def test_what_redis_keeps_of_a_job_counts_as_stored_until_it_is_deleted(board: Board) -> None:
+    job = board.jobs.open(make_request(neurons={"indices": "0,2,4,6"}), tenant="acme").job
+    found = board.jobs.get(job)
+
+    assert found is not None
+    assert board.accounts.stored_bytes("acme") == found.record_bytes + len("{}")
+
+    board.accounts.note_stored("acme", f"job:{job}", 1000)
+    board.jobs.end(job, "succeeded")
+    board.jobs.delete_record(job, "acme")
+    board.jobs.delete_record(job, "acme")
+    assert board.accounts.stored_bytes("acme") == 1000
 
 
 def test_a_live_check_is_active_and_deleted_like_a_job_but_not_listed(
@@ -85,7 +149,7 @@ def test_a_live_check_is_active_and_deleted_like_a_job_but_not_listed(
 
     assert found is not None
     assert (found.kind, CHECK_ID.fullmatch(check) is not None) == ("activations", True)
-    assert [j.id for j in board.jobs.list_page()] == [job]
+    assert [j.id for j in board.jobs.newest_first()] == [job]
     assert set(board.jobs.list_active()) == {job, check}
     assert board.jobs.delete_record(check) == "queued"
     board.jobs.end(check, "succeeded")
@@ -271,7 +335,7 @@ def test_only_a_job_that_has_ended_is_forgotten(board: Board, job: str) -> None:
 
     assert board.jobs.delete_record(job) == "deleted"
     assert board.jobs.delete_record(job) == "gone"
-    assert board.jobs.list_page() == []
+    assert list(board.jobs.newest_first()) == []
 
 
 def test_every_change_of_phase_is_a_new_revision(board: Board, job: str) -> None:
@@ -367,7 +431,7 @@ def test_tenants_have_lists_corpora_and_idempotency_keys_of_their_own(board: Boa
     board.registry.add_corpus(make_corpus(documents=2), "beta")
 
     assert [
-        [j.id for j in board.jobs.list_page(tenant=t)] for t in ("acme", "beta", "default")
+        [j.id for j in board.jobs.newest_first(tenant=t)] for t in ("acme", "beta", "default")
     ] == [
         [mine],
         [theirs],
@@ -454,7 +518,7 @@ def test_an_open_whose_answer_was_lost_does_not_set_the_job_back(
     found = board.jobs.get(job)
     assert found is not None
     assert found.status == "running"
-    assert board.jobs.list_page() == [found]
+    assert list(board.jobs.newest_first()) == [found]
     assert board.units.take(["default"], lease_s=30) is None
 
 

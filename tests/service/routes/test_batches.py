@@ -82,7 +82,9 @@ def test_a_batch_answers_where_it_is_and_each_entry_its_job(
         2,
         0,
     )
-    assert [j.id for j in board.jobs.list_page()] == [e["job"] for e in batch["entries"]][::-1]
+    assert [j.id for j in list(board.jobs.newest_first())] == [e["job"] for e in batch["entries"]][
+        ::-1
+    ]
     assert tickets(settings) == 2
     assert board.units.count_waiting()["default", "low"] == 1
 
@@ -140,7 +142,11 @@ def test_one_wrong_entry_refuses_all_and_every_wrong_value_has_its_pointer(
         "/jobs/2/contexts/window",
     ]
     assert "2 of 3 jobs" in problem["detail"]
-    assert (board.jobs.list_page(), board.batches.list_page(), tickets(settings)) == ([], [], 0)
+    assert (list(board.jobs.newest_first()), board.batches.list_page(), tickets(settings)) == (
+        [],
+        [],
+        0,
+    )
 
 
 def test_a_batch_that_is_not_atomic_submits_what_it_can(http: FlaskClient, board: Board) -> None:
@@ -160,7 +166,7 @@ def test_a_batch_that_is_not_atomic_submits_what_it_can(http: FlaskClient, board
     assert batch["entries"][2]["problem"]["errors"] == [
         {"pointer": "/jobs/2", "detail": "expected an object"}
     ]
-    assert len(board.jobs.list_page()) == 2
+    assert len(list(board.jobs.newest_first())) == 2
 
 
 def test_texts_of_a_refused_batch_are_not_kept(http: FlaskClient, board: Board) -> None:
@@ -381,7 +387,7 @@ def test_bad_input_is_refused_and_leaves_nothing(
     if pointer is not None:
         assert pointer in [e["pointer"] for e in problem["errors"]], problem
     assert ("Retry-After" in answer.headers) == (status == 503)
-    assert (board.jobs.list_page(), board.batches.list_page()) == ([], [])
+    assert (list(board.jobs.newest_first()), board.batches.list_page()) == ([], [])
 
 
 def test_the_same_key_and_body_answer_the_first_batch(http: FlaskClient, board: Board) -> None:
@@ -395,7 +401,7 @@ def test_the_same_key_and_body_answer_the_first_batch(http: FlaskClient, board: 
     assert (again.status_code, again.get_json()["id"]) == (202, first.get_json()["id"])
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (other.status_code, other.get_json()["code"]) == (422, "idempotency_key_reused")
-    assert len(board.jobs.list_page()) == 2
+    assert len(list(board.jobs.newest_first())) == 2
 
 
 def test_a_job_and_a_batch_may_have_the_same_key(http: FlaskClient) -> None:
@@ -422,7 +428,7 @@ def test_many_threads_with_one_key_open_one_batch(
 
     assert {a.status_code for a in answers} == {202}
     assert len({a.json()["id"] for a in answers}) == 1
-    assert len(board.jobs.list_page()) == tickets(settings) == 2
+    assert len(list(board.jobs.newest_first())) == tickets(settings) == 2
 
 
 def test_a_tag_that_holds_is_304_and_a_long_poll_ends_with_a_change(

@@ -16,10 +16,12 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Corpus, Job
+from polyseme.contract.records.model_card import SiteCard
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import ticket_keys
 from polyseme.service.app import create_app
 from polyseme.service.context import KEY, Services
+from polyseme.service.routes import jobs as job_routes
 from tests.client.standins import wait_until
 from tests.factories import (
     add_corpus,
@@ -123,7 +125,11 @@ def test_a_dry_run_estimates_and_leaves_nothing(
     found = answer.get_json()
     assert (answer.status_code, found["object"], found["estimate"]) == (200, "estimate", True)
     assert (found["tokens"], found["seconds"], found["neurons"]) == (100, 1.0, 4 * 48)
-    assert (board.jobs.list_page(), tickets(settings), len(board.registry.list_corpora())) == (
+    assert (
+        list(board.jobs.newest_first()),
+        tickets(settings),
+        len(board.registry.list_corpora()),
+    ) == (
         [],
         0,
         1,
@@ -178,7 +184,7 @@ def test_many_threads_with_one_key_open_one_job(
     assert {a.status_code for a in answers} == {202}
     assert (
         len({a.json()["id"] for a in answers})
-        == len(board.jobs.list_page())
+        == len(list(board.jobs.newest_first()))
         == tickets(settings)
         == 1
     )
@@ -406,6 +412,58 @@ def test_pages_of_jobs_are_the_whole_list_newest_first(http: FlaskClient, board:
 
     assert found == jobs[::-1]
     assert answer.get_json()["next_cursor"] is None
+
+
+def test_a_page_of_large_jobs_is_shorter_and_the_list_goes_on(
+    http: FlaskClient, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_routes, "_PAGE_BYTES", 20_000)
+    large = make_request(neurons={"indices": ",".join(map(str, range(0, 6000, 2)))})
+    jobs = [board.jobs.open(large).job for _ in range(5)]
+
+    found, sizes, path = [], [], "/v1/jobs?limit=100"
+    while path:
+        answer = http.get(path)
+        found += [j["id"] for j in answer.get_json()["data"]]
+        sizes.append(len(answer.get_json()["data"]))
+        link = re.match("<(.+)>", answer.headers.get("Link", ""))
+        path = link[1] if link else ""
+
+    assert found == jobs[::-1]
+    assert sizes == [2, 2, 1]
+
+
+def test_a_damaged_record_is_left_out_of_the_list_named_alone_and_deleted_like_any(
+    http: FlaskClient, board: Board
+) -> None:
+    sound, broken = open_job(board).id, open_job(board).id
+    board._redis.hset(f"polyseme:job:{broken}", "request", "{")
+
+    assert [j["id"] for j in http.get("/v1/jobs").get_json()["data"]] == [sound]
+    alone = http.get(f"/v1/jobs/{broken}")
+    assert (alone.status_code, alone.get_json()["code"]) == (500, "damaged_record")
+    assert http.delete(f"/v1/jobs/{broken}").status_code == 409
+    board.jobs.end(broken, "failed", {"code": "damaged_record", "detail": "d"})
+    assert http.delete(f"/v1/jobs/{broken}").status_code == 204
+    assert http.get(f"/v1/jobs/{broken}").status_code == 404
+
+
+def test_a_request_that_would_fill_redis_is_refused_with_what_is_allowed(
+    settings: Settings, board: Board, store: Store
+) -> None:
+    add_corpus(board, store)
+    site = SiteCard("mlp", 200_000, "blocks.{layer}.mlp.hook_post", signed=True)
+    board.registry.put_card(make_card(sites=(site,)))
+    scattered = ",".join(map(str, range(0, 20_000, 2)))
+    http = create_app(replace(settings, max_record_bytes=50_000)).test_client()
+
+    answer = http.post("/v1/jobs", json=make_body(neurons={"indices": scattered}))
+
+    assert answer.status_code == 422
+    [error] = answer.get_json()["errors"]
+    assert error["pointer"] == "/neurons/indices"
+    assert "at most 50000" in error["detail"]
+    assert list(board.jobs.newest_first()) == []
 
 
 def test_jobs_are_filtered_and_the_cursor_remembers_by_what(

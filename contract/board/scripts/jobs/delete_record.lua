@@ -18,6 +18,11 @@ if not is_terminal(status) then return status end
 
 local address = redis.call('HGET', record, 'scan_address')
 if address then redis.call('ZREM', keys.scans(tenant, address), job) end
+local bytes = redis.call('HGET', keys.stored(tenant), 'record:' .. job)
+if bytes then
+  redis.call('HDEL', keys.stored(tenant), 'record:' .. job)
+  redis.call('HINCRBY', keys.stored_bytes(), tenant, -tonumber(bytes))
+end
 redis.call('DEL', record)
 redis.call('ZREM', jobs, job)
 redis.call('ZREM', expiring, job)

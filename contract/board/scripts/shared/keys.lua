@@ -22,6 +22,8 @@ function keys.batch_refused(batch) return keys.batch(batch) .. ':refused' end
 function keys.tenant(tenant) return prefix .. 'tenant:' .. tenant end
 function keys.tenant_active(tenant) return prefix .. 'active:' .. tenant end
 function keys.scans(tenant, address) return prefix .. 'scans:' .. tenant .. ':' .. address end
+function keys.stored(tenant) return prefix .. 'stored:' .. tenant end
+function keys.stored_bytes() return prefix .. 'stored_bytes' end
 function keys.expired(name) return prefix .. 'expired:' .. name end
 
 function keys.api_key(key) return prefix .. 'key:' .. key end
