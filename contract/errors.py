@@ -123,6 +123,12 @@ class JobNotFinished(Conflict):
         self.retry_after_s = retry_after_s  # None when waiting would not help
 
 
+class ResultDamaged(Conflict):
+    """A result that is not what was written, until it is made again."""
+
+    code = "result_damaged"
+
+
 class Gone(PolysemeError):
     code = "gone"
 

@@ -36,6 +36,7 @@ from polyseme.contract.files.results import (
     ZERO_BIN,
     report_file,
 )
+from polyseme.contract.files.seals import format_manifest, seal_stream
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.records.job import Corpus, Job
@@ -227,9 +228,6 @@ def write_result(
         )
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
     _write_table(store, f"{folder}/{TOKENS}", _vocabulary_table(vocabulary), 1 << 20)
-    store.write(
-        f"{folder}/{MANIFEST}", json.dumps({"format": FORMAT, "model": {"id": MODEL}}).encode()
-    )
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
     if senses and controls:
@@ -240,6 +238,18 @@ def write_result(
             of_layer = [g for g in ghosts if g["layer"] == found["layer"]]
             found["controls"] = _summarise_controls(of_layer)
     store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
+    seal_result(store, job)
+
+
+def seal_result(store: Store, job: str) -> None:
+    """Writes the manifest of a result, with its files as they are now."""
+    folder = Layout.result(job)
+    seals = {}
+    for name in store.file_sizes(folder).keys() - {MANIFEST}:
+        with store.open(f"{folder}/{name}") as f:
+            seals[name] = seal_stream(f)
+    manifest = format_manifest({"format": FORMAT, "model": {"id": MODEL}}, seals)
+    store.write(f"{folder}/{MANIFEST}", manifest)
 
 
 def _vocabulary_table(texts: list[str]) -> pa.Table:
@@ -525,4 +535,5 @@ def _float32(value: float) -> float:
 
 def _write_table(store: Store, path: str, table: pa.Table, rows: int) -> None:
     with store.writing(path) as f:
-        pq.write_table(table, f, row_group_size=rows, compression="zstd")
+        options = {"compression": "zstd", "write_page_checksum": True}
+        pq.write_table(table, f, row_group_size=rows, **options)

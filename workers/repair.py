@@ -1,5 +1,5 @@
-"""Which unit of a job wrote a file of its work folder: the one to run again when the file is no
-longer any good.
+"""Which unit of a job wrote a file of its work folder or its result: the one to run again when the
+file is no longer any good.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ _DECISION = re.compile(r"reuse-[0-9a-f]+/")  # see `reuse.work_folder`
 
 
 def find_writer(path: str, job: Job, card: ModelCard) -> str | None:
-    """The unit that wrote a file; None for one outside of the job's work folder, which nothing here
-    can make again.
+    """The unit that wrote a file; None for one of neither the job's work folder nor its result,
+    which nothing here can make again.
     """
-    folder = f"{Layout.work(job.id)}/"
-    if not path.startswith(folder):
-        return None
-    name = _DECISION.sub("", path.removeprefix(folder), count=1)
+    work, result = f"{Layout.work(job.id)}/", f"{Layout.result(job.id)}/"
     layers = resolve_layers(job.analysis.neurons.layers, card.layers, card.id)
-    return pipeline.find_writer(stages_of(job), name, size_of(job) or Size(), layers)
+    stages, size = stages_of(job), size_of(job) or Size()
+    if path.startswith(result):
+        return pipeline.find_result_writer(stages, path.removeprefix(result), size, layers)
+    if not path.startswith(work):
+        return None
+    name = _DECISION.sub("", path.removeprefix(work), count=1)
+    return pipeline.find_writer(stages, name, size, layers)
 
 
 def find_lost_scans(store: Store, job: Job) -> list[str]:

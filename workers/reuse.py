@@ -63,24 +63,28 @@ def plan_reuse(
     while chosen := choose_sources(analysis.layers, sources):
         planned = replace(analysis, reused=chosen, work=work_folder(job.id, chosen))
         useless = _copy_all(planned, address, should_stop)
-        if useless is None:
+        if not useless:
             return planned
-        sources = [source for source in sources if source.job != useless]
+        sources = [
+            replace(source, layers=source.layers - useless.get(source.job, frozenset()))
+            for source in sources
+        ]
     return analysis
 
 
-def _copy_all(analysis: Analysis, address: str, should_stop: Stop) -> str | None:
+def _copy_all(analysis: Analysis, address: str, should_stop: Stop) -> dict[str, frozenset[int]]:
     """Copies what is taken over.
 
-    Returns the first job whose result cannot be used, if there is one.
+    Returns the layers that cannot be used, by the job that they were to be taken from.
     """
+    useless: dict[str, frozenset[int]] = {}
     for job in analysis.reused:
         try:
             copy_result(analysis, job, Layout.result(job), address, should_stop=should_stop)
         except UselessResult as e:
             log.warning("not reused: %s", e)
-            return job
-    return None
+            useless[job] = frozenset(analysis.layers if e.layers is None else e.layers)
+    return useless
 
 
 def find_sources(board: Board, analysis: Analysis, job: Job, address: str) -> list[Source]:

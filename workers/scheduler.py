@@ -20,12 +20,14 @@ from kombu.exceptions import OperationalError
 from polyseme.contract.board.board import Board
 from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.files.probe import describe_trouble
+from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.seals import find_wrong_sizes, parse_manifest, seals_of
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.paths import hide_paths
 from polyseme.contract.records.job import JOB_VERSION, Job, priority_of
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import ticket_keys
-from polyseme.workers.pipelines import due_of
+from polyseme.workers.pipelines import due_of, stages_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Scheduler:
             return
         due = due_of(job, self._board.units.list_done(job_id))
         if due is None:
-            self._end(job, "succeeded")
+            self._end_well(job)
             return
         if job.status == "running" and job.phase != due.phase:
             self._board.jobs.set_phase(job_id, due.phase)
@@ -176,6 +178,25 @@ class Scheduler:
     def _settle_cancel(self, job: Job) -> None:
         if self._board.units.count_held(job.id) == 0:
             self._end(job, "cancelled")
+
+    def _end_well(self, job: Job) -> None:
+        """Unless a file of its result was lost since the last unit made sure of it."""
+        if job.kind == "analysis" and (damage := self._find_lost(job)):
+            last = stages_of(job)[-1].name
+            log.warning("%s: damaged since its end: %s; %s runs again", job.id, damage, last)
+            self._board.units.note_failure(job.id, last, f"damaged: {damage}")
+            self._board.units.reopen(job.id, last)
+            return
+        self._end(job, "succeeded")
+
+    def _find_lost(self, job: Job) -> str:
+        """Which files are not there, or have another size: what is seen without reading them."""
+        folder = Layout.result(job.id)
+        try:
+            manifest = parse_manifest(self._store.read(f"{folder}/{MANIFEST}"))
+        except (FileNotFoundError, ValueError):
+            return MANIFEST
+        return ", ".join(find_wrong_sizes(self._store, folder, seals_of(manifest)))
 
     def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
         """Ends a job and removes what it needed, and the result too unless it succeeded."""

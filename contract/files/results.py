@@ -1,7 +1,7 @@
 """The result of a job: Parquet files whose schemas are the agreement between workers, who write
 them, and the API.
 
-manifest.json              what was run, on what, with what
+manifest.json              what was run, on what, with what; sizes and checksums of the others
 summary.json               counts by layer and status, distributions
 neurons.parquet            one row of scalars a neuron, by layer and neuron: what lists and sorts
                            read
@@ -26,7 +26,7 @@ from polyseme.contract.files import columns, entries
 from polyseme.contract.files.column import schema_of, struct_of
 
 # Of everything here and in `columns`; grows with any change a reader must know of.
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"

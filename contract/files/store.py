@@ -224,18 +224,22 @@ class Store:
         with self._missing_nothing(), self._translated():
             return int(self._fs.size(self._path(path)))
 
-    def folder_size(self, path: str) -> int:
-        """Bytes of all files in a folder, and in those in it; 0 when it is not there."""
+    def file_sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each file in a folder, and in those in it, by its path there; none when it
+        is not there.
+        """
         # object storage: other processes have written since it was listed
         self._fs.invalidate_cache()
-        try:
-            with self._translated():
-                size = int(self._fs.du(self._path(path)))
-        except FileNotFoundError:
-            size = 0
-        if not size:
+        root = self._path(folder)
+        with self._translated():
+            listed: dict[str, Any] = self._fs.find(root, detail=True)
+        if not listed:
             self.check()
-        return size
+        return {p.removeprefix(f"{root}/"): int(info["size"]) for p, info in listed.items()}
+
+    def folder_size(self, path: str) -> int:
+        """Bytes of all files in a folder, and in those in it; 0 when it is not there."""
+        return sum(self.file_sizes(path).values())
 
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not

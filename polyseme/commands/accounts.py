@@ -165,14 +165,15 @@ def open_accounts(data: Path, redis_url: str | None) -> Iterator[Accounts]:
     from polyseme.contract.board.board import Board
 
     try:
-        with _find_redis(data, redis_url) as url:
+        with find_redis(data, redis_url) as url:
             yield Board.connect(url).accounts
     except redis.RedisError as e:
         raise CommandError(f"Redis does not answer: {e}") from e
 
 
 @contextmanager
-def _find_redis(data: Path, redis_url: str | None) -> Iterator[str]:
+def find_redis(data: Path, redis_url: str | None) -> Iterator[str]:
+    """The URL of a service's Redis, as `open_accounts` finds it."""
     from polyseme.stack.stack import Options, lock_folder, redis_folder, running_redis, server_for
 
     if url := redis_url or running_redis(data):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from polyseme.contract.errors import Detail, Gone, InvalidRequest
+from polyseme.contract.errors import Detail, Gone, InvalidRequest, ResultDamaged
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import ACTIVATIONS, ActivationsRequest, Job
 from polyseme.service.access.quotas import check_room, find_quotas
@@ -94,4 +94,6 @@ def _read_answer(services: Services, check: str) -> dict[str, Any]:
         )
     except FileNotFoundError as e:
         raise Gone(f"the result of {check} is no longer in the store") from e
+    except ValueError as e:
+        raise ResultDamaged(f"the result of {check} is damaged: submit the check again") from e
     return answer

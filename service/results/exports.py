@@ -13,14 +13,6 @@ from polyseme.service.json_text import dump_json
 from polyseme.service.results.reports import build_report
 from polyseme.service.results.result import Results
 
-_CHUNK = 1 << 18
-
-
-def stream_file(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as f:
-        while chunk := f.read(_CHUNK):
-            yield chunk
-
 
 def stream_zip(
     results: Results, job: str, layers: Sequence[int], modified_at: float
@@ -28,17 +20,16 @@ def stream_zip(
     """A zip of the whole result, with these layers' reports; stored, because Parquet is
     compressed.
     """
-    controls = [] if results.find_controls(job) is None else [GHOSTS]
+    controls = [GHOSTS] if results.has_controls(job) else []
     names = [MANIFEST, SUMMARY, NEURONS, *controls, TOKENS, *map(report_file, layers)]
-    files = [(name, results.local_file(job, name)) for name in names]
     moment = datetime.fromtimestamp(modified_at, UTC).timetuple()[:6]
     sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for name, path in files:
+        for name in names:
             with archive.open(
                 zipfile.ZipInfo(f"{job}/{name}", moment), "w", force_zip64=True
             ) as entry:
-                for chunk in stream_file(path):
+                for chunk in results.stream(job, name):
                     entry.write(chunk)
                     yield sink.take()
     yield sink.take()

@@ -6,6 +6,7 @@ Know nothing of queries: they get a mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from polyseme.contract.errors import DamagedFile
+from polyseme.contract.errors import ResultDamaged
 from polyseme.contract.files.columns import GHOST_LISTED, LISTED, PEAK_TEXTS, PEAK_TOKEN_IDS
 from polyseme.contract.files.results import GHOST_SCALARS
 from polyseme.service.results.lru import SharedLru
@@ -45,11 +46,11 @@ class Vocabulary:
         return pc.if_else(mask, "", self.texts)
 
     def read(self, ids: Sequence[int]) -> list[str]:
-        """Raises DamagedFile for an id that is no token."""
+        """Raises ResultDamaged for an id that is no token."""
         try:
             texts: list[str] = self.texts.take(pa.array(ids, pa.int64())).to_pylist()
         except pa.ArrowIndexError as e:
-            raise DamagedFile(f"a token beyond the vocabulary of {len(self.texts)}") from e
+            raise ResultDamaged(f"a token beyond the vocabulary of {len(self.texts)}") from e
         return texts
 
 
@@ -168,13 +169,16 @@ def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     return pc.rank(texts.dictionary, tiebreaker="first").take(texts.indices)
 
 
-def read_scalars(path: Callable[[], str]) -> Scalars:
-    """path: where the file is; asked again when the lists are, which the store may have lost by
-    then.
+def read_scalars(opened: Callable[[], AbstractContextManager[str]]) -> Scalars:
+    """opened: gives where the file is; asked again when the lists are, which the store may have
+    lost by then.
     """
-    return Scalars(
-        _without_nan(_read_columns(path(), LISTED)), lambda: _read_columns(path(), _PEAKS)
-    )
+
+    def read(names: Sequence[str]) -> pa.Table:
+        with opened() as path:
+            return _read_columns(path, names)
+
+    return Scalars(_without_nan(read(LISTED)), lambda: read(_PEAKS))
 
 
 def read_controls(path: str | None) -> Scalars:
@@ -200,5 +204,5 @@ def read_vocabulary(path: str) -> Vocabulary:
 
 def _read_columns(path: str, names: Sequence[str]) -> pa.Table:
     """`pq.read_table` would do, but its first call loads `pyarrow.dataset` while a client waits."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(list(names)).combine_chunks()

@@ -29,7 +29,6 @@ from polyseme.service.json_text import dump_json, put_in
 from polyseme.service.results.exports import (
     gzipped,
     stream_control_lines,
-    stream_file,
     stream_lines,
     stream_zip,
 )
@@ -64,7 +63,7 @@ blueprint = Blueprint(
 
 _MISSING = {
     404: "no such job",
-    409: "the job has not succeeded",
+    409: "the job has not succeeded, or its result is damaged",
     410: "the result is no longer there, or the job has expired",
 }
 _PARQUET = "application/vnd.apache.parquet"
@@ -293,7 +292,7 @@ def _answer_bundle(
 def _answer_file(here: Services, job_id: str, name: str, layers: list[int]) -> Response:
     if name == "reports" and len(layers) != 1:
         raise InvalidRequest("file=reports is one layer's file: name one layer", pointer="/layer")
-    if name == "ghosts" and here.results.find_controls(job_id) is None:
+    if name == "ghosts" and not here.results.has_controls(job_id):
         raise NotFound(f"{job_id} has no control units")
     stored = {
         "neurons": NEURONS,
@@ -301,8 +300,8 @@ def _answer_file(here: Services, job_id: str, name: str, layers: list[int]) -> R
         "tokens": TOKENS,
         "reports": report_file(layers[0]),
     }[name]
-    path = here.results.local_file(job_id, stored)
-    return _attachment(stream_file(path), _PARQUET, stored.rpartition("/")[2])
+    here.results.local_file(job_id, stored)  # raises before the answer has begun
+    return _attachment(here.results.stream(job_id, stored), _PARQUET, stored.rpartition("/")[2])
 
 
 def _attachment(chunks: Iterator[bytes], content_type: str, name: str) -> Response:

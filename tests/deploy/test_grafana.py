@@ -22,7 +22,15 @@ from polyseme.contract.files.store import Layout, Store
 from polyseme.service.app import create_app
 from polyseme.workers.analysis.reports.summary import summarise
 from tests.deploy.conftest import DEPLOY
-from tests.factories import add_corpus, make_card, make_request, open_job, run_job, write_result
+from tests.factories import (
+    add_corpus,
+    make_card,
+    make_request,
+    open_job,
+    run_job,
+    seal_result,
+    write_result,
+)
 from tests.service.conftest import make_settings, serving
 from tests.test_docs import section
 
@@ -92,6 +100,7 @@ def fill(board: Board, store: Store) -> str:
     neurons = pq.read_table(store.local_path(f"{Layout.result(job)}/{NEURONS}"), schema=SCALARS)
     plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
     store.write(f"{Layout.result(job)}/{SUMMARY}", json.dumps(summarise(neurons, plan)).encode())
+    seal_result(store, job)
     board.batches.open([NewJob(0, make_request(), 0)], {}, atomic=True, full={})
     return job
 

@@ -16,7 +16,7 @@ from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import connect_queue, send_ticket
 from polyseme.workers.pipelines import due_of
 from polyseme.workers.scheduler import Scheduler
-from tests.factories import make_card, open_job, take_unit
+from tests.factories import make_card, open_job, seal_result, take_unit
 
 Sent = list[str]  # queues of tickets
 
@@ -196,6 +196,7 @@ def test_a_job_whose_last_unit_is_done_succeeds_and_keeps_only_its_result(
     job = open_job(board).id
     store.write(f"{Layout.work(job)}/x", b"x")
     store.write(f"{Layout.result(job)}/x", b"x")
+    seal_result(store, job)
     finish(board, job, "close")
 
     scheduler.advance(job)
@@ -211,6 +212,7 @@ def test_nobody_waits_for_work_files_to_be_deleted(
 ) -> None:
     job = open_job(board).id
     store.write(f"{Layout.work(job)}/x", b"x")
+    seal_result(store, job)
     finish(board, job, "close")
     monkeypatch.setattr(Store, "delete", Mock(side_effect=OSError("the store went away")))
 

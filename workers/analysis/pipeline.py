@@ -88,6 +88,7 @@ class Stage(Generic[W]):
     count: Callable[[Size], int] = lambda size: 1  # of its units
     numbered: bool = False  # whether its units have numbers
     files: tuple[Files, ...] = ()
+    results: tuple[Files, ...] = ()  # of the result; the last stage writes the others
     counter: str = ""  # the field of the job's record that counts its finished units
     serves: str = ""  # the unit that alone reads its files: once that is done, no unit is due
 
@@ -195,7 +196,13 @@ def _close(work: AnalysisWork, number: int) -> Done:
 
 
 # What a merge leaves of its layer, by the layer's place among the job's.
-_OF_LAYERS = Files(r"(?:peaks|scalars|ghosts)/layer-(\d+)\.npz", lambda n, layers: layers.index(n))
+_OF_LAYERS = Files(
+    r"(?:peaks|scalars|ghosts|seals)/layer-(\d+)\.npz", lambda n, layers: layers.index(n)
+)
+# And in the result.
+_LAYER_RESULTS = Files(
+    r"(?:reports|ghosts|fires)/layer-(\d+)\.\w+", lambda n, layers: layers.index(n)
+)
 
 
 def _needs_background(size: Size) -> bool:
@@ -263,6 +270,7 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
         count=lambda size: size.layers,
         numbered=True,
         files=(_OF_LAYERS,),
+        results=(_LAYER_RESULTS,),
         counter="layers_done",
     ),
     Stage("close", "closing", _close),
@@ -281,7 +289,7 @@ def _regroup(work: RegroupingWork, ordinal: int) -> Done:
 
 
 def _close_regrouping(work: RegroupingWork, number: int) -> Done:
-    close_regrouping(work.analysis, work.source)
+    close_regrouping(work.analysis, work.source, should_stop=work.should_stop)
     return Done()
 
 
@@ -295,6 +303,7 @@ REGROUPING: tuple[Stage[RegroupingWork], ...] = (
         count=lambda size: size.layers,
         numbered=True,
         files=(_OF_LAYERS,),
+        results=(_LAYER_RESULTS,),
         counter="layers_done",
     ),
     Stage("close", "closing", _close_regrouping),
@@ -350,8 +359,25 @@ def find_writer(
     for stage in stages:
         for files in stage.files:
             if match := re.fullmatch(files.pattern, name):
-                if not (units := stage.units(size)):
-                    return stages[0].name
-                number = files.unit(int(match[1]), layers) if match.groups() else 0
-                return units[number]
+                return _unit_of(stage, files, match, size, layers) or stages[0].name
     return None
+
+
+def find_result_writer(
+    stages: Sequence[Stage[Any]], name: str, size: Size, layers: Sequence[int]
+) -> str:
+    """The unit that wrote a file of the result."""
+    for stage in stages:
+        for files in stage.results:
+            if match := re.fullmatch(files.pattern, name):
+                return _unit_of(stage, files, match, size, layers) or stages[-1].name
+    return stages[-1].name
+
+
+def _unit_of(
+    stage: Stage[Any], files: Files, match: re.Match[str], size: Size, layers: Sequence[int]
+) -> str | None:
+    """None of a stage without units."""
+    if not (units := stage.units(size)):
+        return None
+    return units[files.unit(int(match[1]), layers) if match.groups() else 0]

@@ -37,11 +37,12 @@ def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> It
     sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for layer in layers:
-            path = results.local_file(origin.job, report_file(layer))
             texts = Texts(origin, layer, tokens, spoken)
-            for name, body in _files_of_layer(path, origin, layer, texts):
-                archive.writestr(zipfile.ZipInfo(f"{origin.model}/{layer}/{name}", moment), body)
-                yield sink.take()
+            with results.reading(origin.job, report_file(layer)) as path:
+                for name, body in _files_of_layer(path, origin, layer, texts):
+                    whole_name = f"{origin.model}/{layer}/{name}"
+                    archive.writestr(zipfile.ZipInfo(whole_name, moment), body)
+                    yield sink.take()
     yield sink.take()
 
 

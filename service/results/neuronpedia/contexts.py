@@ -36,7 +36,7 @@ _CONTEXT: Final = ("tail", "sample", "band", "document", "position", "display_st
 
 def read_neurons(path: str, texts: Texts) -> Iterator[tuple[Row, list[Row]]]:
     """Each neuron of a layer's report file with its contexts, a row group in memory at a time."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(
                 group, [*_COLUMNS, "hook", "suppressed", "contexts"], use_threads=False

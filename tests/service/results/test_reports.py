@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from polyseme.contract.errors import DamagedFile
+from polyseme.contract.errors import ResultDamaged
 from polyseme.contract.files.results import BINS, REPORTS, ZERO_BIN, histogram_edges
 from polyseme.service.results.reports import build_report, build_tree, find_medians
 from polyseme.service.results.scalars import Vocabulary
@@ -127,7 +127,7 @@ def test_a_neuron_without_contexts_is_still_a_report() -> None:
 
 
 def test_a_token_beyond_the_vocabulary_is_damage() -> None:
-    with pytest.raises(DamagedFile):
+    with pytest.raises(ResultDamaged):
         build_report(
             make_row(peak_tokens=[{"token": 3, "count": 1, "mean": 1.0, "max": 1.0}]),
             "j",

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polyseme.contract.errors import DamagedFile, Gone, NotFound
+from polyseme.contract.errors import Gone, NotFound, ResultDamaged
 from polyseme.contract.files.results import NEURONS, SCALARS, report_file
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.settings import Settings
 from polyseme.service.results.result import PAGE_BYTES, Results, WrittenPage
 from tests.client.standins import wait_until
-from tests.factories import write_result
+from tests.factories import seal_result, write_result
 
 JOB = "job_" + "0" * 28
 
@@ -137,23 +137,19 @@ def test_files_that_do_not_fit_each_other_are_damaged(results: Results, store: S
     rows = pq.read_table(store.local_path(path))
     with store.writing(path) as f:
         pq.write_table(rows.slice(1), f)
+    seal_result(store, JOB)
 
-    with pytest.raises(DamagedFile):
+    with pytest.raises(ResultDamaged):
         results.report(JOB, 1, 0)
 
 
 def test_another_layers_file_is_damage(results: Results, store: Store) -> None:
     one, three = (f"{Layout.result(JOB)}/{report_file(layer)}" for layer in (1, 3))
     store.write(one, Path(store.local_path(three)).read_bytes())
+    seal_result(store, JOB)
 
-    with pytest.raises(DamagedFile):
+    with pytest.raises(ResultDamaged):
         results.report(JOB, 1, 0)
-
-
-def test_a_report_needs_its_layers_file_alone(results: Results, store: Store) -> None:
-    store.delete(f"{Layout.result(JOB)}/{NEURONS}")
-
-    assert results.report(JOB, 3, 298)["neuron"] == 298
 
 
 def test_rows_of_a_layer_come_in_order(results: Results) -> None:
@@ -176,6 +172,7 @@ def test_numbers_that_json_cannot_hold_are_null_in_lists(results: Results, store
     column = pa.array([float("nan"), *[1.0] * (len(table) - 1)], pa.float64())
     with store.writing(path) as f:
         pq.write_table(table.set_column(SCALARS.get_field_index("mean"), "mean", column), f)
+    seal_result(store, JOB)
 
     assert results.scalars(JOB).table["mean"].to_pylist()[:2] == [None, 1.0]
 
@@ -193,16 +190,20 @@ def test_files_of_a_remote_store_are_copied_once(remote: Store, tmp_path: Path) 
     results = Results(remote, str(tmp_path / "cache"))
 
     first = results.report(JOB, 0, 1)
-    remote.delete(Layout.result(JOB))
+    (copy,) = (tmp_path / "cache").rglob("layer-000.parquet")
+    copied_at = copy.stat().st_mtime_ns
 
     assert first["neuron"] == 1
     assert Results(remote, str(tmp_path / "cache")).report(JOB, 0, 1) == first
+    assert copy.stat().st_mtime_ns == copied_at
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
-def test_a_file_missing_from_a_remote_store_is_gone(remote: Store, tmp_path: Path) -> None:
+def test_a_result_missing_from_a_remote_store_is_gone(remote: Store, tmp_path: Path) -> None:
+    remote.delete(Layout.result(JOB))
+
     with pytest.raises(Gone):
-        Results(remote, str(tmp_path / "cache")).read(JOB, "nothing.json")
+        Results(remote, str(tmp_path / "cache")).report(JOB, 0, 1)
 
 
 def test_reading_a_result_loads_no_library_late(results: Results, settings: Settings) -> None:

@@ -8,10 +8,11 @@ import zipfile
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from flask.testing import FlaskClient
 
 from polyseme.contract.board.board import Board
-from polyseme.contract.files.results import NEURONS, report_file
+from polyseme.contract.files.results import NEURONS, SUMMARY, TOKENS, report_file
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services
@@ -186,6 +187,25 @@ def test_a_result_that_was_lost_is_gone(http: FlaskClient, done: Job, store: Sto
     store.delete(Layout.result(done.id))
 
     assert http.get(f"/v1/jobs/{done.id}/summary").status_code == 410
+
+
+@pytest.mark.parametrize("name", [SUMMARY, NEURONS, TOKENS, report_file(2)])
+@pytest.mark.parametrize("content", [None, b"short"])
+def test_a_result_that_is_damaged_has_a_code_of_its_own(
+    http: FlaskClient, done: Job, store: Store, name: str, content: bytes | None
+) -> None:
+    path = f"{Layout.result(done.id)}/{name}"
+    if content is None:
+        store.delete(path)
+    else:
+        store.write(path, content)
+
+    for part in ("summary", "manifest", "neurons", "neurons/0/1", "export?format=parquet"):
+        answer = http.get(f"/v1/jobs/{done.id}/{part}")
+        assert (answer.status_code, answer.json["code"]) == (409, "result_damaged"), part
+        assert name in answer.json["detail"]
+        assert "Retry-After" not in answer.headers
+    assert http.get(f"/v1/jobs/{done.id}").json["status"] == "succeeded"
 
 
 def test_an_export_is_a_zip_of_parquet(http: FlaskClient, done: Job) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from polyseme.contract.errors import DamagedFile
+from polyseme.contract.files.seals import Writes
 from polyseme.contract.files.store import Store
 
 # What `zipfile` lets out of a damaged file; RuntimeError when it looks encrypted.
@@ -40,7 +41,7 @@ def partial_file(folder: str, shard: int) -> str:
 
 
 def write_arrays(
-    store: Store, path: str, arrays: Mapping[str, np.ndarray] | Iterable[Named]
+    store: Writes, path: str, arrays: Mapping[str, np.ndarray] | Iterable[Named]
 ) -> None:
     """The arrays under their names, each as one member of an uncompressed zip, with its checksum.
 

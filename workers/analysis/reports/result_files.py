@@ -33,6 +33,13 @@ from polyseme.contract.files.results import (
     report_file,
     vectors_schema,
 )
+from polyseme.contract.files.seals import (
+    Seal,
+    SealedFolder,
+    Writes,
+    format_manifest,
+    parse_manifest,
+)
 from polyseme.contract.files.store import Store
 from polyseme.workers.analysis.files.arrays import missing, read_arrays, write_arrays
 
@@ -40,8 +47,8 @@ _SCALAR_ROWS = 65_536
 VECTOR_ROWS = 8192  # of a row group of the vectors' file
 
 
-def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> None:
-    with store.writing(f"{folder}/{report_file(layer)}") as f:
+def write_reports(result: Writes, layer: int, reports: pa.Table) -> None:
+    with result.writing(report_file(layer)) as f:
         # Groups this small gain nothing from dictionaries and statistics, and open more slowly with
         # them.
         options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
@@ -49,13 +56,13 @@ def write_reports(store: Store, folder: str, layer: int, reports: pa.Table) -> N
         pq.write_table(reports, f, compression="zstd", **options)
 
 
-def write_control_contexts(store: Store, folder: str, layer: int, contexts: pa.Table) -> None:
-    with store.writing(f"{folder}/{ghosts_file(layer)}") as f:
+def write_control_contexts(result: Writes, layer: int, contexts: pa.Table) -> None:
+    with result.writing(ghosts_file(layer)) as f:
         pq.write_table(contexts, f, compression="zstd", version="2.6", write_page_checksum=True)
 
 
-def write_scalars(store: Store, path: str, scalars: pa.Table) -> None:
-    with store.writing(path) as f:
+def write_scalars(result: Writes, name: str, scalars: pa.Table) -> None:
+    with result.writing(name) as f:
         # Read whole by every API process: lz4 unpacks in half the time of zstd, for a tenth more
         # bytes.
         options: dict[str, Any] = {
@@ -81,8 +88,7 @@ def read_scalars(store: Store, path: str) -> pa.Table:
 
 
 def write_vectors(
-    store: Store,
-    folder: str,
+    result: Writes,
     width: int,
     places: Mapping[str, np.ndarray | pa.Array],
     pieces: Iterable[np.ndarray],
@@ -93,7 +99,7 @@ def write_vectors(
     schema, first = vectors_schema(width), 0
     options = {"compression": "none", "write_page_checksum": True}
     with (
-        store.writing(f"{folder}/{VECTORS}") as f,
+        result.writing(VECTORS) as f,
         pq.ParquetWriter(f, schema, **options) as writer,
     ):
         for vectors in _in_pieces_of(VECTOR_ROWS, pieces):
@@ -125,14 +131,6 @@ def _reading_table(store: Store, path: str) -> Iterator[IO[bytes]]:
         if isinstance(e, OSError) and e.errno is not None:
             raise
         raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
-
-
-def check_table(store: Store, path: str, rows: int | None) -> None:
-    """Reads a whole Parquet file, a part in memory. rows: that it must have. Raises DamagedFile."""
-    with opened_table(store, path) as file:
-        rows_there = sum(len(batch) for batch in file.iter_batches(VECTOR_ROWS))
-    if rows not in (None, rows_there):
-        raise DamagedFile(f"{path} is damaged: it has {rows_there} rows, not {rows}", path=path)
 
 
 def read_layer_scalars(store: Store, folder: str, layer: int) -> pa.Table:
@@ -220,30 +218,31 @@ def _in_pieces_of(rows: int, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarra
         yield np.concatenate(held)
 
 
-def write_vocabulary(
-    store: Store, folder: str, vocabulary: Sequence[str], special: Collection[int]
-) -> None:
+def write_vocabulary(result: Writes, vocabulary: Sequence[str], special: Collection[int]) -> None:
     """special: the ids that stand for no text; a tokenizer may have some beyond the vocabulary."""
     columns = {"text": list(vocabulary), "special": [i in special for i in range(len(vocabulary))]}
-    with store.writing(f"{folder}/{TOKENS}") as f:
-        pq.write_table(pa.table(columns, schema=VOCABULARY), f, compression="zstd")
+    with result.writing(TOKENS) as f:
+        table = pa.table(columns, schema=VOCABULARY)
+        pq.write_table(table, f, compression="zstd", write_page_checksum=True)
 
 
-def write_neurons(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
+def write_neurons(result: Writes, layers: Sequence[pa.Table]) -> pa.Table:
     table = pa.concat_tables(layers).combine_chunks()
-    write_scalars(store, f"{folder}/{NEURONS}", table)
+    write_scalars(result, NEURONS, table)
     return table
 
 
-def write_controls(store: Store, folder: str, layers: Sequence[pa.Table]) -> pa.Table:
+def write_controls(result: Writes, layers: Sequence[pa.Table]) -> pa.Table:
     """Without layers a table without rows."""
     table = pa.concat_tables([GHOST_SCALARS.empty_table(), *layers]).combine_chunks()
-    write_scalars(store, f"{folder}/{GHOSTS}", table)
+    write_scalars(result, GHOSTS, table)
     return table
 
 
-def write_json(store: Store, path: str, content: Mapping[str, Any]) -> None:
-    store.write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+def write_manifest(
+    store: Store, folder: str, manifest: Mapping[str, Any], seals: Mapping[str, Seal]
+) -> None:
+    store.write(f"{folder}/{MANIFEST}", format_manifest(manifest, seals))
 
 
 def read_json(store: Store, path: str) -> dict[str, Any]:
@@ -256,12 +255,15 @@ def read_manifest(store: Store, folder: str) -> dict[str, Any]:
 
     Raises AnalysisError when there is none, or none that this version can read.
     """
+    path = f"{folder}/{MANIFEST}"
     try:
-        manifest = read_json(store, f"{folder}/{MANIFEST}")
+        manifest = parse_manifest(store.read(path))
     except FileNotFoundError as e:
         raise AnalysisError(
             "the result of the job that this one is about is no longer there"
         ) from e
+    except ValueError as e:
+        raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
     if manifest["format"] != FORMAT:
         raise AnalysisError(
             f"the result is of format {manifest['format']}; this version reads {FORMAT}"
@@ -269,5 +271,6 @@ def read_manifest(store: Store, folder: str) -> dict[str, Any]:
     return manifest
 
 
-def write_summary(store: Store, folder: str, summary: Mapping[str, Any]) -> None:
-    write_json(store, f"{folder}/{SUMMARY}", summary)
+def write_summary(result: SealedFolder, summary: Mapping[str, Any]) -> None:
+    content = json.dumps(summary, indent=1, sort_keys=True, allow_nan=False)
+    result.write(SUMMARY, content.encode())

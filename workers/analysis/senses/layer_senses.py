@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from polyseme.contract.files.seals import Writes
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import Senses, Tail
 from polyseme.workers.analysis.contexts.choose import ContextTable
@@ -108,7 +109,7 @@ class Background:
     def read(cls, store: Store, path: str) -> Background:
         return cls(**read_arrays(store, path))
 
-    def write(self, store: Store, path: str) -> None:
+    def write(self, store: Writes, path: str) -> None:
         write_arrays(store, path, vars(self))
 
     @property

@@ -133,6 +133,11 @@ def peaks_file(analysis: Analysis, layer: int) -> str:
     return f"{analysis.work}/peaks/layer-{layer:03d}.npz"
 
 
+def seals_file(analysis: Analysis, layer: int) -> str:
+    """Of the seals of a layer's files in the result."""
+    return f"{analysis.work}/seals/layer-{layer:03d}.npz"
+
+
 def prefix_of(layer: int, *, controls: bool = False) -> str:
     """What the names of a layer's arrays begin with, or those of its control units."""
     return f"{layer:03d}/{CONTROLS}" if controls else f"{layer:03d}/"

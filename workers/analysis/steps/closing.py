@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from polyseme.contract.files.results import BACKGROUND, MANIFEST, VECTORS
+from polyseme.contract.files.results import BACKGROUND, VECTORS
+from polyseme.contract.files.seals import SealedFolder
 from polyseme.contract.records.request import Contexts
 from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
@@ -17,7 +18,6 @@ from polyseme.workers.analysis.models.tokens import frame
 from polyseme.workers.analysis.reports.result_files import (
     read_scalars,
     write_controls,
-    write_json,
     write_neurons,
     write_summary,
     write_vectors,
@@ -35,12 +35,14 @@ from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, sc
 from polyseme.workers.analysis.steps.copies import (
     only_copy,
     read_copied_plan,
+    read_copied_seals,
     read_copied_vectors,
 )
 from polyseme.workers.analysis.steps.kept_peaks import join_peaks
 from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
 from polyseme.workers.analysis.steps.manifest import describe_analysis
 from polyseme.workers.analysis.steps.projecting import background_file
+from polyseme.workers.analysis.steps.sealing import read_layer_seals, result_folder, seal_result
 
 
 def close_analysis(
@@ -50,22 +52,24 @@ def close_analysis(
 
     Afterwards the work folder is of no use.
 
-    Returns the manifest. Raises Cancelled.
+    Returns the manifest. Raises Cancelled; DamagedFile when a layer's files are not what was
+    written.
     """
     plan = (
         asdict(read_plan(analysis.store, analysis.work))
         if analysis.scanned
         else read_copied_plan(analysis)
     )
+    of_layers, result = read_layer_seals(analysis), result_folder(analysis)
     if analysis.request.senses.enabled:
-        _keep_vectors(analysis, should_stop)
+        _keep_vectors(analysis, result, should_stop)
     check_stop(should_stop)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
-    write_vocabulary(analysis.store, analysis.result, model.vocabulary, framing.special)
+    write_vocabulary(result, model.vocabulary, framing.special)
     warnings = [*_warn_of_few_documents(analysis), *warn_of_nonfinite(analysis, model)]
-    join_layers(analysis, plan, warnings)
+    join_layers(analysis, plan, warnings, result)
     manifest = describe_analysis(analysis, model, plan)
-    write_json(analysis.store, f"{analysis.result}/{MANIFEST}", manifest)
+    seal_result(analysis, manifest, of_layers, result, should_stop)
     return manifest
 
 
@@ -75,7 +79,9 @@ def _warn_of_few_documents(analysis: Analysis) -> list[str]:
     return [contexts.explain_few()] if few else []
 
 
-def join_layers(analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str]) -> None:
+def join_layers(
+    analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str], result: SealedFolder
+) -> None:
     """Writes the scalars of all layers as one table, those of their control units as another, and
     a summary with the warnings.
     """
@@ -86,27 +92,27 @@ def join_layers(analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[
     of_controls = [
         read_scalars(analysis.store, controls_file(analysis, layer)) for layer in controlled
     ]
-    neurons = write_neurons(analysis.store, analysis.result, layers)
-    controls = write_controls(analysis.store, analysis.result, of_controls)
+    neurons = write_neurons(result, layers)
+    controls = write_controls(result, of_controls)
     summary = summarise(neurons, plan, warnings, controls)
-    write_summary(analysis.store, analysis.result, summary)
+    write_summary(result, summary)
 
 
-def _keep_vectors(analysis: Analysis, should_stop: Stop) -> None:
+def _keep_vectors(analysis: Analysis, result: SealedFolder, should_stop: Stop) -> None:
     """Puts what senses were made of into the result, so that they can be made anew without the
     model.
     """
     store = analysis.store
     # Read first: a damaged one must not get into the result.
     background = Background.read(store, background_file(analysis))
-    background.write(store, f"{analysis.result}/{BACKGROUND}")
+    background.write(result, BACKGROUND)
     # By row first, as vectors lie; the window says the same to whoever reads the result.
     kept = join_peaks(analysis)
     if copy := only_copy(analysis, len(kept.row)):
-        store.copy(f"{copy}/{VECTORS}", f"{analysis.result}/{VECTORS}")
+        result.take(copy, VECTORS, read_copied_seals(store, copy)[VECTORS])
         return
     pieces = until(_vectors_at(analysis, kept.keys), should_stop)
-    write_vectors(store, analysis.result, background.projected.shape[1], kept.columns, pieces)
+    write_vectors(result, background.projected.shape[1], kept.columns, pieces)
 
 
 def _vectors_at(analysis: Analysis, keys: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,18 +1,17 @@
 """Copies of other jobs' results in a job's own work folder: the files of the layers that it takes
 over from each.
 
-They are checked once they are there. From then on it makes no difference what becomes of the
+They are checked as they are taken. From then on it makes no difference what becomes of the
 results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import AnalysisError, DamagedFile
@@ -27,12 +26,11 @@ from polyseme.contract.files.results import (
     ghosts_file,
     report_file,
 )
+from polyseme.contract.files.seals import Seal, SealedFolder, seals_of
 from polyseme.contract.files.store import Store
-from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never
 from polyseme.workers.analysis.reports.result_files import (
     VECTOR_ROWS,
-    check_table,
     opened_table,
     read_manifest,
 )
@@ -44,6 +42,10 @@ class UselessResult(Exception):
 
     Nobody's error.
     """
+
+    def __init__(self, message: str, *, layers: Collection[int] | None = None) -> None:
+        super().__init__(message)
+        self.layers = layers  # that are of no use; None: the whole is not
 
 
 def copy_folder(analysis: Analysis, job: str) -> str:
@@ -68,42 +70,46 @@ def copy_result(
 ) -> None:
     """Copies what the layers that are taken over from a job need. source: the folder of its result.
 
-    Raises UselessResult when that cannot be used for a scan of this address, and Cancelled.
+    Every byte is read once. Raises UselessResult when that, or some layer of it, cannot be used for
+    a scan of this address, and Cancelled.
     """
-    folder, layers = copy_folder(analysis, job), analysis.reused[job]
+    folder, store = copy_folder(analysis, job), analysis.store
+    copied, useless = SealedFolder(store, folder), dict[int, Exception]()
     try:
-        for name in _files_of(analysis, layers):
+        store.copy(f"{source}/{MANIFEST}", f"{folder}/{MANIFEST}")
+        manifest = read_manifest(store, folder)
+        if manifest["scan_address"] != address or manifest["blocks_in_parts"]:
+            raise ValueError("its scan is another")
+        seals = seals_of(manifest)
+        for name in _files_of_all(analysis):
             check_stop(should_stop)
-            analysis.store.copy(f"{source}/{name}", f"{folder}/{name}")
-        _check(analysis, folder, layers, address, should_stop)
-    except (OSError, ValueError, KeyError, AnalysisError, pa.ArrowException) as e:
+            copied.take(source, name, seals[name])
+    except (OSError, ValueError, KeyError, AnalysisError) as e:
         raise UselessResult(f"{source}: {e}") from e
+    for layer in analysis.reused[job]:
+        try:
+            for name in _files_of_layer(analysis, layer):
+                check_stop(should_stop)
+                copied.take(source, name, seals[name])
+        except (OSError, KeyError, DamagedFile) as e:
+            useless[layer] = e
+    if useless:
+        raise UselessResult(f"{source}: {next(iter(useless.values()))}", layers=useless.keys())
 
 
-def _files_of(analysis: Analysis, layers: tuple[int, ...]) -> list[str]:
-    names = [MANIFEST, NEURONS, *map(report_file, layers)]
+def _files_of_all(analysis: Analysis) -> list[str]:
+    """Of what is the same for every layer, or one table of them all."""
+    names = [NEURONS]
     if analysis.request.senses.enabled:
-        names += [TOKENS, VECTORS, BACKGROUND, *map(fires_file, layers)]
-    if analysis.controls:
-        names += [GHOSTS, *map(ghosts_file, layers)]
-    return names
+        names += [TOKENS, VECTORS, BACKGROUND]
+    return [*names, GHOSTS] if analysis.controls else names
 
 
-def _check(
-    analysis: Analysis, folder: str, layers: tuple[int, ...], address: str, should_stop: Stop
-) -> None:
-    """Reads every byte once. What it raises is turned into UselessResult."""
-    store, manifest = analysis.store, read_manifest(analysis.store, folder)
-    if manifest["scan_address"] != address or manifest["blocks_in_parts"]:
-        raise ValueError("its scan is another")
-    rows = {report_file(layer): len(analysis.neurons) for layer in layers}
-    rows |= {ghosts_file(layer): analysis.controls for layer in layers}
-    for name in _files_of(analysis, layers):
-        check_stop(should_stop)
-        if name.endswith(".npz"):
-            read_arrays(store, f"{folder}/{name}")
-        elif name.endswith(".parquet"):
-            check_table(store, f"{folder}/{name}", rows.get(name))
+def _files_of_layer(analysis: Analysis, layer: int) -> list[str]:
+    names = [report_file(layer)]
+    if analysis.request.senses.enabled:
+        names.append(fires_file(layer))
+    return [*names, ghosts_file(layer)] if analysis.controls else names
 
 
 def read_copied_plan(analysis: Analysis) -> dict[str, Any]:
@@ -121,6 +127,11 @@ def read_copied_manifest(store: Store, folder: str) -> dict[str, Any]:
     except (AnalysisError, ValueError, KeyError) as e:
         path = f"{folder}/{MANIFEST}"
         raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
+
+
+def read_copied_seals(store: Store, folder: str) -> dict[str, Seal]:
+    """Raises DamagedFile."""
+    return seals_of(read_copied_manifest(store, folder))
 
 
 def rows_of_windows(store: Store, folder: str, windows: np.ndarray) -> np.ndarray:

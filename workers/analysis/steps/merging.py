@@ -80,6 +80,7 @@ from polyseme.workers.analysis.steps.analysis import (
 )
 from polyseme.workers.analysis.steps.kept_peaks import write_peaks
 from polyseme.workers.analysis.steps.projecting import background_file
+from polyseme.workers.analysis.steps.sealing import keep_seals, result_folder
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 LENS_TOKENS = 10
@@ -102,13 +103,17 @@ def merge_layer(
         results = _layer_results(analysis, model, plan, layer, groups, should_stop)
     check_stop(should_stop)
     result, *controls = results
+    folder = result_folder(analysis)
+    if analysis.request.senses.enabled:
+        write_arrays(folder, fires_file(layer), _pack_firings(groups))
     scalars = layer_scalars(result)
-    write_reports(analysis.store, analysis.result, layer, layer_reports(result, scalars))
+    write_reports(folder, layer, layer_reports(result, scalars))
     keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
     for of_controls in controls:
         contexts = control_contexts(of_controls)
-        write_control_contexts(analysis.store, analysis.result, layer, contexts)
+        write_control_contexts(folder, layer, contexts)
         keep_scalars(analysis.store, controls_file(analysis, layer), control_scalars(of_controls))
+    keep_seals(analysis, layer, folder)
 
 
 class _Units:
@@ -312,14 +317,16 @@ def find_layer_senses(
     projected = at_peaks(analysis.projected, PROJECTED)
     encoder = analysis.encoder.find(chosen_encoder(analysis))
     material = layer_material(options, background, peaks, projected, encoder)
-    packed = {f"{g.prefix}{tail}": bits for g in groups for tail, bits in g.firings.items()}
-    write_arrays(analysis.store, f"{analysis.result}/{fires_file(layer)}", packed)
     write_peaks(analysis, layer, row, peaks)
-    fires = unpack_fires(analysis, packed)
+    fires = unpack_fires(analysis, _pack_firings(groups))
     senses = group_contexts(
         table, len(analysis.numbers), peaks, material, background, fires, options, should_stop
     )
     return compare_with_controls(senses, _selectivity(groups, senses.tails), len(analysis.neurons))
+
+
+def _pack_firings(groups: Sequence[_Units]) -> dict[str, np.ndarray]:
+    return {f"{g.prefix}{tail}": bits for g in groups for tail, bits in g.firings.items()}
 
 
 def unpack_fires(analysis: Analysis, packed: Mapping[str, np.ndarray]) -> dict[Tail, np.ndarray]:

@@ -20,7 +20,6 @@ from polyseme.contract.files.results import (
     BACKGROUND,
     GHOST_CONTEXTS,
     GHOST_SCALARS,
-    MANIFEST,
     REPORTS,
     SCALARS,
     SUMMARY,
@@ -30,6 +29,7 @@ from polyseme.contract.files.results import (
     ghosts_file,
     report_file,
 )
+from polyseme.contract.files.seals import SealedFolder, check_file, seals_of
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.request import Tail
@@ -51,7 +51,6 @@ from polyseme.workers.analysis.reports.result_files import (
     read_manifest,
     read_vectors_at,
     write_control_contexts,
-    write_json,
     write_reports,
 )
 from polyseme.workers.analysis.reports.words import meaning_columns
@@ -69,6 +68,12 @@ from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, sc
 from polyseme.workers.analysis.steps.closing import join_layers
 from polyseme.workers.analysis.steps.manifest import describe_senses
 from polyseme.workers.analysis.steps.merging import unpack_fires
+from polyseme.workers.analysis.steps.sealing import (
+    keep_seals,
+    read_layer_seals,
+    result_folder,
+    seal_result,
+)
 from polyseme.workers.analysis.steps.word_encoder import encoder_of_result
 
 
@@ -121,10 +126,15 @@ def regroup_layer(
     nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
     words = word_layer(own, peaks, place[:end], background, nonfinite)
     columns = _sense_columns(own, words, nonfinite, reports, of_neurons, offsets)
-    _write_layer(analysis, source, layer, reports, old, columns)
+    result = result_folder(analysis)
+    _write_layer(analysis, result, layer, reports, old, columns)
+    seals = seals_of(read_manifest(store, source))
+    result.take(source, fires_file(layer), seals[fires_file(layer)])
     if of_controls is not None:
         units = slice(neurons, len(analysis.numbers))
-        _write_controls(analysis, layer, of_controls, take_units(senses, units, slice(end, None)))
+        renewed = take_units(senses, units, slice(end, None))
+        _write_controls(analysis, result, layer, of_controls, renewed)
+    keep_seals(analysis, layer, result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +177,11 @@ def _sense_columns(
 
 
 def _write_controls(
-    analysis: Analysis, layer: int, controls: _Controls, senses: LayerSenses
+    analysis: Analysis,
+    result: SealedFolder,
+    layer: int,
+    controls: _Controls,
+    senses: LayerSenses,
 ) -> None:
     old = controls.contexts.column("evidence")
     nonfinite = pc.equal(controls.scalars.column("status"), NOT_FINITE).to_numpy()
@@ -175,9 +189,7 @@ def _write_controls(
     scalars = [scores.get(f.name, controls.scalars.column(f.name)) for f in GHOST_SCALARS]
     sense = sense_of_contexts(senses, pc.sum(pc.list_value_length(old)).as_py())
     contexts = [controls.contexts.column("ghost"), _with_senses(old, sense)]
-    write_control_contexts(
-        analysis.store, analysis.result, layer, pa.table(contexts, schema=GHOST_CONTEXTS)
-    )
+    write_control_contexts(result, layer, pa.table(contexts, schema=GHOST_CONTEXTS))
     keep_scalars(
         analysis.store,
         controls_file(analysis, layer),
@@ -187,21 +199,19 @@ def _write_controls(
 
 def _write_layer(
     analysis: Analysis,
-    source: str,
+    result: SealedFolder,
     layer: int,
     reports: pa.Table,
     old: pa.Table,
     columns: dict[str, Any],
 ) -> None:
     """old: its scalars."""
-    store = analysis.store
     scalars = pa.table([columns.get(f.name, old.column(f.name)) for f in SCALARS], schema=SCALARS)
     renewed = pa.table(
         [columns.get(f.name, reports.column(f.name)) for f in REPORTS], schema=REPORTS
     )
-    write_reports(store, analysis.result, layer, renewed)
-    keep_scalars(store, scalars_file(analysis, layer), scalars)
-    store.copy(f"{source}/{fires_file(layer)}", f"{analysis.result}/{fires_file(layer)}")
+    write_reports(result, layer, renewed)
+    keep_scalars(analysis.store, scalars_file(analysis, layer), scalars)
 
 
 # Of a context, as they stand; what it says in its document is no matter of senses.
@@ -257,15 +267,18 @@ def _with_senses(contexts: pa.ChunkedArray, sense: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pc.subtract(lists.offsets, lists.offsets[0]), struct)
 
 
-def close_regrouping(analysis: Analysis, source: str) -> None:
-    """Joins the layers and takes the rest over."""
-    store = analysis.store
+def close_regrouping(analysis: Analysis, source: str, *, should_stop: Stop = never) -> None:
+    """Joins the layers and takes the rest over. Raises DamagedFile, Cancelled."""
+    of_layers, result = read_layer_seals(analysis), result_folder(analysis)
+    manifest = read_manifest(analysis.store, source)
+    seals = seals_of(manifest)
     for name in (TOKENS, VECTORS, BACKGROUND):
-        store.copy(f"{source}/{name}", f"{analysis.result}/{name}")
-    summary = read_json(store, f"{source}/{SUMMARY}")
-    join_layers(analysis, summary, summary.get("warnings", ()))
-    manifest = read_manifest(store, source)
+        check_stop(should_stop)
+        result.take(source, name, seals[name])
+    check_file(analysis.store, f"{source}/{SUMMARY}", seals[SUMMARY])
+    summary = read_json(analysis.store, f"{source}/{SUMMARY}")
+    join_layers(analysis, summary, summary.get("warnings", ()), result)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
     manifest["senses"] = describe_senses(analysis, manifest["senses"]["encoder_sha256"])
     manifest["request"]["source_job"] = analysis.request.source_job
-    write_json(store, f"{analysis.result}/{MANIFEST}", manifest)
+    seal_result(analysis, manifest, of_layers, result, should_stop)

@@ -14,10 +14,8 @@ import pyarrow.compute as pc
 
 from polyseme.contract.files.results import fires_file, ghosts_file, report_file
 from polyseme.contract.files.store import Store
-from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, never
 from polyseme.workers.analysis.reports.result_files import (
-    check_table,
     keep_scalars,
     opened_table,
     read_control_scalars,
@@ -29,11 +27,13 @@ from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, sc
 from polyseme.workers.analysis.steps.copies import (
     copy_of_layer,
     read_copied_manifest,
+    read_copied_seals,
     rows_of_windows,
 )
 from polyseme.workers.analysis.steps.kept_peaks import write_peaks
 from polyseme.workers.analysis.steps.manifest import describe_senses
 from polyseme.workers.analysis.steps.regrouping import regroup_layer
+from polyseme.workers.analysis.steps.sealing import keep_seals, result_folder
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 
@@ -61,19 +61,17 @@ def _has_our_senses(analysis: Analysis, folder: str) -> bool:
 def _take_layer(analysis: Analysis, folder: str, layer: int) -> None:
     """Raises DamagedFile."""
     store, names = analysis.store, [report_file(layer)]
-    # Read first: a damaged one must not get into the result.
-    check_table(store, f"{folder}/{report_file(layer)}", len(analysis.neurons))
     if analysis.request.senses.enabled:
-        read_arrays(store, f"{folder}/{fires_file(layer)}")
         names.append(fires_file(layer))
     if analysis.controls:
-        check_table(store, f"{folder}/{ghosts_file(layer)}", analysis.controls)
         names.append(ghosts_file(layer))
         of_controls = read_control_scalars(store, folder, layer)
         keep_scalars(store, controls_file(analysis, layer), of_controls)
+    seals, result = read_copied_seals(store, folder), result_folder(analysis)
     for name in names:
-        store.copy(f"{folder}/{name}", f"{analysis.result}/{name}")
+        result.take(folder, name, seals[name])
     keep_scalars(store, scalars_file(analysis, layer), read_layer_scalars(store, folder, layer))
+    keep_seals(analysis, layer, result)
 
 
 def _note_peaks(analysis: Analysis, folder: str, layer: int) -> None:

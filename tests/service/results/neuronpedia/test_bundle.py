@@ -30,7 +30,7 @@ from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
 from polyseme.service.results.neuronpedia.contexts import LONGEST, lower_others
 from polyseme.service.results.neuronpedia.counts import BARS, Counts
-from tests.factories import MODEL, make_vocabulary, open_job, run_job, write_result
+from tests.factories import MODEL, make_vocabulary, open_job, run_job, seal_result, write_result
 
 Records = list[dict[str, Any]]
 
@@ -246,6 +246,7 @@ def bundle_of(
     write_result(store, job.id, layers=(0,), neurons=(0,))
     with store.writing(f"{Layout.result(job.id)}/{report_file(0)}") as f:
         pq.write_table(pa.Table.from_pylist([row], REPORTS), f)
+    seal_result(store, job.id)
     files = export(http, run_job(board, job.id))
     return files[f"{MODEL}/0/features/batch-0.jsonl.gz"][0], files[
         f"{MODEL}/0/activations/batch-0.jsonl.gz"

@@ -15,6 +15,7 @@ import pytest
 
 from polyseme.contract.files.documents import read_documents, write_documents
 from polyseme.contract.files.results import MANIFEST, VECTORS, report_file
+from polyseme.contract.files.seals import format_manifest, parse_manifest, seals_of
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses
 from polyseme.workers.analysis.models import capture
@@ -106,6 +107,8 @@ def assert_same(found: Path, wanted: Path, reused: dict[str, str]) -> None:
     """But for the note of what was taken over."""
     one, other = files_of(found), files_of(wanted)
     ours, theirs = (json.loads(files.pop(MANIFEST)) for files in (one, other))
+    for manifest in (ours, theirs):
+        del manifest["seal"]
     assert ours == theirs | {"reused": reused}
     assert theirs["reused"] is None
     assert sorted(one) == sorted(other)
@@ -230,8 +233,11 @@ def test_a_source_that_is_not_whole_is_not_used(
     spoil(lab.folder / "a" / name)
     analysis = lab.prepare("found", (0, 1), Senses(), {"a": (0, 1)})
 
-    with pytest.raises(UselessResult):
+    with pytest.raises(UselessResult) as caught:
         copy_result(analysis, "a", "a", scan_address(analysis, lab.model))
+
+    layers = caught.value.layers
+    assert layers is None if "layer-" not in name else list(layers or ()) == [1]
 
 
 def test_a_source_with_another_scan_is_not_used(lab: Lab, ready: Path) -> None:
@@ -245,9 +251,10 @@ def test_a_source_with_another_scan_is_not_used(lab: Lab, ready: Path) -> None:
 
 def test_a_source_with_blocks_that_were_cut_is_not_used(lab: Lab, ready: Path) -> None:
     shutil.copytree(ready, lab.folder / "a")
-    manifest = lab.folder / "a" / MANIFEST
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"blocks_in_parts": 1}))
+    path = lab.folder / "a" / MANIFEST
+    manifest = parse_manifest(path.read_bytes())
+    path.write_bytes(format_manifest(manifest | {"blocks_in_parts": 1}, seals_of(manifest)))
     analysis = lab.prepare("found", (0, 1), Senses(), {"a": (0, 1)})
 
-    with pytest.raises(UselessResult):
+    with pytest.raises(UselessResult, match="another"):
         copy_result(analysis, "a", "a", scan_address(analysis, lab.model))
