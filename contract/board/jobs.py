@@ -190,6 +190,10 @@ class Jobs:
             yield from self.iterate(job for _, job in places)
             before = places[-1]
 
+    def exists(self, job: str) -> bool:
+        """Whether there is a record of it, of any tenant's."""
+        return bool(self._redis.exists(self._keys.job(job)))
+
     def list_active(self) -> list[str]:
         """Of all tenants and kinds, oldest first."""
         return cast(list[str], self._redis.zrange(self._keys.active(), 0, -1))

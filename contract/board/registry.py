@@ -36,7 +36,12 @@ class Registry:
     def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
         """Newest first."""
         ids = cast(list[str], self._redis.zrange(self._keys.corpora(tenant), 0, -1, desc=True))
-        return [c for c in (self.get_corpus(name, tenant) for name in ids) if c]
+        keys = [self._keys.corpus(tenant, name) for name in ids]
+        texts = cast(list[str | None], self._redis.mget(keys) if keys else [])
+        return [Corpus.from_json(text) for text in texts if text]
+
+    def has_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
+        return bool(self._redis.exists(self._keys.corpus(tenant, corpus)))
 
     def delete_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
         self._redis.zrem(self._keys.corpora(tenant), corpus)

@@ -241,6 +241,24 @@ class Store:
         """Bytes of all files in a folder, and in those in it; 0 when it is not there."""
         return sum(self.file_sizes(path).values())
 
+    def measure(self, path: str) -> tuple[int, float]:
+        """Of a file, or of all files in a folder and in those in it: their bytes, and when the last
+        of them was written, in seconds since the epoch; 0 for none.
+        """
+        self._fs.invalidate_cache()
+        size, last = 0, 0.0
+        with self._translated():
+            for found in self._fs.find(self._path(path)):
+                size += int(self._fs.size(found))
+                last = max(last, self._fs.modified(found).timestamp())
+        return size, last
+
+    def list_unfinished(self) -> list[str]:
+        """What writers that were killed left anywhere in a store of this machine."""
+        root = Path(self._root)
+        found = sorted(root.rglob("*.tmp")) if self.is_local else ()
+        return [path.relative_to(root).as_posix() for path in found]
+
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not
         there.

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from polyseme.commands import corpora, doctor, jobs, models, neurons, samples, verify, webhooks
+from polyseme.commands import (
+    corpora,
+    doctor,
+    jobs,
+    models,
+    neurons,
+    samples,
+    tidy,
+    verify,
+    webhooks,
+)
 from polyseme.commands.accounts import keys_app, tenants_app
 from polyseme.commands.terminal import FAILED, ApiKey, connect, describe_error, exit_code, say
 from polyseme.errors import CommandError
@@ -111,6 +121,7 @@ app.command()(neurons.neuron)
 app.command()(neurons.export)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
+app.command()(tidy.tidy)
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _DATA = Path("polyseme-data")
 _POLL_S = 0.5
-_PAGE = 200
 # Of a manifest: they may differ between two results with the same bytes.
 _OF_THE_RUN = ("files", "reused")
 
@@ -48,10 +47,8 @@ class Results:
 
         tenants = {DEFAULT_TENANT, *(tenant.id for tenant in self.board.accounts.list_tenants())}
         for tenant in sorted(tenants):
-            before = None
-            while page := self.board.jobs.list_page(before=before, count=_PAGE, tenant=tenant):
-                yield from (job for job in page if job.status == "succeeded")
-                before = page[-1].created_at, page[-1].id
+            jobs = self.board.jobs.newest_first(tenant=tenant)
+            yield from (job for job in jobs if job.status == "succeeded")
 
     def find(self, job_id: str) -> Job:
         """Raises CommandError for a job that has no result of its own."""
