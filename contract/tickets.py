@@ -15,6 +15,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
+from polyseme.contract.board.sentinels import SCHEME, Sentinels
 from polyseme.contract.names import DEFAULT_QUEUE
 
 QUEUE = "polyseme"
@@ -26,6 +27,16 @@ _PREFIX = "polyseme:queue:"
 
 def connect_queue(redis_url: str) -> Celery:
     """A Celery app that sends and takes tickets. Opens no connection yet."""
+    transport: dict[str, Any] = {
+        "priority_steps": [0],  # the board knows whose turn it is
+        "queue_order_strategy": "round_robin",
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "global_keyprefix": _PREFIX,
+    }
+    if redis_url.startswith(f"{SCHEME}://"):
+        found = Sentinels.parse(redis_url)
+        transport |= {"master_name": found.master, "sentinel_kwargs": found.credentials}
     app = Celery("polyseme", broker=_broker_url(redis_url), set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -40,14 +51,8 @@ def connect_queue(redis_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # for ever: a worker outlives any absence of Redis
         broker_connection_timeout=5,
-        broker_transport_options={
-            "priority_steps": [0],  # the board knows whose turn it is
-            "queue_order_strategy": "round_robin",
-            "socket_timeout": 30,
-            "socket_connect_timeout": 5,
-            "global_keyprefix": _PREFIX,
-        },
-        broker_transport="redis",
+        broker_transport_options=transport,
+        broker_transport=SCHEME if "master_name" in transport else "redis",
     )
     return app
 
@@ -77,7 +82,9 @@ def ticket_keys(queues: Iterable[str] = (DEFAULT_QUEUE,)) -> dict[str, str]:
 
 
 def _broker_url(redis_url: str) -> str:
-    """Celery's spelling of a unix socket: unix:///a.sock?db=1 is redis+socket:///a.sock?virtual_host=1."""
+    """Celery's spelling: unix:///a.sock?db=1 is redis+socket:///a.sock?virtual_host=1."""
+    if redis_url.startswith(f"{SCHEME}://"):
+        return Sentinels.parse(redis_url).broker_url
     if not redis_url.startswith("unix://"):
         return redis_url
     path, _, query = redis_url.removeprefix("unix://").partition("?")

@@ -9,7 +9,9 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
+from polyseme.contract.board.sentinels import SCHEME, Sentinels
 from polyseme.contract.errors import UnsafeRedis
 
 TIMEOUT_S = 5.0  # of a connection, and of one answer
@@ -22,19 +24,24 @@ Found = TypeVar("Found")
 
 
 def connect_redis(url: str) -> redis.Redis:
-    """Opens nothing yet.
+    """Opens nothing yet. url: redis://, rediss://, unix:// or sentinel:// (see `sentinels`).
 
     A call waits at most TIMEOUT_S for an answer, so that a dead link is noticed.
 
-    On a connection that was cut since its last use it is made again at once, on a new one.
+    On a connection that was cut since its last use it is made again at once, on a new one: behind
+    Sentinels, to the Redis that is the master then.
     """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-    )
+    limits: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    options = limits | {
+        "decode_responses": True,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    }
+    if not url.startswith(f"{SCHEME}://"):
+        return redis.Redis.from_url(url, **options)
+    found = Sentinels.parse(url)
+    known = Sentinel(found.hosts, sentinel_kwargs=limits | found.credentials)
+    login = {"db": found.database, "username": found.user, "password": found.password}
+    return cast(redis.Redis, known.master_for(found.master, **login, **options))
 
 
 def is_away(error: Exception) -> bool:
@@ -70,8 +77,8 @@ def call_patiently(
 
 
 def check_durability(url: str, *, allow_volatile: bool) -> None:
-    """Raises UnsafeRedis for a Redis that keeps jobs in memory only, or throws keys away when
-    memory is short.
+    """Raises UnsafeRedis for a Redis that keeps jobs in memory only, throws keys away when memory
+    is short, or is a cluster.
 
     One that does not tell its configuration, as managed ones may not, is believed, with a warning.
     """
@@ -86,6 +93,11 @@ def check_durability(url: str, *, allow_volatile: bool) -> None:
             "noeviction"
         )
         return
+    if found.get("cluster-enabled") == "yes":
+        raise UnsafeRedis(
+            "Redis runs as a cluster: what a job needs at once would lie on several of its nodes; "
+            "use one Redis, alone or behind Sentinels"
+        )
     problems = _find_problems(found)
     if problems and not allow_volatile:
         raise UnsafeRedis(
@@ -107,7 +119,8 @@ def _read_config(client: redis.Redis) -> dict[str, str] | None:
     try:
         # Several patterns at once need Redis 7.
         parts: list[Any] = [
-            client.config_get(n) for n in ("appendonly", "appendfsync", "maxmemory-policy")
+            client.config_get(n)
+            for n in ("appendonly", "appendfsync", "maxmemory-policy", "cluster-enabled")
         ]
     except redis.ResponseError:
         return None

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import httpx
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from polyseme.contract.board.board import Board
+from polyseme.contract.board.connection import connect_redis
 from polyseme.contract.board.exposure import is_loopback
 from polyseme.contract.board.workers import worker_name
 from polyseme.contract.settings import Settings
@@ -362,9 +361,7 @@ def _announced(board: Board, worker: Child) -> Callable[[], bool]:
 
 def answers_ping(url: str) -> bool:
     try:
-        with redis.Redis.from_url(
-            url, socket_connect_timeout=5, socket_timeout=5, retry=Retry(NoBackoff(), 0)
-        ) as server:
+        with connect_redis(url) as server:
             return bool(server.ping())
     except (redis.RedisError, ValueError):
         return False
@@ -378,4 +375,4 @@ def is_alive(url: str) -> bool:
 
 
 def hide_password(url: str) -> str:
-    return url.rpartition("@")[2] if "@" in url else url
+    return url.rpartition("@")[2].partition("?")[0]

@@ -70,7 +70,7 @@ def admit() -> None:
     here = services()
     caller, limit = identify(here, request)
     serve(caller.tenant, has_quotas=caller.key is not None)
-    add_log_ids(tenant=caller.tenant)
+    add_log_ids(tenant=caller.tenant, key=caller.key)
     _take_request(here, caller, limit)
     if scope not in caller.scopes:
         has = ", ".join(sorted(caller.scopes))

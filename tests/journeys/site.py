@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,12 @@ def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], st
 
 @contextmanager
 def running_site(
-    nursery: Nursery, data: Path, *, layers: int = 2, **settings: Any
+    nursery: Nursery,
+    data: Path,
+    *,
+    layers: int = 2,
+    redis_server: Callable[[], AbstractContextManager[Any]] = RedisServer.running,
+    **settings: Any,
 ) -> Iterator[Site]:
     """A site without workers, with a tiny model and the corpus "notes" of several shards.
 
@@ -196,7 +201,7 @@ def running_site(
     prepare_data(data, layers=layers)
     for name in ("logs", "store", "cache"):
         (data / name).mkdir()
-    with RedisServer.running() as server:
+    with redis_server() as server:
         chosen: dict[str, Any] = {
             "shard_tokens": 1500,
             "lease_s": 3.0,

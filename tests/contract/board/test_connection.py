@@ -34,6 +34,14 @@ def test_a_server_that_would_lose_jobs_is_refused_unless_allowed(
         check_durability(found.url, allow_volatile=True)
 
 
+def test_a_cluster_is_refused_whatever_is_allowed() -> None:
+    with (
+        RedisServer.running(**{"cluster-enabled": "yes"}) as server,
+        pytest.raises(UnsafeRedis, match="behind Sentinels"),
+    ):
+        check_durability(server.url, allow_volatile=True)
+
+
 def test_a_server_that_may_lose_a_second_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer.running(appendfsync="everysec") as found, caplog.at_level(logging.WARNING):
         check_durability(found.url, allow_volatile=False)
