@@ -77,6 +77,8 @@ class Settings:
     lease_s: float = 15.0  # a worker's claim on a unit of work without a heartbeat
     queue_patience_s: float = 600.0  # a queued unit not begun by then is sent again
     store_patience_s: float = 86400.0  # that a job waits for a store that is away, before it fails
+    # without progress, at least, until a unit is taken from its worker though the store works
+    stall_s: float = 900.0
     max_attempts: int = 3  # at one unit, before the job fails
     log_format: str = "text"  # text, json
     log_requests: str = "all"  # all; failed: those answered with 400 or more; none

@@ -2,9 +2,9 @@
 below.
 
 slow: seconds that each block takes longer; clock: seconds that the process' clock is ahead; once: a
-file that, when it is not there yet, is made, and the scan then runs out of memory ("memory") or
-finds its device lost ("device"). A job with {"poison": "raise"} or {"poison": "kill"} in its
-metadata fails in its second shard, wherever it runs.
+file that, when it is not there yet, is made, and the scan then runs out of memory ("memory"),
+finds its device lost ("device") or does not go on ("hang"). A job with {"poison": "raise"} or
+{"poison": "kill"} in its metadata fails in its second shard, wherever it runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -80,4 +81,12 @@ def _lose_device() -> None:
     raise torch.AcceleratorError("CUDA error: device-side assert triggered")
 
 
-_HARM: dict[str, Callable[[], None]] = {"memory": _run_out_of_memory, "device": _lose_device}
+def _hang() -> None:
+    threading.Event().wait()
+
+
+_HARM: dict[str, Callable[[], None]] = {
+    "memory": _run_out_of_memory,
+    "device": _lose_device,
+    "hang": _hang,
+}

@@ -1,5 +1,5 @@
 """Holding a unit of work: a thread renews the lease, passes on progress, and notices when the work
-is to stop.
+is to stop, or stands still.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
@@ -24,13 +25,27 @@ RENEW_S = 0.5  # half of what a cancel waits for on average
 class HeldLease:
     """A context manager around the work on a unit.
 
-    `should_stop` is cheap and meant to be asked often.
+    `should_stop` is cheap and meant to be asked often: that is how the work shows that it goes on.
     """
 
     def __init__(
-        self, board: Board, lease: Lease, *, lease_s: float, draining: threading.Event
+        self,
+        board: Board,
+        lease: Lease,
+        *,
+        lease_s: float,
+        draining: threading.Event,
+        look: Callable[[Lease, float], bool] = lambda lease, silent_s: False,
     ) -> None:
+        """look: called every `lease_s` that nothing is heard of the work, with the seconds; whether
+        the unit is given up.
+        """
         self.lease = lease
+        self.longest_silence_s = 0.0
+        self._look = look
+        self._silent_s = 0.0
+        self._next_look_s = lease_s
+        self._is_watched = True
         self._board = board
         self._lease_s = lease_s
         self._draining = draining
@@ -60,6 +75,16 @@ class HeldLease:
 
     def note_tokens(self, tokens: int) -> None:
         self._tokens = tokens
+        self._note_life()
+
+    def stop_watching(self) -> None:
+        """The work is done; what is left to do waits for Redis alone."""
+        self._note_life()
+        self._is_watched = False
+
+    def _note_life(self) -> None:
+        self.longest_silence_s = max(self.longest_silence_s, self._silent_s)
+        self._silent_s, self._next_look_s = 0.0, self._lease_s
 
     @property
     def is_lost(self) -> bool:
@@ -67,6 +92,7 @@ class HeldLease:
         return self._lost.is_set()
 
     def should_stop(self) -> bool:
+        self._note_life()
         # A process that was held up asks before it goes on: by now another may have its unit.
         if not self._stopped.is_set() and time.monotonic() - self._heard_at > self._lease_s:
             self._renew(None)
@@ -78,6 +104,14 @@ class HeldLease:
             tokens = self._tokens if self._tokens != sent else None
             if self._renew(tokens):
                 sent = tokens if tokens is not None else sent
+            # Counted and not read off a clock: a process that was stopped was not silent meanwhile.
+            self._silent_s += RENEW_S
+            if self._is_watched and self._silent_s >= self._next_look_s:
+                self._next_look_s += self._lease_s
+                if self._look(self.lease, self._silent_s):
+                    self._lost.set()
+                    self._stopped.set()
+                    return
 
     def _renew(self, tokens: int | None) -> bool:
         """Whether the board answered.

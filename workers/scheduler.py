@@ -53,6 +53,10 @@ class Scheduler:
         if job.status == "cancelling":
             self._settle_cancel(job)
             return
+        if job.is_overdue:
+            seconds = job.analysis.deadline_s
+            self.fail(job_id, "deadline_exceeded", f"it did not end within {seconds:g} s")
+            return
         due = due_of(job, self._board.units.list_done(job_id))
         if due is None:
             self._end_well(job)

@@ -42,6 +42,7 @@ from polyseme.workers.pipelines import stages_of
 from polyseme.workers.repair import find_lost_scans, find_writer
 from polyseme.workers.reuse import work_folder
 from polyseme.workers.scheduler import Scheduler
+from polyseme.workers.stalls import StallWatch
 from polyseme.workers.store_wait import StoreWait, is_full, make_probe
 
 _OTHERS_PAUSE_S = 2.0  # before a unit that this worker cannot run is given back
@@ -65,12 +66,20 @@ class Runner:
     draining: threading.Event  # set when the process is to end: units are given back
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     tracer: Tracer = field(default_factory=NoTracer)
+    # told of a unit that was given up, whose thread, which is this process' only one, hangs
+    on_stall: Callable[[], None] = lambda: None
 
     @cached_property
     def store_wait(self) -> StoreWait:
         lease_s = self.settings.lease_s
         probe = make_probe(self.store, lease_s)
         return StoreWait(self.board, self.scheduler, probe, self.draining, lease_s)
+
+    @cached_property
+    def stalls(self) -> StallWatch:
+        probe, stall_s = self.store_wait.probe, self.settings.stall_s
+        note = self.metrics.note_store
+        return StallWatch(self.board, self.scheduler, probe, stall_s, note, self.on_stall)
 
     def run_next(self, queue: str) -> bool:
         """Runs the unit whose turn it is in the queues of this worker, which a ticket of `queue`
@@ -105,17 +114,27 @@ class Runner:
         self._look_after(lease.job)
 
     def _run_held(self, lease: Lease, job: Job | None, seen: Observation) -> None:
-        held = HeldLease(self.board, lease, lease_s=self.settings.lease_s, draining=self.draining)
+        held = HeldLease(
+            self.board,
+            lease,
+            lease_s=self.settings.lease_s,
+            draining=self.draining,
+            look=self.stalls.look,
+        )
         try:
             with held:
                 stage, done = self._work(job, lease.unit, held)
+                held.stop_watching()
                 self._finish(lease, stage, done)
+            self._insist(lambda: self.board.units.note_pause(stage.name, held.longest_silence_s))
             seen.outcome, seen.tokens = "done", done.tokens
         except Cancelled:
             self._give_back(lease, forget_attempt=True)
             seen.outcome = "lost" if held.is_lost else "stopped"
         except Exception as e:
             seen.outcome = self._note_end(lease, e)
+        finally:
+            self.metrics.note_store(True)
 
     def _insist(self, call: Callable[[], Found]) -> Found:
         """The board's answer, however long Redis is away; unless the process is to end."""
@@ -175,11 +194,8 @@ class Runner:
         return "failed"
 
     def _wait_for_store(self, lease: Lease, why: str, is_full: bool) -> Outcome:
-        self.metrics.note_store(is_up=False)
-        try:
-            self.store_wait.hold(lease, why, is_full=is_full)
-        finally:
-            self.metrics.note_store(is_up=True)
+        self.metrics.note_store(False)
+        self.store_wait.hold(lease, why, is_full=is_full)
         self._give_back(lease, forget_attempt=False)
         return "waited"
 

@@ -130,7 +130,14 @@ def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
         threading.Event(),
         metrics,
         tracer,
+        on_stall=_end_process,
     )
+
+
+def _end_process() -> None:
+    """For a supervisor to start another. Whatever would be tidied up on the way out may hang."""
+    logging.shutdown()
+    os._exit(EXIT_CODE)
 
 
 def _register_task(app: Celery, runner: Runner) -> None:
@@ -143,9 +150,7 @@ def _register_task(app: Celery, runner: Runner) -> None:
         try:
             runner.run_next(queue)
         except DeviceLost:
-            logging.shutdown()
-            # Whatever would be tidied up on the way out may hang on the device.
-            os._exit(EXIT_CODE)
+            _end_process()
 
     @worker_shutting_down.connect(weak=False)
     def drain(**_: object) -> None:

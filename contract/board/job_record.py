@@ -74,6 +74,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         tenant=record.get("tenant", DEFAULT_TENANT),
         expires_at=(expires_at := number("expires_at")),
         has_expired=expires_at is not None and expires_at <= now,
+        is_overdue=_is_overdue(request, now - float(record["created_at"])),
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
         store_away_since=number("store_away_since"),
@@ -91,6 +92,11 @@ def _read_request(record: Mapping[str, str]) -> Request:
     if kind_of(record["id"]) == "activations":
         return ActivationsRequest.from_dict(data)
     return AnalysisRequest.from_record(data)
+
+
+def _is_overdue(request: Request, age_s: float) -> bool:
+    deadline_s = request.deadline_s if isinstance(request, AnalysisRequest) else None
+    return deadline_s is not None and age_s > deadline_s
 
 
 def _webhook_of(request: Request) -> str | None:

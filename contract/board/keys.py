@@ -116,6 +116,10 @@ class Keys:
         """
         return self._key("taken", token)
 
+    def pauses(self) -> str:
+        """Hash: kind of unit -> the longest seconds without progress in one, as a mean."""
+        return self._key("pauses")
+
     # Workers, models, corpora
 
     def workers(self) -> str:

@@ -57,6 +57,7 @@ class Units:
         self._reopen = Script(client, "units/reopen")
         self._first_idle = Script(client, "units/first_idle")
         self._note_failure = Script(client, "units/note_failure")
+        self._note_pause = Script(client, "units/note_pause")
         self._count_held = Script(client, "units/count_held")
         self._count_waiting = Script(client, "units/count_waiting")
 
@@ -191,6 +192,14 @@ class Units:
             token=lease.token,
             forget_attempt=int(forget_attempt),
         )
+
+    def note_pause(self, kind: str, seconds: float) -> None:
+        """For how long a unit of this kind that ended well showed no progress, at the most."""
+        self._note_pause(pauses=self._keys.pauses(), kind=kind, seconds=seconds)
+
+    def usual_pause(self, kind: str) -> float:
+        """The mean of what was noted of late; 0 when nothing was."""
+        return float(cast(str | None, self._redis.hget(self._keys.pauses(), kind)) or 0)
 
     # What went wrong
 

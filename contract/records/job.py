@@ -137,6 +137,7 @@ class Job:
     tenant: str = DEFAULT_TENANT
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
     has_expired: bool = False  # by Redis' clock, when it was read
+    is_overdue: bool = False  # past its deadline, likewise
     version: int = 1  # JOB_VERSION of the API that took it in
     batch: str | None = None  # that it was submitted in, until that is deleted
     # since a unit of it found the store away, until one is finished

@@ -95,6 +95,8 @@ class AnalysisRequest:
     # whether layers that an earlier job scanned alike are taken over from its result
     reuse: bool = True
     priority: Priority = "normal"
+    # seconds after its creation by which the job ends or fails; None for no limit
+    deadline_s: float | None = None
     webhook: str | None = None  # the URL told of the job's end
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,6 +128,7 @@ class AnalysisRequest:
             source_job=data.get("source_job"),
             reuse=data.get("reuse", True),
             priority=data.get("priority", "normal"),
+            deadline_s=data.get("deadline_s"),
             webhook=(data.get("webhook") or {}).get("url"),
             metadata=dict(data.get("metadata", {})),
         )

@@ -99,7 +99,7 @@ class Results:
         queue = self.board.registry.find_queue(job.request.model)
         if not self.board.workers.count_by_queue().get(queue):
             raise RepairRefused(f"no worker serves the queue {queue!r}: start one")
-        request = replace(job.analysis, webhook=None, metadata={}, reuse=True)
+        request = replace(job.analysis, webhook=None, deadline_s=None, reuse=True)
         opened = self.board.jobs.open(request, queue=queue, tenant=job.tenant)
         if opened.verdict != "opened":
             raise RepairRefused("there are too many jobs: wait for some to end")

@@ -84,6 +84,8 @@ def describe_error(error: Exception) -> Problem:
         )
     if isinstance(error, HTTPException):
         return _from_werkzeug(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Problem(507, "store_full", "no room is left for what was sent; nothing was kept")
     if is_of_the_store(error):
         return Problem(
             503,

@@ -39,6 +39,7 @@ def submit_regrouping(
         senses=_changed(old.senses, body),
         source_job=source,
         priority=body.get("priority", "normal"),
+        deadline_s=body.get("deadline_s"),
         webhook=webhook,
         metadata=body.get("metadata", {}),
     )

@@ -127,6 +127,7 @@ _BODY = {
         422: "an entry is refused; each wrong value has its pointer, such as "
         "`/jobs/3/contexts/top_k`",
         429: "too many jobs have not ended, or a quota of the tenant's is used up",
+        507: "the store has no room left for texts sent along",
     }
 )
 def submit(query: Mapping[str, Any]) -> Response:

@@ -82,6 +82,7 @@ _BODY = {
         415: "a Content-Type, a Content-Encoding or a content that is not taken",
         422: "a line is no document, the content is not what it is said to be, or no text is left",
         429: "the tenant may store no more, or send no more requests in this minute",
+        507: "the store has no room left",
     }
 )
 def add(query: Mapping[str, Any]) -> Response:

@@ -104,6 +104,7 @@ EXAMPLE = {
         415: "the body is not application/json",
         422: "a value is not allowed; each has its pointer",
         429: "too many jobs have not ended, or a quota of the tenant's is used up",
+        507: "the store has no room left for texts sent along",
     }
 )
 def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:

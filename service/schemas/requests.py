@@ -196,10 +196,18 @@ class WebhookSchema(StrictSchema):
     )
 
 
+LONGEST_DEADLINE_S = 366 * 24 * 3600
+_DEADLINE = _default(None) | {
+    "description": "Seconds from its creation; a job that has not ended by then fails with "
+    "`deadline_exceeded`."
+}
+
+
 class RegroupSchema(_GroupingSchema):
     priority = fields.String(
         validate=choice(["low", "normal", "high"]), metadata=_default("normal")
     )
+    deadline_s = Whole(allow_none=True, validate=between(1, LONGEST_DEADLINE_S), metadata=_DEADLINE)
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
     metadata = Metadata(
         metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."}
@@ -227,6 +235,7 @@ class AnalysisSchema(StrictSchema):
     priority = fields.String(
         validate=choice(["low", "normal", "high"]), metadata=_default("normal")
     )
+    deadline_s = Whole(allow_none=True, validate=between(1, LONGEST_DEADLINE_S), metadata=_DEADLINE)
     webhook = fields.Nested(WebhookSchema, allow_none=True, metadata=_default(None))
     metadata = Metadata(
         metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."}

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,15 @@ class Site:
     @property
     def environ(self) -> dict[str, str]:
         return self.settings.to_environ() | {"REDIS_URL": self.server.url, "OMP_NUM_THREADS": "1"}
+
+    @contextmanager
+    def with_settings(self, **changes: Any) -> Iterator[None]:
+        """Of what is started meanwhile."""
+        before, self.settings = self.settings, replace(self.settings, **changes)
+        try:
+            yield
+        finally:
+            self.settings = before
 
     def submit(self, corpus: str = "notes", **changes: Any) -> str:
         """A job that scans everything: what goes wrong meanwhile is what tests are about."""

@@ -129,6 +129,23 @@ def test_a_unit_that_fails_once_is_done_by_another_attempt(
     assert (tmp_path / "flag").exists()
 
 
+def test_a_unit_that_hangs_is_done_by_another_worker(
+    site: Site, quiet: dict[str, str], tmp_path: Path
+) -> None:
+    with site.with_settings(stall_s=4.0):
+        stuck = site.start_worker(once={"hang": str(tmp_path / "flag")})
+        job = site.submit()
+        await_that(lambda: (tmp_path / "flag").exists(), 60, site.logs)
+        site.start_worker()
+
+        assert_unharmed(site, job, quiet)
+
+    await_that(lambda: site.nursery.poll(stuck) is not None, 10, site.logs)
+    assert site.nursery.poll(stuck) == EXIT_CODE
+    assert max(n for _, n in site.attempts(job)) == 2
+    assert "no progress for" in site.logs()
+
+
 @pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_poison_shard_fails_its_job_and_delays_no_other(
     site: Site, quiet: dict[str, str], how: str

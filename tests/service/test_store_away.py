@@ -54,12 +54,17 @@ def test_an_upload_is_to_be_sent_again_and_can_be(
 
 
 @pytest.mark.skipif(not may_mount(), reason="needs root")
-def test_an_upload_to_a_full_store_is_to_be_sent_again(settings: Settings, folder: Path) -> None:
+def test_an_upload_to_a_full_store_says_so_and_can_be_sent_again(
+    settings: Settings, folder: Path
+) -> None:
     with on_tmpfs(folder, "1m"):
         http = create_app(settings).test_client()
         (folder / "ballast").write_bytes(b"x" * ((1 << 20) - 16384))
         texts = [secrets.token_hex(1000) for _ in range(20)]
-        assert http.post("/v1/corpora", json={"name": "late", "texts": texts}).status_code == 503
+        answer = http.post("/v1/corpora", json={"name": "late", "texts": texts})
+        assert (answer.status_code, answer.json["code"]) == (507, "store_full")
+        assert str(folder) not in answer.text
+        assert http.get("/v1/corpora/late").status_code == 404
         assert http.get("/readyz").status_code == 503
         (folder / "ballast").unlink()
         assert http.post("/v1/corpora", json={"name": "late", "texts": texts}).status_code == 201

@@ -46,6 +46,40 @@ def test_a_held_lease_outlives_its_first_deadline_and_tells_progress(board: Boar
     assert job.progress.tokens_done == 42
 
 
+def test_work_that_shows_no_life_is_looked_at_and_given_up(board: Board) -> None:
+    lease, looks = begin(board), list[float]()
+
+    def look(_: Lease, silent_s: float) -> bool:
+        looks.append(silent_s)
+        return len(looks) == 2
+
+    with HeldLease(board, lease, lease_s=1.0, draining=threading.Event(), look=look) as held:
+        for _ in range(6):
+            assert not held.should_stop()
+            time.sleep(0.3)
+        assert looks == []
+        time.sleep(3.5)
+        assert held.is_lost
+        assert held.should_stop()
+
+    assert looks == [1.0, 2.0]
+    assert held.longest_silence_s >= 2.0
+
+
+def test_work_that_is_done_is_not_looked_at(board: Board) -> None:
+    looks: list[float] = []
+
+    def look(_: Lease, silent_s: float) -> bool:
+        looks.append(silent_s)
+        return False
+
+    with HeldLease(board, begin(board), lease_s=0.5, draining=threading.Event(), look=look) as held:
+        held.stop_watching()
+        time.sleep(2.0)
+
+    assert looks == []
+
+
 def test_a_draining_process_stops_at_once(board: Board) -> None:
     draining = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 from unittest.mock import Mock
 
@@ -377,3 +378,27 @@ def test_a_unit_in_its_last_attempt_is_not_sent_again(
     scheduler.advance(job)
 
     assert sent == []
+
+
+def test_a_job_that_is_past_its_deadline_fails(
+    board: Board, store: Store, scheduler: Scheduler
+) -> None:
+    late, early = open_job(board, deadline_s=1).id, open_job(board, deadline_s=60).id
+    store.write(f"{Layout.work(late)}/x", b"x")
+    held = take_unit(board, late, "plan", lease_s=30)
+    assert held is not None
+    scheduler.advance_all()
+    before = board.jobs.get(late)
+    time.sleep(1.1)
+
+    scheduler.advance_all()
+
+    after, other = board.jobs.get(late), board.jobs.get(early)
+    assert before is not None
+    assert after is not None
+    assert other is not None
+    assert (before.status, other.is_terminal) == ("running", False)
+    assert after.error == {"code": "deadline_exceeded", "detail": "it did not end within 1 s"}
+    assert board.units.renew(held, lease_s=5) != "running"
+    assert not board.units.finish(late, "plan")
+    assert not store.exists(Layout.work(late))

@@ -551,3 +551,12 @@ def test_a_job_with_a_result_in_another_process_is_read(
     run_job(board, job.id)
 
     assert http.get(f"/v1/jobs/{job.id}/neurons").status_code == 200
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "60", 10**9, True])
+def test_a_deadline_is_a_number_of_seconds(http: FlaskClient, wrong: object) -> None:
+    refused = http.post("/v1/jobs", json=make_body(deadline_s=wrong))
+    taken = http.post("/v1/jobs", json=make_body(deadline_s=60))
+
+    assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/deadline_s")
+    assert taken.json["request"]["deadline_s"] == 60

@@ -34,6 +34,7 @@ from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 _UNRELATED = (
     "metadata",
     "priority",
+    "deadline_s",
     "webhook",
     "reuse",
 )  # fields of a request that do not decide the result
