@@ -69,7 +69,8 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     _register_task(app, runner)
     reaper = Reaper(board, runner.store)
     name, queues = worker_name(os.getpid()), settings.queue_names
-    Ticker(board, runner.draining, name=name, queues=queues).start()
+    has_encoder = runner.encoder.is_there
+    Ticker(board, runner.draining, name=name, queues=queues, has_encoder=has_encoder).start()
     Caretaker(board, runner.scheduler, reaper, runner.draining, name=name).start()
     app.conf.task_queues = taken_queues(queues)
     # What is imported stays, so the full collection that ends a shard need not walk through it.
@@ -164,17 +165,24 @@ class Ticker(threading.Thread):
         *,
         name: str,
         queues: Sequence[str] = (DEFAULT_QUEUE,),
+        has_encoder: bool = False,
     ) -> None:
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._draining = draining
         self._queues = queues
+        self._has_encoder = has_encoder
         self._name = name
 
     def run(self) -> None:
         while True:
             try:
-                self._board.workers.announce(self._name, ttl_s=4 * TICK_S, queues=self._queues)
+                self._board.workers.announce(
+                    self._name,
+                    ttl_s=4 * TICK_S,
+                    queues=self._queues,
+                    has_encoder=self._has_encoder,
+                )
             except redis.RedisError as e:
                 log.warning("could not say that this worker lives: %s", e)
             if self._draining.wait(TICK_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from polyseme.contract.board.lanes import queue_of
 from polyseme.contract.board.outbox import read_delivery
@@ -12,12 +12,17 @@ from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
     TERMINAL,
     ActivationsRequest,
+    Busy,
     Job,
     Progress,
     Request,
     kind_of,
 )
 from polyseme.contract.records.request import AnalysisRequest
+
+# Fields of a record that sum the seconds of units.
+BEFORE_MERGES_CLOCK: Final = "before_merges_s"
+MERGES_CLOCK: Final = "merges_s"
 
 
 def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
@@ -66,6 +71,7 @@ def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> J
         store_away_since=number("store_away_since"),
         calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),
+        busy=Busy(number(BEFORE_MERGES_CLOCK) or 0.0, number(MERGES_CLOCK) or 0.0),
         reused={
             job: tuple(layers) for job, layers in json.loads(record.get("reused", "{}")).items()
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -28,7 +28,7 @@ from polyseme.commands.terminal import (
 from polyseme.contract.records.request import Contexts
 from polyseme.errors import CommandError
 from polyseme.problems import Invalid
-from polyseme.records import Estimate, Job
+from polyseme.records import Estimate, Job, Note
 from polyseme.steps import Json
 
 app = typer.Typer(help="The jobs of the service. Without a subcommand: list them.")
@@ -42,9 +42,6 @@ _Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 
 _PATIENCE_S = 120.0
 _LISTED = 100
-EVIDENCE_WINDOWS = (
-    10  # as EVIDENCE_CONTEXTS of contract.results, which is not for those without pyarrow
-)
 
 
 def analyse(
@@ -105,8 +102,6 @@ def analyse(
         "tokens": {"max_tokens": max_tokens},
         "senses": {"same_at": same_at, "alpha": alpha},
     }
-    if alpha is not None:
-        note("--alpha is deprecated: use --same-at.")
     with connect(url, api_key) as client:
         request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(
             parts
@@ -116,9 +111,12 @@ def analyse(
         if one_per_document is not None:
             request = _with_contexts(request, per_document=1 if one_per_document else None)
         if dry_run:
-            _show_plan(_send(client, client.plan, request, one_per_document), as_json)
+            plan = _send(client.plan, request, one_per_document)
+            _show_plan(plan, as_json)
+            _show_notes(plan.notes)
             return
-        job = _send(client, client.submit, request, one_per_document)
+        job = _send(client.submit, request, one_per_document)
+        _show_notes(job.notes)
         if not watch:
             _show_job(job, as_json, job.id)
             return
@@ -222,9 +220,7 @@ def follow(client: Polyseme, job: str, patience_s: float, as_json: bool) -> None
         note(f"Next: polyseme neurons {job}")
 
 
-def _send(
-    client: Polyseme, post: Callable[[Json], T], request: Json, one_per_document: bool | None
-) -> T:
+def _send(post: Callable[[Json], T], request: Json, one_per_document: bool | None) -> T:
     """Posts the request.
 
     Where nothing else was chosen, the documents of a small corpus may give several contexts.
@@ -239,12 +235,6 @@ def _send(
         f"Fewer documents than {request['contexts']['top_k']}: one may give several contexts to "
         f"a list."
     )
-    if (windows := client.plan(request).windows) < EVIDENCE_WINDOWS:
-        note(
-            f"About {windows} windows: too few to say what neurons mean, which takes "
-            f"{EVIDENCE_WINDOWS}. "
-            "Take more text, or a smaller --window."
-        )
     return post(request)
 
 
@@ -272,6 +262,11 @@ def _show_plan(plan: Estimate, as_json: bool) -> None:
     seconds = plan.seconds
     time = "time unknown" if seconds is None else f"about {seconds:,.0f} s on one worker"
     say(f"{plan.tokens:,} tokens, {plan.neurons:,} neurons in {plan.layers} layers, {time}")
+
+
+def _show_notes(notes: Iterable[Note]) -> None:
+    for said in notes:
+        note(f"Note: {said.message}")
 
 
 def _show_job(job: Job, as_json: bool, line: str) -> None:

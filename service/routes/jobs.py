@@ -23,20 +23,25 @@ from polyseme.service.http.blueprint import (
     takes,
 )
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
-from polyseme.service.jobs.deprecated import deprecation_headers, deprecation_note
+from polyseme.service.jobs.deprecated import deprecation_headers
 from polyseme.service.jobs.find_and_end import cancel_job, delete_job, find_job
-from polyseme.service.jobs.fitting import fitting_note
 from polyseme.service.jobs.show import (
     etag,
     job_headers,
     make_tag,
     show_job,
     show_jobs,
+    show_submitted,
     state_headers,
 )
-from polyseme.service.jobs.submit import check_job, submit_job
+from polyseme.service.jobs.submit import check_job, note_request, submit_job
 from polyseme.service.jobs.submit_batches import list_jobs_of
-from polyseme.service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
+from polyseme.service.schemas.jobs import (
+    EstimateSchema,
+    JobListSchema,
+    JobSchema,
+    SubmittedJobSchema,
+)
 from polyseme.service.schemas.query_parameters import JobsQuery, SubmitQuery
 from polyseme.service.schemas.requests import AnalysisSchema
 
@@ -86,10 +91,12 @@ EXAMPLE = {
 @blueprint.arguments(SubmitQuery, location="query")
 @takes(KEY, _PREFER)
 @blueprint.doc(operationId="submitJob")
-@blueprint.response(202, JobSchema, description="Accepted, and safe in Redis.", headers=SUBMITTED)
+@blueprint.response(
+    202, SubmittedJobSchema, description="Accepted, and safe in Redis.", headers=SUBMITTED
+)
 @blueprint.alt_response(
     200,
-    schema={"oneOf": [JobSchema, EstimateSchema]},
+    schema={"oneOf": [SubmittedJobSchema, EstimateSchema]},
     description="It ended within `Prefer: wait`; or the estimate of a dry run.",
     headers=SUBMITTED,
     success=True,
@@ -114,17 +121,18 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     senses = body.get("senses", {})
     if query["dry_run"]:
-        estimate = check_job(here, body).estimate()
-        return answer_json(estimate.to_dict(), headers=deprecation_headers(senses))
-    job, replayed = submit_job(here, body, key)
+        checked = check_job(here, body)
+        notes = [note.to_dict() for note in note_request(here, body, checked)]
+        answer = checked.estimate.to_dict() | {"notes": notes}
+        return answer_json(answer, headers=deprecation_headers(senses))
+    job, replayed, said = submit_job(here, body, key)
     job, waited = here.waits.wait(job, _is_over, seconds)
     headers = (
         job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"} | _applied(seconds, waited)
     )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     headers |= deprecation_headers(senses)
-    fitted = fitting_note(body.get("contexts", {}), job.analysis)
-    shown = show_job(here, job, fitted, deprecation_note(senses))
+    shown = show_submitted(here, job, said)
     return answer_json(shown, 200 if seconds and job.is_terminal else 202, headers)
 
 

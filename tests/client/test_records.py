@@ -13,7 +13,7 @@ from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
 from polyseme.service.schemas.batches import BatchSchema
 from polyseme.service.schemas.corpora import CorpusSchema
-from polyseme.service.schemas.jobs import EstimateSchema, JobSchema
+from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
 from tests.client.wire import grouped_report, job_state
@@ -61,7 +61,7 @@ def test_a_record_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("kind", "schema"),
     [
-        (Job, JobSchema),
+        (Job, SubmittedJobSchema),
         (Batch, BatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),

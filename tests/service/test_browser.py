@@ -535,6 +535,7 @@ def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site
     page.get_by_label("Text", exact=True).select_option("~own")
     page.get_by_label("Your text").fill("The river is wide.\n\nThe bank is closed.")
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
+    expect(page.locator(".notes")).to_contain_text("2 windows of text: every neuron will lack")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
 

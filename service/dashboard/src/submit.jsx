@@ -185,10 +185,17 @@ function Added({ corpus: c }) {
 }
 
 const Estimate = ({ estimate: e }) => (
-  <dl class="facts stacked">
-    <Fact name="about">{e.seconds === null ? "no time known before the first job" : `${duration(e.seconds)} on one worker`}</Fact>
-    <Fact name="tokens">{count(e.tokens)}</Fact>
-    <Fact name="neurons">{count(e.neurons)} in {count(e.layers)} layers</Fact>
-    <Fact name="memory">{bytes(e.memory_bytes)} beside the model</Fact>
-  </dl>
+  <>
+    <dl class="facts stacked">
+      <Fact name={e.seconds === null ? "time" : "about"}>{e.seconds === null ? "known once all layers were run on enough text" : `${duration(e.seconds)} on one worker`}</Fact>
+      <Fact name="tokens">{e.basis.tokens_from === "planned" ? "" : "about "}{count(e.tokens)}</Fact>
+      <Fact name="neurons">{count(e.neurons)} in {e.layers === 1 ? "1 layer" : `${count(e.layers)} layers`}</Fact>
+      <Fact name="memory">{bytes(e.memory_bytes)} beside the model</Fact>
+    </dl>
+    {e.notes.length > 0 && (
+      <ul class="notes" aria-label="What the result will lack">
+        {e.notes.map((n) => <li key={n.code}>{n.message}</li>)}
+      </ul>
+    )}
+  </>
 );
