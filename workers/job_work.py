@@ -112,7 +112,9 @@ class JobWork:
     def _regrouping_work(self, job: Job, held: HeldLease) -> RegroupingWork:
         card = self.board.registry.get_card(job.request.model)
         if card is None:
-            raise ModelLoadError(f"model {job.request.model!r} was never described")
+            raise ModelLoadError(
+                f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
+            )
         source = Layout.result(job.analysis.source_job or "")
         analysis = self._analysis(job, card, read_corpus(self.store, source))
         return RegroupingWork(analysis, source, held.should_stop)

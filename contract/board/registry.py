@@ -63,6 +63,9 @@ class Registry:
     def put_card(self, card: ModelCard) -> None:
         self._redis.hset(self._keys.models(), card.id, card.to_json())
 
+    def delete_card(self, model: str) -> None:
+        self._redis.hdel(self._keys.models(), model)
+
     def get_card(self, model: str) -> ModelCard | None:
         text = cast(str | None, self._redis.hget(self._keys.models(), model))
         return ModelCard.from_json(text) if text else None

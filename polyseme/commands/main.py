@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from polyseme.commands import corpora, doctor, jobs, models, neurons, samples, webhooks
+from polyseme.commands import analyse, corpora, doctor, jobs, models, neurons, samples, webhooks
 from polyseme.commands.accounts import keys_app, tenants_app
 from polyseme.commands.terminal import FAILED, ApiKey, connect, describe_error, exit_code, say
 from polyseme.errors import CommandError
@@ -104,7 +104,8 @@ def demo(
     run_demo(Options(data, host, port, workers, catalogue, redis_url, verbose, api_key), Console())
 
 
-app.command()(jobs.analyse)
+app.command()(analyse.analyse)
+app.command()(analyse.senses)
 app.command()(jobs.watch)
 app.command()(neurons.neurons)
 app.command()(neurons.neuron)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyseme.contract.files.results import EVIDENCE_CONTEXTS
+from polyseme.contract.plurals import counted
 from polyseme.contract.records.alpha import same_at_of
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.request import AnalysisRequest, Contexts
@@ -74,7 +75,7 @@ def _of_evidence(request: AnalysisRequest, corpus: Corpus, estimate: Estimate) -
     if estimate.windows < EVIDENCE_CONTEXTS:
         yield Note(
             "too_few_windows",
-            f"About {_count(estimate.windows, 'window')} of text: {lacking} {EVIDENCE_CONTEXTS} "
+            f"About {counted(estimate.windows, 'window')} of text: {lacking} {EVIDENCE_CONTEXTS} "
             "contexts, and a window gives one at most. Take more text"
             + (", or a smaller contexts.window." if _can_cut_smaller(estimate) else "."),
             "/corpus",
@@ -90,7 +91,7 @@ def _of_evidence(request: AnalysisRequest, corpus: Corpus, estimate: Estimate) -
     elif contexts.per_document is not None and of_documents < EVIDENCE_CONTEXTS:
         yield Note(
             "too_few_documents",
-            f"{_count(corpus.documents, 'document')}, each of which gives one context at most: "
+            f"{counted(corpus.documents, 'document')}, each of which gives one context at most: "
             f"{lacking} {EVIDENCE_CONTEXTS}. Send contexts.per_document null, or more documents.",
             "/contexts/per_document",
         )
@@ -151,10 +152,6 @@ def _of_staff(request: AnalysisRequest, staff: Staff) -> Iterator[Note]:
 
 def _can_cut_smaller(estimate: Estimate) -> bool:
     return estimate.tokens >= EVIDENCE_CONTEXTS * 8  # the smallest window
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _percent(share: float) -> str:

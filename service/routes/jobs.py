@@ -151,7 +151,9 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
     """List jobs, newest first"""
     here = services()
     filters = {
-        name: query[name] for name in ("status", "model", "corpus", "batch") if name in query
+        name: query[name]
+        for name in ("status", "model", "corpus", "batch", "metadata")
+        if name in query
     }
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
@@ -305,4 +307,17 @@ def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
         "corpus": job.analysis.corpus,
         "batch": job.batch,
     }
-    return not job.has_expired and all(has[name] == wanted for name, wanted in filters.items())
+    plain = {name: wanted for name, wanted in filters.items() if name != "metadata"}
+    return (
+        not job.has_expired
+        and all(has[name] == wanted for name, wanted in plain.items())
+        and _has_pair(job, filters.get("metadata"))
+    )
+
+
+def _has_pair(job: Job, pair: str | None) -> bool:
+    """pair: "name=value"; None is any."""
+    if pair is None:
+        return True
+    name, _, value = pair.partition("=")
+    return job.analysis.metadata.get(name) == value

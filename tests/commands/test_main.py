@@ -22,6 +22,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "models",
         "corpora",
         "analyse",
+        "senses",
         "jobs",
         "watch",
         "neurons",
@@ -102,7 +103,7 @@ def test_analyse_uploads_a_folder_and_says_what_the_job_would_take(
         "POST /v1/jobs?dry_run=true",
         Answer(estimate(notes=[{"code": "c", "message": "Take more text.", "pointer": None}])),
     )
-    arguments = ["analyse", "m", "texts", "--name", "mine", "--dry-run", "--url", wire.url]
+    arguments = ["analyse", "m", "texts", "--corpus-name", "mine", "--dry-run", "--url", wire.url]
     done = run_polyseme(arguments, tmp_path)
     assert done.stdout == "4,000 tokens, 9 neurons in 3 layers, about 2 s on one worker\n", (
         done.stderr
@@ -116,7 +117,7 @@ def test_a_corpus_file_that_is_not_there_is_refused_before_anything_is_sent(
     tmp_path: Path, wire: Wire
 ) -> None:
     done = run_polyseme(["analyse", "m", "./nowhere.txt", "--url", wire.url], tmp_path)
-    assert (done.returncode, wire.asked) == (2, [])
+    assert (done.returncode, wire.asked) == (5, [])
 
 
 def test_jobs_are_cancelled_and_deleted_and_the_last_one_is_found(
@@ -318,8 +319,8 @@ def test_models_and_jobs_are_a_line_each(tmp_path: Path, wire: Wire) -> None:
     models = run_polyseme(["models", "--url", wire.url], tmp_path).stdout.splitlines()
     jobs = run_polyseme(["jobs", "--url", wire.url], tmp_path).stdout.splitlines()
     assert [" ".join(line.split()) for line in models] == [
-        "m 30 layers of 1,536",
-        "n not described yet",
+        "m 30 layers of 1,536 neurons",
+        "n not described yet: its worker starts, or there is none",
     ]
     assert jobs[0].startswith("job_1  running")
 
@@ -371,7 +372,7 @@ def test_export_leaves_a_whole_file(tmp_path: Path, wire: Wire) -> None:
     done = run_polyseme(
         ["export", "job_1", "out.ndjson", "--format", "ndjson", "--url", wire.url], tmp_path
     )
-    assert done.stdout == "out.ndjson: 3,000 bytes\n"
+    assert done.stdout == "out.ndjson: 3.0 kB (3,000 bytes)\n"
     assert {f.name for f in tmp_path.iterdir()} == {"out.ndjson"}
 
 

@@ -571,7 +571,7 @@ def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
     expect(page.get_by_label("Text", exact=True)).to_have_value("my-notes")
     expect(page.get_by_label("Text", exact=True)).to_be_focused()
     expect(page.locator(".added")).to_have_text(
-        "40 documents are uploaded as “my-notes”. Left out: 1 that were there twice."
+        "40 documents uploaded as “my-notes”. Left out: 1 that were there twice."
     )
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
     expect(page.get_by_role("button", name="Submit")).to_be_enabled()

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, read } from "./api.js";
 import { below } from "./base.js";
-import { STATUS, count, fixed, number, percent } from "./format.js";
+import { STATUS, count, counted, fixed, number, percent } from "./format.js";
 import { Failure, Field, Sentence, Status, Token, Waiting, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 
@@ -70,7 +70,7 @@ export function NeuronsPage({ job }) {
       <p class="crumbs"><Link to="/ui/jobs">Jobs</Link> / <Link to={`/ui/jobs/${job}`}><code>…{job.slice(-8)}</code></Link> / Neurons</p>
       <div class="title">
         <h1>Neurons</h1>
-        <p class="total" role="status">{list.total === null ? "" : `${count(list.total)} neurons`}</p>
+        <p class="total" role="status">{list.total === null ? "" : counted(list.total, "neuron")}</p>
       </div>
       <Filters asked={asked} error={list.error} />
       {list.error && <Failure error={list.error} />}

@@ -1,7 +1,7 @@
 import { query, readOnce } from "./api.js";
 import { below } from "./base.js";
 import { Distribution, LayerBars } from "./charts.jsx";
-import { STATUS, count, fixed, percent } from "./format.js";
+import { STATUS, count, counted, fixed, percent } from "./format.js";
 import { Failure, Status, Token, Waiting, useAsync } from "./parts.jsx";
 import { Link } from "./router.jsx";
 
@@ -26,7 +26,7 @@ export function Result({ job }) {
   return (
     <>
       <p class="lead">
-        {count(s.neurons)} neurons, read on {count(s.counted_tokens)} tokens of {count(s.documents)} documents.{" "}
+        {counted(s.neurons, "neuron")}, read on {counted(s.counted_tokens, "token")} of {counted(s.documents, "document")}.{" "}
         <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
       </p>
       {(s.warnings ?? []).map((w) => <p key={w} class="hint">{w}</p>)}

@@ -513,3 +513,15 @@ def test_a_job_with_a_result_in_another_process_is_read(
     run_job(board, job.id)
 
     assert http.get(f"/v1/jobs/{job.id}/neurons").status_code == 200
+
+
+def test_jobs_are_found_by_a_pair_of_their_metadata(http: FlaskClient) -> None:
+    for name in ("a=b", "other"):
+        body = make_body(contexts={"top_k": 20}, metadata={"name": name})
+        assert http.post("/v1/jobs", json=body).status_code == 202
+
+    found = http.get("/v1/jobs", query_string={"metadata": "name=a=b"}).get_json()["data"]
+    refused = http.get("/v1/jobs?metadata=name")
+
+    assert [job["metadata"] for job in found] == [{"name": "a=b"}]
+    assert (refused.status_code, refused.get_json()["errors"][0]["pointer"]) == (422, "/metadata")
