@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, Final
 
 from polyseme.workers.analysis.sentences.spots import EDGE, LINE, NUMBER, Spot, key_of, script_of
 from polyseme.workers.analysis.sentences.usual import (
@@ -76,10 +76,13 @@ class Phrase:
         return self.keys is None or spot.key in self.keys
 
 
+START_OF_TEXT: Final = "the start of a text"
+
+
 def name_places(spots: Sequence[Spot], usual: Usual) -> Phrase:
     """spots: at least one, the strongest first."""
     if _share(spots, "is_first") >= _ALL:
-        return Phrase("the start of a text")
+        return Phrase(START_OF_TEXT)
     kind, count = Counter(s.kind for s in spots).most_common(1)[0]
     if kind not in ("word", "number") and count >= _ALL * len(spots):
         return _name_signs(kind, [s for s in spots if s.kind == kind], usual)
