@@ -7,7 +7,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from polyseme.service.schemas.fields import METADATA_SCHEMA
-from polyseme.service.schemas.requests import JOB_STATUSES
+from polyseme.service.schemas.requests import JOB_STATUSES, JobRequestSchema
 
 EVENTS = ("job.succeeded", "job.failed", "job.cancelled")
 EXAMPLE_JOB = "job_0199c2d3a1b24f6c8e1d5a7b9c3d"
@@ -120,8 +120,10 @@ class JobSchema(Schema):
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
     expires_at = fields.DateTime(required=True, allow_none=True)
-    request = AnyObject(
-        required=True, metadata={"description": "As sent, with every default filled in."}
+    request = fields.Nested(
+        JobRequestSchema,
+        required=True,
+        metadata={"description": "As sent, with every default filled in."},
     )
     progress = fields.Nested(ProgressSchema, required=True)
     reused = fields.Nested(

@@ -18,7 +18,7 @@ from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
 from tests.client.wire import grouped_report, job_state
 
-_UNREAD = {"object", "links", "link", "webhook", "estimate", "basis"}  # in `raw`
+_UNREAD = {"object", "links", "link", "webhook", "estimate", "basis", "request"}  # in `raw`
 
 
 def test_an_answer_of_a_newer_service_is_read_and_kept_whole() -> None:
