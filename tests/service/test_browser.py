@@ -817,6 +817,28 @@ def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(
         expect(page.locator("iframe")).to_have_css("height", f"{inner}px")
 
 
+ASK = """async ([url, key]) => {
+    const headers = { Authorization: `Bearer ${key}` };
+    const first = await fetch(url, { headers });
+    const tag = first.headers.get("ETag");
+    const again = await fetch(url, { headers: { ...headers, "If-None-Match": tag } });
+    return [first.status, (await first.json()).id, tag, again.status];
+}"""
+
+
+def test_a_script_of_an_allowed_page_asks_the_api(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "favicon|status of 404"
+    with other_site() as (origin, pages), running_site(tmp_path, cors_origins=origin) as site:
+        _, key = site.board.accounts.create_key("default", ("read",))
+        pages["/"] = "<!doctype html><title>An app</title>"
+        page.goto(origin)
+
+        found = page.evaluate(ASK, [f"{site.url}/v1/jobs/{site.done.id}", key])
+
+        assert found[:2] == [200, site.done.id]
+        assert (found[2][:3], found[3]) == ('W/"', 304)
+
+
 def test_another_page_shows_none(page: Any, tmp_path: Path, seen: Seen) -> None:
     seen.allowed = "frame-ancestors|blocked by CORS|ERR_FAILED|ERR_BLOCKED"
     with other_site() as (origin, pages), running_site(tmp_path) as site:
