@@ -93,14 +93,14 @@ function Extremes({ job, title, filter }) {
       {data && data.data.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label={title}>
           <table>
-            <thead><tr><th>Neuron</th><th class="n">Score</th><th class="n" title="Control units of its layer whose score is lower">Above controls</th><th class="n">Sure senses</th><th class="n">Coverage</th><th>Peaks on</th></tr></thead>
+            <thead><tr><th>Neuron</th><th class="n">Score</th><th class="n wide-only" title="Control units of its layer whose score is lower">Above controls</th><th class="n wide-only">Sure senses</th><th class="n">Coverage</th><th>Peaks on</th></tr></thead>
             <tbody>
               {data.data.map((r) => (
                 <tr key={`${r.layer}/${r.neuron}`}>
                   <td><Link to={`/ui/jobs/${job.id}/neurons/${r.layer}/${r.neuron}`}>L{r.layer} · {r.neuron}</Link></td>
                   <td class="n">{fixed(r.polysemanticity)}</td>
-                  <td class="n">{percent(r.score_percentile)}</td>
-                  <td class="n">{count(r.sure_count)}</td>
+                  <td class="n wide-only">{percent(r.score_percentile)}</td>
+                  <td class="n wide-only">{count(r.sure_count)}</td>
                   <td class="n">{percent(r.coverage)}</td>
                   <td>{r.peak_token !== null && <Token token={r.peak_token} />}</td>
                 </tr>
