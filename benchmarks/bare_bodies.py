@@ -47,8 +47,8 @@ def _run(gate: Barrier, cache: Path) -> None:
     model = load_sample_model(cache)
     blocks = random_blocks(model)
     with torch.inference_mode():
-        model.body(input_ids=blocks[0], use_cache=False)
+        model.parts.body(input_ids=blocks[0], use_cache=False)
         gate.wait(_PATIENCE_S)
         for block in blocks:
-            model.body(input_ids=block, use_cache=False)
+            model.parts.body(input_ids=block, use_cache=False)
     gate.wait(_PATIENCE_S)

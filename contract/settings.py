@@ -50,6 +50,8 @@ class Settings:
     # addresses and networks of proxies whose X-Forwarded-Proto, X-Forwarded-Prefix and SCRIPT_NAME
     # are believed; commas between, * for any
     trusted_proxies: str = "127.0.0.1,::1"
+    # of pages whose scripts may ask the API, such as https://example.org; commas between
+    cors_origins: str = ""
     # of pages that may show a neuron in a frame, such as https://example.org; commas between
     embed_origins: str = ""
     max_active_jobs: int = 1000  # queued or running; beyond it a submit answers 429

@@ -92,7 +92,7 @@ class AsyncPolyseme:
         return await self._driver.run(self._calls.job(job))
 
     def jobs(self, **filters: Query) -> AsyncRows[Job]:
-        """The jobs, newest first. Filters: status, model, corpus, batch."""
+        """The jobs, newest first. Filters: status, model, corpus, batch, metadata ("name=x")."""
         return AsyncRows(self._driver, "/v1/jobs", filters, Job)
 
     async def cancel(self, job: str) -> Job:
@@ -206,7 +206,8 @@ class AsyncPolyseme:
     def neurons(self, job: str, **query: Query) -> AsyncRows[NeuronRow]:
         """The neurons of a job, a row of scalars each.
 
-        Query: layer, neuron, status, token, sort, fields, min_… and max_…; `limit` is a page's.
+        Query: layer, neuron, status, token, meaning, sort, fields, min_… and max_…; `limit` is a
+        page's. A list, as of fields, stands for its parts with commas between.
         """
         return AsyncRows(self._driver, f"/v1/jobs/{job}/neurons", query, NeuronRow)
 

@@ -88,7 +88,7 @@ class Polyseme:
         return self._driver.run(self._calls.job(job))
 
     def jobs(self, **filters: Query) -> Rows[Job]:
-        """The jobs, newest first. Filters: status, model, corpus, batch."""
+        """The jobs, newest first. Filters: status, model, corpus, batch, metadata ("name=x")."""
         return Rows(self._driver, "/v1/jobs", filters, Job)
 
     def cancel(self, job: str) -> Job:
@@ -197,7 +197,8 @@ class Polyseme:
     def neurons(self, job: str, **query: Query) -> Rows[NeuronRow]:
         """The neurons of a job, a row of scalars each.
 
-        Query: layer, neuron, status, token, sort, fields, min_… and max_…; `limit` is a page's.
+        Query: layer, neuron, status, token, meaning, sort, fields, min_… and max_…; `limit` is a
+        page's. A list, as of fields, stands for its parts with commas between.
         """
         return Rows(self._driver, f"/v1/jobs/{job}/neurons", query, NeuronRow)
 

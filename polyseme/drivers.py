@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ import httpx
 from polyseme.feed import Feed
 from polyseme.operations import Operations
 from polyseme.problems import Unreachable
-from polyseme.steps import Answer, Call, Json, Pause, Query, Steps
+from polyseme.steps import Answer, Call, Json, Pause, Query, Scalar, Steps
 
 T = TypeVar("T")
 
@@ -184,11 +184,16 @@ def _arguments(call: Call) -> dict[str, Any]:
     return arguments | ({"params": given} if (given := _given(call.query)) else {})
 
 
-def _given(query: Mapping[str, Query]) -> dict[str, str | int | float]:
-    """Without what is None; booleans as the API spells them."""
-    return {
-        k: str(v).lower() if isinstance(v, bool) else v for k, v in query.items() if v is not None
-    }
+def _given(query: Mapping[str, Query]) -> dict[str, str]:
+    """Without what is None."""
+    return {name: _spell(value) for name, value in query.items() if value is not None}
+
+
+def _spell(value: Scalar | Sequence[Scalar]) -> str:
+    """As the API does: a list with commas, a boolean in small letters."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(_spell, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 async def _drawn(content: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from polyseme.contract.plurals import counted
 from polyseme.reading import to_html
 from polyseme.records import Activations, Job, TextNeuron, TextPeak
 from polyseme.reports import TABLE_COLUMNS, Context, NeuronRow, Piece, Report, Sense
@@ -49,14 +50,16 @@ def neurons_html(rows: Sequence[NeuronRow], total: int | None) -> str:
     body = "".join(
         f"<tr>{''.join(f'<td>{_cell(getattr(row, c))}</td>' for c in columns)}</tr>" for row in rows
     )
-    counted = (
-        f"{len(rows):,} of {total:,} neurons" if total is not None else f"{len(rows):,} neurons"
+    size = (
+        f"{len(rows):,} of {counted(total, 'neuron')}"
+        if total is not None
+        else counted(len(rows), "neuron")
     )
     table = (
         f'<table style="font-size:inherit"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
-    return f'<div style="{_BOX}">{table}{counted}</div>'
+    return f'<div style="{_BOX}">{table}{size}</div>'
 
 
 @to_html.register
@@ -218,8 +221,8 @@ def _further(report: Report) -> str:
     if not report.evidence:
         return ""
     return (
-        f'<div style="opacity:.8;margin-top:4px">{len(report.evidence)} further contexts are kept '
-        f"without their text</div>"
+        f'<div style="opacity:.8;margin-top:4px">'
+        f"{counted(len(report.evidence), 'further context')}, kept without text</div>"
     )
 
 

@@ -45,6 +45,15 @@ class Reused:
     jobs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Note:
+    """What the result of a request will lack, and what lifts it."""
+
+    code: str
+    message: str
+    pointer: str | None = None  # into the request: what may be changed
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job(Record):
     id: str
@@ -53,7 +62,8 @@ class Job(Record):
     revision: int = 0
     priority: str = "normal"
     queue: str = "default"
-    warning: str | None = None  # while no worker serves its queue
+    warning: str | None = None  # what holds it up
+    notes: tuple[Note, ...] = ()  # on the request, in the answer to it alone
     created_at: str = ""
     started_at: str | None = None
     finished_at: str | None = None
@@ -133,14 +143,16 @@ class Batch(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Record):
-    """What a job would take. Nothing was tokenised for it."""
+    """What a job would take, and what its result will lack. Nothing was run for it."""
 
     tokens: int
     windows: int
     neurons: int
     layers: int
     memory_bytes: int  # of a worker's statistics, without the model's weights
-    seconds: float | None = None  # on one worker; None before any job measured the model's speed
+    # on one worker, merges included; None before a whole scan measured the model's speed
+    seconds: float | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +160,7 @@ class Corpus(Record):
     id: str
     documents: int
     characters: int = 0
+    longest_characters: int = 0
     utf8_bytes: int = 0
     sha256: str = ""
     duplicates_dropped: int = 0
@@ -186,6 +199,7 @@ class Model(Record):
     separator: bool | None = None
     sites: tuple[Site, ...] = ()
     tokens_per_second: float | None = None
+    neurons_per_second: float | None = None
     characters_per_token: float | None = None
     error: str | None = None
 

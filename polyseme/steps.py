@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
@@ -19,7 +19,8 @@ from polyseme.problems import Problem, Unreachable, retry_after_s
 A = TypeVar("A")
 
 Json = dict[str, Any]
-Query = str | int | float | bool | None
+Scalar = str | int | float | bool
+Query = Scalar | Sequence[Scalar] | None  # a list goes with commas between
 
 _TRIES = 4  # of a call answered 429 or 503, however short the patience
 _USUAL_PAUSE_S = 1.0

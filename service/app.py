@@ -26,6 +26,7 @@ from polyseme.service.http.blueprint import JSON_BYTES, refuse_query
 from polyseme.service.http.cursors import Cursors
 from polyseme.service.http.headers import read_request_id
 from polyseme.service.http.openapi import build_document, create_api
+from polyseme.service.http.origins import Cors, parse_origins
 from polyseme.service.http.prefix import BelowPrefix, TrustedProxies
 from polyseme.service.http.problems import register_problems, request_id
 from polyseme.service.http.request_meter import RequestMeter
@@ -117,15 +118,21 @@ def create_services(settings: Settings, tracer: Tracer, shares: Shares) -> Servi
         tracer=tracer,
         webhook_urls=WebhookUrlCheck(Allowed.parse(settings.webhook_allow)),
         meter=RequestMeter(board.accounts),
+        cors=Cors(parse_origins("cors_origins", settings.cors_origins)),
     )
 
 
-def begin_request() -> None:
+def begin_request() -> Response | None:
+    """An answer where no route is to run: to a browser's question before it sends a request."""
     if given := read_request_id(request.headers):
         g.request_id = given
-    begin_observing(services().tracer, request, request_id())
+    here = services()
+    begin_observing(here.tracer, request, request_id())
+    if (preflight := here.cors.answer_preflight(request)) is not None:
+        return preflight
     admit()
     refuse_query()
+    return None
 
 
 def end_request(response: Response) -> Response:
@@ -134,5 +141,6 @@ def end_request(response: Response) -> Response:
     add_secure_headers(headers, over_tls=request.is_secure)
     note_rate(response)
     here = services()
+    here.cors.add_headers(request, response)
     end_observing(here.metrics, request, response.status_code, here.settings.log_requests)
     return response

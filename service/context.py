@@ -14,6 +14,7 @@ from polyseme.contract.names import DEFAULT_TENANT
 from polyseme.contract.settings import Settings
 from polyseme.contract.traces import Tracer
 from polyseme.service.http.cursors import Cursors
+from polyseme.service.http.origins import Cors
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.monitoring.metrics import Metrics
 from polyseme.service.outbound.url_check import WebhookUrlCheck
@@ -39,6 +40,7 @@ class Services:
     tracer: Tracer
     webhook_urls: WebhookUrlCheck
     meter: RequestMeter
+    cors: Cors
     tenant: str = DEFAULT_TENANT  # whose request this is; nothing of another's is read or changed
     has_quotas: bool = False
     base: str = ""  # the path that a proxy serves this below, such as /polyseme; before every link

@@ -6,7 +6,8 @@ The table of stages has what a unit does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.planned import Planned, cut_of, reader_of
 from polyseme.contract.settings import Settings
 from polyseme.workers.analysis.live.check import Check
 from polyseme.workers.analysis.machine.limits import Limits
@@ -43,6 +45,9 @@ from polyseme.workers.lease import HeldLease
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
 
+# Of a corpus whose scan is worth measuring: in a smaller one begin and end of units weigh too much.
+_MEASURED_BLOCKS = 16
+
 
 @dataclass(frozen=True)
 class JobWork:
@@ -58,9 +63,9 @@ class JobWork:
         stages = stages_of(job)
         stage, number = split_unit(stages, unit)
         if stages is CHECK:
-            return stage, stage.run(self._check_work(job, held), number)
+            return stage, _run_timed(stage, self._check_work(job, held), number)
         if stages is REGROUPING:
-            return stage, stage.run(self._regrouping_work(job, held), number)
+            return stage, _run_timed(stage, self._regrouping_work(job, held), number)
         return stage, self._run_analysis(job, stage, number, held)
 
     def _run_analysis(
@@ -79,11 +84,12 @@ class JobWork:
             held.note_tokens,
             held.should_stop,
         )
-        done = stage.run(work, number)
+        done = _run_timed(stage, work, number)
         if stage is ANALYSIS[-1]:
-            self._update_card(analysis, job)
+            self._note_speeds(analysis, job)
         facts = dict(done.facts)
         if stage is ANALYSIS[0]:
+            self._note_planned(analysis, job, facts)
             facts = {"calibration_parts": 0, "scan_address": address, **facts}
             facts["reused"] = json.dumps(analysis.reused)
         elif job.scan_address not in ("", address):
@@ -106,7 +112,9 @@ class JobWork:
     def _regrouping_work(self, job: Job, held: HeldLease) -> RegroupingWork:
         card = self.board.registry.get_card(job.request.model)
         if card is None:
-            raise ModelLoadError(f"model {job.request.model!r} was never described")
+            raise ModelLoadError(
+                f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
+            )
         source = Layout.result(job.analysis.source_job or "")
         analysis = self._analysis(job, card, read_corpus(self.store, source))
         return RegroupingWork(analysis, source, held.should_stop)
@@ -165,14 +173,44 @@ class JobWork:
             reused=job.reused,
         )
 
-    def _update_card(self, analysis: Analysis, job: Job) -> None:
-        """Notes on the model's card how fast it went, for estimates."""
-        card, total = analysis.card, job.progress.tokens_total
-        speed, length = card.tokens_per_second, card.characters_per_token
-        if len(analysis.scanned) == card.layers:
-            speed = job.progress.tokens_per_second
-        if analysis.request.tokens.max_tokens is None and total:
-            length = analysis.corpus.characters / total
-        self.board.registry.put_card(
-            replace(card, tokens_per_second=speed, characters_per_token=length)
+    def _note_planned(
+        self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]
+    ) -> None:
+        """Notes how many tokens and windows the whole corpus has, for estimates."""
+        request, corpus, registry = analysis.request, analysis.corpus, self.board.registry
+        card = registry.get_card(request.model)
+        if request.tokens.max_tokens is not None or "windows_total" not in facts or card is None:
+            return
+        planned = Planned(int(facts["tokens_total"]), int(facts["windows_total"]))
+        reader = reader_of(card, corpus)
+        registry.note_planned(corpus.id, job.tenant, reader, cut_of(request), planned)
+        own = planned.tokens - planned.windows * card.adds_bos(request.tokens.bos)
+        if own >= _MEASURED_BLOCKS * analysis.block_tokens:
+            registry.put_card(replace(card, characters_per_token=corpus.characters / own))
+
+    def _note_speeds(self, analysis: Analysis, job: Job) -> None:
+        """Notes on the model's card how fast a whole scan and its merges went, for estimates."""
+        request, total = analysis.request, job.progress.tokens_total or 0
+        is_whole = (
+            len(analysis.scanned) == analysis.card.layers
+            and request.neurons.indices == "all"
+            and request.senses.enabled
+            and total >= _MEASURED_BLOCKS * analysis.block_tokens
         )
+        card, busy = self.board.registry.get_card(job.request.model), job.busy
+        if not is_whole or card is None or not (busy.before_merges_s and busy.merges_s):
+            return
+        units = card.site(request.neurons.site).units
+        self.board.registry.put_card(
+            replace(
+                card,
+                tokens_per_second=total / busy.before_merges_s,
+                neurons_per_second=card.layers * units / busy.merges_s,
+            )
+        )
+
+
+def _run_timed(stage: Stage[Any], work: Any, number: int) -> Done:
+    began = time.monotonic()
+    done = stage.run(work, number)
+    return replace(done, seconds=time.monotonic() - began)

@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.connection import call_patiently
+from polyseme.contract.board.job_record import BEFORE_MERGES_CLOCK, MERGES_CLOCK
 from polyseme.contract.board.units import Lease
 from polyseme.contract.errors import (
     AnalysisError,
@@ -147,6 +148,8 @@ class Runner:
                 lease.unit,
                 counter=stage.counter,
                 tokens=done.tokens,
+                clock=MERGES_CLOCK if stage.phase == "merging" else BEFORE_MERGES_CLOCK,
+                seconds=done.seconds,
                 fields=done.facts,
             )
         )

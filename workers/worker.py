@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,10 +66,13 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
         runner.metrics.serve(settings.metrics_host, settings.metrics_port)
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
     call_patiently(partial(publish_cards, board, served, Path(settings.cache)), _sleep, pause_s=1.0)
+    withdraw = partial(withdraw_cards, board, catalogue, settings.queue_names)
+    call_patiently(withdraw, _sleep, pause_s=1.0)
     _register_task(app, runner)
     reaper = Reaper(board, runner.store)
     name, queues = worker_name(os.getpid()), settings.queue_names
-    Ticker(board, runner.draining, name=name, queues=queues).start()
+    has_encoder = runner.encoder.is_there
+    Ticker(board, runner.draining, name=name, queues=queues, has_encoder=has_encoder).start()
     Caretaker(board, runner.scheduler, reaper, runner.draining, name=name).start()
     app.conf.task_queues = taken_queues(queues)
     # What is imported stays, so the full collection that ends a shard need not walk through it.
@@ -102,6 +105,14 @@ def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> Non
             board.registry.put_card(replace(describe_model(entry, cache), queue=entry.queue))
         elif old.queue != entry.queue:
             board.registry.put_card(replace(old, queue=entry.queue))
+
+
+def withdraw_cards(board: Board, catalogue: Mapping[str, Entry], queues: Sequence[str]) -> None:
+    """Takes models off the board that the workers of these queues have no more."""
+    for card in board.registry.list_cards():
+        if card.queue in queues and card.id not in catalogue:
+            log.info("%s is no more in the catalogue", card.id)
+            board.registry.delete_card(card.id)
 
 
 def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
@@ -169,17 +180,24 @@ class Ticker(threading.Thread):
         *,
         name: str,
         queues: Sequence[str] = (DEFAULT_QUEUE,),
+        has_encoder: bool = False,
     ) -> None:
         super().__init__(name="ticker", daemon=True)
         self._board = board
         self._draining = draining
         self._queues = queues
+        self._has_encoder = has_encoder
         self._name = name
 
     def run(self) -> None:
         while True:
             try:
-                self._board.workers.announce(self._name, ttl_s=4 * TICK_S, queues=self._queues)
+                self._board.workers.announce(
+                    self._name,
+                    ttl_s=4 * TICK_S,
+                    queues=self._queues,
+                    has_encoder=self._has_encoder,
+                )
             except redis.RedisError as e:
                 log.warning("could not say that this worker lives: %s", e)
             if self._draining.wait(TICK_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from polyseme.contract.board.lanes import queue_of
 from polyseme.contract.board.outbox import read_delivery
@@ -14,12 +14,17 @@ from polyseme.contract.records.job import (
     JOB_VERSION,
     TERMINAL,
     ActivationsRequest,
+    Busy,
     Job,
     Progress,
     Request,
     kind_of,
 )
 from polyseme.contract.records.request import AnalysisRequest
+
+# Fields of a record that sum the seconds of units.
+BEFORE_MERGES_CLOCK: Final = "before_merges_s"
+MERGES_CLOCK: Final = "merges_s"
 
 
 def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
@@ -81,6 +86,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         record_bytes=len(record["request"]),
         calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),
+        busy=Busy(number(BEFORE_MERGES_CLOCK) or 0.0, number(MERGES_CLOCK) or 0.0),
         reused={
             job: tuple(layers) for job, layers in json.loads(record.get("reused", "{}")).items()
         },

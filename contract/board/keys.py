@@ -130,6 +130,10 @@ class Keys:
         """Hash: worker -> the queues it serves."""
         return self._key("queues")
 
+    def encoders(self) -> str:
+        """Zset: worker that has a sentence encoder -> when it counts as gone."""
+        return self._key("encoders")
+
     def leader(self) -> str:
         """The worker that looks after all jobs now, or did so lately."""
         return self._key("leader")
@@ -145,6 +149,10 @@ class Keys:
     def corpus(self, tenant: str, corpus: str) -> str:
         """The record of a corpus, as JSON."""
         return self._own(tenant, "corpus", corpus)
+
+    def planned(self, tenant: str, corpus: str) -> str:
+        """Hash: who read it, and how it was cut -> its tokens and windows, as JSON."""
+        return self._own(tenant, "planned", corpus)
 
     def secret(self) -> str:
         """What all API processes of this board sign cursors with."""

@@ -4,6 +4,7 @@ processes.
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import cast
 
@@ -13,6 +14,7 @@ from polyseme.contract.board.keys import Keys
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.planned import Planned
 
 
 class Registry:
@@ -45,10 +47,29 @@ class Registry:
 
     def delete_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
         self._redis.zrem(self._keys.corpora(tenant), corpus)
+        self._redis.delete(self._keys.planned(tenant, corpus))
         return bool(self._redis.delete(self._keys.corpus(tenant, corpus)))
+
+    def note_planned(
+        self, corpus: str, tenant: str, reader: str, cut: str, planned: Planned
+    ) -> None:
+        text = json.dumps([planned.tokens, planned.windows])
+        self._redis.hset(self._keys.planned(tenant, corpus), f"{reader}|{cut}", text)
+
+    def list_planned(self, corpus: str, tenant: str, reader: str) -> dict[str, Planned]:
+        """By cut, those of this reader."""
+        found = cast(dict[str, str], self._redis.hgetall(self._keys.planned(tenant, corpus)))
+        return {
+            name.removeprefix(f"{reader}|"): Planned(*json.loads(text))
+            for name, text in found.items()
+            if name.startswith(f"{reader}|")
+        }
 
     def put_card(self, card: ModelCard) -> None:
         self._redis.hset(self._keys.models(), card.id, card.to_json())
+
+    def delete_card(self, model: str) -> None:
+        self._redis.hdel(self._keys.models(), model)
 
     def get_card(self, model: str) -> ModelCard | None:
         text = cast(str | None, self._redis.hget(self._keys.models(), model))

@@ -161,12 +161,14 @@ class Units:
         *,
         counter: str = "",
         tokens: int = 0,
+        clock: str = "",
+        seconds: float = 0.0,
         fields: Mapping[str, str | int | float] = {},
     ) -> bool:
         """Marks a unit done and counts it, once however often it is called.
 
-        `counter` names the field that counts such units; `fields` go into the job's record, "@now"
-        as the time.
+        `counter` names the field that counts such units, `clock` the one that sums their seconds;
+        `fields` go into the job's record, "@now" as the time.
         """
         done = self._finish(
             record=self._keys.job(job),
@@ -178,6 +180,8 @@ class Units:
             unit=unit,
             counter=counter,
             tokens=tokens,
+            total=clock,
+            seconds=seconds,
             fields=[x for pair in fields.items() for x in pair],
         )
         return bool(done)

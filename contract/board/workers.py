@@ -25,11 +25,17 @@ class Workers:
         self._release_leadership = Script(client, "workers/release_leadership")
 
     def announce(
-        self, worker: str, *, ttl_s: float, queues: Sequence[str] = (DEFAULT_QUEUE,)
+        self,
+        worker: str,
+        *,
+        ttl_s: float,
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+        has_encoder: bool = False,
     ) -> None:
         """Says that a worker is there, for so long, and what it serves. Drops those that are
         gone.
         """
+        encoders = self._keys.encoders()
         workers, served, now = self._keys.workers(), self._keys.queues(), read_time(self._redis)
         gone = cast(list[str], self._redis.zrange(workers, "-inf", now, byscore=True))
         pipe = self._redis.pipeline()
@@ -38,11 +44,18 @@ class Workers:
             pipe.hdel(served, *gone)
         pipe.zadd(workers, {worker: now + ttl_s})
         pipe.hset(served, worker, ",".join(queues))
+        pipe.zremrangebyscore(encoders, "-inf", now)
+        if has_encoder:
+            pipe.zadd(encoders, {worker: now + ttl_s})
         pipe.execute()
 
     def count(self) -> int:
         """How many were heard of lately."""
         return int(self._redis.zcount(self._keys.workers(), read_time(self._redis), "+inf"))
+
+    def count_encoders(self) -> int:
+        """How many of them have a sentence encoder."""
+        return int(self._redis.zcount(self._keys.encoders(), read_time(self._redis), "+inf"))
 
     def list_names(self) -> list[str]:
         """The names of those heard of lately."""

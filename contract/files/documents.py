@@ -31,7 +31,7 @@ def write_documents(
     """
     seen: set[bytes] = set()  # 16 bytes a document: bounded by max_documents
     whole = hashlib.sha256()
-    characters = size = duplicates = empty = 0
+    characters = longest = size = duplicates = empty = 0
     with pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
         batch: list[str] = []
         batched = 0
@@ -49,6 +49,7 @@ def write_documents(
             seen.add(digest)
             whole.update(len(encoded).to_bytes(8, "little") + encoded)
             characters += len(text)
+            longest = max(longest, len(text))
             size += len(encoded)
             batch.append(text)
             batched += len(text)
@@ -68,6 +69,7 @@ def write_documents(
         duplicates_dropped=duplicates,
         empty_dropped=empty,
         created_at=time.time(),
+        longest_characters=longest,
     )
 
 

@@ -75,6 +75,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """Seconds that workers ran units of a job, its model loaded."""
+
+    before_merges_s: float = 0.0
+    merges_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Delivery:
     """How the webhook of a job stands."""
 
@@ -149,6 +157,7 @@ class Job:
     calibration_parts: int = (
         0  # units "calibrate"; 0 before the plan is made, and when that calibrates or nothing does
     )
+    busy: Busy = Busy()
     scan_address: str = (
         ""  # by which others find its scan; "" when they are not to, and before the plan is made
     )
@@ -192,6 +201,7 @@ class Corpus:
     empty_dropped: int  # nothing but white space
     created_at: float
     bad_lines_skipped: int = 0  # lines, elements or rows that are no document
+    longest_characters: int = 0  # of its longest document
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from polyseme.contract.errors import UnknownSite
 from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.records.request import Bos
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class ModelCard:
     bos: Literal["added", "available", "none"]  # added: its tokenizer puts one before every text
     separator: bool  # it has a token that ends a document, so `concat` packing is possible
     sites: tuple[SiteCard, ...]  # in the order of the workers' table; none when there is an error
-    # Of the last scan of all layers on a worker of this board.
-    tokens_per_second: float | None = None
-    characters_per_token: float | None = None  # of the last planned corpus
+    # Of the last whole scan: all neurons of all layers, of enough text. By one worker's units.
+    tokens_per_second: float | None = None  # of what comes before the merges
+    neurons_per_second: float | None = None  # of the merges
+    # of the last corpus that was planned whole and not small; what is put around a text left out
+    characters_per_token: float | None = None
     error: str | None = None  # why it cannot be analysed, when it cannot
     queue: str = DEFAULT_QUEUE  # where units of its jobs wait
 
@@ -51,6 +54,10 @@ class ModelCard:
                 return site
         known = ", ".join(site.site for site in self.sites)
         raise UnknownSite(f"site {name!r} of {self.id}: it has {known}", pointer="/neurons/site")
+
+    def adds_bos(self, bos: Bos) -> bool:
+        """Whether a window has a first token that is not of the text. bos: as in a request."""
+        return bos == "always" or (bos == "model" and self.bos == "added")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

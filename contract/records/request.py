@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from polyseme.contract.plurals import counted
 from polyseme.contract.records.alpha import same_at_of
 from polyseme.contract.records.selection import Selection
 
@@ -58,10 +59,9 @@ class Contexts:
 
     def explain_few(self) -> str:
         """Why a default `top_k` was lowered to the documents that there are."""
-        count = f"{self.top_k} document{'' if self.top_k == 1 else 's'}"
         return (
-            f"contexts.top_k is {self.top_k} instead of {Contexts.top_k}: the corpus has {count}, "
-            "and each gives one context at most"
+            f"contexts.top_k is {self.top_k} instead of {Contexts.top_k}: the corpus has "
+            f"{counted(self.top_k, 'document')}, and each gives one context at most"
         )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from polyseme.client import DEFAULT_URL, Polyseme
 from polyseme.commands.terminal import (
+    MISSING,
     REFUSED,
     ApiKey,
     AsJson,
@@ -19,6 +20,7 @@ from polyseme.commands.terminal import (
     show,
     show_all,
 )
+from polyseme.contract.plurals import counted
 from polyseme.errors import CommandError
 from polyseme.records import Corpus
 from polyseme.uploads import Folder
@@ -68,7 +70,6 @@ def add_corpus(
     file: Annotated[
         Path,
         typer.Argument(
-            exists=True,
             help="Text, JSON, CSV, TSV or Parquet, packed with gzip or zstd or not; or a folder.",
         ),
     ],
@@ -112,7 +113,9 @@ def delete_corpus(
                 say(f"{corpus} is deleted.")
 
 
-def find_or_upload(client: Polyseme, corpus: str, name: str | None = None) -> str:
+def find_or_upload(
+    client: Polyseme, corpus: str, name: str | None = None, field: str | None = None
+) -> str:
     """The id of a corpus that is named by its id, as it is or after "id:", or by a file or folder
     to upload.
     """
@@ -121,10 +124,10 @@ def find_or_upload(client: Polyseme, corpus: str, name: str | None = None) -> st
     path = Path(corpus)
     if not path.exists():
         if "/" in corpus:
-            raise CommandError(f"{corpus}: there is no such file or folder.", exit_code=REFUSED)
+            raise CommandError(f"{corpus}: there is no such file or folder.", exit_code=MISSING)
         return corpus
     note(f"Uploading {path} …")
-    return upload(client, path, name=name).id
+    return upload(client, path, name=name, field=field).id
 
 
 def upload(client: Polyseme, path: Path, **options: str | None) -> Corpus:
@@ -134,13 +137,15 @@ def upload(client: Polyseme, path: Path, **options: str | None) -> Corpus:
             f"and .tsv with --field; each with .gz or .zst too.",
             exit_code=REFUSED,
         )
+    if not path.exists():
+        raise CommandError(f"{path}: there is no such file or folder.", exit_code=MISSING)
     corpus = client.add_file(path, **options)
     counts = {
-        "duplicates": corpus.duplicates_dropped,
-        "empty": corpus.empty_dropped,
-        "bad lines": corpus.bad_lines_skipped,
+        "duplicate": corpus.duplicates_dropped,
+        "empty document": corpus.empty_dropped,
+        "bad line": corpus.bad_lines_skipped,
     }
-    dropped = [f"{count:,} {kind}" for kind, count in counts.items() if count]
+    dropped = [counted(count, kind) for kind, count in counts.items() if count]
     if dropped:
         note(f"Dropped: {', '.join(dropped)}.")
     for warning in corpus.warnings:
@@ -149,4 +154,5 @@ def upload(client: Polyseme, path: Path, **options: str | None) -> Corpus:
 
 
 def _line(corpus: Corpus) -> str:
-    return f"{corpus.id:<28} {corpus.documents:>9,} documents {corpus.characters:>13,} characters"
+    documents = counted(corpus.documents, "document")
+    return f"{corpus.id:<28} {documents:>19} {counted(corpus.characters, 'character'):>24}"

@@ -20,6 +20,7 @@ import typer
 
 from polyseme.client import DEFAULT_URL
 from polyseme.commands.terminal import FAILED, ApiKey, AsJson, Url, connect, say, show
+from polyseme.contract.plurals import counted
 from polyseme.errors import CommandError
 from polyseme.problems import ClientError, Problem, Unreachable
 from polyseme.stack.child import SAFE_PYTHON
@@ -196,7 +197,7 @@ def check_catalogue(file: Path) -> Check:
         remedy = f"Correct {file}: what it names is not there."
         return Check("catalogue", False, f"files are missing of {', '.join(gone)}", remedy)
     remedy = "" if entries else "Add a model with `polyseme models add`."
-    return Check("catalogue", bool(entries), f"{len(entries)} models in {file}", remedy)
+    return Check("catalogue", bool(entries), f"{counted(len(entries), 'model')} in {file}", remedy)
 
 
 def check_store(store: str) -> Check:
@@ -261,7 +262,8 @@ def check_service(place: Place) -> Check:
     return Check(
         "service",
         True,
-        f"{place.url} is ready: {ready['workers']} workers, {len(models)} models",
+        f"{place.url} is ready: {counted(ready['workers'], 'worker')}, "
+        f"{counted(len(models), 'model')}",
     )
 
 

@@ -1,19 +1,20 @@
-"""`polyseme analyse`, `jobs` and `watch`: jobs from their posting to their end."""
+"""`polyseme jobs` and `watch`: what jobs there are, and one up to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from polyseme.client import DEFAULT_URL, Polyseme
-from polyseme.commands.corpora import CorpusName, find_or_upload
 from polyseme.commands.progress import describe, job_progress
 from polyseme.commands.terminal import (
     FAILED,
     INTERRUPTED,
+    REFUSED,
     ApiKey,
     AsJson,
     JobId,
@@ -25,111 +26,23 @@ from polyseme.commands.terminal import (
     say,
     show,
 )
-from polyseme.contract.records.request import Contexts
 from polyseme.errors import CommandError
-from polyseme.problems import Invalid
-from polyseme.records import Estimate, Job
-from polyseme.steps import Json
+from polyseme.records import Job
 
 app = typer.Typer(help="The jobs of the service. Without a subcommand: list them.")
-
-T = TypeVar("T")
 
 Patience = Annotated[
     float, typer.Option(min=0, help="Seconds that the service may be away meanwhile.")
 ]
 _Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
 
-_PATIENCE_S = 120.0
+PATIENCE_S = 120.0
 _LISTED = 100
-EVIDENCE_WINDOWS = (
-    10  # as EVIDENCE_CONTEXTS of contract.results, which is not for those without pyarrow
-)
-
-
-def analyse(
-    model: Annotated[str, typer.Argument(help="A model's id.")],
-    corpus: Annotated[
-        str, typer.Argument(help="A corpus' id, or a file or folder of texts, which is uploaded.")
-    ],
-    layers: Annotated[str, typer.Option(help='"all", or ranges such as "0-3,14".')] = "all",
-    neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
-    top_k: Annotated[
-        int | None, typer.Option(help="Contexts of the largest activations. [60]")
-    ] = None,
-    one_per_document: Annotated[
-        bool | None,
-        typer.Option(
-            "--one-per-document/--any-per-document",
-            help="Contexts that a document may give to one list. [one, if the corpus has --top-k "
-            "documents]",
-        ),
-    ] = None,
-    window: Annotated[int | None, typer.Option(help="Tokens. [128]")] = None,
-    both_tails: Annotated[
-        bool, typer.Option("--both-tails", help="The most negative activations too.")
-    ] = False,
-    same_at: Annotated[
-        float | None,
-        typer.Option(
-            help="How sure one must be that two groups mean the same before they are one sense. "
-            "[0.35]"
-        ),
-    ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Deprecated: use --same-at.")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Only the first so many tokens of the corpus.")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high. [normal]")] = None,
-    reuse: Annotated[
-        bool, typer.Option(help="Take over layers that an earlier job scanned alike.")
-    ] = True,
-    name: CorpusName = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")
-    ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch/--no-watch", help="Show the progress until the job ends.")
-    ] = True,
-    patience: Patience = _PATIENCE_S,
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-    as_json: AsJson = False,
-) -> None:
-    """Analyse a model's neurons on a corpus: post a job and watch it."""
-    is_short = window is not None and window < Contexts.display_tokens
-    contexts = {"window": window, "display_tokens": window if is_short else None}
-    parts: dict[str, dict[str, Any]] = {
-        "neurons": {"layers": layers, "indices": neurons},
-        "contexts": {**_lists(top_k), **contexts, "tails": "both" if both_tails else None},
-        "tokens": {"max_tokens": max_tokens},
-        "senses": {"same_at": same_at, "alpha": alpha},
-    }
-    if alpha is not None:
-        note("--alpha is deprecated: use --same-at.")
-    with connect(url, api_key) as client:
-        request = {"model": model, "corpus": {"id": find_or_upload(client, corpus, name)}} | _given(
-            parts
-        )
-        request |= {} if priority is None else {"priority": priority}
-        request |= {} if reuse else {"reuse": False}
-        if one_per_document is not None:
-            request = _with_contexts(request, per_document=1 if one_per_document else None)
-        if dry_run:
-            _show_plan(_send(client, client.plan, request, one_per_document), as_json)
-            return
-        job = _send(client, client.submit, request, one_per_document)
-        if not watch:
-            _show_job(job, as_json, job.id)
-            return
-        if not as_json:
-            say(job.id)
-        follow(client, job.id, patience, as_json)
 
 
 def watch(
     job: JobId,
-    patience: Patience = _PATIENCE_S,
+    patience: Patience = PATIENCE_S,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -156,27 +69,38 @@ def list_jobs(
     status: Annotated[str | None, typer.Option(help="Only such.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Only on this corpus.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="NAME=VALUE", help="Only those with this metadata.")
+    ] = None,
     limit: _Most = _LISTED,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    if name is not None and metadata is not None:
+        raise CommandError("--name is metadata too: give one of the two.", exit_code=REFUSED)
+    pair = metadata if name is None else f"name={name}"
     with connect(url, api_key) as client:
-        for _, job in zip(
-            range(limit), client.jobs(status=status, model=model, corpus=corpus), strict=False
-        ):
-            _show_job(job, as_json, _line(job))
+        rows = client.jobs(status=status, model=model, corpus=corpus, metadata=pair)
+        found = list(islice(rows, limit))
+    if as_json:
+        for job in found:
+            show(job.raw)
+        return
+    for line in job_lines(found):
+        say(line)
 
 
 @app.command("show")
-def show_job(
+def show_one(
     job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
     """Show one job as it is now."""
     with connect(url, api_key) as client:
         state = client.job(find_job(client, job))
-    _show_job(state, as_json, _line(state))
+    show_job(state, as_json, _line(state))
 
 
 @app.command("cancel")
@@ -186,7 +110,7 @@ def cancel_job(
     """End a job. One that has ended stays as it is."""
     with connect(url, api_key) as client:
         state = client.cancel(find_job(client, job))
-    _show_job(state, as_json, f"{state.id} {state.status}")
+    show_job(state, as_json, f"{state.id} {state.status}")
 
 
 @app.command("delete")
@@ -222,64 +146,50 @@ def follow(client: Polyseme, job: str, patience_s: float, as_json: bool) -> None
         note(f"Next: polyseme neurons {job}")
 
 
-def _send(
-    client: Polyseme, post: Callable[[Json], T], request: Json, one_per_document: bool | None
-) -> T:
-    """Posts the request.
-
-    Where nothing else was chosen, the documents of a small corpus may give several contexts.
-    """
-    try:
-        return post(request)
-    except Invalid as problem:
-        if problem.code != "too_few_documents" or one_per_document:
-            raise
-    request = _with_contexts(request, per_document=None)
-    note(
-        f"Fewer documents than {request['contexts']['top_k']}: one may give several contexts to "
-        f"a list."
-    )
-    if (windows := client.plan(request).windows) < EVIDENCE_WINDOWS:
-        note(
-            f"About {windows} windows: too few to say what neurons mean, which takes "
-            f"{EVIDENCE_WINDOWS}. "
-            "Take more text, or a smaller --window."
-        )
-    return post(request)
-
-
-def _lists(top_k: int | None) -> Json:
-    """Of a size of one's own all contexts are shown."""
-    if top_k is None:
-        return {"top_k": Contexts.top_k, "shown": Contexts.shown}
-    return {"top_k": top_k}
-
-
-def _with_contexts(request: Json, **changes: Any) -> Json:
-    return request | {"contexts": request["contexts"] | changes}
-
-
-def _given(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What was set; the rest is the service's default."""
-    given = {name: {k: v for k, v in part.items() if v is not None} for name, part in parts.items()}
-    return {name: part for name, part in given.items() if part}
-
-
-def _show_plan(plan: Estimate, as_json: bool) -> None:
-    if as_json:
-        show(plan.raw)
-        return
-    seconds = plan.seconds
-    time = "time unknown" if seconds is None else f"about {seconds:,.0f} s on one worker"
-    say(f"{plan.tokens:,} tokens, {plan.neurons:,} neurons in {plan.layers} layers, {time}")
-
-
-def _show_job(job: Job, as_json: bool, line: str) -> None:
+def show_job(job: Job, as_json: bool, line: str) -> None:
     if as_json:
         show(job.raw)
     else:
         say(line)
 
 
+def job_lines(jobs: Sequence[Job]) -> Iterator[str]:
+    """A line a job, in columns: what it is, on what, and how far."""
+    rows = [_cells(job) for job in jobs]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def _line(job: Job) -> str:
-    return f"{job.id}  {job.status:<10} {job.created_at}  {describe(job)}".rstrip()
+    return next(job_lines([job]))
+
+
+def _cells(job: Job) -> tuple[str, ...]:
+    request = job.request
+    corpus = request.get("corpus", {}).get("id", "")
+    units = describe_units(request.get("neurons", {}))
+    name = job.metadata.get("name", "")
+    return (
+        *(job.id, job.status, job.created_at[:16].replace("T", " "), request.get("model", "")),
+        *(corpus, units, _describe_grouping(request), name, describe(job)),
+    )
+
+
+def describe_units(neurons: Mapping[str, Any]) -> str:
+    """Which of the model's neurons, as "layers 0-3, neurons 7"."""
+    layers, indices = (_as_ranges(neurons.get(n, "all")) for n in ("layers", "indices"))
+    parts = ["all layers" if layers == "all" else f"layers {layers}"]
+    return ", ".join(parts if indices == "all" else [*parts, f"neurons {indices}"])
+
+
+def _as_ranges(selection: str | Sequence[int]) -> str:
+    return selection if isinstance(selection, str) else ",".join(map(str, selection))
+
+
+def _describe_grouping(request: Mapping[str, Any]) -> str:
+    senses = request.get("senses", {})
+    if not senses.get("enabled", True):
+        return "no senses"
+    anew = " anew" if request.get("source_job") else ""
+    return f"same at {senses['same_at']:g}{anew}" if "same_at" in senses else ""

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from polyseme.commands import (
+    analyse,
     corpora,
     doctor,
     jobs,
@@ -114,7 +115,8 @@ def demo(
     run_demo(Options(data, host, port, workers, catalogue, redis_url, verbose, api_key), Console())
 
 
-app.command()(jobs.analyse)
+app.command()(analyse.analyse)
+app.command()(analyse.senses)
 app.command()(jobs.watch)
 app.command()(neurons.neurons)
 app.command()(neurons.neuron)

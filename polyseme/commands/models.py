@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import typer
 
 from polyseme.client import DEFAULT_URL
 from polyseme.commands.terminal import (
+    MISSING,
     REFUSED,
     ApiKey,
     AsJson,
@@ -19,6 +22,7 @@ from polyseme.commands.terminal import (
     say,
     show,
 )
+from polyseme.contract.plurals import counted
 from polyseme.contract.records.catalogue import MODEL_ID, Entry, load_catalogue
 from polyseme.errors import CommandError
 from polyseme.records import Model
@@ -32,6 +36,9 @@ Catalogue = Annotated[
 ]
 
 _DATA = Path("polyseme-data")
+_RESTART = (
+    "Workers read the catalogue when they start: `polyseme up`; if it runs already, Ctrl-C first."
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -79,10 +86,45 @@ def add_model(
         show({"id": entry.id, "source": entry.source, "queue": entry.queue, "catalogue": str(file)})
     else:
         say(f"{entry.id} is in {file}: {entry.source}")
-    note(
-        "Workers read the catalogue when they start: `polyseme up`; if it runs already, Ctrl-C "
-        "first."
-    )
+    note(_RESTART)
+
+
+@app.command("remove")
+def remove_model(
+    model: Annotated[str, typer.Argument(metavar="ID", help="As the catalogue has it.")],
+    data: Data = _DATA,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model out of the catalogue of a service on this machine. Its files and results stay.
+
+    Its workers read the catalogue when they start.
+    """
+    file = catalogue or data / "models.toml"
+    remove_entry(file, model)
+    if as_json:
+        show({"id": model, "removed": True, "catalogue": str(file)})
+    else:
+        say(f"{model} is no more in {file}.")
+    note(_RESTART)
+
+
+def remove_entry(file: Path, model: str) -> None:
+    """Cuts a model's table out of the catalogue, whole or not at all; the rest stays as it is
+    written. Raises CommandError.
+    """
+    try:
+        left = load_catalogue(file)
+    except ValueError as e:
+        raise CommandError(str(e), exit_code=REFUSED) from e
+    if left.pop(model, None) is None:
+        known = ", ".join(left) or "none"
+        raise CommandError(f"{model} is not in {file}, which has {known}.", exit_code=MISSING)
+    head, *tables = re.split(r"(?m)^(?=\[\[models\]\])", file.read_text(encoding="utf-8"))
+    kept = [table for table in tables if tomllib.loads(table)["models"][0]["id"] != model]
+    if len(kept) == len(tables):
+        raise CommandError(f"{file}: {model} has no [[models]] table; take it out by hand.")
+    _replace_catalogue(file, head + "".join(kept))
 
 
 def find_source(source: str) -> tuple[str, str]:
@@ -167,18 +209,25 @@ def write_entry(
         if value is not None
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
+    return _replace_catalogue(file, f"{text}\n[[models]]\n{''.join(lines)}")[model]
+
+
+def _replace_catalogue(file: Path, text: str) -> dict[str, Entry]:
+    """Raises CommandError when the text is no catalogue; the file is then as it was."""
     part = file.with_name(file.name + ".part")
     try:
-        part.write_text(f"{text}\n[[models]]\n{''.join(lines)}", encoding="utf-8")
-        entry = load_catalogue(part)[model]
+        part.write_text(text, encoding="utf-8")
+        entries = load_catalogue(part)
         part.replace(file)
     except ValueError as e:
         raise CommandError(str(e).replace(str(part), str(file)), exit_code=REFUSED) from e
     finally:
         part.unlink(missing_ok=True)
-    return entry
+    return entries
 
 
 def _line(model: Model) -> str:
-    size = f"{model.layers} layers of {model.neurons:,}" if model.layers else "not described yet"
+    size = "not described yet: its worker starts, or there is none"
+    if model.layers:
+        size = f"{counted(model.layers, 'layer')} of {counted(model.neurons or 0, 'neuron')}"
     return f"{model.id:<28} {model.error or size}"

@@ -16,16 +16,17 @@ from polyseme.commands.terminal import (
     REFUSED,
     ApiKey,
     AsJson,
-    JobId,
+    ResultJobId,
     Url,
     connect,
-    find_job,
+    find_result,
     note,
     output,
     reason,
     say,
     show,
 )
+from polyseme.contract.plurals import counted
 from polyseme.errors import CommandError
 from polyseme.records import Activations
 from polyseme.reports import TABLE_COLUMNS
@@ -36,7 +37,7 @@ _SENTENCES = ("meaning", "negative_meaning")
 
 
 def neurons(
-    job: JobId,
+    job: ResultJobId,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="At most so many.")] = 20,
     sort: Annotated[
         str, typer.Option(help="Columns; - before one for descending.")
@@ -70,7 +71,7 @@ def neurons(
     }
     query |= {"fields": columns, "limit": min(top, _PAGE)} | _read_filters(where or [])
     with connect(url, api_key) as client:
-        job = find_job(client, job)
+        job = find_result(client, job)
         rows = [row.raw for row in islice(client.neurons(job, **query), top)]
         if not rows:
             note(f"No such neuron. The job has {count_statuses(client.summary(job))}.")
@@ -82,7 +83,7 @@ def neurons(
 
 
 def neuron(
-    job: JobId,
+    job: ResultJobId,
     layer: Annotated[int, typer.Argument(min=0)],
     neuron: Annotated[int, typer.Argument(min=0)],
     text: Annotated[str | None, typer.Option(help="Show what it does in this text.")] = None,
@@ -93,7 +94,7 @@ def neuron(
 ) -> None:
     """Show what makes one neuron fire, or what it does in a text of your own."""
     with connect(url, api_key) as client:
-        job = find_job(client, job)
+        job = find_result(client, job)
         if text is None:
             report = client.neuron(job, layer, neuron)
             raw, block = report.raw, neuron_block(report, contexts=contexts)
@@ -108,7 +109,7 @@ def neuron(
 
 
 def export(
-    job: JobId,
+    job: ResultJobId,
     file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it.")],
     form: Annotated[
         str, typer.Option("--format", help="parquet (a zip of the files), ndjson, …")
@@ -122,14 +123,23 @@ def export(
     part = file.with_name(file.name + ".part")
     try:
         with connect(url, api_key) as client, part.open("wb") as content:
-            size = client.export(find_job(client, job), form, content, layer=layer)
+            size = client.export(find_result(client, job), form, content, layer=layer)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     if as_json:
         show({"file": str(file), "bytes": size})
     else:
-        say(f"{file}: {size:,} bytes")
+        say(f"{file}: {format_size(size)}")
+
+
+def format_size(size: int) -> str:
+    """Bytes, and in a unit in which there are fewer than 1000 of it."""
+    whole = counted(size, "byte")
+    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= least:
+            return f"{size / least:.1f} {unit} ({whole})"
+    return whole
 
 
 def _read_filters(given: Sequence[str]) -> dict[str, Query]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from polyseme.contract.plurals import counted
 from polyseme.records import Job
 
 _STEP = 0.1  # of a phase, between plain lines
@@ -90,10 +91,10 @@ def describe(state: Job) -> str:
     progress = state.progress
     parts = [state.warning] if state.warning else []
     if state.phase == "merging" and progress.layers.total:
-        parts.append(f"{progress.layers.done} of {progress.layers.total} layers")
+        parts.append(f"{progress.layers.done} of {counted(progress.layers.total, 'layer')}")
     else:
         if progress.tokens_total:
-            parts.append(f"{progress.tokens_done:,} of {progress.tokens_total:,} tokens")
+            parts.append(f"{progress.tokens_done:,} of {counted(progress.tokens_total, 'token')}")
         if speed := progress.tokens_per_second:
             parts.append(f"{speed:,.0f} tokens/s")
     if (left := progress.eta_seconds) is not None:

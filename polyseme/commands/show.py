@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from polyseme.contract.plurals import counted
 from polyseme.records import Activations, TextNeuron
 from polyseme.reports import Context, Logit, Piece, Report, Scores, Sense
 
@@ -43,7 +44,8 @@ def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
         lines.append(_sense_line(report, sense))
         lines += [context_line(c) for c in report.contexts_of(sense)[:contexts]]
     if report.evidence:
-        lines.append(Text(f"  {len(report.evidence)} further contexts are kept without their text"))
+        further = counted(len(report.evidence), "further context")
+        lines.append(Text(f"  {further}, kept without text"))
     return Group(*lines, Text())
 
 

@@ -36,6 +36,10 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="The service's JSON, an object a line, and nothing else.")
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help='A job\'s id, or "last" for the newest.')]
+ResultJobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help='A job\'s id, or "last" for the newest that has succeeded.'),
+]
 
 
 @contextmanager
@@ -47,11 +51,21 @@ def connect(url: str, api_key: str | None, *, timeout_s: float = 60.0) -> Iterat
 
 def find_job(client: Polyseme, job: str) -> str:
     """The id of a job; "last" is the newest."""
+    return _find_last(client, job, None)
+
+
+def find_result(client: Polyseme, job: str) -> str:
+    """The id of a job whose result is read; "last" is the newest that has succeeded."""
+    return _find_last(client, job, "succeeded")
+
+
+def _find_last(client: Polyseme, job: str, status: str | None) -> str:
     if job != "last":
         return job
-    for newest in client.jobs().first(1):
+    for newest in client.jobs(status=status).first(1):
         return newest.id
-    raise CommandError("There is no job yet; `polyseme analyse` makes one.", exit_code=MISSING)
+    which = "no job" if status is None else "no job that has succeeded"
+    raise CommandError(f"There is {which} yet; `polyseme analyse` makes one.", exit_code=MISSING)
 
 
 def exit_code(error: ClientError) -> int:
@@ -68,7 +82,12 @@ def describe_error(error: ClientError) -> str:
     """The sentence, where in the request it was wrong, and what to do about it."""
     lines = [str(error)]
     if isinstance(error, Problem):
-        lines += [f"  {e.get('pointer') or '/'}: {e.get('detail')}" for e in error.errors]
+        # What the sentence says already has its place there, and no line of its own.
+        said = {str(e.get("detail")): str(e.get("pointer") or "/") for e in error.errors}
+        if len(said) == 1 and error.detail in said:
+            lines = [f"{said[error.detail]}: {error}"]
+        else:
+            lines += [f"  {pointer}: {detail}" for detail, pointer in said.items()]
         if error.status == 401:
             lines.append("Give an API key with --api-key or in POLYSEME_API_KEY.")
     elif isinstance(error, Unreachable):

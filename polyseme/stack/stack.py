@@ -332,7 +332,13 @@ def _worker_members(
             orphan_signal=signal.SIGKILL,
         )
         child = Child(spec)
-        yield Member(child, _announced(board, child), ready_s=_WORKER_S, rank=2)
+        yield Member(
+            child,
+            _announced(board, child),
+            ready_s=_WORKER_S,
+            rank=2,
+            slow_note="is describing the models; the first time that takes a while …",
+        )
 
 
 def _metrics_port(environ: Mapping[str, str], number: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from polyseme.errors import CommandError
 from polyseme.stack.child import Child
 
 _POLL_S = 0.05
+_SLOW_S = 5.0  # after which it is said what a child does before it is ready
 _SETTLED_S = 60.0  # a child that ran this long starts its backoff afresh
 _BACKOFF_S = (
     1.0,
@@ -37,6 +38,7 @@ class Member:
     is_ready: Callable[[], bool]  # quick, never raises
     ready_s: float  # from start to ready, at most
     rank: int  # those of a higher rank stop first, those of one together
+    slow_note: str = ""  # said once when it is not ready soon
     is_up: bool = False  # it got ready after its last start
     started_at: float = 0.0  # seconds of the monotonic clock; so is the next
     restart_at: float | None = None  # None unless it is dead
@@ -80,7 +82,11 @@ class Supervisor:
         if self._stop_asked:
             return
         self._start(member)
+        is_told = not member.slow_note
         while not self._stop_asked and not self._is_up(member):
+            if not is_told and time.monotonic() - member.started_at > _SLOW_S:
+                self._say(f"{member.child.name:<9} {member.slow_note}")
+                is_told = True
             if not member.child.is_running():
                 raise CommandError(
                     f"{_describe_end(member.child)}\nIt did not get ready; nothing is left running."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -143,6 +144,8 @@ def build_document(api: Api, events: Mapping[str, type[Schema]]) -> dict[str, An
         api.spec.components.schema(name, schema=schema)
     document: dict[str, Any] = api.spec.to_dict()
     document["components"]["securitySchemes"] = _SECURITY
+    for schema in document["components"]["schemas"].values():
+        _say_defaults(schema)
     document["security"] = [{"key": []}]
     for path in document["paths"].values():
         for operation in path.values():
@@ -155,6 +158,18 @@ def build_document(api: Api, events: Mapping[str, type[Schema]]) -> dict[str, An
         },
     }
     return document
+
+
+def _say_defaults(schema: dict[str, Any]) -> None:
+    """Puts the defaults of a request's fields into their descriptions.
+
+    Generators of clients make of the keyword `default` a field that has to be sent, or that is
+    always sent; here what is sent is not the same as what is left out.
+    """
+    for field in schema.get("properties", {}).values():
+        if (default := field.pop("default", None)) is not None:
+            described = field.get("description", "")
+            field["description"] = f"{described} Default: {json.dumps(default)}.".strip()
 
 
 def _describe_event(name: str, summary: str, what: str, schema: str) -> dict[str, Any]:

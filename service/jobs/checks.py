@@ -15,6 +15,7 @@ from polyseme.contract.errors import (
     TooFewDocuments,
     UnknownSite,
 )
+from polyseme.contract.plurals import counted
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import AnalysisRequest
@@ -102,7 +103,7 @@ def _check_lists(
     if contexts.top_k > settings.max_top_k:
         yield Detail("/contexts/top_k", f"top_k {contexts.top_k}: from 1 to {settings.max_top_k}")
     elif contexts.per_document == 1 and contexts.top_k > corpus.documents:
-        count = f"{corpus.documents} document{'' if corpus.documents == 1 else 's'}"
+        count = counted(corpus.documents, "document")
         yield TooFewDocuments(
             f"top_k {contexts.top_k} with one context a document: the corpus has {count}. Send "
             '"contexts": {"per_document": null} to let a document give several, or a smaller top_k',

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from polyseme.contract.records.alpha import same_at_of
-
 _ALPHA_SINCE: Final = 1796083200  # 1 December 2026, in UTC
 
 Senses = Mapping[str, Any]  # as sent
@@ -16,11 +14,3 @@ def deprecation_headers(*sent: Senses) -> dict[str, str]:
     """Those of RFC 9745, when one of the requests has such an option."""
     is_used = any("alpha" in senses for senses in sent)
     return {"Deprecation": f"@{_ALPHA_SINCE}"} if is_used else {}
-
-
-def deprecation_note(senses: Senses) -> str | None:
-    """A sentence for the job's warning."""
-    if "alpha" not in senses:
-        return None
-    alpha = senses["alpha"]
-    return f"senses.alpha is deprecated: {alpha:g} was read as senses.same_at {same_at_of(alpha):g}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from polyseme.contract.records.request import AnalysisRequest, Contexts
+from polyseme.contract.records.request import AnalysisRequest
 
 
 def fit_contexts(
@@ -24,9 +24,3 @@ def fit_contexts(
         return request
     shown = contexts.shown if "shown" in sent else min(contexts.shown, documents)
     return replace(request, contexts=replace(contexts, top_k=documents, shown=shown))
-
-
-def fitting_note(sent: Mapping[str, Any], request: AnalysisRequest) -> str | None:
-    """A sentence on what `fit_contexts` made of a request, for the job's warning."""
-    fitted = "top_k" not in sent and request.contexts.top_k < Contexts.top_k
-    return request.contexts.explain_few() if fitted else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from polyseme.contract.records.job import TERMINAL, Delivery, Job
 from polyseme.contract.records.selection import format_ranges
 from polyseme.service.context import Services
+from polyseme.service.jobs.notes import Note
 from polyseme.service.json_text import timestamp
 
 
@@ -34,11 +35,13 @@ def _awaits_store(since: float) -> str:
     return f"the store is away since {timestamp(since)}: the job waits for it"
 
 
-def show_job(services: Services, job: Job, *notes: str | None) -> dict[str, Any]:
-    """notes: on the request, for whoever has just sent it."""
-    shown = show_jobs(services, [job])[0]
-    warnings = [w for w in (shown["warning"], *notes) if w is not None]
-    return shown | {"warning": "; ".join(warnings) or None}
+def show_job(services: Services, job: Job) -> dict[str, Any]:
+    return show_jobs(services, [job])[0]
+
+
+def show_submitted(services: Services, job: Job, notes: Iterable[Note]) -> dict[str, Any]:
+    """For whoever has just sent it. notes: on the request."""
+    return show_job(services, job) | {"notes": [note.to_dict() for note in notes]}
 
 
 def _unserved(job: Job) -> str:

@@ -33,6 +33,7 @@ from polyseme.contract.logs import add_log_ids
 from polyseme.contract.records.catalogue import load_catalogue
 from polyseme.contract.records.job import CORPUS_ID, Corpus, Job, Request
 from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.planned import reader_of
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.records.tenants import Quotas
 from polyseme.contract.settings import Settings
@@ -43,6 +44,7 @@ from polyseme.service.corpora.register import keep_corpus
 from polyseme.service.jobs.checks import check_request
 from polyseme.service.jobs.estimate import Estimate, estimate_job
 from polyseme.service.jobs.fitting import fit_contexts
+from polyseme.service.jobs.notes import Note, Staff, notes_of
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
 
@@ -59,32 +61,41 @@ class CheckedJob:
     card: ModelCard
     corpus: Corpus
     documents: io.BytesIO | None  # of texts that came in the body: their corpus, kept nowhere yet
-
-    def estimate(self) -> Estimate:
-        return estimate_job(self.request, self.card, self.corpus)
+    estimate: Estimate
 
 
-def submit_job(services: Services, body: Body, key: str | None) -> tuple[Job, bool]:
-    """The job, and whether an earlier request with the same key had made it.
+def submit_job(
+    services: Services, body: Body, key: str | None
+) -> tuple[Job, bool, tuple[Note, ...]]:
+    """The job, whether an earlier request with the same key had made it, and what is to be said of
+    the request; of a repeated one that was said before.
 
     `body` is what AnalysisSchema loaded.
     """
     digest = digest_of(body)
     # A repeated request gets its job even when its corpus, say, is no longer there.
     if key is not None and (earlier := find_submitted(services, key, digest)):
-        return earlier, True
+        return earlier, True, ()
     checked = check_job(services, body)
     quotas = find_quotas(services)
     check_room(services, quotas)
     keep_documents(services, checked)
-    return open_job(
+    job, replayed = open_job(
         services,
         checked.request,
         checked.card.queue,
         quotas,
         None if key is None else (key, digest),
-        tokens=checked.estimate().tokens,
+        tokens=checked.estimate.tokens,
     )
+    return job, replayed, note_request(services, body, checked)
+
+
+def note_request(services: Services, body: Body, checked: CheckedJob) -> tuple[Note, ...]:
+    """What is to be said of a request."""
+    workers = services.board.workers
+    staff = Staff(checked.card.queue in workers.count_by_queue(), workers.count_encoders() > 0)
+    return notes_of(body, checked.request, checked.corpus, checked.estimate, staff)
 
 
 def check_job(services: Services, body: Body) -> CheckedJob:
@@ -105,7 +116,11 @@ def check_job(services: Services, body: Body) -> CheckedJob:
     request = fit_contexts(to_request(dict(body), corpus.id), sent, corpus.documents)
     check_request(request, card, corpus, services.settings)
     services.webhook_urls.check(request.webhook)
-    return CheckedJob(request, card, corpus, documents)
+    planned = services.board.registry.list_planned(
+        corpus.id, services.tenant, reader_of(card, corpus)
+    )
+    estimate = estimate_job(request, card, corpus, planned)
+    return CheckedJob(request, card, corpus, documents, estimate)
 
 
 def keep_documents(services: Services, checked: CheckedJob) -> None:

@@ -284,7 +284,7 @@ def _open(
     full = _no_room(services, quotas)
     opened = services.board.batches.open(
         [
-            NewJob(index, job.request, job.estimate().tokens, job.card.queue)
+            NewJob(index, job.request, job.estimate.tokens, job.card.queue)
             for index, job in checked.items()
         ],
         {index: _problem_of(e, index) for index, e in refused.items()},

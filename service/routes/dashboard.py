@@ -18,7 +18,7 @@ from werkzeug.exceptions import NotFound
 from polyseme.service.access.callers import is_served, open_to_all
 from polyseme.service.context import services
 from polyseme.service.http.blueprint import takes_any_query
-from polyseme.service.http.embeds import parse_origins
+from polyseme.service.http.origins import parse_origins
 from polyseme.service.http.secure_headers import APP_POLICY, EMBED_POLICY
 
 _TYPES: Final = {
@@ -54,7 +54,7 @@ def load_assets() -> dict[str, Asset]:
 
 def register_dashboard(app: Flask, embed_origins: str) -> None:
     """Raises ValueError when one of the origins is none."""
-    assets, origins = load_assets(), parse_origins(embed_origins)
+    assets, origins = load_assets(), parse_origins("embed_origins", embed_origins)
     embed_policy = EMBED_POLICY.format(origins=" ".join(origins) or "'none'")
 
     @app.get("/")

@@ -23,20 +23,25 @@ from polyseme.service.http.blueprint import (
     takes,
 )
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
-from polyseme.service.jobs.deprecated import deprecation_headers, deprecation_note
+from polyseme.service.jobs.deprecated import deprecation_headers
 from polyseme.service.jobs.find_and_end import cancel_job, delete_job, find_job
-from polyseme.service.jobs.fitting import fitting_note
 from polyseme.service.jobs.show import (
     etag,
     job_headers,
     make_tag,
     show_job,
     show_jobs,
+    show_submitted,
     state_headers,
 )
-from polyseme.service.jobs.submit import check_job, submit_job
+from polyseme.service.jobs.submit import check_job, note_request, submit_job
 from polyseme.service.jobs.submit_batches import list_jobs_of
-from polyseme.service.schemas.jobs import EstimateSchema, JobListSchema, JobSchema
+from polyseme.service.schemas.jobs import (
+    EstimateSchema,
+    JobListSchema,
+    JobSchema,
+    SubmittedJobSchema,
+)
 from polyseme.service.schemas.query_parameters import JobsQuery, SubmitQuery
 from polyseme.service.schemas.requests import AnalysisSchema
 
@@ -87,10 +92,12 @@ EXAMPLE = {
 @blueprint.arguments(SubmitQuery, location="query")
 @takes(KEY, _PREFER)
 @blueprint.doc(operationId="submitJob")
-@blueprint.response(202, JobSchema, description="Accepted, and safe in Redis.", headers=SUBMITTED)
+@blueprint.response(
+    202, SubmittedJobSchema, description="Accepted, and safe in Redis.", headers=SUBMITTED
+)
 @blueprint.alt_response(
     200,
-    schema={"oneOf": [JobSchema, EstimateSchema]},
+    schema={"oneOf": [SubmittedJobSchema, EstimateSchema]},
     description="It ended within `Prefer: wait`; or the estimate of a dry run.",
     headers=SUBMITTED,
     success=True,
@@ -116,17 +123,18 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     senses = body.get("senses", {})
     if query["dry_run"]:
-        estimate = check_job(here, body).estimate()
-        return answer_json(estimate.to_dict(), headers=deprecation_headers(senses))
-    job, replayed = submit_job(here, body, key)
+        checked = check_job(here, body)
+        notes = [note.to_dict() for note in note_request(here, body, checked)]
+        answer = checked.estimate.to_dict() | {"notes": notes}
+        return answer_json(answer, headers=deprecation_headers(senses))
+    job, replayed, said = submit_job(here, body, key)
     job, waited = here.waits.wait(job, _is_over, seconds)
     headers = (
         job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"} | _applied(seconds, waited)
     )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     headers |= deprecation_headers(senses)
-    fitted = fitting_note(body.get("contexts", {}), job.analysis)
-    shown = show_job(here, job, fitted, deprecation_note(senses))
+    shown = show_submitted(here, job, said)
     return answer_json(shown, 200 if seconds and job.is_terminal else 202, headers)
 
 
@@ -145,7 +153,9 @@ def list_jobs(query: Mapping[str, Any]) -> Response:
     """List jobs, newest first"""
     here = services()
     filters = {
-        name: query[name] for name in ("status", "model", "corpus", "batch") if name in query
+        name: query[name]
+        for name in ("status", "model", "corpus", "batch", "metadata")
+        if name in query
     }
     before = _open_cursor(here, query.get("cursor"), filters)
     jobs, last = _collect(here, filters, before, query["limit"])
@@ -297,4 +307,17 @@ def _passes(job: Job, filters: Mapping[str, Any]) -> bool:
         "corpus": job.analysis.corpus,
         "batch": job.batch,
     }
-    return not job.has_expired and all(has[name] == wanted for name, wanted in filters.items())
+    plain = {name: wanted for name, wanted in filters.items() if name != "metadata"}
+    return (
+        not job.has_expired
+        and all(has[name] == wanted for name, wanted in plain.items())
+        and _has_pair(job, filters.get("metadata"))
+    )
+
+
+def _has_pair(job: Job, pair: str | None) -> bool:
+    """pair: "name=value"; None is any."""
+    if pair is None:
+        return True
+    name, _, value = pair.partition("=")
+    return job.analysis.metadata.get(name) == value

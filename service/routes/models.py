@@ -31,6 +31,7 @@ _DESCRIBED = (
     "bos",
     "separator",
     "tokens_per_second",
+    "neurons_per_second",
     "characters_per_token",
     "error",
 )

@@ -11,11 +11,12 @@ from polyseme.service.context import services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import Blueprint, problems, takes
 from polyseme.service.http.headers import read_idempotency_key
-from polyseme.service.jobs.deprecated import deprecation_headers, deprecation_note
+from polyseme.service.jobs.deprecated import deprecation_headers
+from polyseme.service.jobs.notes import notes_of_senses
 from polyseme.service.jobs.regrouping import submit_regrouping
-from polyseme.service.jobs.show import job_headers, show_job
+from polyseme.service.jobs.show import job_headers, show_submitted
 from polyseme.service.routes.jobs import KEY, SUBMITTED
-from polyseme.service.schemas.jobs import JobSchema
+from polyseme.service.schemas.jobs import SubmittedJobSchema
 from polyseme.service.schemas.requests import RegroupSchema
 
 blueprint = Blueprint(
@@ -28,7 +29,7 @@ blueprint = Blueprint(
 @takes(KEY)
 @blueprint.doc(operationId="regroupJob")
 @blueprint.response(
-    202, JobSchema, description="A new job, whose result is whole.", headers=SUBMITTED
+    202, SubmittedJobSchema, description="A new job, whose result is whole.", headers=SUBMITTED
 )
 @problems(
     {
@@ -51,4 +52,4 @@ def regroup(body: Mapping[str, Any], job_id: str) -> Response:
     headers = job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"}
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     headers |= deprecation_headers(body)
-    return answer_json(show_job(here, job, deprecation_note(body)), 202, headers)
+    return answer_json(show_submitted(here, job, notes_of_senses(body)), 202, headers)

@@ -11,6 +11,9 @@ class CorpusSchema(Schema):
     sha256 = fields.String(required=True)
     documents = fields.Integer(required=True)
     characters = fields.Integer(required=True)
+    longest_characters = fields.Integer(
+        required=True, metadata={"description": "Of the longest document."}
+    )
     utf8_bytes = fields.Integer(required=True)
     duplicates_dropped = fields.Integer(
         required=True, metadata={"description": "Exact copies of an earlier one."}

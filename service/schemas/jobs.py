@@ -7,7 +7,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from polyseme.service.schemas.fields import METADATA_SCHEMA
-from polyseme.service.schemas.requests import JOB_STATUSES
+from polyseme.service.schemas.requests import JOB_STATUSES, JobRequestSchema
 
 EVENTS = ("job.succeeded", "job.failed", "job.cancelled")
 EXAMPLE_JOB = "job_0199c2d3a1b24f6c8e1d5a7b9c3d"
@@ -107,8 +107,8 @@ class JobSchema(Schema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "That no worker serves its queue at the moment; where it is submitted "
-            "also what is to be said of the request."
+            "description": "What holds it up: that no worker serves its queue at the moment, or "
+            "that the store is away."
         },
     )
     batch = fields.String(
@@ -120,8 +120,10 @@ class JobSchema(Schema):
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
     expires_at = fields.DateTime(required=True, allow_none=True)
-    request = AnyObject(
-        required=True, metadata={"description": "As sent, with every default filled in."}
+    request = fields.Nested(
+        JobRequestSchema,
+        required=True,
+        metadata={"description": "As sent, with every default filled in."},
     )
     progress = fields.Nested(ProgressSchema, required=True)
     reused = fields.Nested(
@@ -134,6 +136,28 @@ class JobSchema(Schema):
     metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA)
     webhook = fields.Nested(DeliverySchema, required=True, allow_none=True)
     links = fields.Nested(JobLinksSchema, required=True)
+
+
+class NoteSchema(Schema):
+    """What the result will lack, and what lifts it."""
+
+    code = fields.String(required=True, metadata={"example": "too_few_windows"})
+    message = fields.String(required=True)
+    pointer = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Into the request: what may be changed."},
+    )
+
+
+class SubmittedJobSchema(JobSchema):
+    """A job, in the answer to the request that made it."""
+
+    notes = fields.List(
+        fields.Nested(NoteSchema),
+        required=True,
+        metadata={"description": "On the request; of a repeated one none."},
+    )
 
 
 class EndedJobSchema(JobSchema):
@@ -159,13 +183,24 @@ class BasisSchema(Schema):
     documents = fields.Integer(required=True)
     characters = fields.Integer(required=True)
     characters_per_token = fields.Float(required=True)
-    characters_per_token_from = fields.String(
-        required=True, validate=validate.OneOf(["measured", "assumed"])
+    tokens_from = fields.String(
+        required=True,
+        validate=validate.OneOf(["planned", "corpus", "measured", "assumed"]),
+        metadata={
+            "description": "planned: counted, when a job cut this corpus alike; corpus: by the "
+            "tokens of another job on it; measured: by those of another corpus with this model."
+        },
     )
     tokens_per_second = fields.Float(
         required=True,
         allow_none=True,
-        metadata={"description": "Last measured over all layers; null before any job."},
+        metadata={
+            "description": "One worker's, of what comes before the merges, when all neurons were "
+            "last scanned on enough text; null before."
+        },
+    )
+    neurons_per_second = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Of the merges, likewise."}
     )
     depth = fields.Float(required=True, metadata={"description": "Share of the layers that run."})
 
@@ -173,7 +208,7 @@ class BasisSchema(Schema):
 class EstimateSchema(Schema):
     object = fields.String(required=True, validate=validate.OneOf(["estimate"]))
     estimate = fields.Boolean(
-        required=True, metadata={"description": "Always true: nothing was tokenised."}
+        required=True, metadata={"description": "Always true: nothing was run."}
     )
     tokens = fields.Integer(required=True)
     windows = fields.Integer(required=True)
@@ -184,6 +219,9 @@ class EstimateSchema(Schema):
         metadata={"description": "Of a worker's running statistics, without the model's weights."},
     )
     seconds = fields.Float(
-        required=True, allow_none=True, metadata={"description": "On one worker, once it begins."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "On one worker, once it begins, merges included."},
     )
+    notes = fields.List(fields.Nested(NoteSchema), required=True)
     basis = fields.Nested(BasisSchema, required=True)

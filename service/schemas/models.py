@@ -49,6 +49,7 @@ class ModelSchema(Schema):
     )
     sites = fields.List(fields.Nested(SiteSchema), required=True)
     tokens_per_second = fields.Float(required=True, allow_none=True)
+    neurons_per_second = fields.Float(required=True, allow_none=True)
     characters_per_token = fields.Float(required=True, allow_none=True)
     error = fields.String(required=True, allow_none=True)
 

@@ -20,6 +20,7 @@ from polyseme.service.schemas.fields import (
 from polyseme.service.schemas.requests import CORPUS_NAME, JOB_STATUSES
 
 _RANGES = r"^[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*$"
+_PAIR = r"^[^=]{1,64}=[^\n]{0,512}$"
 _FOREIGN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
 
 
@@ -36,6 +37,14 @@ class JobsQuery(StrictSchema):
     batch = fields.String(
         validate=validate.Length(min=1, max=64),
         metadata={"description": "Only jobs of this batch."},
+    )
+    metadata = fields.String(
+        validate=validate.Regexp(_PAIR.replace("$", r"\Z"), error="expected name=value"),
+        metadata={
+            "description": "Only jobs whose metadata has this pair.",
+            "example": "name=first try",
+            "pattern": _PAIR,
+        },
     )
     limit = QueryWhole(load_default=50, validate=between(1, 200))
     cursor = fields.String()

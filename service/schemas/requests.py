@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from copy import deepcopy
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from polyseme.contract.records.job import CORPUS_ID
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
@@ -240,6 +242,46 @@ class AnalysisSchema(StrictSchema):
     metadata = Metadata(
         metadata=METADATA_SCHEMA | {"description": "Pairs of strings kept with the job."}
     )
+
+
+def _of_job(schema: type[Schema], without: Collection[str] = ()) -> dict[str, fields.Field]:
+    """The fields of a part of a request as a job shows it: all of them, defaults filled in."""
+    shown = {n: deepcopy(f) for n, f in schema().fields.items() if n not in without}
+    for field in shown.values():
+        field.required = True
+        field.metadata = {n: v for n, v in field.metadata.items() if n != "default"}
+    return shown
+
+
+def _part_of_job(
+    schema: type[Schema], without: Collection[str] = (), **options: Any
+) -> fields.Nested:
+    shown = type(f"Job{schema.__name__}", (Schema,), _of_job(schema, without))
+    return fields.Nested(shown, required=True, **options)
+
+
+class JobCorpusSchema(Schema):
+    id = fields.String(required=True)
+
+
+JobRequestSchema = type(
+    "JobRequestSchema",
+    (Schema,),
+    {
+        **_of_job(AnalysisSchema),
+        "corpus": fields.Nested(JobCorpusSchema, required=True),
+        "neurons": _part_of_job(NeuronsSchema),
+        "contexts": _part_of_job(ContextsSchema),
+        "tokens": _part_of_job(TokensSchema),
+        "senses": _part_of_job(SensesSchema, without=("alpha",)),
+        "webhook": _part_of_job(WebhookSchema, allow_none=True),
+        "source_job": fields.String(
+            required=True,
+            allow_none=True,
+            metadata={"description": "Whose scan is grouped anew."},
+        ),
+    },
+)
 
 
 class TextsSchema(StrictSchema):

@@ -58,7 +58,7 @@ def test_a_sense_says_how_it_stands() -> None:
 
     assert "sense 2  45% tentative akin to sense 1" in text
     assert text.count("tentative") == 1
-    assert "3 further contexts are kept without their text" in text
+    assert "3 further contexts, kept without text" in text
 
 
 def test_the_strongest_context_comes_before_the_senses_in_one_or_not() -> None:

@@ -180,3 +180,9 @@ def test_cancel_delete_summary_and_neuron_ask_for_their_paths(client: Polyseme, 
     assert client.summary("job_1") == {"layers": []}
     assert client.neuron("job_1", 3, 7).neuron == 7
     assert client.plan({"model": "m"}).tokens == 5
+
+
+def test_a_list_is_sent_with_commas(client: Polyseme, wire: Wire) -> None:
+    wire.on("GET /v1/jobs/job_1/neurons?fields=layer%2Cmeaning&layer=0%2C3", Answer({"data": []}))
+
+    assert list(client.neurons("job_1", fields=["layer", "meaning"], layer=(0, 3))) == []

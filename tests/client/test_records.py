@@ -13,12 +13,12 @@ from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
 from polyseme.service.schemas.batches import BatchSchema
 from polyseme.service.schemas.corpora import CorpusSchema
-from polyseme.service.schemas.jobs import EstimateSchema, JobSchema
+from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
 from tests.client.wire import grouped_report, job_state
 
-_UNREAD = {"object", "links", "link", "webhook", "estimate", "basis"}  # in `raw`
+_UNREAD = {"object", "links", "link", "webhook", "estimate", "basis", "request"}  # in `raw`
 
 
 def test_an_answer_of_a_newer_service_is_read_and_kept_whole() -> None:
@@ -61,7 +61,7 @@ def test_a_record_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("kind", "schema"),
     [
-        (Job, JobSchema),
+        (Job, SubmittedJobSchema),
         (Batch, BatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),

@@ -126,6 +126,7 @@ def estimate(**changed: Any) -> dict[str, Any]:
         "layers": 3,
         "memory_bytes": 1_000_000,
         "seconds": 2.0,
+        "notes": [],
     } | changed
 
 

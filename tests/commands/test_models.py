@@ -79,3 +79,16 @@ def test_a_folder_that_no_worker_could_load_is_refused(
 def test_a_source_that_is_nothing_is_refused(source: str) -> None:
     with pytest.raises(CommandError):
         find_source(source)
+
+
+def test_a_model_is_taken_out_and_the_rest_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    first, last = (f'[[models]]\nid = "{n}"\npath = "/m/{n}"  # mine\n\n' for n in "ac")
+    file.write_text(f'# Ours.\n{first}[[models]]\nid = "b"\npath = "/m/b"\n{last}')
+
+    done = run_polyseme(["models", "remove", "b", "--catalogue", str(file)], tmp_path)
+    again = run_polyseme(["models", "remove", "b", "--catalogue", str(file)], tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, f"b is no more in {file}.\n"), done.stderr
+    assert file.read_text() == f"# Ours.\n{first}{last}"
+    assert (again.returncode, again.stderr) == (5, f"b is not in {file}, which has a, c.\n")

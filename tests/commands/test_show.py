@@ -105,7 +105,7 @@ def test_a_sense_says_how_it_stands() -> None:
 
     assert "sense 1, 45% of its firing\n" in text
     assert "sense 2, 45% of its firing, tentative, akin to sense 1\n" in text
-    assert "3 further contexts are kept without their text\n" in text
+    assert "3 further contexts, kept without text\n" in text
 
 
 def test_control_units_are_counted_beside_the_neurons() -> None:

@@ -84,7 +84,7 @@ def test_every_file_is_made_again_with_the_same_bytes(
     assert read_lines(repaired)[0]["whole"]
     assert site.digests(job) == quiet
     assert site.store.names("results") == [job]
-    assert site.board.jobs.list_page() == [site.job(job)]
+    assert list(site.board.jobs.newest_first()) == [site.job(job)]
 
 
 def test_all_results_are_looked_at(site: Site, job: str, quiet: dict[str, str]) -> None:

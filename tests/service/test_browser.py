@@ -383,12 +383,20 @@ def test_the_slider_shows_what_other_values_give(page: Any, site: Site) -> None:
         if point["same_at"] != report["polysemanticity"]["same_at"]:
             expect(page).to_have_url(f"{site.url}{path}?same_at={point['same_at']}")
             expect(page.locator(".preview")).to_contain_text(f"{point['sense_count'] or 0} sense")
+        if not point["exact"]:
+            # Sentence, numbers and histogram are of the preview as well.
+            share = f"{round(100 * point['same_at'])}"
+            expect(page.locator("p.meaning")).to_contain_text(f"At {share}")
+            fact = page.locator(".fact").filter(has_text="coverage").first
+            expect(fact).to_contain_text(f"{round(100 * point['coverage'])} %")
+            expect(page.locator("svg .range")).to_have_count(point["sense_count"])
         expect(cards).to_have_count(
             len(report["senses"]) if point["exact"] else point["sense_count"]
         )
 
     page.get_by_role("button", name="Back to the result").click()
     expect(cards).to_have_count(len(report["senses"]))
+    expect(page.locator("p.meaning")).to_have_text(report["meaning"].replace(" %", "\u00a0%"))
 
 
 def test_chosen_colours_are_there_after_a_reload(page: Any, site: Site) -> None:
@@ -420,11 +428,66 @@ def test_senses_are_made_anew_from_the_preview(page: Any, site: Site) -> None:
     page.get_by_role("button", name="Make all senses anew with it").click()
 
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
-    made = site.board.jobs.get(page.url.rpartition("/")[2])
+    expect(page.get_by_text("the neuron is shown again")).to_be_visible()
+    made = site.board.jobs.get(re.findall(r"job_[0-9a-f]{28}", page.url)[0])
     assert made
     assert (made.analysis.source_job, made.analysis.senses.same_at) == (site.done.id, 0.2)
-    site.board.jobs.cancel(made.id)
-    site.board.jobs.end(made.id, "cancelled")
+    write_result(site.store, made.id, contexts=18, senses=True)
+    run_job(site.board, made.id)
+    place = f"{report['layer']}/{report['neuron']}"
+    expect(page).to_have_url(f"{site.url}/ui/jobs/{made.id}/neurons/{place}")
+    page.go_back()
+    expect(page).to_have_url(re.compile(rf"/ui/jobs/{site.done.id}/neurons/{place}"))
+    site.http.delete(f"/v1/jobs/{made.id}")
+
+
+def test_what_a_number_is_opens_by_a_tap(page: Any, site: Site) -> None:
+    page.goto(site.url + site.polysemantic["links"]["self"].replace("/v1/", "/ui/"))
+    fact = page.locator(".fact").filter(has_text="MS").first
+    words = fact.get_by_text("the mean cosine of its contexts")
+    expect(words).to_be_hidden()
+
+    fact.locator("summary").click()
+
+    expect(words).to_be_visible()
+
+
+def test_a_neuron_that_is_not_there_has_a_hint_that_is_true(
+    page: Any, site: Site, seen: Seen
+) -> None:
+    seen.allowed = "status of 404"
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/neurons/99/0")
+
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("list of the job's neurons")
+    expect(alert).not_to_contain_text("deleted")
+
+
+def test_tables_and_histogram_fit_a_phone(page: Any, site: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    neuron = site.polysemantic["links"]["self"].replace("/v1/", "/ui/")
+    inner = "box => box.scrollWidth - box.clientWidth"
+    for path in ("/", f"/ui/jobs/{site.done.id}", f"/ui/jobs/{site.done.id}/neurons", neuron):
+        page.goto(site.url + path)
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.locator("main .waiting")).to_have_count(0)
+        page.wait_for_timeout(300)
+        boxes = page.locator(".scroll:visible, .window:visible").evaluate_all(
+            f"boxes => boxes.map({inner})"
+        )
+        assert [box for box in boxes if box > 1] == [], path
+
+
+def test_the_api_documentation_is_dark_where_the_browser_is(
+    page: Any, site: Site, seen: Seen
+) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{site.url}/docs")
+
+    expect(page.locator("html")).to_have_class("dark-mode")
+    expect(page.locator("html")).to_have_css("background-color", "rgb(28, 32, 34)")
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).to_have_class("")
 
 
 def answer_check(site: Site, report: dict[str, Any]) -> None:
@@ -535,6 +598,7 @@ def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site
     page.get_by_label("Text", exact=True).select_option("~own")
     page.get_by_label("Your text").fill("The river is wide.\n\nThe bank is closed.")
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
+    expect(page.locator(".notes")).to_contain_text("2 windows of text: every neuron will lack")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
 
@@ -570,7 +634,7 @@ def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
     expect(page.get_by_label("Text", exact=True)).to_have_value("my-notes")
     expect(page.get_by_label("Text", exact=True)).to_be_focused()
     expect(page.locator(".added")).to_have_text(
-        "40 documents are uploaded as “my-notes”. Left out: 1 that were there twice."
+        "40 documents uploaded as “my-notes”. Left out: 1 that were there twice."
     )
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
     expect(page.get_by_role("button", name="Submit")).to_be_enabled()
@@ -835,6 +899,28 @@ def test_an_allowed_page_shows_a_neuron_as_high_as_it_is(
         expect(frame.locator(".card")).to_have_count(len(report["senses"]))
         inner = frame.locator("html").evaluate("e => e.offsetHeight")
         expect(page.locator("iframe")).to_have_css("height", f"{inner}px")
+
+
+ASK = """async ([url, key]) => {
+    const headers = { Authorization: `Bearer ${key}` };
+    const first = await fetch(url, { headers });
+    const tag = first.headers.get("ETag");
+    const again = await fetch(url, { headers: { ...headers, "If-None-Match": tag } });
+    return [first.status, (await first.json()).id, tag, again.status];
+}"""
+
+
+def test_a_script_of_an_allowed_page_asks_the_api(page: Any, tmp_path: Path, seen: Seen) -> None:
+    seen.allowed = "favicon|status of 404"
+    with other_site() as (origin, pages), running_site(tmp_path, cors_origins=origin) as site:
+        _, key = site.board.accounts.create_key("default", ("read",))
+        pages["/"] = "<!doctype html><title>An app</title>"
+        page.goto(origin)
+
+        found = page.evaluate(ASK, [f"{site.url}/v1/jobs/{site.done.id}", key])
+
+        assert found[:2] == [200, site.done.id]
+        assert (found[2][:3], found[3]) == ('W/"', 304)
 
 
 def test_another_page_shows_none(page: Any, tmp_path: Path, seen: Seen) -> None:

@@ -199,3 +199,18 @@ def test_an_error_when_ready_still_stops_the_children(tmp_path: Path) -> None:
     assert one.child.pid is not None
     assert not is_alive(one.child.pid)
     assert time.monotonic() - began < 5
+
+
+def test_what_a_slow_start_does_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_SLOW_S", 0.1)
+    said: list[str] = []
+    code = "import time; time.sleep(0.5); print('up', flush=True); time.sleep(60)"
+    slow = member(tmp_path, "slow", code, waits=True)
+    slow.slow_note = "is describing the models …"
+
+    Supervisor([slow], said.append).run(lambda: signal_soon(0.0))
+
+    assert said[0] == "slow      is describing the models …"
+    assert said[1].startswith("slow      ready after")

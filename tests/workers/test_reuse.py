@@ -5,7 +5,7 @@ meanwhile.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.files.results import MANIFEST
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
+from polyseme.contract.records.planned import Planned, cut_of, reader_of
 from polyseme.workers import reuse
 from polyseme.workers.pipelines import due_of
 from polyseme.workers.reuse import Source, choose_sources, work_folder
@@ -309,7 +310,10 @@ def test_a_damaged_copy_of_a_source_that_is_gone_is_scanned_instead(bench: Bench
     bench.assert_as_scanned(job)
 
 
-def test_a_model_has_its_speed_from_jobs_that_scan_all_layers(bench: Bench, board: Board) -> None:
+def test_a_model_has_its_speed_from_jobs_that_scan_all_of_it(bench: Bench, board: Board) -> None:
+    # Of so small blocks the corpus has enough.
+    bench.runner = replace(bench.runner, settings=replace(bench.runner.settings, block_tokens=32))
+
     def speed() -> float | None:
         card = board.registry.get_card("tiny-llama")
         assert card is not None
@@ -322,7 +326,34 @@ def test_a_model_has_its_speed_from_jobs_that_scan_all_layers(bench: Bench, boar
 
     bench.make(reuse=False)
 
-    assert speed() is not None
+    measured = speed()
+    assert measured is not None
+    for part in ({"neurons": {"indices": [0]}}, {"tokens": {"max_tokens": 300}}):
+        bench.make(reuse=False, **part)
+        assert speed() == measured
+
+
+def test_what_a_whole_corpus_has_of_tokens_is_known_once_it_is_planned(
+    bench: Bench, board: Board
+) -> None:
+    def planned() -> Mapping[str, Planned]:
+        card, corpus = (
+            board.registry.get_card("tiny-llama"),
+            board.registry.get_corpus("notes"),
+        )
+        assert card is not None
+        assert corpus is not None
+        return board.registry.list_planned("notes", "default", reader_of(card, corpus))
+
+    bench.make(tokens={"max_tokens": 300})
+    assert planned() == {}
+
+    job = bench.make()
+
+    known = planned()[cut_of(job.analysis)]
+    assert known.tokens == job.progress.tokens_total
+    board.registry.delete_corpus("notes")
+    assert board.registry.list_planned("notes", "default", "") == {}
 
 
 def test_a_job_that_ran_on_unlike_workers_is_no_source(bench: Bench) -> None:

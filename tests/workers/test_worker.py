@@ -12,12 +12,13 @@ import redis
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
+from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.settings import Settings
 from polyseme.workers import worker
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
-from polyseme.workers.worker import TICK_S, look_after_jobs, publish_cards
-from tests.factories import open_job
+from polyseme.workers.worker import TICK_S, look_after_jobs, publish_cards, withdraw_cards
+from tests.factories import make_card, open_job
 from tests.tiny_models import save_model
 
 
@@ -116,3 +117,12 @@ def test_workers_say_which_queues_they_serve(board: Board) -> None:
     board.workers.announce("gone", ttl_s=-1, queues=("small",))
 
     assert board.workers.count_by_queue() == {"default": 2, "big": 1}
+
+
+def test_a_model_that_left_the_catalogue_leaves_the_board(board: Board) -> None:
+    for model, queue in (("kept", "default"), ("gone", "default"), ("theirs", "big")):
+        board.registry.put_card(make_card(id=model, queue=queue))
+
+    withdraw_cards(board, {"kept": Entry("kept", "path", "/m")}, ("default",))
+
+    assert [card.id for card in board.registry.list_cards()] == ["kept", "theirs"]

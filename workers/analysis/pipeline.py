@@ -69,6 +69,7 @@ class Done:
     tokens: int = 0  # run by the model
     # Fields of the job's record; "@now" stands for the time of the board's clock.
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    seconds: float = 0.0  # that it took, its model loaded
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _plan(work: AnalysisWork, number: int) -> Done:
             should_stop=work.should_stop,
         )
     facts |= {"shards_total": len(plan.shards), "tokens_total": plan.tokens}
+    facts |= {"windows_total": plan.windows}
     if (parts := count_parts(analysis)) > 1:
         return Done(facts={**facts, "calibration_parts": parts})
     calibrate(analysis, work.model, should_stop=work.should_stop)

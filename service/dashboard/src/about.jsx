@@ -1,4 +1,5 @@
 import { query, read, readOnce } from "./api.js";
+import { below } from "./base.js";
 import example from "./example.json";
 import { count, number, percent } from "./format.js";
 import { Failure, Sentence, ShadedText, Status, Waiting, useAsync, useTitle } from "./parts.jsx";
@@ -74,8 +75,15 @@ export function About() {
         <dt>Coverage</dt><dd>The part of its firing that belongs to a sense.</dd>
         <dt>Sure and tentative</dt><dd>A sense is sure when it is likely, by at least 80 %, to come again in other documents of the same kind.</dd>
         <dt>Control unit</dt><dd>A random direction of the layer, read on the same text. Each number has its place among theirs. Something is claimed of a neuron only if it fires more selectively than 95 % of them.</dd>
+        <dt>MS</dt><dd>The monosemanticity score: the mean cosine of the contexts with each other, weighted by activation. It needs no grouping; near 1 all contexts are alike.</dd>
+        <dt>AUPRC</dt><dd>The area under the precision-recall curve: how well nearness to a sense finds, among random tokens, those on which the neuron fires.</dd>
+        <dt>Kurtosis</dt><dd>Excess kurtosis of the activations: 0 for a normal distribution, large when the neuron is nearly always quiet and seldom loud.</dd>
         <dt>Same at</dt><dd>How sure we must be that two groups mean the same before we call them one. It is a choice: on a neuron's page you can move it and see what changes.</dd>
       </dl>
+      <p>
+        Every number, its range and where it fails is in <code>docs/measures.md</code> of the source; ten neurons and what to
+        think of them are in <code>docs/neurons.md</code>. <a href={below("/docs")}>The API</a> is described here.
+      </p>
       <p>Senses are found by rules, not by people. Read the contexts before you trust a label, and prefer neurons with many contexts and a high coverage.</p>
     </div>
   );

@@ -1,6 +1,10 @@
 // Plain SVG. Each chart says in words what it shows.
 
-import { count, number } from "./format.js";
+import { count, counted, number } from "./format.js";
+import { Explained } from "./parts.jsx";
+
+// A phone's screen has no room for more.
+const isNarrow = () => matchMedia("(max-width: 760px)").matches;
 
 // A distribution of neurons: buckets of equal width.
 // control: the median of control units, where these have one.
@@ -15,11 +19,11 @@ export function Distribution({ title, edges, counts, median, help, control = nul
   const words = `${title}: from ${number(low)} to ${number(high)}, median ${number(median)}${beside}`;
   return (
     <figure class="chart">
-      <figcaption title={help}>{title} <small>median {number(median)}{beside}</small></figcaption>
+      <figcaption><Explained name={title} help={help} /> <small>median {number(median)}{beside}</small></figcaption>
       <svg viewBox={`0 0 ${w} ${h + 16}`} role="img" aria-label={words}>
         {counts.map((n, i) => (
           <rect key={i} class="bar" x={i * step + 0.5} width={step - 1} y={h - (n / most) * h} height={(n / most) * h}>
-            <title>{`${number(edges[i])} to ${number(edges[i + 1])}: ${count(n)} neurons`}</title>
+            <title>{`${number(edges[i])} to ${number(edges[i + 1])}: ${counted(n, "neuron")}`}</title>
           </rect>
         ))}
         <line class="axis" x1={0} x2={w} y1={h} y2={h} />
@@ -32,6 +36,7 @@ export function Distribution({ title, edges, counts, median, help, control = nul
   );
 }
 
+const LABEL = 48; // room that the label of an end takes
 const OCTAVES = 7; // of magnitude shown; what is nearer to zero is one bar
 
 // Bins of one neuron's histogram, those near zero put together.
@@ -57,15 +62,16 @@ export function Histogram({ stats, senses }) {
   const { histogram } = stats;
   if (!histogram.counts.length) return <p class="quiet">There is no histogram.</p>;
   const bins = foldBins(histogram);
-  const [w, h, row] = [640, 130, 16];
+  const [w, h, row] = [isNarrow() ? 340 : 640, 130, 16];
   const step = w / bins.length;
   const most = Math.log1p(Math.max(...bins.map((b) => b.n)));
   const x = (value) => place(bins, value) * step;
   const below = h + 24;
   const near = bins.findIndex((b) => b.near);
-  const ticks = [0, ...(near >= 0 ? [near + 0.5] : []), bins.length];
+  const hasRoom = (t) => t * step > LABEL && w - t * step > LABEL;
+  const ticks = [0, ...(near >= 0 && hasRoom(near + 0.5) ? [near + 0.5] : []), bins.length];
   const label = (t) => (t === 0 ? number(stats.min) : t === bins.length ? number(stats.max) : "0");
-  const words = `Activations of ${count(stats.n_tokens)} tokens, from ${number(stats.min)} to ${number(stats.max)}, mean ${number(stats.mean)}.`;
+  const words = `Activations of ${counted(stats.n_tokens, "token")}, from ${number(stats.min)} to ${number(stats.max)}, mean ${number(stats.mean)}.`;
   return (
     <figure class="chart wide">
       <div class="scroll" tabIndex={0} role="region" aria-label="Histogram of activations">
@@ -74,7 +80,7 @@ export function Histogram({ stats, senses }) {
           const height = (Math.log1p(b.n) / most) * h;
           return (
             <rect key={i} class="bar" x={i * step + 0.5} width={Math.max(step - 1, 0.5)} y={h - height} height={height}>
-              <title>{`${number(b.low)} to ${number(b.high)}: ${count(b.n)} tokens`}</title>
+              <title>{`${number(b.low)} to ${number(b.high)}: ${counted(b.n, "token")}`}</title>
             </rect>
           );
         })}

@@ -5,6 +5,9 @@ const group = (n) => n.toFixed(0).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export const count = (n) => (n === null || n === undefined ? "–" : group(n));
 
+// "1 neuron", "1,536 neurons".
+export const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+
 export function number(x, digits = 3) {
   if (x === null || x === undefined) return "–";
   if (x === 0) return "0";

@@ -9,6 +9,7 @@ import { Link, go, setQuery, useQuery } from "./router.jsx";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelling", "cancelled"];
 const EVERY_MS = 5000;
+const NEURON = /^\d+\/\d+$/; // layer and neuron
 
 export function JobsPage() {
   useTitle("Jobs");
@@ -83,7 +84,7 @@ function JobTable({ jobs, remove }) {
     <div class="scroll" tabIndex={0} role="region" aria-label="Jobs">
       <table class="jobs">
         <thead>
-          <tr><th>Job</th><th>Status</th><th>Model</th><th>Text</th><th>Neurons</th><th>Submitted</th><th><span class="hidden">Delete</span></th></tr>
+          <tr><th>Job</th><th>Status</th><th>Model</th><th class="wide-only">Text</th><th class="wide-only">Neurons</th><th class="wide-only">Submitted</th><th><span class="hidden">Delete</span></th></tr>
         </thead>
         <tbody>
           {jobs.map((job) => (
@@ -91,9 +92,9 @@ function JobTable({ jobs, remove }) {
               <td><Link to={`/ui/jobs/${job.id}`}><code>…{job.id.slice(-8)}</code></Link></td>
               <td><JobStatus job={job} /></td>
               <td>{job.request.model}</td>
-              <td>{job.request.corpus.id}</td>
-              <td>{describeNeurons(job.request.neurons)}</td>
-              <td>{time(job.created_at)}</td>
+              <td class="wide-only">{job.request.corpus.id}</td>
+              <td class="wide-only">{describeNeurons(job.request.neurons)}</td>
+              <td class="wide-only">{time(job.created_at)}</td>
               <td class="n">{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
             </tr>
           ))}
@@ -126,6 +127,12 @@ export function JobPage({ id }) {
   const [error, fail] = useState(null);
   const [leaving, setLeaving] = useState(false);
   useTitle(`Job …${id.slice(-8)}`);
+  // Senses that were made anew from a neuron's page lead back to it.
+  const { back } = useQuery();
+  const isBack = NEURON.test(back ?? "");
+  useEffect(() => {
+    if (isBack && job?.status === "succeeded") go(`/ui/jobs/${id}/neurons/${back}`, { replace: true });
+  }, [id, back, job?.status]);
   useEffect(() => {
     const stop = new AbortController();
     const tell = (found, how) => (set(found), setWay(how), fail(null));
@@ -147,6 +154,7 @@ export function JobPage({ id }) {
       {error && <Failure error={error} />}
       {job.warning && <div class="notice"><p><strong>{job.warning}.</strong></p><p>Start one with “polyseme up”, or on another machine with “python -m workers”.</p></div>}
       {!isOver(job) && <Progress job={job} way={way} />}
+      {!isOver(job) && isBack && <p class="quiet">When the senses are there, the neuron is shown again.</p>}
       {job.error && <JobFailure error={job.error} />}
       {job.status === "failed" && <p><Link class="button" to={again(job)}>Submit it again</Link></p>}
       {job.status === "cancelled" && <p>It was cancelled, so there is no result. <Link to={again(job)}>Submit it again</Link></p>}

@@ -3,7 +3,7 @@ import { makeKey, post, query, readOnce } from "./api.js";
 import { below, ownPath } from "./base.js";
 import { Histogram } from "./charts.jsx";
 import { previewSenses } from "./cut.js";
-import { count, fixed, number, percent } from "./format.js";
+import { count, counted, fixed, number, percent, shown } from "./format.js";
 import { Fact, Failure, Field, Percentile, Sentence, Status, Token, Waiting, useAsync, useIsPainted, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 import { Context, Evidence, SenseCards, ShareBar, StrongestFew } from "./senses.jsx";
@@ -23,7 +23,7 @@ export function NeuronPage({ job, layer, neuron }) {
         <Link to="/ui/jobs">Jobs</Link> / <Link to={`/ui/jobs/${job}`}><code>…{job.slice(-8)}</code></Link> /{" "}
         <Link to={`/ui/jobs/${job}/neurons`}>Neurons</Link> / Layer {layer}, neuron {neuron}
       </p>
-      {error && <Failure error={error} />}
+      {error && <Failure error={error} advice={{ not_found: "The list of the job's neurons has those that there are." }} />}
       {!data && !error && <Waiting />}
       {data && <Report report={data} path={path} />}
     </>
@@ -40,30 +40,60 @@ function Report({ report, path }) {
   const senses = report.senses.filter((s) => s.tail === tail);
   // The sentence and the senses come first; the rest, and what it asks for, waits until they are on the screen.
   const isPainted = useIsPainted();
+  const hasSenses = senses.length > 0 && Boolean(scores.polysemanticity);
+  const { tree, chosen, preview } = usePreview({ report, path, tail, sameAt: asked.same_at, isWanted: isPainted && hasSenses });
+  const groups = preview ?? senses;
+  const others = report.senses.filter((s) => s.tail !== tail);
   return (
     <>
       <div class="title">
         <h1>Layer {report.layer}, neuron {report.neuron}</h1>
         {isPainted && <Neighbours report={report} />}
       </div>
-      <p class="meaning"><Sentence text={scores.meaning} /></p>
+      <p class="meaning"><Sentence text={preview ? describeGroups(preview, chosen) : scores.meaning} /></p>
       {report.negative && <Tails tail={tail} />}
-      <Scores scores={scores} />
-      {senses.length > 0 && scores.polysemanticity
-        ? <><StrongestFew contexts={contexts} most={most} /><Senses report={report} senses={senses} tail={tail} scores={scores.polysemanticity} most={most} sameAt={asked.same_at} path={path} isPainted={isPainted} /></>
+      <Scores scores={scores} point={preview && chosen} />
+      {hasSenses
+        ? <><StrongestFew contexts={contexts} most={most} senseOf={preview ? (c) => findGroup(preview, report.contexts.indexOf(c)) : undefined} /><Senses report={report} senses={groups} tail={tail} scores={scores.polysemanticity} most={most} tree={tree} chosen={chosen} isPreview={Boolean(preview)} /></>
         : <Strongest contexts={contexts} evidence={ofTail(report.evidence)} most={most} />}
-      {isPainted && <Rest report={report} tail={tail} most={most} path={path} />}
+      {isPainted && <Rest report={report} senses={[...groups, ...others]} tail={tail} most={most} path={path} />}
     </>
   );
 }
 
-function Rest({ report, tail, most, path }) {
+// What the chosen place of the slider gives: null where that is the result's own.
+function usePreview({ report, path, tail, sameAt, isWanted }) {
+  const readLater = (found) => () => (isWanted ? readOnce(found) : NEVER);
+  const tree = useAsync(readLater(`${path}/tree?tail=${tail}`), [path, tail, isWanted]);
+  const manifest = useAsync(readLater(ownPath(report.links.manifest)), [report.links.manifest, isWanted]);
+  const least = manifest.data?.request?.senses.min_contexts ?? 4;
+  const chosen = tree.data?.curve?.find((c) => String(c.same_at) === sameAt) ?? null;
+  const preview = useMemo(
+    () => (chosen && !chosen.exact ? previewSenses(tree.data, report, chosen.same_at, least) : null),
+    [chosen, tree.data, report, least],
+  );
+  return { tree: tree.data, chosen, preview };
+}
+
+const NAMED = 3; // words of a group
+
+// In place of the sentence, which rules make of the result's senses alone: the commonest words of each group.
+function describeGroups(groups, point) {
+  const said = groups.map((s) => `${s.tokens.slice(0, NAMED).map((t) => `“${shown(t.text)}”`).join(", ")} (${percent(s.share * point.coverage)})`);
+  return `At ${percent(point.same_at)}, ${countSenses(point)}${said.length ? `: ${said.join("; ")}` : ""}.`;
+}
+
+function findGroup(groups, index) {
+  return groups.find((s) => s.contexts.includes(index))?.sense ?? null;
+}
+
+function Rest({ report, senses, tail, most, path }) {
   return (
     <>
       <TryText report={report} tail={tail} most={most} />
       <section>
         <h2>Activations</h2>
-        <Histogram stats={report.stats} senses={report.senses.map((s) => ({ ...s, label: report.negative ? `Sense ${s.sense + 1}, ${s.tail}` : undefined }))} />
+        <Histogram stats={report.stats} senses={senses.map((s) => ({ ...s, label: report.negative ? `Sense ${s.sense + 1}, ${s.tail}` : undefined }))} />
         <Stats stats={report.stats} />
       </section>
       {report.logits && <Logits logits={report.logits} tail={tail} />}
@@ -94,7 +124,8 @@ function Tails({ tail }) {
   );
 }
 
-function Scores({ scores }) {
+// point: of the slider's preview, whose groups have no standing among control units.
+function Scores({ scores, point }) {
   const p = scores.polysemanticity;
   return (
     <dl class="facts">
@@ -108,42 +139,30 @@ function Scores({ scores }) {
           {fixed(p.selectivity, 1)}<Percentile of={p.selectivity_percentile} word="more" />
         </Fact>
         <Fact name="coverage" help="The part of its firing that belongs to a sense">
-          {percent(p.coverage)}<Percentile of={p.coverage_percentile} word="higher" />
+          {point ? percent(point.coverage) : <>{percent(p.coverage)}<Percentile of={p.coverage_percentile} word="higher" /></>}
         </Fact>
         <Fact name="senses" help="Those that are sure would come again in other documents of this kind">
-          {count(p.sense_count)}{p.sure_count !== null && <small> {count(p.sure_count)} sure, of {count(p.broad_count)} {p.broad_count === 1 ? "field" : "fields"}</small>}
+          {point ? count(point.sense_count) : count(p.sense_count)}{!point && p.sure_count !== null && <small> {count(p.sure_count)} sure, of {count(p.broad_count)} {p.broad_count === 1 ? "field" : "fields"}</small>}
         </Fact>
-        <Fact name="MS" help="Monosemanticity score: mean cosine of its contexts; needs no grouping">{fixed(p.monosemanticity_score)}</Fact>
+        <Fact name="MS" help="Monosemanticity score: the mean cosine of its contexts with each other, weighted by activation; near 1 when they are all alike. It needs no grouping">{fixed(p.monosemanticity_score)}</Fact>
       </>}
     </dl>
   );
 }
 
-function Senses({ report, senses, tail, scores, most, sameAt, path, isPainted }) {
-  const own = scores.same_at;
-  const readLater = (path) => () => (isPainted ? readOnce(path) : NEVER);
-  const tree = useAsync(readLater(`${path}/tree?tail=${tail}`), [path, tail, isPainted]);
-  const manifest = useAsync(readLater(ownPath(report.links.manifest)), [report.links.manifest, isPainted]);
-  const least = manifest.data?.request?.senses.min_contexts ?? 4;
-  const curve = tree.data?.curve ?? [];
-  const chosen = curve.find((c) => String(c.same_at) === sameAt) ?? null;
-  const preview = useMemo(
-    () => (chosen && !chosen.exact ? previewSenses(tree.data, report, chosen.same_at, least) : null),
-    [chosen, tree.data, report, least],
-  );
-  const shown = preview ?? senses;
-  const coverage = preview ? chosen.coverage : scores.coverage;
+function Senses({ report, senses, tail, scores, most, tree, chosen, isPreview }) {
+  const coverage = isPreview ? chosen.coverage : scores.coverage;
   const findLoose = (kept) => {
-    const inside = new Set(shown.flatMap((s) => s[kept]));
+    const inside = new Set(senses.flatMap((s) => s[kept]));
     return report[kept].filter((c, i) => c.tail === tail && !inside.has(i) && c.activation);
   };
   const [loose, beyond] = [findLoose("contexts"), findLoose("evidence")];
   return (
     <section>
       <h2>Senses</h2>
-      <ShareBar senses={shown} coverage={coverage} />
-      {curve.length > 0 && <Slider tree={tree.data} own={own} chosen={chosen} report={report} />}
-      <SenseCards report={report} senses={shown} most={most} coverage={coverage} />
+      <ShareBar senses={senses} coverage={coverage} />
+      {tree?.curve?.length > 0 && <Slider tree={tree} own={scores.same_at} chosen={chosen} report={report} />}
+      <SenseCards report={report} senses={senses} most={most} coverage={coverage} />
       {loose.length + beyond.length > 0 && <Loose contexts={loose} evidence={beyond} most={most} />}
     </section>
   );
@@ -188,7 +207,7 @@ function Preview({ point, report }) {
   const regroup = async () => {
     try {
       const job = await post(`/v1/jobs/${report.job}/senses`, { same_at: point.same_at }, { headers: { "Idempotency-Key": makeKey() } });
-      go(`/ui/jobs/${job.id}`);
+      go(`/ui/jobs/${job.id}${query({ back: `${report.layer}/${report.neuron}` })}`);
     } catch (e) {
       fail(e);
     }
@@ -198,7 +217,7 @@ function Preview({ point, report }) {
       <p>
         <strong>Preview at {percent(point.same_at)}:</strong> {countSenses(point)}, coverage {percent(point.coverage)}. {point.exact
           ? "These are the senses of the result."
-          : "It is cut from the stored tree, where a new group is not looked into for two uses of a word; making the senses anew gives the exact answer."}
+          : "It is cut from the stored tree, where a new group is not looked into for two uses of a word; making the senses anew gives the exact answer, with a sentence."}
       </p>
       <p>
         <button type="button" class="second" onClick={() => setQuery({ same_at: "" }, { replace: true })}>Back to the result</button>{" "}
@@ -214,7 +233,7 @@ function Loose({ contexts, evidence, most }) {
   const [isOpen, setOpen] = useState(false);
   return (
     <details class="loose" onToggle={(e) => setOpen(e.currentTarget.open)}>
-      <summary>In no sense: {contexts.length + evidence.length} contexts</summary>
+      <summary>In no sense: {counted(contexts.length + evidence.length, "context")}</summary>
       {isOpen && <ol class="contexts">{(all ? contexts : contexts.slice(0, LOOSE)).map((c, i) => <Context key={i} context={c} most={most} />)}</ol>}
       {contexts.length > LOOSE && !all && <button type="button" class="plain" onClick={() => set(true)}>All {contexts.length}</button>}
       {isOpen && <Evidence entries={evidence} />}
@@ -241,8 +260,8 @@ function Stats({ stats: s }) {
       <Fact name="density" help="Share of tokens on which it is above 0">{percent(s.density)}</Fact>
       <Fact name="mean">{number(s.mean)}</Fact>
       <Fact name="deviation">{number(s.std)}</Fact>
-      <Fact name="skewness">{number(s.skewness)}</Fact>
-      <Fact name="kurtosis">{number(s.kurtosis)}</Fact>
+      <Fact name="skewness" help="How much farther its activations reach above the mean than below it; 0 when alike">{number(s.skewness)}</Fact>
+      <Fact name="kurtosis" help="Excess kurtosis: how rare and how large its largest activations are, beside the others; 0 for a normal distribution">{number(s.kurtosis)}</Fact>
       <Fact name="smallest">{number(s.min)}</Fact>
       <Fact name="largest">{number(s.max)}</Fact>
     </dl>

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, read } from "./api.js";
 import { below } from "./base.js";
-import { STATUS, count, fixed, number, percent } from "./format.js";
+import { STATUS, count, counted, fixed, number, percent } from "./format.js";
 import { Failure, Field, Sentence, Status, Token, Waiting, useTitle } from "./parts.jsx";
 import { Link, go, setQuery, useQuery } from "./router.jsx";
 
@@ -70,7 +70,7 @@ export function NeuronsPage({ job }) {
       <p class="crumbs"><Link to="/ui/jobs">Jobs</Link> / <Link to={`/ui/jobs/${job}`}><code>…{job.slice(-8)}</code></Link> / Neurons</p>
       <div class="title">
         <h1>Neurons</h1>
-        <p class="total" role="status">{list.total === null ? "" : `${count(list.total)} neurons`}</p>
+        <p class="total" role="status">{list.total === null ? "" : counted(list.total, "neuron")}</p>
       </div>
       <Filters asked={asked} error={list.error} />
       {list.error && <Failure error={list.error} />}
@@ -140,6 +140,9 @@ function Filters({ asked, error }) {
   );
 }
 
+// On a phone a row has no room for the others.
+const ALWAYS = ["neuron", "meaning", "polysemanticity"];
+const classOf = (c) => [c.n && "n", c.class, !ALWAYS.includes(c.name) && "wide-only"].filter(Boolean).join(" ");
 // Descending first, since large numbers are what one looks for; then ascending; then by layer and neuron.
 const turn = (sort, name) => (sort === `-${name}` ? name : sort === name ? "" : `-${name}`);
 const direction = (sort, name) => (sort === `-${name}` ? "descending" : sort === name ? "ascending" : undefined);
@@ -160,7 +163,7 @@ function Table({ job, list, sort }) {
   }, [last, rows.length, cursor]);
   const main = sort.split(",")[0];
   const heads = useMemo(() => COLUMNS.map((c) => (
-    <th key={c.name} scope="col" class={c.n ? "n" : undefined} title={c.help} aria-sort={direction(main, c.name)}>
+    <th key={c.name} scope="col" class={classOf(c)} title={c.help} aria-sort={direction(main, c.name)}>
       {c.sort === null ? c.title : (
         <button type="button" class="sort" onClick={() => setQuery({ sort: turn(main, c.name) }, { replace: true })}>
           {c.title}<span aria-hidden="true">{{ descending: " ↓", ascending: " ↑" }[direction(main, c.name)] ?? ""}</span>
@@ -178,7 +181,7 @@ function Table({ job, list, sort }) {
           {rows.slice(first, last).map((r, i) => (
             <tr key={`${r.layer}/${r.neuron}`} aria-rowindex={first + i + 2} onClick={open(r)}>
               {COLUMNS.map((c) => (
-                <td key={c.name} class={c.n ? "n" : c.class}>
+                <td key={c.name} class={classOf(c)}>
                   {c.name === "neuron" ? <Link to={`/ui/jobs/${job}/neurons/${r.layer}/${r.neuron}`}>{c.show(r)}</Link> : c.show(r)}
                 </td>
               ))}

@@ -92,10 +92,14 @@ export const JobFailure = ({ error }) => (
   </div>
 );
 
+// What a word means, opened by a tap or a key, as a phone can.
+export const Explained = ({ name, help }) =>
+  help ? <details class="help"><summary>{name}</summary><span>{help}</span></details> : name;
+
 export function Fact({ name, children, help }) {
   return (
     <div class="fact">
-      <dt title={help}>{name}</dt>
+      <dt><Explained name={name} help={help} /></dt>
       <dd>{children}</dd>
     </div>
   );

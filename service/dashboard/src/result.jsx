@@ -1,7 +1,7 @@
 import { query, readOnce } from "./api.js";
 import { below } from "./base.js";
 import { Distribution, LayerBars } from "./charts.jsx";
-import { STATUS, count, fixed, percent } from "./format.js";
+import { STATUS, count, counted, fixed, percent } from "./format.js";
 import { Failure, Status, Token, Waiting, useAsync } from "./parts.jsx";
 import { Link } from "./router.jsx";
 
@@ -26,10 +26,10 @@ export function Result({ job }) {
   return (
     <>
       <p class="lead">
-        {count(s.neurons)} neurons, read on {count(s.counted_tokens)} tokens of {count(s.documents)} documents.{" "}
+        {counted(s.neurons, "neuron")}, read on {counted(s.counted_tokens, "token")} of {counted(s.documents, "document")}.{" "}
         <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
       </p>
-      {(s.warnings ?? []).map((w) => <p key={w} class="hint">{w}</p>)}
+      {[...(s.warnings ?? []), ...(s.notes ?? [])].map((w) => <p key={w} class="hint">{w}</p>)}
       <Statuses summary={s} statuses={statuses} list={list} />
       <div class="columns">
         <section>
@@ -93,14 +93,14 @@ function Extremes({ job, title, filter }) {
       {data && data.data.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label={title}>
           <table>
-            <thead><tr><th>Neuron</th><th class="n">Score</th><th class="n" title="Control units of its layer whose score is lower">Above controls</th><th class="n">Sure senses</th><th class="n">Coverage</th><th>Peaks on</th></tr></thead>
+            <thead><tr><th>Neuron</th><th class="n">Score</th><th class="n wide-only" title="Control units of its layer whose score is lower">Above controls</th><th class="n wide-only">Sure senses</th><th class="n">Coverage</th><th>Peaks on</th></tr></thead>
             <tbody>
               {data.data.map((r) => (
                 <tr key={`${r.layer}/${r.neuron}`}>
                   <td><Link to={`/ui/jobs/${job.id}/neurons/${r.layer}/${r.neuron}`}>L{r.layer} · {r.neuron}</Link></td>
                   <td class="n">{fixed(r.polysemanticity)}</td>
-                  <td class="n">{percent(r.score_percentile)}</td>
-                  <td class="n">{count(r.sure_count)}</td>
+                  <td class="n wide-only">{percent(r.score_percentile)}</td>
+                  <td class="n wide-only">{count(r.sure_count)}</td>
                   <td class="n">{percent(r.coverage)}</td>
                   <td>{r.peak_token !== null && <Token token={r.peak_token} />}</td>
                 </tr>

@@ -111,7 +111,7 @@ function Numbers({ sense: s }) {
         {!s.isPreview && <>
           <Fact name="within" help="Mean chance that two of its contexts mean the same">{percent(s.within)}</Fact>
           <Fact name="between" help="The largest such mean with the contexts of another sense">{percent(s.between)}</Fact>
-          <Fact name="AUPRC" help="How well nearness to this sense finds other tokens on which it fires">{fixed(s.auprc)} against {fixed(s.auprc_baseline)}</Fact>
+          <Fact name="AUPRC" help="Area under the precision-recall curve: how well nearness to this sense finds, among random tokens, those on which the neuron fires. The second number is what chance finds">{fixed(s.auprc)} against {fixed(s.auprc_baseline)}</Fact>
           <Fact name="lexical diversity" help="Different peak tokens over contexts">{fixed(s.lexical_diversity)}</Fact>
         </>}
       </dl>
@@ -122,12 +122,13 @@ function Numbers({ sense: s }) {
 const STRONGEST = 3;
 
 // The strongest of a tail, whatever sense they are in: what the sentence must be true of.
-export function StrongestFew({ contexts, most }) {
+// senseOf: where the contexts are grouped otherwise than in the result.
+export function StrongestFew({ contexts, most, senseOf = (c) => c.sense }) {
   const first = [...contexts].sort((a, b) => Math.abs(b.activation) - Math.abs(a.activation)).slice(0, STRONGEST);
   return (
     <section class="strongest" aria-label="Strongest contexts">
       <h2>Strongest</h2>
-      <ol class="contexts wide">{first.map((c, i) => <Context key={i} context={c} most={most} sense={c.sense} />)}</ol>
+      <ol class="contexts wide">{first.map((c, i) => <Context key={i} context={c} most={most} sense={senseOf(c)} />)}</ol>
     </section>
   );
 }

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, makeKey, post, read } from "./api.js";
-import { bytes, count, duration } from "./format.js";
+import { bytes, count, counted, duration } from "./format.js";
 import { Fact, Failure, Field, Waiting, useAsync, useTitle } from "./parts.jsx";
 import { go, setQuery, useQuery } from "./router.jsx";
 import { Upload } from "./upload.jsx";
@@ -137,8 +137,8 @@ function Form({ models, corpora: found }) {
   return (
     <form class="submit" onSubmit={submit}>
       <div class="fields">
-        {choice("model", "Model", model?.layers ? `${model.layers} layers of ${count(model.neurons)} neurons` : model?.error ?? "", models.map((m) => [m.id, m.state === "ready" ? m.id : `${m.id} (${m.state})`]))}
-        {choice("corpus", "Text", "What the model reads", [...corpora.map((c) => [c.id, `${c.id} (${count(c.documents)} documents)`]), [OWN, "my own, pasted here for this job"], [NEW, "a new corpus: upload a file or texts"]], { ref: corpusChoice })}
+        {choice("model", "Model", model?.layers ? `${counted(model.layers, "layer")} of ${counted(model.neurons, "neuron")}` : model?.error ?? "", models.map((m) => [m.id, m.state === "ready" ? m.id : `${m.id} (${m.state})`]))}
+        {choice("corpus", "Text", "What the model reads", [...corpora.map((c) => [c.id, `${c.id} (${counted(c.documents, "document")})`]), [OWN, "my own, pasted here for this job"], [NEW, "a new corpus: upload a file or texts"]], { ref: corpusChoice })}
         <div aria-live="polite" class="added">{added[0]?.id === form.corpus && <Added corpus={added[0]} />}</div>
         {form.corpus === NEW && <Upload done={take} />}
         {form.corpus === OWN && (
@@ -178,17 +178,24 @@ function Added({ corpus: c }) {
   const dropped = [[c.duplicates_dropped, "that were there twice"], [c.empty_dropped, "empty"]].filter(([n]) => n);
   return (
     <p class="quiet">
-      {count(c.documents)} documents are uploaded as “{c.id}”.
+      {counted(c.documents, "document")} uploaded as “{c.id}”.
       {dropped.length > 0 && ` Left out: ${dropped.map(([n, why]) => `${count(n)} ${why}`).join(", ")}.`}
     </p>
   );
 }
 
 const Estimate = ({ estimate: e }) => (
-  <dl class="facts stacked">
-    <Fact name="about">{e.seconds === null ? "no time known before the first job" : `${duration(e.seconds)} on one worker`}</Fact>
-    <Fact name="tokens">{count(e.tokens)}</Fact>
-    <Fact name="neurons">{count(e.neurons)} in {count(e.layers)} layers</Fact>
-    <Fact name="memory">{bytes(e.memory_bytes)} beside the model</Fact>
-  </dl>
+  <>
+    <dl class="facts stacked">
+      <Fact name={e.seconds === null ? "time" : "about"}>{e.seconds === null ? "known once all layers were run on enough text" : `${duration(e.seconds)} on one worker`}</Fact>
+      <Fact name="tokens">{e.basis.tokens_from === "planned" ? "" : "about "}{count(e.tokens)}</Fact>
+      <Fact name="neurons">{count(e.neurons)} in {counted(e.layers, "layer")}</Fact>
+      <Fact name="memory">{bytes(e.memory_bytes)} beside the model</Fact>
+    </dl>
+    {e.notes.length > 0 && (
+      <ul class="notes" aria-label="What the result will lack">
+        {e.notes.map((n) => <li key={n.code}>{n.message}</li>)}
+      </ul>
+    )}
+  </>
 );

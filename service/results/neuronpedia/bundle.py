@@ -15,7 +15,7 @@ from polyseme.contract.files.results import report_file
 from polyseme.service.json_text import timestamp
 from polyseme.service.results.exports import Sink
 from polyseme.service.results.neuronpedia.contexts import read_neurons
-from polyseme.service.results.neuronpedia.lines import describe_neuron
+from polyseme.service.results.neuronpedia.lines import describe_neuron, explain_neuron
 from polyseme.service.results.neuronpedia.origin import Origin, Row, Texts
 from polyseme.service.results.result import Results
 
@@ -59,6 +59,9 @@ def _files_of_layer(
             activations += lines
         yield f"features/batch-{number}.jsonl.gz", _pack(features)
         yield f"activations/batch-{number}.jsonl.gz", _pack(activations)
+        explained = [explain_neuron(neuron, texts) for neuron, _ in batch]
+        if explanations := [line for line in explained if line is not None]:
+            yield f"explanations/batch-{number}.jsonl.gz", _pack(explanations)
 
 
 def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:

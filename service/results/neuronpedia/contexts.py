@@ -23,6 +23,8 @@ _FLOAT16_STEP: Final = 2.0**-10  # relative; but for peaks, activations are stor
 _JUST_BELOW: Final = 1e-5  # relative; shows in six digits
 _COLUMNS: Final = (
     "neuron",
+    "status",
+    "meaning",
     "density",
     "n_tokens",
     "max",

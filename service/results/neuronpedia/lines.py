@@ -13,6 +13,7 @@ from polyseme.service.results.neuronpedia.counts import Counts
 from polyseme.service.results.neuronpedia.origin import Row, Texts
 
 MOST_LOGITS: Final = 20  # a side
+CLAIMING: Final = ("polysemantic", "monosemantic")  # statuses that claim something
 
 # What a result does not hold; the importer's tables have defaults for what is left out.
 _UNKNOWN: Final = (
@@ -60,6 +61,18 @@ def describe_neuron(neuron: Row, contexts: Iterable[Row], texts: Texts) -> tuple
     return (
         f'{{{texts.owner}"{index}",{_show_feature(neuron, counts, top, texts)},{texts.stamp}}}',
         lines,
+    )
+
+
+def explain_neuron(neuron: Row, texts: Texts) -> str | None:
+    """The line of an explanation: its sentence, where that claims something."""
+    if neuron["status"] not in CLAIMING or neuron["meaning"] is None:
+        return None
+    index = neuron["neuron"]
+    return (
+        f'{{"id":"{texts.job}-{index}-meaning",{texts.owner}"{index}",'
+        f'"description":{json.dumps(neuron["meaning"])},"typeName":null,'
+        f'"explanationModelName":null,{texts.author}}}'
     )
 
 

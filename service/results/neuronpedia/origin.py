@@ -55,6 +55,7 @@ class Texts:
         self.job = f"{origin.job}-{layer}"
         self.owner = f'"modelId":{json.dumps(origin.model)},"layer":"{layer}","index":'
         self.source = f'"dataSource":{json.dumps(origin.corpus)}'
-        self.stamp = (
-            f'"creatorId":{json.dumps(origin.creator)},"createdAt":"{timestamp(origin.created_at)}"'
-        )
+        creator, moment = json.dumps(origin.creator), timestamp(origin.created_at)
+        self.stamp = f'"creatorId":{creator},"createdAt":"{moment}"'
+        # An explanation has an author in place of a creator.
+        self.author = f'"authorId":{creator},"createdAt":"{moment}"'

@@ -66,13 +66,57 @@ def test_every_answer_has_a_request_id(document: dict[str, Any]) -> None:
 def test_defaults_and_choices_are_those_of_the_contract(document: dict[str, Any]) -> None:
     contexts = document["components"]["schemas"]["Contexts"]
 
-    assert contexts["properties"]["window"]["default"] == 128
+    assert contexts["properties"]["window"]["description"].endswith("Default: 128.")
     assert contexts["properties"]["sampling"]["enum"] == ["activation", "interval", "quantile"]
     assert contexts["additionalProperties"] is False
     senses = document["components"]["schemas"]["Senses"]["properties"]
-    assert senses["same_at"]["default"] == 0.35
+    assert senses["same_at"]["description"].endswith("Default: 0.35.")
     assert senses["vectors"]["enum"] == ["residual", "residual+encoder", "window"]
     assert senses["alpha"]["deprecated"]
+
+
+def test_what_has_a_default_need_not_be_sent_and_is_in_every_answer(
+    document: dict[str, Any],
+) -> None:
+    """Generated clients make of a `default` what has to be sent, or always is."""
+    schemas = document["components"]["schemas"]
+
+    assert schemas["Analysis"]["required"] == ["corpus", "model"]
+    for part in ("Contexts", "Neurons", "Tokens", "Senses"):
+        sent, shown = schemas[part], schemas[f"Job{part}"]
+        assert "required" not in sent
+        assert not any("default" in field for field in sent["properties"].values())
+        assert sorted(shown["required"]) == sorted(set(sent["properties"]) - {"alpha"})
+    shown = schemas["JobRequest"]
+    assert sorted(shown["required"]) == sorted(shown["properties"])
+    assert shown["properties"]["contexts"] == {"$ref": "#/components/schemas/JobContexts"}
+
+
+def test_no_schema_is_of_requests_and_answers(document: dict[str, Any]) -> None:
+    sent: set[str] = set()
+    answered: set[str] = set()
+    for operation in operations(document):
+        sent |= named(operation.get("requestBody", {}), document)
+        answered |= named(operation["responses"], document)
+
+    assert sent & answered == set()
+
+
+def named(part: Any, document: dict[str, Any]) -> set[str]:
+    """The schemas that a part of the document leads to."""
+    found: set[str] = set()
+    open_ones = [part]
+    while open_ones:
+        here = open_ones.pop()
+        if isinstance(here, dict):
+            name = str(here.get("$ref", "")).rpartition("/")[2]
+            if name in document["components"]["schemas"] and name not in found:
+                found.add(name)
+                open_ones.append(document["components"]["schemas"][name])
+            open_ones += here.values()
+        elif isinstance(here, list):
+            open_ones += here
+    return found
 
 
 def test_the_submit_operation_has_its_headers_and_an_example(document: dict[str, Any]) -> None:

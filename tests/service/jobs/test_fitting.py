@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from polyseme.contract.records.request import Contexts
-from polyseme.service.jobs.fitting import fit_contexts, fitting_note
+from polyseme.service.jobs.fitting import fit_contexts
 from tests.factories import make_request
 
 
@@ -26,15 +26,3 @@ def test_what_was_sent_is_left(sent: dict[str, Any]) -> None:
 
 def test_shown_is_left_when_it_was_sent() -> None:
     assert fit(3, shown=7).shown == 7
-
-
-def test_the_note_says_what_was_lowered() -> None:
-    def note(documents: int, **sent: Any) -> str | None:
-        return fitting_note(sent, fit_contexts(make_request(contexts=sent), sent, documents))
-
-    assert note(100) is None
-    assert note(3, top_k=3) is None
-    assert note(1) == (
-        "contexts.top_k is 1 instead of 60: the corpus has 1 document, and each gives one context "
-        "at most"
-    )

@@ -63,9 +63,13 @@ def test_what_is_to_be_said_of_a_request_is_in_its_answer(http: FlaskClient) -> 
     body = make_body(senses={"alpha": 0.02})
     submitted, planned = (http.post(f"/v1/jobs{q}", json=body) for q in ("", "?dry_run=true"))
 
-    said = submitted.json["warning"].split("; ")
-    assert said[-2].startswith("contexts.top_k is 30 instead of 60")
-    assert said[-1] == "senses.alpha is deprecated: 0.02 was read as senses.same_at 0.5"
+    said = {note["code"]: note["message"] for note in submitted.json["notes"]}
+    assert [*said] == ["little_text", "top_k_lowered", "alpha_deprecated", "no_worker"]
+    assert said["top_k_lowered"].startswith("contexts.top_k is 30 instead of 60")
+    assert said["alpha_deprecated"] == (
+        "senses.alpha is deprecated: 0.02 was read as senses.same_at 0.5."
+    )
+    assert planned.json["notes"] == submitted.json["notes"]
     assert submitted.json["request"]["senses"]["same_at"] == 0.5
     assert submitted.headers["Deprecation"] == planned.headers["Deprecation"] == "@1796083200"
 
@@ -83,6 +87,20 @@ def test_a_job_that_no_worker_can_take_says_so(http: FlaskClient, board: Board) 
         "no worker serves the queue 'big' now: the job waits until one does",
     )
     assert served["warning"] is None
+    assert "no_worker" in {note["code"] for note in alone["notes"]}
+
+
+def test_an_encoder_of_any_worker_is_enough(http: FlaskClient, board: Board) -> None:
+    def codes() -> set[str]:
+        answer = http.post("/v1/jobs?dry_run=true", json=make_body()).get_json()
+        return {note["code"] for note in answer["notes"]}
+
+    board.workers.announce("w", ttl_s=30)
+    without = codes()
+    board.workers.announce("strong", ttl_s=30, has_encoder=True)
+
+    assert "no_encoder" in without
+    assert "no_encoder" not in codes()
 
 
 def test_texts_are_hashed_and_written_once(
@@ -117,14 +135,16 @@ def test_texts_become_a_corpus_by_their_content(http: FlaskClient) -> None:
 def test_a_dry_run_estimates_and_leaves_nothing(
     http: FlaskClient, board: Board, settings: Settings
 ) -> None:
-    board.registry.put_card(make_card(characters_per_token=3.0, tokens_per_second=100.0))
+    board.registry.put_card(
+        make_card(characters_per_token=3.0, tokens_per_second=100.0, neurons_per_second=192.0)
+    )
     body = make_body(corpus={"texts": ["x" * 300]}, contexts={"top_k": 1})
 
     answer = http.post("/v1/jobs?dry_run=true", json=body)
 
     found = answer.get_json()
     assert (answer.status_code, found["object"], found["estimate"]) == (200, "estimate", True)
-    assert (found["tokens"], found["seconds"], found["neurons"]) == (100, 1.0, 4 * 48)
+    assert (found["tokens"], found["seconds"], found["neurons"]) == (100, 2.0, 4 * 48)
     assert (
         list(board.jobs.newest_first()),
         tickets(settings),
@@ -560,3 +580,15 @@ def test_a_deadline_is_a_number_of_seconds(http: FlaskClient, wrong: object) -> 
 
     assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/deadline_s")
     assert taken.json["request"]["deadline_s"] == 60
+
+
+def test_jobs_are_found_by_a_pair_of_their_metadata(http: FlaskClient) -> None:
+    for name in ("a=b", "other"):
+        body = make_body(contexts={"top_k": 20}, metadata={"name": name})
+        assert http.post("/v1/jobs", json=body).status_code == 202
+
+    found = http.get("/v1/jobs", query_string={"metadata": "name=a=b"}).get_json()["data"]
+    refused = http.get("/v1/jobs?metadata=name")
+
+    assert [job["metadata"] for job in found] == [{"name": "a=b"}]
+    assert (refused.status_code, refused.get_json()["errors"][0]["pointer"]) == (422, "/metadata")

@@ -146,12 +146,17 @@ class LazyEncoder:
             self._loaded = load_encoder(find_encoder(self._location), device=self._device)
         return self._loaded
 
+    @property
+    def is_there(self) -> bool:
+        """Whether one is installed or was asked for."""
+        return bool(self._location) or is_installed()
+
     def identify(self) -> str | None:
         """The SHA-256 of its weights; None where none is installed and none was asked for.
 
         Raises what `get` raises for one that was asked for.
         """
-        if not self._location and not is_installed():
+        if not self.is_there:
             return None
         return self.get().model.weights_sha256
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ import pyarrow.compute as pc
 
 from polyseme.contract.files.column import STATUSES
 from polyseme.contract.files.results import GHOST_SCALARS
+from polyseme.contract.records.selection import format_ranges
+from polyseme.workers.analysis.sentences.phrases import START_OF_TEXT
 
 _BUCKETS = 20
+_NEARLY_ALL = 0.9  # of the neurons of a layer
 _NO_CONTROLS = GHOST_SCALARS.empty_table()
 _OF_MEANING = ("polysemanticity", "coverage", "effective_senses")
 _DISTRIBUTIONS = (
@@ -52,6 +55,7 @@ def summarise(
         "senses": _count_senses(neurons),
         "dead": int(dead.sum()),
         "warnings": list(warnings),
+        "notes": list(_note_starts(neurons)),
         "layers": [
             {
                 "layer": int(layer),
@@ -65,6 +69,25 @@ def summarise(
         "controls": _controls(controls),
         "distributions": {name: _distribution(neurons.column(name)) for name in _DISTRIBUTIONS},
     }
+
+
+def _note_starts(neurons: pa.Table) -> Iterator[str]:
+    """Says once of all layers what the sentences of nearly all of their neurons say."""
+    meaning = neurons.column("meaning")
+    said = pc.fill_null(pc.match_substring(meaning, START_OF_TEXT), False)
+    layers, known = neurons.column("layer"), pc.is_valid(meaning)
+    found = []
+    for layer in pc.unique(layers).to_pylist():
+        here = pc.and_(pc.equal(layers, layer), known)
+        share = pc.mean(said.filter(here)).as_py()
+        if share is not None and share >= _NEARLY_ALL:
+            found.append(layer)
+    if found:
+        which = f"layer{'s' * (len(found) > 1)} {format_ranges(found)}"
+        yield (
+            f"Nearly all neurons of {which} fire for {START_OF_TEXT}, whatever it is: a model's "
+            "first token is unlike all others. tokens.exclude_positions 1 leaves it out."
+        )
 
 
 def _count(status: np.ndarray) -> dict[str, int]:

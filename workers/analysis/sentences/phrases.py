@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import log
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from polyseme.workers.analysis.sentences.spots import EDGE, LINE, NUMBER, Spot, key_of
 from polyseme.workers.analysis.sentences.usual import (
@@ -78,10 +78,13 @@ class Phrase:
         return self.keys is None or spot.key in self.keys
 
 
+START_OF_TEXT: Final = "the start of a text"
+
+
 def name_places(spots: Sequence[Spot], usual: Usual) -> Phrase:
     """spots: at least one, the strongest first."""
     if _share(spots, "is_first") >= _ALL:
-        return Phrase("the start of a text")
+        return Phrase(START_OF_TEXT)
     kind, count = most_of(s.kind for s in spots)
     if kind not in ("word", "number") and count >= _ALL * len(spots):
         return _name_signs(kind, [s for s in spots if s.kind == kind], usual)

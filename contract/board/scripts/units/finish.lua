@@ -11,6 +11,8 @@
 --   unit  the unit
 --   counter  field of the record that counts such units; '' for none
 --   tokens  run in it
+--   total  field of the record that sums the seconds of such units; '' for none
+--   seconds  that it ran
 --   fields...  field, value, next field, ... for the record; the value '@now' is the time
 -- Returns: 1, or 0 when it was done, or the job is over
 local status = redis.call('HGET', record, 'status')
@@ -22,6 +24,7 @@ if redis.call('SADD', done, unit) == 0 then return 0 end
 
 if counter ~= '' then redis.call('HINCRBY', record, counter, 1) end
 redis.call('HINCRBY', record, 'tokens_done', tokens)
+if total ~= '' then redis.call('HINCRBYFLOAT', record, total, seconds) end
 redis.call('HDEL', record, 'store_away_since')
 for i = 1, #fields, 2 do
   local value = fields[i + 1]

@@ -57,6 +57,11 @@ ACTIVATION = {
     "lossValues": list, "logitContributions": type(None), "creatorId": str, "createdAt": str,
 }  # fmt: skip
 
+EXPLANATION = {
+    "id": str, "modelId": str, "layer": str, "index": str, "description": str, "authorId": str,
+    "typeName": type(None), "explanationModelName": type(None), "createdAt": str,
+}  # fmt: skip
+
 
 def unpack(body: bytes) -> dict[str, Records]:
     """The records of each file of a bundle, by its name."""
@@ -209,6 +214,25 @@ def test_the_source_and_its_model_are_described(http: FlaskClient, wide: Job) ->
         "notes",
     )
     assert {record["creatorId"] for records in files.values() for record in records} == {"clabc"}
+
+
+def test_what_claims_something_is_an_explanation(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    job = open_job(board)
+    write_result(store, job.id, layers=(2,), neurons=range(12), contexts=18, senses=True)
+
+    files = export(http, run_job(board, job.id), "&creator_id=clabc")
+
+    rows = [r for r in rows_of(store, job, 2) if r["status"] in ("polysemantic", "monosemantic")]
+    found = files[f"{MODEL}/2/explanations/batch-0.jsonl.gz"]
+    assert 0 < len(rows) < 12
+    assert [(e["index"], e["description"]) for e in found] == [
+        (str(r["neuron"]), r["meaning"]) for r in rows
+    ]
+    assert all(conforms(e, EXPLANATION) for e in found)
+    assert {(e["modelId"], e["layer"], e["authorId"]) for e in found} == {(MODEL, "2", "clabc")}
+    assert found[0]["id"] == f"{job.id}-2-{rows[0]['neuron']}-meaning"
 
 
 def make_row(contexts: Records, **changes: Any) -> dict[str, Any]:

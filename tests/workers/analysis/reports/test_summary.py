@@ -76,3 +76,19 @@ def test_control_units_are_summed_up_beside_the_neurons() -> None:
     first, second = (layer["controls"] for layer in found["layers"])
     assert (first["units"], first["medians"]["coverage"]) == (2, 0.5)
     assert (second["units"], second["medians"]["coverage"]) == (1, None)
+
+
+def test_what_nearly_all_neurons_of_a_layer_fire_for_is_said_once() -> None:
+    start, other = "Fires in this text for the start of a text.", "Fires in this text for “a”."
+    rows = [
+        *(make_neuron(0, 0.5, meaning=start) for _ in range(10)),
+        *(make_neuron(1, 0.5, meaning=start) for _ in range(9)),
+        make_neuron(1, 0.5, meaning=other),
+        *(make_neuron(2, 0.5, meaning=m) for m in (start, other)),
+        make_neuron(3, 0.5, meaning=None),
+    ]
+
+    [note] = summarise(pa.Table.from_pylist(rows, SCALARS), PLAN)["notes"]
+
+    assert note.startswith("Nearly all neurons of layers 0-1 fire for the start of a text")
+    assert summarise(pa.Table.from_pylist(rows[20:], SCALARS), PLAN)["notes"] == []
