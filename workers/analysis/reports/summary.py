@@ -16,6 +16,8 @@ from polyseme.workers.analysis.sentences.phrases import START_OF_TEXT
 
 _BUCKETS = 20
 _NEARLY_ALL = 0.9  # of the neurons of a layer
+_CLAIMED = ("monosemantic", "polysemantic")
+_EXAMPLES = 5
 _NO_CONTROLS = GHOST_SCALARS.empty_table()
 _OF_MEANING = ("polysemanticity", "coverage", "effective_senses")
 _DISTRIBUTIONS = (
@@ -56,6 +58,7 @@ def summarise(
         "dead": int(dead.sum()),
         "warnings": list(warnings),
         "notes": list(_note_starts(neurons)),
+        "examples": _choose_examples(neurons),
         "layers": [
             {
                 "layer": int(layer),
@@ -69,6 +72,14 @@ def summarise(
         "controls": _controls(controls),
         "distributions": {name: _distribution(neurons.column(name)) for name in _DISTRIBUTIONS},
     }
+
+
+def _choose_examples(neurons: pa.Table) -> list[dict[str, Any]]:
+    """The most selective of those of which something is claimed, with their sentences."""
+    claimed = neurons.filter(pc.is_in(neurons.column("status"), pa.array(_CLAIMED)))
+    order = [("selectivity", "descending"), ("layer", "ascending"), ("neuron", "ascending")]
+    best = claimed.sort_by(order).slice(0, _EXAMPLES)
+    return best.select(["layer", "neuron", "status", "selectivity", "meaning"]).to_pylist()
 
 
 def _note_starts(neurons: pa.Table) -> Iterator[str]:
@@ -109,7 +120,7 @@ def _controls(controls: pa.Table) -> dict[str, Any]:
 
 def _count_senses(neurons: pa.Table) -> dict[str, int]:
     """Coherent neurons by how many senses they have."""
-    coherent = pc.is_in(neurons.column("status"), pa.array(["monosemantic", "polysemantic"]))
+    coherent = pc.is_in(neurons.column("status"), pa.array(_CLAIMED))
     counts = pc.value_counts(neurons.column("sense_count").filter(coherent)).to_pylist()
     return {str(f["values"]): f["counts"] for f in sorted(counts, key=lambda f: f["values"])}
 

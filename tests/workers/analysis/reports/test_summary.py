@@ -92,3 +92,26 @@ def test_what_nearly_all_neurons_of_a_layer_fire_for_is_said_once() -> None:
 
     assert note.startswith("Nearly all neurons of layers 0-1 fire for the start of a text")
     assert summarise(pa.Table.from_pylist(rows[20:], SCALARS), PLAN)["notes"] == []
+
+
+def test_the_most_selective_neurons_are_its_examples() -> None:
+    rows = [
+        make_neuron(0, 0.5, neuron=n, status=status, selectivity=s, meaning=f"Fires for {n}.")
+        for n, (status, s) in enumerate(
+            [
+                *[("polysemantic", 1.0), ("described", 9.0), ("monosemantic", 3.0)],
+                *[("polysemantic", 2.0)] * 4,
+            ]
+        )
+    ]
+
+    found = summarise(pa.Table.from_pylist(rows, SCALARS), PLAN)["examples"]
+
+    assert [e["neuron"] for e in found] == [2, 3, 4, 5, 6]
+    assert found[0] == {
+        "layer": 0,
+        "neuron": 2,
+        "status": "monosemantic",
+        "selectivity": 3.0,
+        "meaning": "Fires for 2.",
+    }
