@@ -471,6 +471,13 @@ def test_a_reopened_unit_is_counted_back(board: Board) -> None:
     assert board.units.list_done(job) == set()
 
 
+def test_a_unit_that_runs_no_token_is_reopened_too(board: Board) -> None:
+    job = open_job(board).id
+    board.units.finish(job, "merge:0", counter="layers_done")
+
+    assert board.units.reopen(job, "merge:0", counter="layers_done")
+
+
 def test_a_note_about_a_job_that_was_deleted_does_not_bring_it_back(board: Board) -> None:
     job = open_job(board).id
     board.jobs.end(job, "cancelled")
