@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -196,16 +196,21 @@ def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], st
 
 @contextmanager
 def running_site(
-    nursery: Nursery, data: Path, *, layers: int = 2, **settings: Any
+    nursery: Nursery,
+    data: Path,
+    *,
+    layers: int = 2,
+    redis_environ: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Iterator[Site]:
     """A site without workers, with a tiny model and the corpus "notes" of several shards.
 
-    Ends its workers.
+    Ends its workers. redis_environ: of its server.
     """
     prepare_data(data, layers=layers)
     for name in ("logs", "store", "cache"):
         (data / name).mkdir()
-    with RedisServer.running() as server:
+    with RedisServer.running(redis_environ) as server:
         chosen: dict[str, Any] = {
             "shard_tokens": 1500,
             "lease_s": 3.0,
