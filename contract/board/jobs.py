@@ -34,6 +34,7 @@ from polyseme.contract.records.job import (
 from polyseme.contract.records.tenants import UNLIMITED, Quotas
 
 IDEMPOTENCY_S = 24 * 3600
+SECOND_LOOK_S = 3600  # at the most, after an expired job was first seen, until it is deleted
 
 _READ_BYTES = 4 << 20  # of records that are read at once
 _LISTED = 200  # ids read at once
@@ -54,7 +55,7 @@ class SurveyedJob:
 
     status: str
     created_at: float  # by Redis' clock, like all times here
-    deadlines: Mapping[str, float]  # by unit
+    deadlines: Mapping[str, float]  # by unit, and by the board's own clock
     leased: frozenset[str]  # units begun by a worker, dead or alive
     awaits_store: bool = False
 
@@ -62,6 +63,7 @@ class SurveyedJob:
 @dataclass(frozen=True)
 class Survey:
     now: float
+    ticks: float  # by the board's own clock
     jobs: tuple[SurveyedJob, ...]
     ended: Mapping[str, int]  # jobs by status, ever
 
@@ -76,7 +78,9 @@ class Jobs:
         self._cancel = Script(client, "jobs/cancel")
         self._set_phase = Script(client, "jobs/set_phase")
         self._end = Script(client, "jobs/end")
+        self._list_expired = Script(client, "jobs/list_expired")
         self._note_store_away = Script(client, "jobs/note_store_away")
+        self._read_ticks = Script(client, "units/read_ticks")
         self._delete_record = Script(client, "jobs/delete_record")
 
     def open(
@@ -228,6 +232,7 @@ class Jobs:
 
         A unit may change its state between two reads.
         """
+        ticks = float(self._read_ticks(prefix=self._keys.prefix))
         pipe = self._redis.pipeline(transaction=False)
         pipe.time()
         pipe.hgetall(self._keys.ended())
@@ -242,7 +247,8 @@ class Jobs:
             for (status, created, away), flight, leases in rows
             if status
         )
-        return Survey(seconds + micros / 1e6, jobs, {status: int(n) for status, n in ended.items()})
+        counts = {status: int(n) for status, n in ended.items()}
+        return Survey(seconds + micros / 1e6, ticks, jobs, counts)
 
     # Its life
 
@@ -287,9 +293,15 @@ class Jobs:
         return float(self._note_store_away(record=record, prefix=prefix))
 
     def list_expired(self) -> list[str]:
-        """The ended jobs whose time is over and whose record is still there."""
-        now = read_time(self._redis)
-        found = self._redis.zrange(self._keys.expiring(), "-inf", now, byscore=True)
+        """The ended jobs whose time is over and was over at a look long before, and whose record is
+        still there.
+        """
+        found = self._list_expired(
+            expiring=self._keys.expiring(),
+            expiring_seen=self._keys.expiring_seen(),
+            prefix=self._keys.prefix,
+            wait_most_s=SECOND_LOOK_S,
+        )
         return cast(list[str], found)
 
     def expired_tenant(self, name: str) -> str | None:

@@ -2,9 +2,9 @@
 
 The patterns that a Lua script needs as it runs stand once more in scripts/shared/keys.lua.
 
-Times are seconds since the epoch, by Redis' clock. `jobs`, `activations`, `idem`, `corpus`,
-`corpora`, `batches` and `batch_idem` are those of the tenant "default"; another's are the same
-under tenant:<tenant>:.
+Times are seconds since the epoch, by Redis' clock, unless the board's own is named. `jobs`,
+`activations`, `idem`, `corpus`, `corpora`, `batches` and `batch_idem` are those of the tenant
+"default"; another's are the same under tenant:<tenant>:.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Keys:
         return self._key("job", job)
 
     def flight(self, job: str) -> str:
-        """Zset: unit -> deadline, of the units that wait or run."""
+        """Zset: unit -> deadline by the board's own clock, of the units that wait or run."""
         return self._key("job", job, "flight")
 
     def leases(self, job: str) -> str:
@@ -90,6 +90,16 @@ class Keys:
         """Zset by end of the tenant's jobs that succeeded with a scan of this address."""
         return self._key("scans", tenant, address)
 
+    def clock(self) -> str:
+        """Hash: ticks, what the board's own clock said when it was kept last, and at, what Redis'
+        clock said then. See scripts/shared/ticks.lua.
+        """
+        return self._key("clock")
+
+    def expiring_seen(self) -> str:
+        """Hash: job -> the board's own clock when it was first seen to have expired."""
+        return self._key("expiring_seen")
+
     # Lanes
 
     def lanes(self) -> str:
@@ -123,7 +133,7 @@ class Keys:
     # Workers, models, corpora
 
     def workers(self) -> str:
-        """Zset: worker -> when it counts as gone."""
+        """Zset: worker -> when it counts as gone, by the board's own clock."""
         return self._key("workers")
 
     def queues(self) -> str:
@@ -131,12 +141,14 @@ class Keys:
         return self._key("queues")
 
     def encoders(self) -> str:
-        """Zset: worker that has a sentence encoder -> when it counts as gone."""
+        """Set: the workers that have a sentence encoder."""
         return self._key("encoders")
 
-    def leader(self) -> str:
-        """The worker that looks after all jobs now, or did so lately."""
-        return self._key("leader")
+    def leadership(self) -> str:
+        """Hash: worker, which looks after all jobs now, or did so lately, and until, by the board's
+        own clock, when another may.
+        """
+        return self._key("leadership")
 
     def models(self) -> str:
         """Hash: model -> its card, as JSON."""

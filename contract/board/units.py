@@ -4,8 +4,8 @@ A job is cut into units of work: "plan", "calibrate:<part>", "bands", "scan:<sha
 "project:<n>", "merge:<layer>" and "close". A live check is a job of the one unit "activate".
 
 A unit is *in flight* from the moment it begins to wait until it is finished or its deadline passes;
-a worker that runs it moves the deadline on (the lease). Deadlines use Redis' own clock, so workers'
-clocks do not matter. Whose turn it is, `lanes` says.
+a worker that runs it moves the deadline on (the lease). Deadlines use the board's own clock, which
+no step of any machine's moves (scripts/shared/ticks.lua). Whose turn it is, `lanes` says.
 """
 
 from __future__ import annotations
@@ -108,7 +108,11 @@ class Units:
 
     def count_held(self, job: str) -> int:
         """How many a live worker holds."""
-        found = self._count_held(flight=self._keys.flight(job), leases=self._keys.leases(job))
+        found = self._count_held(
+            flight=self._keys.flight(job),
+            leases=self._keys.leases(job),
+            prefix=self._keys.prefix,
+        )
         return cast(int, found)
 
     # What a worker does with one
@@ -238,7 +242,8 @@ class Units:
 
     def first_idle(self, job: str, units: Sequence[str]) -> str | None:
         """The first of the units that is neither queued nor run by a live worker."""
-        return cast(str | None, self._first_idle(flight=self._keys.flight(job), units=units))
+        flight, prefix = self._keys.flight(job), self._keys.prefix
+        return cast(str | None, self._first_idle(flight=flight, prefix=prefix, units=units))
 
     def note_failure(self, job: str, unit: str, why: str) -> None:
         """Keeps why an attempt failed, for the job's error should it be the last."""

@@ -10,7 +10,6 @@ from typing import cast
 import redis
 
 from polyseme.contract.board.keys import Keys
-from polyseme.contract.board.reading import read_time
 from polyseme.contract.board.scripts import Script
 from polyseme.contract.names import DEFAULT_QUEUE
 
@@ -21,7 +20,10 @@ class Workers:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._redis = client
         self._keys = keys
+        self._announce = Script(client, "workers/announce")
+        self._list_names = Script(client, "workers/list_names")
         self._list_served = Script(client, "workers/list_served")
+        self._acquire_leadership = Script(client, "workers/acquire_leadership")
         self._release_leadership = Script(client, "workers/release_leadership")
 
     def announce(
@@ -35,38 +37,37 @@ class Workers:
         """Says that a worker is there, for so long, and what it serves. Drops those that are
         gone.
         """
-        encoders = self._keys.encoders()
-        workers, served, now = self._keys.workers(), self._keys.queues(), read_time(self._redis)
-        gone = cast(list[str], self._redis.zrange(workers, "-inf", now, byscore=True))
-        pipe = self._redis.pipeline()
-        if gone:
-            pipe.zrem(workers, *gone)
-            pipe.hdel(served, *gone)
-        pipe.zadd(workers, {worker: now + ttl_s})
-        pipe.hset(served, worker, ",".join(queues))
-        pipe.zremrangebyscore(encoders, "-inf", now)
-        if has_encoder:
-            pipe.zadd(encoders, {worker: now + ttl_s})
-        pipe.execute()
+        self._announce(
+            workers=self._keys.workers(),
+            queues=self._keys.queues(),
+            prefix=self._keys.prefix,
+            worker=worker,
+            ttl_s=ttl_s,
+            served=",".join(queues),
+            encoders=self._keys.encoders(),
+            has_encoder=int(has_encoder),
+        )
 
     def count(self) -> int:
         """How many were heard of lately."""
-        return int(self._redis.zcount(self._keys.workers(), read_time(self._redis), "+inf"))
+        return len(self.list_names())
 
     def count_encoders(self) -> int:
         """How many of them have a sentence encoder."""
-        return int(self._redis.zcount(self._keys.encoders(), read_time(self._redis), "+inf"))
+        having = cast(set[str], self._redis.smembers(self._keys.encoders()))
+        return len(having.intersection(self.list_names()))
 
     def list_names(self) -> list[str]:
         """The names of those heard of lately."""
-        now = read_time(self._redis)
-        return cast(list[str], self._redis.zrange(self._keys.workers(), now, "+inf", byscore=True))
+        found = self._list_names(workers=self._keys.workers(), prefix=self._keys.prefix)
+        return cast(list[str], found)
 
     def count_by_queue(self) -> dict[str, int]:
         """How many of those heard of lately serve each queue; queues that none serves are left
         out.
         """
-        served = self._list_served(workers=self._keys.workers(), queues=self._keys.queues())
+        workers, queues = self._keys.workers(), self._keys.queues()
+        served = self._list_served(workers=workers, queues=queues, prefix=self._keys.prefix)
         return dict(
             Counter(queue for queues in served for queue in (queues or DEFAULT_QUEUE).split(","))
         )
@@ -76,13 +77,21 @@ class Workers:
 
         Another may after `most_s`.
         """
-        px = round(1000 * most_s)
-        return bool(self._redis.set(self._keys.leader(), worker, nx=True, px=px))
+        leadership, prefix = self._keys.leadership(), self._keys.prefix
+        return bool(
+            self._acquire_leadership(
+                leadership=leadership, prefix=prefix, worker=worker, most_s=most_s
+            )
+        )
 
     def release_leadership(self, worker: str, *, pause_s: float) -> None:
         """Lets any worker look after all jobs again in `pause_s` seconds."""
-        pause_ms = max(round(1000 * pause_s), 1)
-        self._release_leadership(leader=self._keys.leader(), worker=worker, pause_ms=pause_ms)
+        self._release_leadership(
+            leadership=self._keys.leadership(),
+            prefix=self._keys.prefix,
+            worker=worker,
+            pause_s=max(pause_s, 0.0),
+        )
 
     def count_tickets(self, keys: Mapping[str, str]) -> dict[str, int]:
         """How many tickets lie in each queue. keys: the Redis list of each, without the prefix of

@@ -25,8 +25,8 @@ class Census:
 
 def take_census(survey: Survey, patience_s: float) -> Census:
     """patience_s: the deadline of a unit that waits is that long after it was sent."""
-    jobs, now = survey.jobs, survey.now
-    sent = [deadline - patience_s for job in jobs for deadline in _waiting(job, now)]
+    jobs, now, ticks = survey.jobs, survey.now, survey.ticks
+    sent = [deadline - patience_s for job in jobs for deadline in _waiting(job, ticks)]
     created = [job.created_at for job in jobs if job.status == "queued"]
     counts = Counter(job.status for job in jobs)
     return Census(
@@ -34,17 +34,17 @@ def take_census(survey: Survey, patience_s: float) -> Census:
         ended={status: survey.ended.get(status, 0) for status in ENDED},
         units_waiting=len(sent),
         units_running=sum(
-            job.deadlines.get(unit, 0.0) > now for job in jobs for unit in job.leased
+            job.deadlines.get(unit, 0.0) > ticks for job in jobs for unit in job.leased
         ),
-        oldest_wait_s=max((now - t for t in sent), default=0.0),
+        oldest_wait_s=max((ticks - t for t in sent), default=0.0),
         oldest_queued_s=max((now - t for t in created), default=0.0),
         awaiting_store=sum(job.awaits_store for job in jobs),
     )
 
 
-def _waiting(job: SurveyedJob, now: float) -> list[float]:
+def _waiting(job: SurveyedJob, ticks: float) -> list[float]:
     return [
         deadline
         for unit, deadline in job.deadlines.items()
-        if unit not in job.leased and deadline > now
+        if unit not in job.leased and deadline > ticks
     ]

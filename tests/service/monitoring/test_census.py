@@ -9,7 +9,7 @@ PATIENCE_S = 600.0
 
 
 def survey(*jobs: SurveyedJob, now: float = 1000.0) -> Survey:
-    return Survey(now, jobs, {"succeeded": 3})
+    return Survey(now, now, jobs, {"succeeded": 3})
 
 
 def test_nothing_waits_on_an_empty_board() -> None:

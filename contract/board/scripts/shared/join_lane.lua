@@ -1,6 +1,6 @@
 -- join_lane(lane, job, head_start_s): puts a job with waiting units into a lane. Its account, and
 -- its tenant's, is at least that of the one whose turn it was last, less the head start.
--- Include: now format_time keys tenant_of leave_lane
+-- Include: ticks format_time keys tenant_of leave_lane
 local function enter(group, member, hash, field, least)
   local own = tonumber(redis.call('HGET', hash, field))
   if not own or own < least then
@@ -22,7 +22,7 @@ local function join_lane(lane, job, head_start_s)
   redis.call('HSET', record, 'lane', lane)
   redis.call('SADD', keys.lanes(), lane)
   if redis.call('EXISTS', group) == 0 then
-    redis.call('HSET', shares, 'at', format_time(now))
+    redis.call('HSET', shares, 'at', format_time(ticks))
   end
   enter(group, tenant, shares, 't:' .. tenant, least('clock'))
   enter(keys.lane_jobs(lane, tenant), job, record, 'served', least('c:' .. tenant))

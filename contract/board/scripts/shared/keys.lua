@@ -8,6 +8,8 @@ function keys.attempts(job) return keys.job(job) .. ':attempts' end
 function keys.done(job) return keys.job(job) .. ':done' end
 function keys.waiting(job) return keys.job(job) .. ':waiting' end
 
+function keys.clock() return prefix .. 'clock' end
+
 function keys.lanes() return prefix .. 'lanes' end
 function keys.lane(lane) return prefix .. 'lane:' .. lane end
 function keys.lane_jobs(lane, tenant) return keys.lane(lane) .. ':' .. tenant end

@@ -1,6 +1,6 @@
 -- Puts units in flight that are in no other state, to wait in a lane. A unit whose deadline has
 -- passed counts as absent; a worker that held it is taken to be dead.
--- Include: now is_terminal charge let_wait join_lane
+-- Include: ticks keep_ticks is_terminal charge let_wait join_lane
 -- KEYS:
 --   record  of the job
 --   flight  its units that wait or run
@@ -19,7 +19,8 @@
 local status = redis.call('HGET', record, 'status')
 if not status or is_terminal(status) or status == 'cancelling' then return {} end
 
-for _, unit in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', now)) do
+keep_ticks()
+for _, unit in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', ticks)) do
   redis.call('ZREM', flight, unit)
   if redis.call('HDEL', leases, unit) == 1 then charge(job, death_s) end
 end

@@ -1,5 +1,5 @@
 -- Moves the deadline of a leased unit on, and charges its job the time since that was last moved.
--- Include: now format_time charge grow
+-- Include: ticks keep_ticks format_time charge grow
 -- KEYS:
 --   record  of the job
 --   flight  its units that wait or run
@@ -16,10 +16,11 @@
 local status = redis.call('HGET', record, 'status') or 'gone'
 if redis.call('HGET', leases, unit) ~= token then return 'lost' end
 
-local deadline = tonumber(redis.call('ZSCORE', flight, unit)) or now + lease_s
-local since = now + lease_s - deadline
+keep_ticks()
+local deadline = tonumber(redis.call('ZSCORE', flight, unit)) or ticks + lease_s
+local since = ticks + lease_s - deadline
 if since > 0 then charge(job, math.min(since, lease_s)) end
-redis.call('ZADD', flight, format_time(now + lease_s), unit)
+redis.call('ZADD', flight, format_time(ticks + lease_s), unit)
 if tokens ~= '' then
   redis.call('HSET', running, unit, tokens)
   grow(record)

@@ -13,7 +13,6 @@ local status = redis.call('HGET', record, 'status')
 if not status or is_terminal(status) then return 0 end
 if redis.call('SREM', done, unit) == 0 then return 0 end
 if counter ~= '' then redis.call('HINCRBY', record, counter, -1) end
--- Not -tokens: of 0 that is "-0", which Redis takes for no whole number.
-redis.call('HINCRBY', record, 'tokens_done', 0 - tokens)
+redis.call('HINCRBY', record, 'tokens_done', 0 - tokens) -- of 0, Redis refuses '-0'
 grow(record)
 return 1

@@ -1,6 +1,6 @@
 -- Gives a worker the lease on the unit whose turn it is in the lanes of its queues. What it meets
 -- that is no longer due it clears away, so it ends.
--- Include: now format_time is_terminal keys grow charge leave_lane
+-- Include: now ticks keep_ticks format_time is_terminal keys grow charge leave_lane
 -- KEYS:
 --   taken  what a call with this token was given
 -- ARGV:
@@ -22,7 +22,7 @@ local function begin(job, unit)
   end
   if redis.call('SISMEMBER', keys.done(job), unit) == 1 then return nil end
   redis.call('HSET', keys.leases(job), unit, token)
-  redis.call('ZADD', keys.flight(job), format_time(now + lease_s), unit)
+  redis.call('ZADD', keys.flight(job), format_time(ticks + lease_s), unit)
   if status == 'queued' then
     redis.call('HSET', record, 'status', 'running', 'started_at', format_time(now))
     grow(record)
@@ -59,7 +59,7 @@ local function give(lane)
       local shares = keys.shares(lane)
       raise(shares, 'clock', tenant_account)
       raise(shares, 'c:' .. tenant, job_account)
-      redis.call('HSET', shares, 'at', format_time(now))
+      redis.call('HSET', shares, 'at', format_time(ticks))
       charge(job, charge_s)
       return given
     end
@@ -73,11 +73,11 @@ if before then return cjson.decode(before) end
 local live, overdue, others = {}, {}, {}
 for _, lane in ipairs(lanes) do
   if redis.call('EXISTS', keys.lane(lane)) == 1 then
-    local at = tonumber(redis.call('HGET', keys.shares(lane), 'at')) or now
+    local at = tonumber(redis.call('HGET', keys.shares(lane), 'at')) or ticks
     local group = others
     if string.sub(lane, -#LIVE) == LIVE then
       group = live
-    elseif now - at > overdue_s then
+    elseif ticks - at > overdue_s then
       group = overdue
     end
     group[#group + 1] = lane
@@ -87,6 +87,7 @@ for _, group in ipairs({live, overdue, others}) do
   for _, lane in ipairs(group) do
     local given = give(lane)
     if given then
+      keep_ticks()
       redis.call('SET', taken, cjson.encode(given), 'EX', math.ceil(lease_s))
       return given
     end

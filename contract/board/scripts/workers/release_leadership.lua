@@ -1,7 +1,11 @@
 -- Lets another worker look after all jobs, in a while.
+-- Include: ticks format_time
 -- KEYS:
---   leader  the worker that does
+--   leadership  who does, and until when
 -- ARGV:
+--   prefix  of all keys
 --   worker  who lets go; nothing happens unless it is the one
---   pause_ms  until another may
-if redis.call('GET', leader) == worker then redis.call('PEXPIRE', leader, pause_ms) end
+--   pause_s number  until another may
+if redis.call('HGET', leadership, 'worker') == worker then
+  redis.call('HSET', leadership, 'until', format_time(ticks + pause_s))
+end
