@@ -167,6 +167,7 @@ class Runner:
         """What follows from an error in the work. Raises DeviceLost."""
         if isinstance(error, OtherEncoder):
             log.warning("%s: given back", error)
+            self._insist(lambda: self.board.jobs.note_wait(lease.job, str(error)))
             self.draining.wait(_OTHERS_PAUSE_S)
             self._give_back(lease, forget_attempt=True)
             return "stopped"
@@ -257,9 +258,9 @@ class Runner:
         if job is None:
             raise Cancelled
         if job.version > JOB_VERSION:
-            log.warning(
-                "%s: a job of version %d; this worker knows %d", job.id, job.version, JOB_VERSION
-            )
+            why = f"its record has version {job.version}, this worker knows {JOB_VERSION}"
+            log.warning("%s: %s", job.id, why)
+            self.board.jobs.note_wait(job.id, why)
             raise Cancelled
         work = JobWork(
             self.board, self.store, self.shelf, self.encoder, self.catalogue, self.settings

@@ -83,6 +83,7 @@ def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> 
         version=int(record.get("version", 1)),
         batch=record.get("batch"),
         store_away_since=number("store_away_since"),
+        waits_because=record.get("waits_because"),
         record_bytes=len(record["request"]),
         calibration_parts=int(record.get("calibration_parts", 0)),
         scan_address=record.get("scan_address", ""),

@@ -58,6 +58,7 @@ class SurveyedJob:
     deadlines: Mapping[str, float]  # by unit, and by the board's own clock
     leased: frozenset[str]  # units begun by a worker, dead or alive
     awaits_store: bool = False
+    awaits_other_worker: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Jobs:
         self._end = Script(client, "jobs/end")
         self._list_expired = Script(client, "jobs/list_expired")
         self._note_store_away = Script(client, "jobs/note_store_away")
+        self._note_wait = Script(client, "jobs/note_wait")
         self._read_ticks = Script(client, "units/read_ticks")
         self._delete_record = Script(client, "jobs/delete_record")
 
@@ -237,14 +239,23 @@ class Jobs:
         pipe.time()
         pipe.hgetall(self._keys.ended())
         for job in self.list_active():
-            pipe.hmget(self._keys.job(job), "status", "created_at", "store_away_since")
+            pipe.hmget(
+                self._keys.job(job), "status", "created_at", "store_away_since", "waits_because"
+            )
             pipe.zrange(self._keys.flight(job), 0, -1, withscores=True)
             pipe.hkeys(self._keys.leases(job))
         (seconds, micros), ended, *found = pipe.execute()
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)
         jobs = tuple(
-            SurveyedJob(status, float(created), dict(flight), frozenset(leases), away is not None)
-            for (status, created, away), flight, leases in rows
+            SurveyedJob(
+                status,
+                float(created),
+                dict(flight),
+                frozenset(leases),
+                away is not None,
+                why is not None,
+            )
+            for (status, created, away, why), flight, leases in rows
             if status
         )
         counts = {status: int(n) for status, n in ended.items()}
@@ -291,6 +302,10 @@ class Jobs:
         """Notes that a job waits for the store. Returns for how many seconds it has."""
         record, prefix = self._keys.job(job), self._keys.prefix
         return float(self._note_store_away(record=record, prefix=prefix))
+
+    def note_wait(self, job: str, why: str) -> None:
+        """Notes why a worker gave a unit of it back, until one is finished."""
+        self._note_wait(record=self._keys.job(job), prefix=self._keys.prefix, why=why)
 
     def list_expired(self) -> list[str]:
         """The ended jobs whose time is over and was over at a look long before, and whose record is

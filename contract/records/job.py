@@ -150,6 +150,8 @@ class Job:
     batch: str | None = None  # that it was submitted in, until that is deleted
     # since a unit of it found the store away, until one is finished
     store_away_since: float | None = None
+    # why the last worker that took a unit gave it back to others, until one is finished
+    waits_because: str | None = None
     record_bytes: int = 0  # of its request, as Redis has it
     # Layers taken over from the results of other jobs, by job. None from none; empty before the
     # plan is made, too.

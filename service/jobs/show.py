@@ -28,6 +28,8 @@ def show_seen(job: Job, is_served: bool, base: str) -> dict[str, Any]:
     notes = [] if is_served else [_unserved(job)]
     if job.store_away_since is not None and not job.is_terminal:
         notes.append(_awaits_store(job.store_away_since))
+    if job.waits_because is not None and not job.is_terminal:
+        notes.append(f"the job waits for another worker: {job.waits_because}")
     return job_to_dict(job, "; ".join(notes) or None, base)
 
 

@@ -20,6 +20,7 @@ class Census:
     units_running: int  # held by a live worker
     oldest_wait_s: float  # of the waiting unit that was sent first; 0 when none waits
     oldest_queued_s: float  # age of the oldest job of which no unit has begun; 0 when there is none
+    awaiting_other_worker: int = 0  # of which a worker gave a unit back that it cannot run
     awaiting_store: int = 0  # jobs of which a unit found the store away, and none has ended since
 
 
@@ -38,6 +39,7 @@ def take_census(survey: Survey, patience_s: float) -> Census:
         ),
         oldest_wait_s=max((ticks - t for t in sent), default=0.0),
         oldest_queued_s=max((now - t for t in created), default=0.0),
+        awaiting_other_worker=sum(job.awaits_other_worker for job in jobs),
         awaiting_store=sum(job.awaits_store for job in jobs),
     )
 

@@ -127,6 +127,11 @@ def _describe(census: Census) -> Iterator[Metric]:
         "Jobs that wait for the store.",
         value=census.awaiting_store,
     )
+    yield GaugeMetricFamily(
+        "polyseme_jobs_awaiting_other_worker",
+        "Jobs that workers gave back: of a newer version, or with words of another encoder.",
+        value=census.awaiting_other_worker,
+    )
     ended = CounterMetricFamily(
         "polyseme_jobs_ended", "Jobs that have ended, by status.", labels=["status"]
     )

@@ -115,6 +115,17 @@ def test_a_job_that_waits_for_the_store_says_so(http: FlaskClient, board: Board)
     assert "polyseme_jobs_awaiting_store 1.0" in http.get("/metrics").text
 
 
+def test_a_job_that_waits_for_another_worker_says_so(http: FlaskClient, board: Board) -> None:
+    job = open_job(board).id
+    board.workers.announce("w1", ttl_s=30)
+
+    board.jobs.note_wait(job, "its record has version 9, this worker knows 1")
+
+    warning = http.get(f"/v1/jobs/{job}").get_json()["warning"]
+    assert "waits for another worker: its record has version 9" in warning
+    assert "polyseme_jobs_awaiting_other_worker 1.0" in http.get("/metrics").text
+
+
 def test_it_starts_while_the_store_is_away(settings: Settings, folder: Path, app: object) -> None:
     with unmounted(folder):
         http = create_app(settings).test_client()

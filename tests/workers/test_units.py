@@ -428,6 +428,9 @@ def test_a_job_of_a_newer_version_is_left_to_newer_workers(
     assert not found.is_terminal
     assert board.units.count_attempts(job) == {"plan": 0}
     assert board.units.list_done(job) == set()
+    assert found.waits_because is not None
+    assert f"version {JOB_VERSION + 1}" in found.waits_because
+    assert board.jobs.survey().jobs[0].awaits_other_worker
 
 
 @pytest.mark.parametrize(
@@ -462,6 +465,9 @@ def test_a_merge_is_left_to_workers_that_have_the_jobs_encoder(
     assert board.units.count_held(job) == 0
     assert board.units.count_attempts(job)["merge:0"] == 0
     assert board.units.last_failure(job) is None
+    waiting = board.jobs.get(job)
+    assert waiting is not None
+    assert "sentence encoder" in (waiting.waits_because or "")
     run_unit(able, job, "merge:0")
     assert "merge:0" in board.units.list_done(job)
 

@@ -141,6 +141,25 @@ def test_what_redis_keeps_of_a_job_counts_as_stored_until_it_is_deleted(board: B
     assert board.accounts.stored_bytes("acme") == 1000
 
 
+def test_why_a_worker_gave_a_unit_back_is_known_until_one_is_finished(
+    board: Board, job: str
+) -> None:
+    begin(board, job)
+    before = board.jobs.get(job)
+    board.jobs.note_wait(job, "its words need another encoder")
+    board.jobs.note_wait(job, "its words need another encoder")
+    noted = board.jobs.get(job)
+    board.units.finish(job, "plan")
+    after = board.jobs.get(job)
+
+    assert before is not None
+    assert noted is not None
+    assert after is not None
+    assert noted.waits_because == "its words need another encoder"
+    assert noted.revision == before.revision + 1
+    assert (before.waits_because, after.waits_because) == (None, None)
+
+
 def test_a_live_check_is_active_and_deleted_like_a_job_but_not_listed(
     board: Board, job: str
 ) -> None:

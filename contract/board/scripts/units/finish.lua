@@ -25,7 +25,7 @@ if redis.call('SADD', done, unit) == 0 then return 0 end
 if counter ~= '' then redis.call('HINCRBY', record, counter, 1) end
 redis.call('HINCRBY', record, 'tokens_done', tokens)
 if total ~= '' then redis.call('HINCRBYFLOAT', record, total, seconds) end
-redis.call('HDEL', record, 'store_away_since')
+redis.call('HDEL', record, 'store_away_since', 'waits_because')
 for i = 1, #fields, 2 do
   local value = fields[i + 1]
   redis.call('HSET', record, fields[i], value == '@now' and format_time(now) or value)
