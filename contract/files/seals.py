@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any, Protocol, cast
 
 from polyseme.contract.errors import DamagedFile
-from polyseme.contract.files.results import MANIFEST
+from polyseme.contract.files.results import FORMAT, MANIFEST
 from polyseme.contract.files.store import Store
 
 _PIECE = 1 << 20
@@ -34,6 +34,13 @@ class Writes(Protocol):
     """A store, or a folder of one."""
 
     def writing(self, path: str) -> AbstractContextManager[IO[bytes]]: ...
+
+
+class OtherFormat(ValueError):
+    """A manifest of another version's results, which may not even be sealed."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"of format {found}; this version reads {FORMAT}")
 
 
 class SealedFolder:
@@ -171,9 +178,12 @@ def format_manifest(content: Mapping[str, Any], seals: Mapping[str, Seal]) -> by
 
 def parse_manifest(raw: bytes) -> dict[str, Any]:
     """As it was given to `format_manifest`, with `files`. Raises ValueError unless each byte is as
-    it was written.
+    it was written; OtherFormat.
     """
     manifest: dict[str, Any] = json.loads(raw)
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(found) is int and found != FORMAT:
+        raise OtherFormat(found)
     if not isinstance(manifest, dict) or _dump(manifest) != raw:
         raise ValueError("it is not as it was written")
     seal = manifest.pop(_SEAL, None)

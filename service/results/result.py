@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 
 from polyseme.contract.errors import Gone, NotFound, PolysemeError, ResultDamaged, Unavailable
 from polyseme.contract.files.results import (
-    FORMAT,
     GHOSTS,
     MANIFEST,
     NEURONS,
@@ -36,6 +35,7 @@ from polyseme.contract.files.results import (
 )
 from polyseme.contract.files.seals import (
     HashedFile,
+    OtherFormat,
     Seal,
     describe_difference,
     find_wrong_sizes,
@@ -282,15 +282,11 @@ class Results:
 
     def _parse_manifest(self, job: str, content: bytes) -> dict[str, Any]:
         try:
-            manifest = parse_manifest(content)
+            return parse_manifest(content)
+        except OtherFormat as e:
+            raise ResultDamaged(f"the result of {job} is {e}") from e
         except ValueError as e:
             raise _damaged(job, MANIFEST, str(e)) from e
-        if manifest["format"] != FORMAT:
-            raise ResultDamaged(
-                f"the result of {job} is of format {manifest['format']}; this version reads "
-                f"{FORMAT}"
-            )
-        return manifest
 
     def _check(self, job: str, name: str) -> None:
         """Reads a file of the store that is suspect, and lets go of what is kept of its result.

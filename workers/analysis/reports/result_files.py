@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from polyseme.contract.errors import AnalysisError, DamagedFile
 from polyseme.contract.files.results import (
-    FORMAT,
     GHOST_SCALARS,
     GHOSTS,
     MANIFEST,
@@ -34,6 +33,7 @@ from polyseme.contract.files.results import (
     vectors_schema,
 )
 from polyseme.contract.files.seals import (
+    OtherFormat,
     Seal,
     SealedFolder,
     Writes,
@@ -262,12 +262,10 @@ def read_manifest(store: Store, folder: str) -> dict[str, Any]:
         raise AnalysisError(
             "the result of the job that this one is about is no longer there"
         ) from e
+    except OtherFormat as e:
+        raise AnalysisError(f"the result is {e}") from e
     except ValueError as e:
         raise DamagedFile(f"{path} is damaged: {e}", path=path) from e
-    if manifest["format"] != FORMAT:
-        raise AnalysisError(
-            f"the result is of format {manifest['format']}; this version reads {FORMAT}"
-        )
     return manifest
 
 

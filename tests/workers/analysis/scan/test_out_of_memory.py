@@ -103,6 +103,9 @@ def test_blocks_that_do_not_fit_are_cut_and_counted(
     first, second = read_manifest(whole), read_manifest(cut)
     assert first.pop("blocks_in_parts") == 0
     assert second.pop("blocks_in_parts") > 2
+    # What the files hold is compared below.
+    for manifest in (first, second):
+        del manifest["files"], manifest["seal"]
     assert first == second
     # The last bits may differ: a window runs beside fewer others.
     expected = read_columns(whole)
