@@ -63,6 +63,7 @@ NOT_DECIDING = {
     "source_job": "job_of_old",
     "reuse": False,
     "priority": "high",
+    "deadline_s": 60.0,
     "webhook": "https://example.org",
     "metadata": {"a": "b"},
 }
@@ -90,6 +91,7 @@ OTHER_FACTS = {
     "corpus.id",
     "corpus.documents",  # these follow from its content, or from what was left out of it
     "corpus.characters",
+    "corpus.longest_characters",
     "corpus.utf8_bytes",
     "corpus.duplicates_dropped",
     "corpus.bad_lines_skipped",
