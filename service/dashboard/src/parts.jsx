@@ -56,6 +56,9 @@ const ADVICE = {
   not_local: "Open the dashboard on the machine that runs the service, or let its operator make an API key.",
   not_found: "It may have been deleted, or it belongs to another tenant.",
   gone: "Its result was deleted. Submit the job again to have it anew.",
+  result_damaged: "A file of it is not what was written. Submit the job again: layers that are whole are taken over. The operator can mend it with “polyseme verify --repair”.",
+  damaged_record: "What is left of this job cannot be read. Delete it, and submit it again.",
+  store_full: "The store has no room left: delete jobs or corpora, or ask the operator.",
   job_not_finished: "Come back when it has succeeded.",
   too_many_requests: "Wait a minute, then try again.",
   quota_exceeded: "Wait for jobs to end, delete old ones, or ask the operator for more.",
@@ -82,6 +85,9 @@ const JOB_ADVICE = {
   non_finite_activation: "The model gives infinite numbers: try float32 (POLYSEME_DTYPE) or another file of it.",
   empty_corpus: "Choose a corpus with more text, or allow more tokens.",
   too_many_attempts: "A worker died at it again and again, often for lack of memory: submit fewer layers or neurons.",
+  deadline_exceeded: "Give it a later deadline_s, or less to do: fewer layers, or fewer tokens.",
+  store_away: "The store was away for too long. Submit the job again once it is back.",
+  damaged_record: "What is left of this job cannot be read. Delete it, and submit it again.",
   damaged_file: "A file in the store is damaged or gone: submit the job again.",
 };
 
