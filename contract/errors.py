@@ -240,7 +240,7 @@ class DamagedFile(AnalysisError):
 
 
 class DamagedRecord(PolysemeError):
-    """What Redis has of a job cannot be read."""
+    """What Redis has of a job, a batch, a corpus or a model cannot be read."""
 
     code = "damaged_record"
 

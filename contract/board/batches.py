@@ -20,7 +20,7 @@ import redis
 from polyseme.contract.board.keys import Keys
 from polyseme.contract.board.lanes import FIRST_UNITS, HEAD_START_S, PATIENCE_S, lane_of
 from polyseme.contract.board.outbox import read_delivery
-from polyseme.contract.board.reading import list_before
+from polyseme.contract.board.reading import leave_out_damaged, list_before, reading_record
 from polyseme.contract.board.scripts import Script
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
@@ -181,7 +181,9 @@ class Batches:
         return (batch, digest) if batch and digest else None
 
     def get(self, batch: str) -> Batch | None:
-        return next(iter(self._read([batch])), None)
+        """Raises DamagedRecord."""
+        [found] = self._read([batch])
+        return _read_batch(*found) if found else None
 
     def read_tag(self, batch: str, tenant: str = DEFAULT_TENANT) -> tuple[int, str] | None:
         """The revision and status of a tenant's batch, for a fraction of what reading it costs."""
@@ -204,8 +206,9 @@ class Batches:
         """
         name = self._keys.batches(tenant)
         ids = [batch for _, batch in list_before(self._redis, name, before, count)]
-        batches = self._read(ids)
-        if gone := set(ids) - {b.id for b in batches}:
+        found = self._read(ids)
+        batches = list(leave_out_damaged(filter(None, found), _read_batch))
+        if gone := [batch for batch, there in zip(ids, found, strict=True) if not there]:
             self._redis.zrem(name, *gone)
             return batches or self.list_page(before=before, count=count, tenant=tenant)
         return batches
@@ -260,15 +263,18 @@ class Batches:
         )
         return cast(str, verdict)
 
-    def _read(self, batches: Iterable[str]) -> list[Batch]:
+    def _read(
+        self, batches: Iterable[str]
+    ) -> list[tuple[dict[str, str], list[tuple[str, float]]] | None]:
+        """What `_read_batch` takes of each; None of one that is not there."""
         pipe = self._redis.pipeline(transaction=True)
         for batch in batches:
             pipe.hgetall(self._keys.batch(batch))
             pipe.smembers(self._keys.batch_open(batch))
         found = pipe.execute()
-        pairs = [(r, o) for r, o in zip(found[::2], found[1::2], strict=True) if r]
+        pairs = list(zip(found[::2], found[1::2], strict=True))
         work = self._measure([job for _, jobs in pairs for job in jobs])
-        return [_read_batch(record, [work[job] for job in jobs]) for record, jobs in pairs]
+        return [(record, [work[job] for job in jobs]) if record else None for record, jobs in pairs]
 
     def _states(self, jobs: Iterable[str]) -> dict[str, str]:
         return {job: status for job, (status, _) in self._measure(jobs).items()}
@@ -299,7 +305,12 @@ def _share(done: str | None, total: str | None, running: Iterable[str]) -> float
 
 
 def _read_batch(record: Mapping[str, str], open_jobs: Sequence[tuple[str, float]]) -> Batch:
-    """open_jobs: of each that had not ended, what `_measure` gives."""
+    """open_jobs: of each that had not ended, what `_measure` gives. Raises DamagedRecord."""
+    with reading_record(record.get("id", "a batch")):
+        return _read_sound_batch(record, open_jobs)
+
+
+def _read_sound_batch(record: Mapping[str, str], open_jobs: Sequence[tuple[str, float]]) -> Batch:
     counts = Counter({state: int(record.get(state, 0)) for state in TERMINAL})
     ended = counts.total()
     counts.update(status for status, _ in open_jobs)

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from polyseme.contract.board.lanes import queue_of
 from polyseme.contract.board.outbox import read_delivery
-from polyseme.contract.errors import DamagedRecord, InvalidRequest
+from polyseme.contract.board.reading import reading_record
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
     JOB_VERSION,
@@ -29,18 +29,13 @@ MERGES_CLOCK: Final = "merges_s"
 
 def read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
     """running: tokens done in each unit that runs. Raises DamagedRecord."""
-    try:
+    version = record.get("version", "")
+    is_newer = version.isdecimal() and int(version) > JOB_VERSION
+    with reading_record(record.get("id", "a job"), is_newer=is_newer):
         return _read_job(record, running, now)
-    except (KeyError, ValueError, TypeError, AttributeError, InvalidRequest) as e:
-        name, version = record.get("id", "a job"), record.get("version", "")
-        raise DamagedRecord(
-            f"the record of {name} cannot be read: {type(e).__name__}: {e}",
-            is_newer=version.isdecimal() and int(version) > JOB_VERSION,
-        ) from e
 
 
 def _read_job(record: Mapping[str, str], running: Iterable[str], now: float) -> Job:
-
     def number(name: str) -> float | None:
         return float(record[name]) if name in record else None
 

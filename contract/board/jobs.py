@@ -6,7 +6,6 @@ A job is an analysis or a live check. Its units are elsewhere (`units`).
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -16,9 +15,8 @@ import redis
 from polyseme.contract.board.job_record import read_job
 from polyseme.contract.board.keys import Keys
 from polyseme.contract.board.lanes import FIRST_UNITS, HEAD_START_S, PATIENCE_S, lane_of
-from polyseme.contract.board.reading import list_before, read_time
+from polyseme.contract.board.reading import leave_out_damaged, list_before, read_time
 from polyseme.contract.board.scripts import Script
-from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
     JOB_VERSION,
@@ -37,9 +35,8 @@ IDEMPOTENCY_S = 24 * 3600
 SECOND_LOOK_S = 3600  # at the most, after an expired job was first seen, until it is deleted
 
 _READ_BYTES = 4 << 20  # of records that are read at once
+_FEW = 16  # records that are so whatever their size, which max_record_bytes bounds
 _LISTED = 200  # ids read at once
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -154,16 +151,14 @@ class Jobs:
         """The same, one after another: however large their records are, few are in memory."""
         for names in self._in_parts(list(jobs)):
             records, now = self._read_records(names)
-            for record, running in records:
-                if not record:
-                    continue
-                try:
-                    yield read_job(record, running, now)
-                except DamagedRecord as e:
-                    _log.error("%s is left out: %s", record.get("id"), e)
+            there = ((record, running, now) for record, running in records if record)
+            yield from leave_out_damaged(there, read_job)
 
     def _in_parts(self, jobs: Sequence[str]) -> Iterator[Sequence[str]]:
         """Few enough at a time for what is read at once."""
+        if len(jobs) <= _FEW:  # as polls ask for: not one question more
+            yield jobs
+            return
         pipe = self._redis.pipeline(transaction=False)
         for job in jobs:
             pipe.hstrlen(self._keys.job(job), "request")
@@ -173,8 +168,7 @@ class Jobs:
                 yield jobs[first:i]
                 first, size = i, 0
             size += length
-        if jobs:
-            yield jobs[first:]
+        yield jobs[first:]
 
     def _read_records(
         self, jobs: Iterable[str]

@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
-from typing import cast
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 import redis
+
+from polyseme.contract.errors import DamagedRecord, InvalidRequest
+
+_log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+
+@contextmanager
+def reading_record(name: str, *, is_newer: bool = False) -> Iterator[None]:
+    """Whatever is wrong with what Redis has of something comes out as DamagedRecord."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidRequest) as e:
+        why = f"the record of {name} cannot be read: {type(e).__name__}: {e}"
+        raise DamagedRecord(why, is_newer=is_newer) from e
+
+
+def leave_out_damaged(
+    records: Iterable[tuple[Any, ...]], read: Callable[..., Found]
+) -> Iterator[Found]:
+    """Those that can be read, so that a damaged one spoils only itself. records: what `read` is
+    called with.
+    """
+    for record in records:
+        try:
+            found = read(*record)
+        except DamagedRecord as e:
+            _log.error("left out: %s", e)
+        else:
+            yield found
 
 
 def read_time(client: redis.Redis) -> float:

@@ -11,6 +11,7 @@ from typing import cast
 import redis
 
 from polyseme.contract.board.keys import Keys
+from polyseme.contract.board.reading import leave_out_damaged, reading_record
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
@@ -33,14 +34,15 @@ class Registry:
 
     def get_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> Corpus | None:
         text = cast(str | None, self._redis.get(self._keys.corpus(tenant, corpus)))
-        return Corpus.from_json(text) if text else None
+        return _read_corpus(corpus, text) if text else None
 
     def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
         """Newest first."""
         ids = cast(list[str], self._redis.zrange(self._keys.corpora(tenant), 0, -1, desc=True))
         keys = [self._keys.corpus(tenant, name) for name in ids]
         texts = cast(list[str | None], self._redis.mget(keys) if keys else [])
-        return [Corpus.from_json(text) for text in texts if text]
+        there = ((name, text) for name, text in zip(ids, texts, strict=True) if text)
+        return list(leave_out_damaged(there, _read_corpus))
 
     def has_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
         return bool(self._redis.exists(self._keys.corpus(tenant, corpus)))
@@ -73,7 +75,7 @@ class Registry:
 
     def get_card(self, model: str) -> ModelCard | None:
         text = cast(str | None, self._redis.hget(self._keys.models(), model))
-        return ModelCard.from_json(text) if text else None
+        return _read_card(model, text) if text else None
 
     def find_queue(self, model: str) -> str:
         """Where the units of the model's jobs wait."""
@@ -83,7 +85,7 @@ class Registry:
     def list_cards(self) -> list[ModelCard]:
         """By model."""
         cards = cast(dict[str, str], self._redis.hgetall(self._keys.models()))
-        return [ModelCard.from_json(text) for _, text in sorted(cards.items())]
+        return list(leave_out_damaged(sorted(cards.items()), _read_card))
 
     def get_secret(self) -> str:
         """One secret for all API processes of this board, made by the first that asks: it signs
@@ -108,3 +110,13 @@ class Registry:
         """Whether any tenant is known to have something in the store."""
         sums = cast(list[str], self._redis.hvals(self._keys.stored_bytes()))
         return any(int(size) > 0 for size in sums)
+
+
+def _read_corpus(corpus: str, text: str) -> Corpus:
+    with reading_record(f"the corpus {corpus!r}"):
+        return Corpus.from_json(text)
+
+
+def _read_card(model: str, text: str) -> ModelCard:
+    with reading_record(f"the model {model!r}"):
+        return ModelCard.from_json(text)

@@ -9,6 +9,7 @@ import pytest
 from polyseme.contract.board.batches import Batch, NewJob
 from polyseme.contract.board.board import Board
 from polyseme.contract.board.outbox import Outbox
+from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.records.tenants import Quotas
 from tests.factories import make_request, run_job, take_unit
 
@@ -247,6 +248,17 @@ def test_a_batch_expires_as_its_last_job_does_and_is_remembered(board: Board) ->
         pass
     assert board.batches.list_page() == []
     assert board.jobs.expired_tenant(batch.id) == "default"
+
+
+def test_a_damaged_batch_is_left_out_of_the_list_and_stays_on_it(board: Board) -> None:
+    whole, broken = (open_batch(board).id for _ in range(2))
+    board._redis.hset(f"polyseme:batch:{broken}", "metadata", "{")
+
+    assert [b.id for b in board.batches.list_page()] == [whole]
+    with pytest.raises(DamagedRecord, match=broken):
+        board.batches.get(broken)
+    board._redis.hset(f"polyseme:batch:{broken}", "metadata", "{}")
+    assert [b.id for b in board.batches.list_page()] == [broken, whole]
 
 
 def test_pages_of_batches_are_the_whole_list_newest_first(board: Board) -> None:

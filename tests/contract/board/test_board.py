@@ -103,6 +103,21 @@ def test_a_damaged_record_spoils_only_itself(board: Board, field: str, value: st
     assert not caught.value.is_newer
 
 
+def test_damaged_corpora_and_models_are_left_out_of_their_lists(board: Board) -> None:
+    for name in ("a", "b"):
+        board.registry.add_corpus(make_corpus(id=name))
+        board.registry.put_card(make_card(id=name))
+    board._redis.set("polyseme:corpus:a", "{")
+    board._redis.hset("polyseme:models", "a", '{"id": "a", "of": "another time"}')
+
+    assert [c.id for c in board.registry.list_corpora()] == ["b"]
+    assert [c.id for c in board.registry.list_cards()] == ["b"]
+    with pytest.raises(DamagedRecord, match="corpus 'a'"):
+        board.registry.get_corpus("a")
+    with pytest.raises(DamagedRecord, match="model 'a'"):
+        board.registry.get_card("a")
+
+
 def test_records_are_read_in_parts_that_fit_memory(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +125,7 @@ def test_records_are_read_in_parts_that_fit_memory(
     requests = [make_request(neurons={"indices": i}) for i in indices]
     jobs = [board.jobs.open(request).job for request in requests]
     monkeypatch.setattr(jobs_module, "_READ_BYTES", 14_000)
+    monkeypatch.setattr(jobs_module, "_FEW", 0)
     read: list[int] = []
     read_records = Jobs._read_records
 
