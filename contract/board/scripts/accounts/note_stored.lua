@@ -1,4 +1,5 @@
 -- Counts an item as so many bytes of a tenant's in the store, from now on.
+-- Include: count_stored
 -- KEYS:
 --   stored  bytes of each item of the tenant's
 --   stored_bytes  their sum, by tenant
@@ -11,10 +12,5 @@
 local change = bytes - tonumber(redis.call('HGET', stored, item) or '0')
 local total = tonumber(redis.call('HGET', stored_bytes, tenant) or '0') + change
 if change > 0 and limit > 0 and total > limit then return 0 end
-if bytes > 0 then
-  redis.call('HSET', stored, item, bytes)
-else
-  redis.call('HDEL', stored, item)
-end
-if change ~= 0 then redis.call('HINCRBY', stored_bytes, tenant, change) end
+count_stored(stored, stored_bytes, tenant, item, bytes)
 return 1

@@ -1,5 +1,5 @@
 -- Removes the record of an ended job; its files are to be deleted from now on.
--- Include: now format_time is_terminal keys
+-- Include: now format_time is_terminal keys count_stored
 -- KEYS:
 --   record  of the job
 --   jobs  its tenant's jobs of its kind
@@ -18,11 +18,7 @@ if not is_terminal(status) then return status end
 
 local address = redis.call('HGET', record, 'scan_address')
 if address then redis.call('ZREM', keys.scans(tenant, address), job) end
-local bytes = redis.call('HGET', keys.stored(tenant), 'record:' .. job)
-if bytes then
-  redis.call('HDEL', keys.stored(tenant), 'record:' .. job)
-  redis.call('HINCRBY', keys.stored_bytes(), tenant, -tonumber(bytes))
-end
+count_stored(keys.stored(tenant), keys.stored_bytes(), tenant, 'record:' .. job, 0)
 redis.call('DEL', record)
 redis.call('ZREM', jobs, job)
 redis.call('ZREM', expiring, job)
