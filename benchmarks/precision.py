@@ -21,13 +21,13 @@ from benchmarks.markdown import table
 from benchmarks.sample_model import add_model_options, load_sample_model
 from benchmarks.senses.metrics import rank_correlation
 from polyseme.commands import samples
+from polyseme.contract.files.column import CLAIMING
 from polyseme.contract.files.results import NEURONS, report_file
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.machine.threads import set_threads
 from polyseme.workers.analysis.run import run_analysis
 
 _SEEN = ("positive", "top")  # the tail and the sample that are compared
-_SCORED = ("monosemantic", "polysemantic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +211,7 @@ def _scalars(ours: Any, theirs: Any) -> str:
             ]
         )
     status = [np.array(t.column("status").to_pylist()) for t in (ours, theirs)]
-    scored = np.isin(status[0], _SCORED) & np.isin(status[1], _SCORED)
+    scored = np.isin(status[0], CLAIMING) & np.isin(status[1], CLAIMING)
     senses = [
         t.column("sense_count").to_numpy(zero_copy_only=False)[scored] for t in (ours, theirs)
     ]

@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks.markdown import table
 from polyseme import Polyseme
+from polyseme.contract.files.column import CLAIMING
 from polyseme.reports import Context, Report
 
 STRONGEST, OF_A_SENSE, OF_NONE = 8, 6, 4  # contexts on a sheet
 ON_A_PAGE = 25  # sheets of a file
 SWAPPED = 0.1  # of the sentences: another neuron's
 VERDICTS = ("right", "partly", "wrong")
-CLAIMS = ("polysemantic", "monosemantic")
 QUANTILE = 1.96
 
 PROMPT = """\
@@ -70,7 +70,7 @@ class Sheet:
     def kind(self) -> str:
         if self.swapped:
             return "another neuron's sentence"
-        return "claims" if self.status in CLAIMS else "others"
+        return "claims" if self.status in CLAIMING else "others"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def draw(
 ) -> Iterator[Report]:
     """Neurons that have a sentence of senses, drawn by kind."""
     rows = list(client.neurons(job, fields="layer,neuron,status", limit=500))
-    for wanted, statuses in ((claims, CLAIMS), (others, ("described",))):
+    for wanted, statuses in ((claims, CLAIMING), (others, ("described",))):
         kept = [row for row in rows if row.status in statuses]
         for i in rng.permutation(len(kept))[:wanted]:
             yield client.neuron(job, kept[i].layer, kept[i].neuron)

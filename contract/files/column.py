@@ -12,9 +12,9 @@ import pyarrow as pa
 
 TAILS: Final = ("positive", "negative")
 NOT_FINITE: Final = "not_finite"
+CLAIMING: Final = ("polysemantic", "monosemantic")  # the statuses that claim something
 STATUSES: Final = (
-    "polysemantic",
-    "monosemantic",
+    *CLAIMING,
     "described",
     "insufficient_evidence",
     "not_scored",

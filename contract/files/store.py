@@ -228,11 +228,7 @@ class Store:
         """The bytes of each file in a folder, and in those in it, by its path there; none when it
         is not there.
         """
-        # object storage: other processes have written since it was listed
-        self._fs.invalidate_cache()
-        root = self._path(folder)
-        with self._translated():
-            listed: dict[str, Any] = self._fs.find(root, detail=True)
+        root, listed = self._path(folder), self._find(folder)
         if not listed:
             self.check()
         return {p.removeprefix(f"{root}/"): int(info["size"]) for p, info in listed.items()}
@@ -245,19 +241,23 @@ class Store:
         """Of a file, or of all files in a folder and in those in it: their bytes, and when the last
         of them was written, in seconds since the epoch; 0 for none.
         """
-        self._fs.invalidate_cache()
-        size, last = 0, 0.0
+        listed = self._find(path)
         with self._translated():
-            for found in self._fs.find(self._path(path)):
-                size += int(self._fs.size(found))
-                last = max(last, self._fs.modified(found).timestamp())
-        return size, last
+            times = [self._fs.modified(found).timestamp() for found in listed]
+        return sum(int(info["size"]) for info in listed.values()), max(times, default=0.0)
 
-    def list_unfinished(self) -> list[str]:
-        """What writers that were killed left anywhere in a store of this machine."""
-        root = Path(self._root)
-        found = sorted(root.rglob("*.tmp")) if self.is_local else ()
-        return [path.relative_to(root).as_posix() for path in found]
+    def _find(self, path: str) -> dict[str, Any]:
+        """What the library says of each file in a folder and in those in it, or of one file."""
+        # object storage: other processes have written since it was listed
+        self._fs.invalidate_cache()
+        with self._translated():
+            listed: dict[str, Any] = self._fs.find(self._path(path), detail=True)
+        return listed
+
+    def list_unfinished(self, folder: str = "") -> list[str]:
+        """What writers that were killed left anywhere in a folder of a store of this machine."""
+        here = Path(self._path(folder)).rglob("*.tmp") if self.is_local else ()
+        return [path.relative_to(self._root).as_posix() for path in sorted(here)]
 
     def names(self, folder: str) -> list[str]:
         """The names directly in a folder, sorted, without unfinished ones; none when it is not
@@ -301,9 +301,8 @@ class Store:
         One that still writes there fails.
         """
         self.check()
-        if self.is_local:
-            for file in Path(self._path(folder)).rglob("*.tmp"):
-                file.unlink(missing_ok=True)
+        for path in self.list_unfinished(folder):
+            Path(self._path(path)).unlink(missing_ok=True)
 
 
 class _RemoteFile(io.RawIOBase):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyseme.commands.accounts import AsJson, Data, RedisUrl
-from polyseme.commands.verify import Results, open_results
+from polyseme.commands.verify import Results, StoreUrl, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,15 +74,12 @@ def tidy(
     ] = False,
     data: Data = _DATA,
     redis_url: RedisUrl = None,
-    store: Annotated[
-        str | None,
-        typer.Option(envvar="POLYSEME_STORE", help="The store of the service. [DATA/store]"),
-    ] = None,
+    store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """List files of the store that belong to no job and no corpus; with --delete remove them."""
     found, total = 0, 0
-    with open_results(data, redis_url, store or str(data / "store")) as results:
+    with open_results(data, redis_url, store) as results:
         for orphan in list(find_orphans(results)):
             if delete:
                 results.store.delete(orphan.path)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _DATA = Path("polyseme-data")
 _POLL_S = 0.5
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(envvar="POLYSEME_STORE", help="The store of the service. [DATA/store]"),
+]
 # Of a manifest: they may differ between two results with the same bytes.
 _OF_THE_RUN = ("files", "reused")
 
@@ -152,17 +157,14 @@ def verify(
     ] = False,
     data: Data = _DATA,
     redis_url: RedisUrl = None,
-    store: Annotated[
-        str | None,
-        typer.Option(envvar="POLYSEME_STORE", help="The store of the service. [DATA/store]"),
-    ] = None,
+    store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Read all files of results, and list what is damaged; the exit code is then 1."""
     if bool(jobs) == every:
         raise CommandError("Name jobs, or say --all.", exit_code=2)
     are_whole = True
-    with open_results(data, redis_url, store or str(data / "store")) as results:
+    with open_results(data, redis_url, store) as results:
         for job in results.list_all() if every else [results.find(job) for job in jobs or ()]:
             are_whole &= _verify_one(results, job, repair=repair, as_json=as_json)
     if not are_whole:
@@ -170,7 +172,7 @@ def verify(
 
 
 @contextmanager
-def open_results(data: Path, redis_url: str | None, store: str) -> Iterator[Results]:
+def open_results(data: Path, redis_url: str | None, store: str | None) -> Iterator[Results]:
     """Raises CommandError when Redis does not answer, or the store is not that Redis'."""
     # Not for those who only talk to a service over HTTP.
     import redis
@@ -182,7 +184,7 @@ def open_results(data: Path, redis_url: str | None, store: str) -> Iterator[Resu
     try:
         with find_redis(data, redis_url) as url:
             board = Board.connect(url)
-            yield Results(board, open_store(store, board.registry))
+            yield Results(board, open_store(store or str(data / "store"), board.registry))
     except redis.RedisError as e:
         raise CommandError(f"Redis does not answer: {e}") from e
     except StoreTaken as e:

@@ -87,7 +87,6 @@ const JOB_ADVICE = {
   too_many_attempts: "A worker died at it again and again, often for lack of memory: submit fewer layers or neurons.",
   deadline_exceeded: "Give it a later deadline_s, or less to do: fewer layers, or fewer tokens.",
   store_away: "The store was away for too long. Submit the job again once it is back.",
-  damaged_record: "What is left of this job cannot be read. Delete it, and submit it again.",
   damaged_file: "A file in the store is damaged or gone: submit the job again.",
 };
 

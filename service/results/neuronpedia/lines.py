@@ -8,12 +8,12 @@ from typing import Final
 
 import pyarrow as pa
 
+from polyseme.contract.files.column import CLAIMING
 from polyseme.service.results.neuronpedia.contexts import is_shown
 from polyseme.service.results.neuronpedia.counts import Counts
 from polyseme.service.results.neuronpedia.origin import Row, Texts
 
 MOST_LOGITS: Final = 20  # a side
-CLAIMING: Final = ("polysemantic", "monosemantic")  # statuses that claim something
 
 # What a result does not hold; the importer's tables have defaults for what is left out.
 _UNKNOWN: Final = (

@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyseme.contract.files.column import STATUSES
+from polyseme.contract.files.column import CLAIMING, STATUSES
 from polyseme.contract.files.results import GHOST_SCALARS
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.sentences.phrases import START_OF_TEXT
 
 _BUCKETS = 20
 _NEARLY_ALL = 0.9  # of the neurons of a layer
-_CLAIMED = ("monosemantic", "polysemantic")
 _EXAMPLES = 5
 _NO_CONTROLS = GHOST_SCALARS.empty_table()
 _OF_MEANING = ("polysemanticity", "coverage", "effective_senses")
@@ -76,7 +75,7 @@ def summarise(
 
 def _choose_examples(neurons: pa.Table) -> list[dict[str, Any]]:
     """The most selective of those of which something is claimed, with their sentences."""
-    claimed = neurons.filter(pc.is_in(neurons.column("status"), pa.array(_CLAIMED)))
+    claimed = neurons.filter(pc.is_in(neurons.column("status"), pa.array(CLAIMING)))
     order = [("selectivity", "descending"), ("layer", "ascending"), ("neuron", "ascending")]
     best = claimed.sort_by(order).slice(0, _EXAMPLES)
     return best.select(["layer", "neuron", "status", "selectivity", "meaning"]).to_pylist()
@@ -120,7 +119,7 @@ def _controls(controls: pa.Table) -> dict[str, Any]:
 
 def _count_senses(neurons: pa.Table) -> dict[str, int]:
     """Coherent neurons by how many senses they have."""
-    coherent = pc.is_in(neurons.column("status"), pa.array(_CLAIMED))
+    coherent = pc.is_in(neurons.column("status"), pa.array(CLAIMING))
     counts = pc.value_counts(neurons.column("sense_count").filter(coherent)).to_pylist()
     return {str(f["values"]): f["counts"] for f in sorted(counts, key=lambda f: f["values"])}
 

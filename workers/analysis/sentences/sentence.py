@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
-from polyseme.contract.files.column import NOT_FINITE
+from polyseme.contract.files.column import CLAIMING, NOT_FINITE
 from polyseme.contract.files.results import CLAIMED, EVIDENCE_CONTEXTS
 from polyseme.contract.records.request import Tail as TailName
 from polyseme.workers.analysis.sentences.phrases import (
@@ -104,7 +104,7 @@ def _strongest(spots: Sequence[Spot]) -> str:
 
 
 def _describe(status: str, verb: str, tail: Tail, usual: Usual) -> str:
-    is_claimed = status in ("polysemantic", "monosemantic")
+    is_claimed = status in CLAIMING
     things = _gather(tail, usual)
     sure = [thing for thing in things if thing.is_sure]
     unsure = [thing for thing in things if not thing.is_sure]

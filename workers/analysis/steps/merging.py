@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -131,9 +132,9 @@ class _Units:
             if (found := arrays.get(f"fires/{tail}")) is not None:
                 bits.append(found)
 
-    @property
+    @cached_property
     def firings(self) -> dict[Tail, np.ndarray]:
-        """(R, ⌈N / 8⌉) uint8 of each tail, as `FiringSample` packs them."""
+        """(R, ⌈N / 8⌉) uint8 of each tail, as `FiringSample` packs them; once all are merged."""
         return {tail: np.concatenate(bits) for tail, bits in self._firings.items()}
 
 
