@@ -103,7 +103,10 @@ function Stored() {
       <div class="card">
         <p class="meaning"><Sentence text={example.meaning} /></p>
         <ShareBar senses={senses} coverage={p.coverage} />
-        <p class="quiet">Polysemanticity {number(p.score)}. It fires more selectively than {p.selectivity_percentile === 1 ? "each" : percent(p.selectivity_percentile)} of the random directions that it was compared with.</p>
+        <p class="quiet">
+          Polysemanticity {number(p.score)}, higher than that of {percent(p.score_percentile)} of the random directions of its layer that it was compared with. It fires
+          more selectively than {p.selectivity_percentile === 1 ? "each" : percent(p.selectivity_percentile)} of them.
+        </p>
       </div>
       <p>
         Here it reads sentences that were written for this page. The stronger the colour behind a word, the more it fires there.
