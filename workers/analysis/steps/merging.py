@@ -67,10 +67,7 @@ from polyseme.workers.analysis.senses.layer_senses import (
     group_contexts,
     layer_material,
 )
-from polyseme.workers.analysis.senses.vectors import (
-    PROJECTED,
-    read_vectors,
-)
+from polyseme.workers.analysis.senses.vectors import PROJECTED, read_vectors
 from polyseme.workers.analysis.sentences.wording import TailWords, word_layer, word_unscored
 from polyseme.workers.analysis.steps.analysis import (
     CONTROLS,
