@@ -79,6 +79,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", nargs="+", help="finished ones")
     parser.add_argument("--claims", type=int, default=70, help="neurons of a job that are called")
     parser.add_argument("--others", type=int, default=20, help="neurons of a job that are not")
+    parser.add_argument(
+        "--any", type=int, default=0, help="neurons of a job, whatever is said of them"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score", action="store_true", help="the answers-*.jsonl in --out")
 
@@ -89,23 +92,21 @@ def run(options: argparse.Namespace) -> str:
     options.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(options.seed)
     with Polyseme(options.url) as client:
-        found = [
-            report
-            for job in options.jobs
-            for report in draw(client, job, options.claims, options.others, rng)
-        ]
+        found = [report for job in options.jobs for report in draw(client, job, options, rng)]
     sheets = write_sheets(options.out, found, rng)
     return f"## Sheets for readers\n\n{len(sheets)} in {options.out}"
 
 
 def draw(
-    client: Polyseme, job: str, claims: int, others: int, rng: np.random.Generator
+    client: Polyseme, job: str, options: argparse.Namespace, rng: np.random.Generator
 ) -> Iterator[Report]:
-    """Neurons that have a sentence of senses, drawn by kind."""
+    """Neurons that have a sentence of senses, drawn by kind, then any."""
     rows = list(client.neurons(job, fields="layer,neuron,status", limit=500))
-    for wanted, statuses in ((claims, CLAIMING), (others, ("described",))):
-        kept = [row for row in rows if row.status in statuses]
-        for i in rng.permutation(len(kept))[:wanted]:
+    claims = [row for row in rows if row.status in CLAIMING]
+    others = [row for row in rows if row.status == "described"]
+    wanted = (options.claims, claims), (options.others, others), (options.any, rows)
+    for count, kept in wanted:
+        for i in rng.permutation(len(kept))[:count]:
             yield client.neuron(job, kept[i].layer, kept[i].neuron)
 
 
@@ -184,12 +185,15 @@ def read_answers(folder: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
 
 def report(key: Mapping[str, Sheet], answers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     rows = []
-    for kind in dict.fromkeys(sheet.kind for sheet in key.values()):
-        for reader, given in answers.items():
-            told = [a for i, a in given.items() if key[i].kind == kind]
-            rows.append([kind, reader, *_figures(told)])
-        every = [a for given in answers.values() for i, a in given.items() if key[i].kind == kind]
-        rows.append([kind, "all", *_figures(every)])
+    kinds = {kind: {kind} for kind in (sheet.kind for sheet in key.values())}
+    kinds["own sentences"] = {sheet.kind for sheet in key.values() if not sheet.swapped}
+    for name, kept in kinds.items():
+        of = {
+            reader: [a for i, a in given.items() if key[i].kind in kept]
+            for reader, given in answers.items()
+        }
+        of["all"] = [a for told in of.values() for a in told]
+        rows += [[name, reader, *_figures(told)] for reader, told in of.items()]
     header = ["", "reader", "sheets", *VERDICTS, "learnt"]
     return f"## Readers\n\n{table(header, rows)}\n\n{_agreement(answers)}"
 

@@ -70,6 +70,8 @@ def test_answers_are_counted_by_kind_and_reader_with_their_agreement(tmp_path: P
     assert set(answers) == {"ann", "bob"}
     claims = [s for s in sheets if s.kind == "claims"]
     assert f"| claims | ann | {len(claims)} | 1.00 (" in told
+    own = [s for s in sheets if not s.swapped]
+    assert f"| own sentences | ann | {len(own)} | 1.00 (" in told
     missed = sum(bool(i % 2) and not s.swapped for i, s in enumerate(sheets))
     assert f"agree on {1 - missed / 20:.2f}" in told
 
