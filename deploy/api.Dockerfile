@@ -7,6 +7,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY contract contract
 COPY service service
+COPY docs docs
 COPY polyseme polyseme
 # More of pyproject.toml's extras, with commas.
 ARG EXTRAS=otel

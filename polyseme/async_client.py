@@ -24,7 +24,7 @@ from polyseme.client import PATIENCE_S, service_key, service_url
 from polyseme.drivers import AsyncDriver
 from polyseme.operations import id_of
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
+from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
 from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import AsyncRows
 from polyseme.steps import Json, Query
@@ -171,6 +171,11 @@ class AsyncPolyseme:
     def batches(self) -> AsyncRows[Batch]:
         """The batches, newest first, without their entries."""
         return AsyncRows(self._driver, "/v1/batches", {}, Batch)
+
+    def batch_summaries(self, batch: str) -> AsyncRows[JobOfBatch]:
+        """What the jobs of a batch have found, in the order of the requests."""
+        path = f"/v1/batches/{batch}/summaries"
+        return AsyncRows(self._driver, path, {}, JobOfBatch)
 
     async def wait_batch(
         self,

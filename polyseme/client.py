@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from polyseme.drivers import Driver
 from polyseme.operations import id_of
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
+from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
 from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import Rows
 from polyseme.steps import Json, Query
@@ -164,6 +164,11 @@ class Polyseme:
     def batches(self) -> Rows[Batch]:
         """The batches, newest first, without their entries."""
         return Rows(self._driver, "/v1/batches", {}, Batch)
+
+    def batch_summaries(self, batch: str) -> Rows[JobOfBatch]:
+        """What the jobs of a batch have found, in the order of the requests."""
+        path = f"/v1/batches/{batch}/summaries"
+        return Rows(self._driver, path, {}, JobOfBatch)
 
     def wait_batch(
         self,

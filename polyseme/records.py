@@ -120,6 +120,7 @@ class Entry:
     job: str | None = None
     status: str | None = None  # of the job; its last one also when it is deleted
     problem: EntryProblem | None = None
+    notes: tuple[Note, ...] = ()  # on the request; in the answer to the submit alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,41 @@ class Batch(Record):
     @property
     def has_ended(self) -> bool:
         return self.status == "ended"
+
+
+@dataclass(frozen=True)
+class Example:
+    layer: int
+    neuron: int
+    status: str
+    selectivity: float | None = None
+    meaning: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The part of a job's summary that tells of meaning."""
+
+    neurons: int
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    # the most selective of those that are called something
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOfBatch(Record):
+    """What a job of a batch has found."""
+
+    index: int  # of the request, from 0
+    job: str
+    status: str | None = None
+    model: str | None = None  # this and what follows is empty once the job is deleted
+    corpus: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    summary: Found | None = None  # None without a result
+    problem: EntryProblem | None = None  # of a result that cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ from polyseme.service.routes import (
 )
 from polyseme.service.routes.dashboard import register_dashboard
 from polyseme.service.routes.docs import register_docs
+from polyseme.service.routes.guide import register_guide
 from polyseme.service.schemas.batches import BatchEventSchema
 from polyseme.service.schemas.jobs import JobEventSchema
 from polyseme.service.waiting.waits import WaitRoom
@@ -90,6 +91,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
         api.register_blueprint(module.blueprint)
     register_docs(app, build_document(api, EVENT_SCHEMAS))
     register_dashboard(app, settings.embed_origins)
+    register_guide(app)
     register_problems(app)
     app.before_request(begin_request)
     app.after_request(end_request)

@@ -44,7 +44,7 @@ WORKER = copied_by("worker.Dockerfile")
 
 
 def test_an_image_is_built_without_the_other_ones_part() -> None:
-    assert {"service"} == API - WORKER
+    assert {"service", "docs"} == API - WORKER
     assert {"workers"} == WORKER - API
 
 
@@ -70,6 +70,9 @@ def test_a_wheel_has_one_name_at_the_top_and_every_file(
         for path in (ROOT / top).rglob(pattern)
         if "__pycache__" not in path.parts and not _is_linked(path)
     }
+    if "service" in rooms:
+        docs = (p.relative_to(ROOT / "docs") for p in (ROOT / "docs").rglob("*") if p.is_file())
+        wanted |= {f"polyseme/service/guide/{path}" for path in docs}
     assert {f.split("/")[0] for f in files} == {"polyseme"}
     assert wanted - files == set()
     assert all(f.endswith(".py") for f in files - wanted), files - wanted

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ Body = Mapping[str, Any]
 class CheckedJob:
     """A request that nothing is wrong with, and what it names."""
 
+    sent: Body  # before its defaults; without texts
     request: AnalysisRequest
     card: ModelCard
     corpus: Corpus
@@ -88,14 +89,23 @@ def submit_job(
         None if key is None else (key, digest),
         tokens=checked.estimate.tokens,
     )
-    return job, replayed, note_request(services, body, checked)
+    return job, replayed, note_requests(services, [checked])[0]
 
 
-def note_request(services: Services, body: Body, checked: CheckedJob) -> tuple[Note, ...]:
-    """What is to be said of a request."""
+def note_requests(services: Services, checked: Iterable[CheckedJob]) -> list[tuple[Note, ...]]:
+    """What is to be said of each request."""
     workers = services.board.workers
-    staff = Staff(checked.card.queue in workers.count_by_queue(), workers.count_encoders() > 0)
-    return notes_of(body, checked.request, checked.corpus, checked.estimate, staff)
+    served, has_encoder = workers.count_by_queue(), workers.count_encoders() > 0
+    return [
+        notes_of(
+            job.sent,
+            job.request,
+            job.corpus,
+            job.estimate,
+            Staff(job.card.queue in served, has_encoder),
+        )
+        for job in checked
+    ]
 
 
 def check_job(services: Services, body: Body) -> CheckedJob:
@@ -112,15 +122,17 @@ def check_job(services: Services, body: Body) -> CheckedJob:
         corpus = write_documents(reference["texts"], documents, name=None, max_documents=most)
     else:
         corpus = _find_corpus(services, reference["id"])
-    sent = body.get("contexts", {})
-    request = fit_contexts(to_request(dict(body), corpus.id), sent, corpus.documents)
+    sent = {name: value for name, value in body.items() if name != "corpus"}
+    request = fit_contexts(
+        to_request(dict(body), corpus.id), sent.get("contexts", {}), corpus.documents
+    )
     check_request(request, card, corpus, services.settings)
     services.webhook_urls.check(request.webhook)
     planned = services.board.registry.list_planned(
         corpus.id, services.tenant, reader_of(card, corpus)
     )
     estimate = estimate_job(request, card, corpus, planned)
-    return CheckedJob(request, card, corpus, documents, estimate)
+    return CheckedJob(sent, request, card, corpus, documents, estimate)
 
 
 def keep_documents(services: Services, checked: CheckedJob) -> None:

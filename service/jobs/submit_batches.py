@@ -29,12 +29,14 @@ from polyseme.service.access.quotas import check_room, find_quotas, too_many_job
 from polyseme.service.context import Services
 from polyseme.service.http.problems import describe_error, invalid_values
 from polyseme.service.jobs.find_and_end import delete_job, end_if_idle
+from polyseme.service.jobs.notes import Note
 from polyseme.service.jobs.show import show_delivery
 from polyseme.service.jobs.submit import (
     CheckedJob,
     check_job,
     digest_of,
     keep_documents,
+    note_requests,
     reused,
     send_tickets,
 )
@@ -69,18 +71,21 @@ class Submitted:
         )
 
 
-_Checked = Mapping[int, CheckedJob]  # by index in the batch
+# By index in the batch.
+_Checked = Mapping[int, CheckedJob]
+Notes = Mapping[int, Sequence[Note]]
 
 
-def submit_batch(services: Services, sent: Submitted, key: str | None) -> tuple[Batch, bool]:
-    """The batch, and whether an earlier request with the same key had made it.
+def submit_batch(services: Services, sent: Submitted, key: str | None) -> tuple[Batch, bool, Notes]:
+    """The batch, whether an earlier request with the same key had made it, and what is to be said
+    of each of its requests; of a batch made earlier nothing.
 
     Raises BatchRefused, and what a single submit raises when that is all that is wrong with every
     entry.
     """
     digest = sent.digest()
     if key is not None and (earlier := _find_submitted(services, key, digest)):
-        return earlier, True
+        return earlier, True, {}
     quotas = find_quotas(services)
     _check_count(services, sent, quotas)
     services.webhook_urls.check(sent.webhook)
@@ -89,7 +94,9 @@ def submit_batch(services: Services, sent: Submitted, key: str | None) -> tuple[
     if refused and (sent.atomic or not checked):
         raise _refuse(refused, len(sent.entries))
     idempotency = None if key is None else (key, digest, IDEMPOTENCY_S)
-    return _open(services, sent, checked, refused, quotas, idempotency)
+    batch, replayed = _open(services, sent, checked, refused, quotas, idempotency)
+    notes = dict(zip(checked, note_requests(services, checked.values()), strict=True))
+    return batch, replayed, {} if replayed else notes
 
 
 def find_batch(services: Services, batch: str) -> Batch:
@@ -149,6 +156,15 @@ def show_batch(board: Board, batch: Batch, base: str) -> dict[str, Any]:
     }
 
 
+def show_submitted_batch(board: Board, batch: Batch, base: str, notes: Notes) -> dict[str, Any]:
+    """For whoever has just sent it. notes: on its requests."""
+    shown = show_batch(board, batch, base)
+    for entry in shown["entries"]:
+        of_it = notes.get(entry["index"], ()) if entry["job"] else ()
+        entry["notes"] = [note.to_dict() for note in of_it]
+    return shown
+
+
 def batch_to_dict(batch: Batch, base: str) -> dict[str, Any]:
     """Without its entries, which are many."""
     here = f"{base}/v1/batches/{batch.id}"
@@ -168,6 +184,7 @@ def batch_to_dict(batch: Batch, base: str) -> dict[str, Any]:
         "links": {
             "self": here,
             "jobs": f"{base}/v1/jobs?batch={batch.id}",
+            "summaries": f"{here}/summaries",
             "cancel": f"{here}/cancel",
         },
     }
@@ -259,7 +276,7 @@ def _details_of(error: PolysemeError, index: int) -> list[Detail]:
     ]
 
 
-def _problem_of(error: PolysemeError, index: int | None = None) -> dict[str, Any]:
+def problem_of(error: PolysemeError, index: int | None = None) -> dict[str, Any]:
     """An entry's problem as it is shown with the batch. index: None when it is not known yet."""
     problem = describe_error(error)
     details = [] if index is None else _details_of(error, index)
@@ -287,9 +304,9 @@ def _open(
             NewJob(index, job.request, job.estimate.tokens, job.card.queue)
             for index, job in checked.items()
         ],
-        {index: _problem_of(e, index) for index, e in refused.items()},
+        {index: problem_of(e, index) for index, e in refused.items()},
         atomic=sent.atomic,
-        full={verdict: _problem_of(e) for verdict, e in full.items()},
+        full={verdict: problem_of(e) for verdict, e in full.items()},
         webhook=sent.webhook,
         metadata=sent.metadata or {},
         patience_s=services.settings.queue_patience_s,

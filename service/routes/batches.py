@@ -35,16 +35,21 @@ from polyseme.service.jobs.submit_batches import (
     delete_batch,
     find_batch,
     show_batch,
+    show_submitted_batch,
     submit_batch,
 )
+from polyseme.service.jobs.summarise_batches import summarise_batch
 from polyseme.service.schemas.batches import (
     BatchesQuery,
     BatchListSchema,
     BatchRequestSchema,
     BatchSchema,
+    BatchSummariesQuery,
+    BatchSummariesSchema,
     DeleteBatchQuery,
     EnvelopeSchema,
     SubmitBatchQuery,
+    SubmittedBatchSchema,
 )
 
 blueprint = Blueprint(
@@ -108,11 +113,11 @@ _BODY = {
 @takes(_KEY, _PREFER)
 @blueprint.doc(operationId="submitBatch", requestBody=_BODY)
 @blueprint.response(
-    202, BatchSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED
+    202, SubmittedBatchSchema, description="Accepted, and safe in Redis.", headers=_SUBMITTED
 )
 @blueprint.alt_response(
     200,
-    schema=BatchSchema,
+    schema=SubmittedBatchSchema,
     description="It ended within `Prefer: wait`.",
     headers=_SUBMITTED,
     success=True,
@@ -139,7 +144,7 @@ def submit(query: Mapping[str, Any]) -> Response:
     here = services()
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
-    batch, replayed = submit_batch(here, sent, key)
+    batch, replayed, notes = submit_batch(here, sent, key)
     batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get, _is_over, seconds)
     headers = (
         _headers(batch)
@@ -148,11 +153,8 @@ def submit(query: Mapping[str, Any]) -> Response:
     )
     headers |= {"Idempotency-Replayed": "true"} if replayed else {}
     headers |= deprecation_headers(*_read_senses(sent))
-    return answer_json(
-        show_batch(here.board, batch, here.base),
-        200 if seconds and batch.is_terminal else 202,
-        headers,
-    )
+    shown = show_submitted_batch(here.board, batch, here.base, notes)
+    return answer_json(shown, 200 if seconds and batch.is_terminal else 202, headers)
 
 
 @blueprint.route("", methods=["GET"])
@@ -204,6 +206,36 @@ def get_batch(batch_id: str) -> Response:
     if matches_tag(request.headers, make_tag(batch.revision)):
         return Response(status=304, headers=headers)
     return answer_json(show_batch(here.board, batch, here.base), headers=headers)
+
+
+@blueprint.route("/<batch:batch_id>/summaries", methods=["GET"])
+@blueprint.arguments(BatchSummariesQuery, location="query")
+@blueprint.doc(operationId="listBatchSummaries")
+@blueprint.response(200, BatchSummariesSchema, headers={"Link": LINK})
+@problems(
+    {
+        400: "a cursor that is not of this list",
+        404: "no such batch",
+        410: "an expired cursor, or the batch has expired",
+        422: "a parameter is not allowed",
+    }
+)
+def list_summaries(query: Mapping[str, Any], batch_id: str) -> Response:
+    """Read what the jobs of a batch have found
+
+    Of each job, in the order of the request: how many neurons have which status, and some of
+    them with what they fire for.
+    """
+    here, limit = services(), query["limit"]
+    batch = find_batch(here, batch_id)
+    after = -1
+    if "cursor" in query:
+        after = int(here.cursors.open(query["cursor"], batch_id, {}, here.tenant))
+    rows = summarise_batch(here, batch, after=after, count=limit + 1)
+    page = rows[:limit]
+    is_last = len(rows) <= limit
+    cursor = None if is_last else here.cursors.seal(batch_id, {}, page[-1]["index"], here.tenant)
+    return answer_page(page, cursor)
 
 
 @blueprint.route("/<batch:batch_id>", methods=["DELETE"])

@@ -34,7 +34,7 @@ from polyseme.service.jobs.show import (
     show_submitted,
     state_headers,
 )
-from polyseme.service.jobs.submit import check_job, note_request, submit_job
+from polyseme.service.jobs.submit import check_job, note_requests, submit_job
 from polyseme.service.jobs.submit_batches import list_jobs_of
 from polyseme.service.schemas.jobs import (
     EstimateSchema,
@@ -124,7 +124,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
     senses = body.get("senses", {})
     if query["dry_run"]:
         checked = check_job(here, body)
-        notes = [note.to_dict() for note in note_request(here, body, checked)]
+        notes = [note.to_dict() for note in note_requests(here, [checked])[0]]
         answer = checked.estimate.to_dict() | {"notes": notes}
         return answer_json(answer, headers=deprecation_headers(senses))
     job, replayed, said = submit_job(here, body, key)

@@ -15,7 +15,7 @@ from polyseme.service.schemas.fields import (
     StrictSchema,
     between,
 )
-from polyseme.service.schemas.jobs import EXAMPLE_JOB, DeliverySchema
+from polyseme.service.schemas.jobs import EXAMPLE_JOB, DeliverySchema, NoteSchema
 from polyseme.service.schemas.requests import JOB_STATUSES, AnalysisSchema, WebhookSchema
 
 BATCH_EVENT = "batch.ended"
@@ -123,7 +123,67 @@ class EntrySchema(Schema):
 class BatchLinksSchema(Schema):
     self = fields.String(required=True)
     jobs = fields.String(required=True)
+    summaries = fields.String(required=True)
     cancel = fields.String(required=True)
+
+
+class BatchSummariesQuery(StrictSchema):
+    limit = QueryWhole(load_default=20, validate=between(1, 100))
+    cursor = fields.String()
+
+
+class ExampleSchema(Schema):
+    layer = fields.Integer(required=True)
+    neuron = fields.Integer(required=True)
+    status = fields.String(required=True)
+    selectivity = fields.Float(required=True, allow_none=True)
+    meaning = fields.String(required=True, allow_none=True)
+
+
+class FoundSchema(Schema):
+    """The part of a job's summary that tells of meaning."""
+
+    neurons = fields.Integer(required=True)
+    statuses = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    notes = fields.List(fields.String(), required=True)
+    warnings = fields.List(fields.String(), required=True)
+    examples = fields.List(
+        fields.Nested(ExampleSchema),
+        required=True,
+        metadata={"description": "The most selective of those of which something is claimed."},
+    )
+
+
+class JobOfBatchSchema(Schema):
+    index = fields.Integer(
+        required=True, metadata={"description": "Of the entry in the request, from 0."}
+    )
+    job = fields.String(required=True, metadata={"example": EXAMPLE_JOB})
+    status = fields.String(
+        required=True, allow_none=True, validate=validate.OneOf([*JOB_STATUSES, None])
+    )
+    model = fields.String(required=True, allow_none=True)
+    corpus = fields.String(required=True, allow_none=True)
+    metadata = fields.Raw(required=True, metadata=METADATA_SCHEMA | {"description": "Of the job."})
+    summary = fields.Nested(
+        FoundSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null without a result."},
+    )
+    problem = fields.Nested(
+        EntryProblemSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why the summary of a job that succeeded cannot be read."},
+    )
+    link = fields.String(required=True, metadata={"description": "The path of the job."})
+
+
+class BatchSummariesSchema(Schema):
+    object = fields.String(required=True, validate=validate.OneOf(["list"]))
+    data = fields.List(fields.Nested(JobOfBatchSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class BatchSummarySchema(Schema):
@@ -162,6 +222,24 @@ class BatchSummarySchema(Schema):
 class BatchSchema(BatchSummarySchema):
     entries = fields.List(
         fields.Nested(EntrySchema), required=True, metadata={"description": "By index."}
+    )
+
+
+class SubmittedEntrySchema(EntrySchema):
+    notes = fields.List(
+        fields.Nested(NoteSchema),
+        required=True,
+        metadata={"description": "On the request; of a repeated batch none."},
+    )
+
+
+class SubmittedBatchSchema(BatchSchema):
+    """A batch, in the answer to the request that made it."""
+
+    entries = fields.List(
+        fields.Nested(SubmittedEntrySchema),
+        required=True,
+        metadata={"description": "By index."},
     )
 
 

@@ -210,6 +210,23 @@ def test_a_batch_is_posted_with_a_key_and_waited_for(wire: Wire) -> None:
     assert (seen, ended.has_ended) == (["running", "ended"], True)
 
 
+def test_what_the_jobs_of_a_batch_found_is_read_page_by_page(wire: Wire) -> None:
+    rows = [
+        {"index": 0, "job": "job_1", "status": "succeeded", "summary": {"neurons": 2}},
+        {"index": 2, "job": "job_2", "status": "failed", "summary": None},
+    ]
+    path = "/v1/batches/bat_1/summaries"
+    link = {"Link": f'<{path}?cursor=on>; rel="next"'}
+    wire.on(f"GET {path}", Answer({"data": rows[:1]}, headers=link))
+    wire.on(f"GET {path}?cursor=on", Answer({"data": rows[1:]}))
+    with Polyseme(wire.url) as polyseme:
+        first, second = polyseme.batch_summaries("bat_1")
+
+    assert first.summary is not None
+    assert (first.summary.neurons, first.summary.examples, second.summary) == (2, (), None)
+    assert (second.index, second.job, second.status) == (2, "job_2", "failed")
+
+
 def test_a_neuron_is_a_record(wire: Wire) -> None:
     wire.on("GET /v1/jobs/job_1/neurons/3/7", Answer(grouped_report()))
     with Polyseme(wire.url) as polyseme:

@@ -8,10 +8,10 @@ from marshmallow import Schema
 from marshmallow import fields as marshmallow_fields
 
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
+from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
 from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
-from polyseme.service.schemas.batches import BatchSchema
+from polyseme.service.schemas.batches import JobOfBatchSchema, SubmittedBatchSchema
 from polyseme.service.schemas.corpora import CorpusSchema
 from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
@@ -62,7 +62,8 @@ def test_a_record_cannot_be_changed() -> None:
     ("kind", "schema"),
     [
         (Job, SubmittedJobSchema),
-        (Batch, BatchSchema),
+        (Batch, SubmittedBatchSchema),
+        (JobOfBatch, JobOfBatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),
         (Model, ModelSchema),

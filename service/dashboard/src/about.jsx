@@ -81,8 +81,9 @@ export function About() {
         <dt>Same at</dt><dd>How sure we must be that two groups mean the same before we call them one. It is a choice: on a neuron's page you can move it and see what changes.</dd>
       </dl>
       <p>
-        Every number, its range and where it fails is in <code>docs/measures.md</code> of the source; ten neurons and what to
-        think of them are in <code>docs/neurons.md</code>. <a href={below("/docs")}>The API</a> is described here.
+        The docs say of <a href={below("/guide/measures")}>every number</a> its range and where it fails, and what to think
+        of <a href={below("/guide/neurons")}>ten neurons</a>. <a href={below("/guide")}>All docs</a> are here,
+        and <a href={below("/docs")}>the API</a>.
       </p>
       <p>Senses are found by rules, not by people. Read the contexts before you trust a label, and prefer neurons with many contexts and a high coverage.</p>
     </div>

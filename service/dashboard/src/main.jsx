@@ -70,6 +70,7 @@ function Navigation({ path, isKeyed }) {
   return (
     <nav aria-label="Main">
       {items.map(([to, text]) => <Link key={to} to={to} aria-current={current(to)}>{text}</Link>)}
+      <a href={below("/guide")}>Docs</a>
       <a href={below("/docs")}>API</a>
       {isKeyed
         ? <button type="button" class="plain" onClick={() => setKey(null)}>Sign out</button>

@@ -29,7 +29,7 @@ from polyseme.service.app import create_app
 from polyseme.service.context import Services
 from polyseme.service.outbound.addresses import Allowed
 from polyseme.service.outbound.delivery import Poster
-from polyseme.service.schemas.batches import BatchSchema
+from polyseme.service.schemas.batches import BatchSchema, BatchSummariesSchema
 from polyseme.service.webhooks.sender import Sender
 from tests.client.standins import free_port, wait_until, wait_until_live
 from tests.factories import add_corpus, make_body, make_card, take_unit, write_result
@@ -517,6 +517,50 @@ def test_a_batch_is_deleted_once_it_has_ended_and_its_jobs_if_asked_for(
     assert http.delete(path).status_code == 404
 
 
+def test_what_the_jobs_of_a_batch_found_is_one_list(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    sent = batch_of(GOOD, WRONG_LAYER, GOOD, GOOD, make_body(metadata={"n": "4"}), atomic=False)
+    batch = http.post("/v1/batches", json=sent).get_json()
+    jobs = [e["job"] for e in batch["entries"]]
+    for job in (jobs[0], jobs[2], jobs[3]):
+        write_result(store, job, layers=(0,), senses=True)
+        board.jobs.end(job, "succeeded")
+    http.delete(f"/v1/jobs/{jobs[2]}")
+    store.delete(f"{Layout.result(jobs[3])}/summary.json")
+    path = batch["links"]["summaries"]
+
+    first = http.get(f"{path}?limit=2").get_json()
+    second = http.get(path, query_string={"limit": 2, "cursor": first["next_cursor"]}).get_json()
+
+    found, deleted, damaged, running = first["data"] + second["data"]
+    assert second["next_cursor"] is None
+    assert [r["index"] for r in (found, deleted, damaged, running)] == [0, 2, 3, 4]
+    summary = http.get(f"/v1/jobs/{jobs[0]}/summary").get_json()
+    assert found["summary"] == {name: summary[name] for name in found["summary"]}
+    assert found["summary"]["examples"][0]["meaning"]
+    assert (deleted["status"], deleted["model"], deleted["summary"]) == ("succeeded", None, None)
+    assert damaged["problem"]["code"] in ("result_damaged", "gone")
+    assert (running["summary"], running["problem"], running["metadata"]) == (None, None, {"n": "4"})
+    assert BatchSummariesSchema().validate(first | second) == {}
+
+
+def test_the_answer_to_a_submit_has_notes_on_each_entry(http: FlaskClient) -> None:
+    little = make_body(corpus={"texts": ["one two three"] * 3 + ["four"]})
+    sent = batch_of(little, WRONG_LAYER, atomic=False)
+
+    answers = [
+        http.post("/v1/batches", json=sent, headers={"Idempotency-Key": "k"}).get_json()
+        for _ in range(2)
+    ]
+
+    alone = http.post("/v1/jobs?dry_run=true", json=little).get_json()["notes"]
+    assert alone
+    assert [e["notes"] for e in answers[0]["entries"]] == [alone, []]
+    assert [e["notes"] for e in answers[1]["entries"]] == [[], []]
+    assert "notes" not in http.get(answers[0]["links"]["self"]).get_json()["entries"][0]
+
+
 def test_pages_of_batches_are_the_whole_list(http: FlaskClient) -> None:
     ids = [submit(http, 1)["id"] for _ in range(5)]
 
@@ -555,11 +599,12 @@ def test_a_batch_is_its_tenants_alone(http: FlaskClient, board: Board) -> None:
     answers = [
         http.get(path, headers=other),
         http.get(path, headers={**other, "If-None-Match": "*"}),
+        http.get(batch["links"]["summaries"], headers=other),
         http.post(f"{path}/cancel", headers=other),
         http.delete(path, headers=other),
     ]
 
-    assert [a.status_code for a in answers] == [404] * 4
+    assert [a.status_code for a in answers] == [404] * 5
     assert http.get("/v1/batches", headers=other).get_json()["data"] == []
     assert http.get(batch["links"]["jobs"], headers=other).get_json()["data"] == []
     assert http.get(path, headers=own).get_json()["status"] == "running"
