@@ -1,4 +1,7 @@
-"""Ten neurons of a finished job as a page: found by sorting, shown as the service returned them."""
+"""Ten neurons of a finished job as a page: found by sorting, shown as the service returned them.
+
+One that an earlier list has shown is passed over.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from polyseme import Polyseme
 from polyseme.commands.show import visible
 from polyseme.reading import Raw
+from polyseme.reports import Report
 
 # What is shown, in words and as the list's query, and how many neurons of each.
 LISTS: tuple[tuple[str, int, dict[str, str | float]], ...] = (
@@ -29,6 +33,7 @@ LISTS: tuple[tuple[str, int, dict[str, str | float]], ...] = (
 )
 
 _CONTEXTS = 3  # of each sense
+_LOOKED_AT = 20  # rows of a list
 _BEFORE, _AFTER = 9, 5  # tokens around a peak
 
 
@@ -43,17 +48,22 @@ def run(options: argparse.Namespace) -> str:
 
 
 def _sections(client: Polyseme, job: str) -> Iterator[str]:
+    seen: set[tuple[int | None, int | None]] = set()
     for title, count, query in LISTS:
         shown = "&".join(f"{name}={value}" for name, value in query.items())
         yield f"## {title}\n\n`GET /v1/jobs/{job}/neurons?{shown}`"
-        for row in client.neurons(job, **query).first(count):
+        rows = client.neurons(job, fields="layer,neuron", **query)
+        new = [row for row in rows.first(_LOOKED_AT) if (row.layer, row.neuron) not in seen]
+        for row in new[:count]:
             assert row.layer is not None
             assert row.neuron is not None
-            yield describe(client.neuron(job, row.layer, row.neuron).raw)
+            seen.add((row.layer, row.neuron))
+            yield describe(client.neuron(job, row.layer, row.neuron))
 
 
-def describe(report: Raw) -> str:
+def describe(neuron: Report) -> str:
     """One neuron as Markdown."""
+    report = neuron.raw
     scores = report["polysemanticity"]
     score = (
         "none"
@@ -68,9 +78,9 @@ def describe(report: Raw) -> str:
         f"Status {report['status']}, score {score}{beside}; coverage {scores['coverage']:.2f}, "
         f"MS {scores['monosemanticity_score']:.2f}.",
         *(
-            _describe_sense(report, sense)
-            for sense in report["senses"]
-            if sense["tail"] == "positive"
+            _describe_sense(report, raw, neuron.firing_share(sense))
+            for sense, raw in zip(neuron.senses, report["senses"], strict=True)
+            if sense.tail == "positive"
         ),
     ]
     if not report["senses"]:
@@ -82,7 +92,8 @@ def _interval(ends: list[float]) -> str:
     return f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
-def _describe_sense(report: Raw, sense: Raw) -> str:
+def _describe_sense(report: Raw, sense: Raw, share: float) -> str:
+    """share: of all its firing."""
     tokens = ", ".join(f"`{visible(t['token']).strip() or '␣'}`" for t in sense["tokens"][:6])
     tested = (
         ""
@@ -91,10 +102,10 @@ def _describe_sense(report: Raw, sense: Raw) -> str:
     )
     standing = "sure" if sense["sure"] else "tentative"
     head = (
-        f"**{sense['share']:.0%}**, {sense['size']} contexts, {standing} "
+        f"**{share:.0%}**, {sense['size']} contexts, {standing} "
         f"({sense['replication']:.2f}){tested}: {tokens}"
     )
-    return f"{head}\n\n{_contexts(report, sense['contexts'][:_CONTEXTS])}"
+    return f"{head}\n\n{_contexts(report, sense['contexts'][:_CONTEXTS])}".rstrip()
 
 
 def _contexts(report: Raw, indices: list[int]) -> str:
