@@ -38,8 +38,8 @@ class Guide:
     images: Mapping[str, bytes]
 
     def title(self, page: str) -> str:
-        """Its first heading."""
-        return self.pages[page].partition("\n")[0].lstrip("# ")
+        """Its first heading, without marks."""
+        return self.pages[page].partition("\n")[0].lstrip("# ").replace("`", "")
 
 
 @lru_cache(maxsize=1)
