@@ -120,12 +120,16 @@ def assert_close_moments(a: LayerScan, b: LayerScan, tolerance: float) -> None:
 
 
 SAMPLED = [(None, False), (None, True), ("bands", False), ("drawn", True)]
+EVERY = [(d, *s, step) for s in SAMPLED for d in (False, True) for step in (0.5, None)]
+# Of the interpreter, which takes its time: any two values of two of them together.
+HALF = [options for i, options in enumerate(EVERY) if (i % 4 in (0, 3)) == (i // 4 % 2 == 0)]
+COMPARED = [("cpu", *options) for options in EVERY] + [
+    pytest.param("gpu", *options, marks=needs_triton)
+    for options in (EVERY if torch.cuda.is_available() else HALF)
+]
 
 
-@pytest.mark.parametrize("distinct", [False, True])
-@pytest.mark.parametrize(("sampled", "shown"), SAMPLED)
-@pytest.mark.parametrize("step", [0.5, None])
-@pytest.mark.parametrize("kernels", ["cpu", ON_GPU])
+@pytest.mark.parametrize(("kernels", "distinct", "sampled", "shown", "step"), COMPARED)
 def test_the_kernels_and_plain_torch_keep_the_same(
     kernels: str, distinct: bool, sampled: str | None, shown: bool, step: float | None
 ) -> None:
