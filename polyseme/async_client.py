@@ -268,16 +268,23 @@ class AsyncPolyseme:
         media_type: str = "application/x-ndjson",
         **query: Query,
     ) -> Corpus:
-        """Uploads a corpus as a stream. Query: name (its id), field, sample_by, format, filename,
-        on_bad_line; media_type="application/octet-stream" leaves the format to what is inside.
+        """Uploads a corpus as a stream. Query: name (its id), field, language_field, sample_by,
+        format, filename, on_bad_line; media_type="application/octet-stream" leaves the format to
+        what is inside.
 
         content: a function that begins it anew lets a failed upload be repeated, which is harmless.
         """
         return await self._driver.run(self._calls.add_corpus(content, media_type, query))
 
-    async def add_texts(self, texts: Sequence[str], *, name: str | None = None) -> Corpus:
-        """Adds documents as a corpus."""
-        return await self._driver.run(self._calls.add_texts(texts, name))
+    async def add_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        name: str | None = None,
+        languages: Sequence[str | None] | None = None,
+    ) -> Corpus:
+        """Adds documents as a corpus. languages: of each, such as "de"; None for none."""
+        return await self._driver.run(self._calls.add_texts(texts, name, languages))
 
     async def add_file(
         self, path: str | Path, *, name: str | None = None, **query: Query
@@ -286,10 +293,11 @@ class AsyncPolyseme:
         gzip or zstd or not. What is inside decides. Or a folder of such files, whose other files
         are left out with a warning.
 
-        query: field, that has the text: "text", and needed for CSV and TSV; sample_by, what a
-        document is in plain text: line (in a folder: document), paragraph or document; format, to
-        be refused if it is another; on_bad_line="skip" to count what is no document instead of
-        refusing it. Raises Unreadable for a file of a folder.
+        query: field, that has the text: "text", and needed for CSV and TSV; language_field, that
+        names a document's language, such as "de"; sample_by, what a document is in plain text:
+        line (in a folder: document), paragraph or document; format, to be refused if it is another;
+        on_bad_line="skip" to count what is no document instead of refusing it. Raises
+        Unreadable for a file of a folder.
         """
         return await self._driver.run(self._calls.add_file(path, name, query))
 

@@ -173,9 +173,15 @@ def _sense(report: Report, sense: Sense) -> str:
         f'{_colour(sense)};padding-left:8px">'
         f"<b>sense {sense.sense + 1}{tail}</b> {_bar(share, _colour(sense))} "
         f"{share:.0%}{_standing(report, sense)}"
-        f"<div>{_sentence(sense.name)}</div>"
+        f"<div>{_sentence(sense.name)}</div>{_spoken(sense)}"
         f'<div style="opacity:.7">{tokens}</div>{contexts}</div>'
     )
+
+
+def _spoken(sense: Sense) -> str:
+    if not sense.spoken:
+        return ""
+    return f'<div style="opacity:.7">language: <bdi>{escape(_visible(sense.spoken))}</bdi></div>'
 
 
 def _standing(report: Report, sense: Sense) -> str:

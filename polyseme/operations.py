@@ -18,7 +18,7 @@ from polyseme.reading import Record, read
 from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model
 from polyseme.reports import Report
 from polyseme.steps import Answer, Call, Json, Pause, Query, Steps, asked_pause_s, send
-from polyseme.uploads import Folder, plan_folder, read_file, read_folder, text_lines
+from polyseme.uploads import LANGUAGE, Folder, plan_folder, read_file, read_folder, text_lines
 
 R = TypeVar("R", bound=Record)
 E = TypeVar("E", Job, Batch)  # what comes to an end
@@ -231,8 +231,11 @@ class Operations:
             query=query,
         )
 
-    def add_texts(self, texts: Sequence[str], name: str | None) -> Steps[Corpus]:
-        return self.add_corpus(lambda: text_lines(texts), "application/x-ndjson", {"name": name})
+    def add_texts(
+        self, texts: Sequence[str], name: str | None, languages: Sequence[str | None] | None
+    ) -> Steps[Corpus]:
+        query = {"name": name, "language_field": None if languages is None else LANGUAGE}
+        return self.add_corpus(lambda: text_lines(texts, languages), "application/x-ndjson", query)
 
     def add_file(
         self, path: str | Path, name: str | None, query: Mapping[str, Query]
@@ -251,6 +254,7 @@ class Operations:
         folder = Folder.of(path, reading.field)
         folder.tell()
         left = {"name": name, "on_bad_line": query.get("on_bad_line")}
+        left["language_field"] = None if reading.language_field is None else LANGUAGE
         return self.add_corpus(lambda: read_folder(folder, reading), "application/x-ndjson", left)
 
     def corpus(self, corpus: str) -> Steps[Corpus]:

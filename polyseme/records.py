@@ -202,6 +202,7 @@ class Corpus(Record):
     duplicates_dropped: int = 0
     empty_dropped: int = 0
     bad_lines_skipped: int = 0
+    languages: Mapping[str, int] = field(default_factory=dict)  # documents by language
     warnings: tuple[str, ...] = ()  # of an upload: what was left out of the file
     created_at: str = ""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from polyseme.reading import Record
 
+_USUAL_SCRIPT = "Latin"  # where it is all that is known, no language is named
+
 # What a table of neurons shows unless others are asked for.
 TABLE_COLUMNS = (
     "layer",
@@ -150,7 +152,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Language:
-    language: str  # a script, such as Latin
+    language: str  # as the documents name it, or a script, such as Latin
     share: float  # 0..1, of the sense's firing
 
 
@@ -175,6 +177,15 @@ class Sense:
     auprc_baseline: float | None = None
     contexts: tuple[int, ...] = ()  # indices in the report's contexts
     evidence: tuple[int, ...] = ()  # indices in the report's evidence
+
+    @property
+    def spoken(self) -> str:
+        """Its languages, such as "de 80 %, en 20 %"; "" where they say no more than Latin letters
+        do.
+        """
+        if all(found.language == _USUAL_SCRIPT for found in self.languages):
+            return ""
+        return ", ".join(f"{found.language} {100 * found.share:.0f} %" for found in self.languages)
 
 
 @dataclass(frozen=True)

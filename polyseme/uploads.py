@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from polyseme.contract.errors import PolysemeError
 from polyseme.contract.texts.formats import Notes, Reading, format_of
+from polyseme.contract.texts.languages import language_of
 from polyseme.contract.texts.read import read_texts
 from polyseme.problems import Unreadable
 
+LANGUAGE: Final = "language"  # the field of the JSON lines that are sent
 _CHUNK: Final = 1 << 18
 _MOST_NAMED: Final = 10
 _log = logging.getLogger("polyseme.client")
@@ -62,21 +64,26 @@ def plan_folder(query: Mapping[str, Any]) -> Reading:
         declared=query.get("format"),
         sample_by=query.get("sample_by") or "document",
         field=query.get("field"),
+        language_field=query.get("language_field"),
         skips_bad_lines=query.get("on_bad_line") == "skip",
     )
 
 
 def read_folder(folder: Folder, reading: Reading) -> Iterator[bytes]:
-    """The documents of all files as JSON lines, one after the other. One that is to be skipped is
-    `null`, for the service to count.
+    """The documents of all files as JSON lines, one after the other, each with its language where
+    it has one. One that is to be skipped is `null`, for the service to count.
 
-    reading: of each. Raises Unreadable naming the file.
+    reading: of each; plain text has no field that names a language. Raises Unreadable naming
+    the file.
     """
     for file in folder.taken:
         notes = Notes()
+        own = replace(reading, filename=file.name)
+        if (reading.declared or format_of(file.name)) == "text":
+            own = replace(own, language_field=None)
         try:
-            for text in read_texts(read_file(file), replace(reading, filename=file.name), notes):
-                yield _dump(text)
+            for text in read_texts(read_file(file), own, notes):
+                yield _dump(text, language_of(text))
             for _ in range(notes.bad_lines_skipped):
                 yield b"null\n"
         except PolysemeError as e:
@@ -85,10 +92,14 @@ def read_folder(folder: Folder, reading: Reading) -> Iterator[bytes]:
             _log.warning("%s: %s", file, warning)
 
 
-def text_lines(texts: Iterable[str]) -> Iterator[bytes]:
-    """Documents as JSON lines."""
-    return map(_dump, texts)
+def text_lines(
+    texts: Sequence[str], languages: Sequence[str | None] | None = None
+) -> Iterator[bytes]:
+    """Documents as JSON lines. Raises ValueError for another number of languages."""
+    for text, language in zip(texts, languages or [None] * len(texts), strict=True):
+        yield _dump(text, language)
 
 
-def _dump(text: str) -> bytes:
-    return json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"
+def _dump(text: str, language: str | None) -> bytes:
+    document = {"text": text} | ({} if language is None else {LANGUAGE: language})
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.errors import AnalysisError, ModelLoadError
-from polyseme.contract.files.documents import read_documents
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import Corpus, Job
@@ -143,15 +141,12 @@ class JobWork:
             raise AnalysisError(f"corpus {name!r} was deleted")
         return corpus
 
-    @contextmanager
-    def _open_documents(self, job: Job) -> Iterator[Iterable[str]]:
+    def _open_documents(self, job: Job) -> IO[bytes]:
         corpus = job.analysis.corpus
         try:
-            file = self.store.open(Layout.documents(corpus, job.tenant))
+            return self.store.open(Layout.documents(corpus, job.tenant))
         except FileNotFoundError as e:
             raise AnalysisError(f"the documents of corpus {corpus!r} are not in the store") from e
-        with file:
-            yield read_documents(file)
 
     def _limits(self, card: ModelCard) -> Limits:
         wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)

@@ -99,7 +99,12 @@ SENSE_TOKEN: Final = (
     ),
 )
 LANGUAGE: Final = (
-    Column("language", TEXT, "A script, as Unicode names it, such as Latin or Cyrillic."),
+    Column(
+        "language",
+        TEXT,
+        "As the documents name theirs, such as de; where one names none, the script as Unicode "
+        "names it, such as Latin.",
+    ),
     Column("share", FLOAT, "Of the sense's firing.", SHARE_RANGE),
 )
 SENSE: Final = (

@@ -10,6 +10,7 @@ reports/layer-003.parquet  one row a neuron with its contexts, in row groups of 
 tokens.parquet             the vocabulary: row i is the text of token i, and whether it is special
 vectors.parquet            what was grouped into senses: one row a peak of some context
 background.npz             what it was compared with: random tokens of the corpus
+languages.npz              which language each document is in, where the corpus says it of some
 ghosts.parquet             one row of scalars a control unit, by layer and number: of each number
                            about meaning, what chance gives
 ghosts/layer-003.parquet   one row a control unit with its contexts
@@ -35,6 +36,7 @@ GHOSTS: Final = "ghosts.parquet"
 TOKENS: Final = "tokens.parquet"
 VECTORS: Final = "vectors.parquet"
 BACKGROUND: Final = "background.npz"
+LANGUAGES: Final = "languages.npz"
 REPORT_ROWS: Final = 64  # of a row group
 
 # Distinct contexts below which nothing is said about a neuron's meaning.

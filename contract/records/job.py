@@ -195,7 +195,9 @@ class Corpus:
     """
 
     id: str
-    sha256: str  # over every kept document: 8 bytes of little-endian byte length, then its UTF-8
+    # Over every kept document: 8 bytes of little-endian byte length, then its UTF-8; where it has a
+    # language, 8 bytes 0xff behind that, and the language likewise.
+    sha256: str
     documents: int  # kept
     characters: int  # of the kept documents
     utf8_bytes: int
@@ -204,9 +206,16 @@ class Corpus:
     created_at: float
     bad_lines_skipped: int = 0  # lines, elements or rows that are no document
     longest_characters: int = 0  # of its longest document
+    # Documents by language, the 20 commonest first; empty when no document has one.
+    languages: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without languages where there are none, as a corpus had it before it could have any."""
+        data = asdict(self)
+        return data if self.languages else {k: v for k, v in data.items() if k != "languages"}
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Corpus:

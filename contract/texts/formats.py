@@ -51,6 +51,7 @@ class Reading:
     charset: str | None = None  # declared: utf-8 or utf-16; None: what is inside decides
     sample_by: SampleBy = "line"  # what a document is in plain text
     field: str | None = None  # that has the text; None: "text", and needed for a table
+    language_field: str | None = None  # that names the document's language; None: no field does
     skips_bad_lines: bool = False  # lines that are no document are counted instead of refused
     max_bytes: int = 1 << 30  # as it is, and unpacked
     max_lines: int = 1 << 40  # blank ones, repeated ones and those that are no document included

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from polyseme.contract.errors import InvalidCorpus, MalformedRequest
 from polyseme.contract.strict_json import parse_json
-from polyseme.contract.texts.formats import LONGEST_DOCUMENT, BadLine
+from polyseme.contract.texts.formats import LONGEST_DOCUMENT, BadLine, Reading
+from polyseme.contract.texts.languages import add_language
 from polyseme.contract.texts.lines import too_long
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
@@ -22,14 +23,14 @@ _MOST_NAMED = 20
 _LONGEST_NAME = 80
 
 
-def read_json_lines(lines: Iterable[bytes], field: str) -> Iterator[str | BadLine]:
-    """Objects with the field, or strings; blank lines are none."""
+def read_json_lines(lines: Iterable[bytes], reading: Reading) -> Iterator[str | BadLine]:
+    """Objects with the field that has the text, or strings; blank lines are none."""
     for i, line in enumerate(lines):
         if line.strip():
-            yield _read_document(line, i, f"line {i + 1}", field)
+            yield _read_document(line, i, f"line {i + 1}", reading)
 
 
-def read_json_array(chunks: Iterable[bytes], field: str) -> Iterator[str | BadLine]:
+def read_json_array(chunks: Iterable[bytes], reading: Reading) -> Iterator[str | BadLine]:
     """Elements as lines are. Raises InvalidCorpus where the array itself is broken, TooLarge for an
     element longer than a document may be.
     """
@@ -41,7 +42,7 @@ def read_json_array(chunks: Iterable[bytes], field: str) -> Iterator[str | BadLi
         index = 0
         while True:
             yield _read_document(
-                text.take_value(index).encode(), index, f"element {index + 1}", field
+                text.take_value(index).encode(), index, f"element {index + 1}", reading
             )
             index += 1
             if text.next_character() != ",":
@@ -124,7 +125,8 @@ def _broken(index: int, why: str) -> InvalidCorpus:
     return InvalidCorpus(f"element {index + 1} is broken JSON: {why}", pointer=f"/{index}")
 
 
-def _read_document(text: bytes, index: int, where: str, field: str) -> str | BadLine:
+def _read_document(text: bytes, index: int, where: str, reading: Reading) -> str | BadLine:
+    field = reading.text_field
     try:
         value = parse_json(text)
     except MalformedRequest as e:
@@ -144,7 +146,10 @@ def _read_document(text: bytes, index: int, where: str, field: str) -> str | Bad
             f"{where}: the field {field!r} is {name_type(found)}, not a string; "
             f"{name_fields(value)}",
         )
-    return found
+    if reading.language_field is None:
+        return found
+    language = value.get(reading.language_field)
+    return add_language(found, language, index, where, reading.language_field)
 
 
 def name_fields(names: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from polyseme.contract.errors import InvalidCorpus, TooLarge, UnsupportedMedia
 from polyseme.contract.texts.formats import BadLine, Format, Notes, Reading
 from polyseme.contract.texts.json_texts import read_json_array, read_json_lines
+from polyseme.contract.texts.languages import language_of
 from polyseme.contract.texts.lines import (
     UTF8_MARK,
     UTF16_MARKS,
@@ -37,11 +38,13 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
     """
     first_bad: BadLine | None = None
     is_empty = True
+    has_language = False
     for count, found in enumerate(_read(chunks, reading, notes)):
         if count >= reading.max_lines:
             raise too_many(reading.max_lines)
         if not isinstance(found, BadLine):
             is_empty = False
+            has_language = has_language or language_of(found) is not None
             yield found
         elif reading.skips_bad_lines:
             first_bad = first_bad or found
@@ -53,9 +56,16 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
             f"all {notes.bad_lines_skipped} lines were skipped; the first: {first_bad.why}",
             pointer=f"/{first_bad.index}",
         )
+    if reading.language_field is not None and not has_language:
+        notes.warnings.append(f"no document has a language in the field {reading.language_field!r}")
 
 
 def _read(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[str | BadLine]:
+    if reading.language_field == reading.text_field:
+        raise InvalidCorpus(
+            f"the field {reading.text_field!r} has the text: it cannot name its language too",
+            pointer="/language_field",
+        )
     head, content = _peek(_open(chunks, reading, notes))
     if is_parquet(head):
         if reading.declared not in (None, "parquet"):
@@ -74,15 +84,25 @@ def _read(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[s
 def _take_apart(text: Iterator[bytes], kind: Format, reading: Reading) -> Iterator[str | BadLine]:
     lines = partial(split_lines, text, most=reading.max_lines)
     if kind == "jsonl":
-        return read_json_lines(lines(), reading.text_field)
+        return read_json_lines(lines(), reading)
     if kind == "text":
+        _refuse_language(reading)
         return read_plain(lines(), reading.sample_by)
     if kind in ("csv", "tsv"):
         return read_table(lines(keep_ends=True), reading, kind)
     head, text = _peek(text)
     if head.lstrip().startswith(b"["):
-        return read_json_array(text, reading.text_field)
-    return read_json_lines(split_lines(text, most=reading.max_lines), reading.text_field)
+        return read_json_array(text, reading)
+    return read_json_lines(split_lines(text, most=reading.max_lines), reading)
+
+
+def _refuse_language(reading: Reading) -> None:
+    if reading.language_field is not None:
+        raise InvalidCorpus(
+            f"plain text has no fields, so none {reading.language_field!r} that names a "
+            "document's language",
+            pointer="/language_field",
+        )
 
 
 def _open(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:

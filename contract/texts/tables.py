@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from polyseme.contract.errors import InvalidCorpus, TooLarge, UnsupportedMedia
 from polyseme.contract.texts.formats import FORMAT_NAMES, LONGEST_DOCUMENT, BadLine, Format, Reading
 from polyseme.contract.texts.json_texts import name_fields
+from polyseme.contract.texts.languages import add_language
 from polyseme.contract.texts.lines import decode_line, too_long
 from polyseme.contract.texts.parquet_pages import Damaged, read_page_sizes
 
@@ -37,25 +38,39 @@ def read_table(lines: Iterable[bytes], reading: Reading, kind: Format) -> Iterat
     delimiter = next((d for d in delimiters if reading.field in _names(first, d)), delimiters[0])
     reader = csv.reader(rows, delimiter=delimiter, strict=True)
     names = _next_row(reader, rows) or []
-    column = _find_column(names, reading.field, kind)
+    take = _row_taker(names, reading, kind)
     index = 0
     while (row := _next_row(reader, rows)) is not None:
         if row:
-            yield row[column] if len(row) == len(names) else _odd(row, names, rows.line, index)
+            is_whole = len(row) == len(names)
+            yield take(row, rows.line, index) if is_whole else _odd(row, names, rows.line, index)
         index += 1
 
 
-def _find_column(names: list[str], field: str | None, kind: Format) -> int:
-    if field is None:
+def _row_taker(
+    names: list[str], reading: Reading, kind: Format
+) -> Callable[[list[str], int, int], str | BadLine]:
+    """What takes a row's document out of it; line and index of the row, for what is said of it."""
+    if reading.field is None:
         raise InvalidCorpus(
             f"{FORMAT_NAMES[kind]} needs the field that has the text, `?field=…` or `--field …`; "
             f"{name_fields(names)}",
             pointer="/field",
         )
+    text = _find_column(names, reading.field, kind, "/field")
+    if (field := reading.language_field) is None:
+        return lambda row, line, index: row[text]
+    language = _find_column(names, field, kind, "/language_field")
+    return lambda row, line, index: add_language(
+        row[text], row[language], index, f"line {line}", field
+    )
+
+
+def _find_column(names: list[str], field: str, kind: Format, pointer: str) -> int:
     if names.count(field) != 1:
         how = "no field" if field not in names else "more than one field"
         raise InvalidCorpus(
-            f"the {FORMAT_NAMES[kind]} has {how} {field!r}; {name_fields(names)}", pointer="/field"
+            f"the {FORMAT_NAMES[kind]} has {how} {field!r}; {name_fields(names)}", pointer=pointer
         )
     return names.index(field)
 
@@ -112,7 +127,8 @@ class _Rows:
 
 
 def read_parquet(chunks: Iterable[bytes], reading: Reading) -> Iterator[str | BadLine]:
-    """The column `reading.text_field`, a group of rows after the other.
+    """The column `reading.text_field`, and that of the language beside it, a group of rows after
+    the other.
 
     It is read from its end, so the whole is copied to a file first. Raises InvalidCorpus, TooLarge.
     """
@@ -125,27 +141,46 @@ def read_parquet(chunks: Iterable[bytes], reading: Reading) -> Iterator[str | Ba
         for chunk in chunks:
             copy.write(chunk)
         try:
-            yield from _read_column(copy, pq, reading)
+            yield from _read_columns(copy, pq, reading)
         except (pa.ArrowException, OSError) as e:
             raise InvalidCorpus(f"the Parquet file is damaged: {e}", pointer="") from e
 
 
-def _read_column(file: IO[bytes], parquet: Any, reading: Reading) -> Iterator[str | BadLine]:
-    field = reading.text_field
+def _read_columns(file: IO[bytes], parquet: Any, reading: Reading) -> Iterator[str | BadLine]:
+    fields = {"/field": reading.text_field}
+    if reading.language_field is not None:
+        fields["/language_field"] = reading.language_field
     opened: pq.ParquetFile = parquet.ParquetFile(file)
-    _check_column(opened, reading)
-    _check_pages(file, opened, field)
-    # As a dictionary, so that one long text of many rows is there once.
+    for pointer, field in fields.items():
+        _check_column(opened, field, pointer, reading.max_bytes)
+        _check_pages(file, opened, field)
+    # As dictionaries, so that one long text of many rows is there once.
     file.seek(0)
-    opened = parquet.ParquetFile(file, metadata=opened.metadata, read_dictionary=[field])
+    columns = list(fields.values())
+    opened = parquet.ParquetFile(file, metadata=opened.metadata, read_dictionary=columns)
     index = size = 0
-    for batch in opened.iter_batches(_ROWS, columns=[field], use_threads=False):
-        for value in batch.column(0):
-            text = value.as_py()
-            size += len(text or "")
+    for batch in opened.iter_batches(_ROWS, columns=columns, use_threads=False):
+        for values in zip(*map(batch.column, columns), strict=True):
+            text, *languages = (value.as_py() for value in values)
+            size += sum(len(said or "") for said in (text, *languages))
             _check_size(text or "", size, reading.max_bytes)
-            yield _null_row(index, field, opened) if text is None else text
+            yield _take_row(text, languages, index, opened, reading)
             index += 1
+
+
+def _take_row(
+    text: str | None,
+    languages: list[str | None],
+    index: int,
+    opened: pq.ParquetFile,
+    reading: Reading,
+) -> str | BadLine:
+    """languages: the row's one, where a field is asked for that names it."""
+    if text is None:
+        return _null_row(index, reading.text_field, opened)
+    if reading.language_field is None:
+        return text
+    return add_language(text, languages[0], index, f"row {index + 1}", reading.language_field)
 
 
 def _check_size(text: str, size: int, most: int) -> None:
@@ -174,25 +209,24 @@ def _null_row(index: int, field: str, opened: pq.ParquetFile) -> BadLine:
     return BadLine(index, f"row {index + 1}: the field {field!r} is null; {names}")
 
 
-def _check_column(opened: pq.ParquetFile, reading: Reading) -> None:
+def _check_column(opened: pq.ParquetFile, field: str, pointer: str, most: int) -> None:
+    """Raises TooLarge for one of more than `most` bytes unpacked, InvalidCorpus for none."""
     import pyarrow.types as kinds
 
-    field, names = reading.text_field, opened.schema_arrow.names
+    names = opened.schema_arrow.names
     if names.count(field) != 1:
         raise InvalidCorpus(
-            f"the Parquet file has no field {field!r}; {name_fields(names)}", pointer="/field"
+            f"the Parquet file has no field {field!r}; {name_fields(names)}", pointer=pointer
         )
     kind = opened.schema_arrow.field(field).type
     kind = kind.value_type if kinds.is_dictionary(kind) else kind
     if not (kinds.is_string(kind) or kinds.is_large_string(kind)):
         raise InvalidCorpus(
-            f"the field {field!r} of the Parquet file is {kind}, not a string", pointer="/field"
+            f"the field {field!r} of the Parquet file is {kind}, not a string", pointer=pointer
         )
     size = sum(chunk.total_uncompressed_size for chunk in _chunks(opened, field))
-    if size > reading.max_bytes:
-        raise TooLarge(
-            f"the field {field!r} has {size} bytes unpacked, at most {reading.max_bytes}"
-        )
+    if size > most:
+        raise TooLarge(f"the field {field!r} has {size} bytes unpacked, at most {most}")
 
 
 def _chunks(opened: pq.ParquetFile, field: str) -> Iterator[Any]:

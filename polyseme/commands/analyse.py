@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from polyseme.client import DEFAULT_URL, Polyseme
-from polyseme.commands.corpora import TextField, find_or_upload
+from polyseme.commands.corpora import LanguageField, TextField, find_or_upload
 from polyseme.commands.jobs import PATIENCE_S, Patience, follow, show_job
 from polyseme.commands.terminal import (
     MISSING,
@@ -98,6 +98,7 @@ def analyse(
         str | None, typer.Option(help="The id of the corpus that is uploaded. [by its content]")
     ] = None,
     field: TextField = None,
+    language_field: LanguageField = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")
     ] = False,
@@ -128,7 +129,9 @@ def analyse(
         "webhook": {"url": webhook},
     }
     with connect(url, api_key) as client:
-        found = find_or_upload(client, corpus, corpus_name, field)
+        found = find_or_upload(
+            client, corpus, name=corpus_name, field=field, language_field=language_field
+        )
         request = {"model": model, "corpus": {"id": found}} | _given(parts)
         request |= {} if priority is None else {"priority": priority}
         request |= {} if reuse else {"reuse": False}

@@ -40,6 +40,12 @@ TextField = Annotated[
         help="The JSON field or the column that has the text. [text; needed for CSV and TSV]",
     ),
 ]
+LanguageField = Annotated[
+    str | None,
+    typer.Option(
+        help="The JSON field or the column that names a document's language, such as de. [none]"
+    ),
+]
 FileFormat = Annotated[
     str | None,
     typer.Option(
@@ -76,6 +82,7 @@ def add_corpus(
     name: CorpusName = None,
     sample_by: SampleBy = None,
     field: TextField = None,
+    language_field: LanguageField = None,
     file_format: FileFormat = None,
     on_bad_line: OnBadLine = None,
     url: Url = DEFAULT_URL,
@@ -88,6 +95,7 @@ def add_corpus(
     element or row of the others; what is left out is named.
     """
     options = {"sample_by": sample_by, "field": field, "format": file_format}
+    options |= {"language_field": language_field}
     with connect(url, api_key) as client:
         corpus = upload(client, file, name=name, on_bad_line=on_bad_line, **options)
     if as_json:
@@ -113,11 +121,9 @@ def delete_corpus(
                 say(f"{corpus} is deleted.")
 
 
-def find_or_upload(
-    client: Polyseme, corpus: str, name: str | None = None, field: str | None = None
-) -> str:
+def find_or_upload(client: Polyseme, corpus: str, **options: str | None) -> str:
     """The id of a corpus that is named by its id, as it is or after "id:", or by a file or folder
-    to upload.
+    to upload. options: of the upload.
     """
     if corpus.startswith("id:"):
         return corpus.removeprefix("id:")
@@ -127,7 +133,7 @@ def find_or_upload(
             raise CommandError(f"{corpus}: there is no such file or folder.", exit_code=MISSING)
         return corpus
     note(f"Uploading {path} …")
-    return upload(client, path, name=name, field=field).id
+    return upload(client, path, **options).id
 
 
 def upload(client: Polyseme, path: Path, **options: str | None) -> Corpus:

@@ -42,6 +42,8 @@ def neuron_block(report: Report, *, contexts: int = 3) -> RenderableType:
     lines += [context_line(c) for c in report.strongest()[:contexts]]
     for sense in senses:
         lines.append(_sense_line(report, sense))
+        if sense.spoken:
+            lines.append(Text(f"  language: {visible(sense.spoken)}"))
         lines += [context_line(c) for c in report.contexts_of(sense)[:contexts]]
     if report.evidence:
         further = counted(len(report.evidence), "further context")

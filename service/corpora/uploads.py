@@ -60,6 +60,7 @@ def plan_upload(
         charset=None if charset is None else _CHARSETS[charset.lower()],
         sample_by=query.get("sample_by", "line"),
         field=query.get("field"),
+        language_field=query.get("language_field"),
         skips_bad_lines=query.get("on_bad_line") == "skip",
         max_bytes=limit,
         max_lines=max_lines,

@@ -24,4 +24,10 @@ def read_documents(
     """Raises what `read_texts` and `write_documents` raise."""
     chunks = iter(lambda: raw.read(CHUNK), b"")
     texts = read_texts(chunks, reading, notes)
-    return write_documents(texts, file, name=name, max_documents=max_documents)
+    return write_documents(
+        texts,
+        file,
+        name=name,
+        max_documents=max_documents,
+        has_languages=reading.language_field is not None,
+    )

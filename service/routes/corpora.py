@@ -31,7 +31,9 @@ blueprint = Blueprint(
     "corpora", __name__, url_prefix="/v1/corpora", description="Texts that models run over."
 )
 
-_ONLY_UPLOADS = ("name", "sample_by", "field", "format", "filename", "on_bad_line")
+_ONLY_UPLOADS = (
+    "name", "sample_by", "field", "language_field", "format", "filename", "on_bad_line",
+)  # fmt: skip
 # So many may be blank, repeated or skipped for each document that may be kept, and so many anyhow.
 _LINES_A_DOCUMENT = 10
 _LINES = 200_000

@@ -25,6 +25,16 @@ class CorpusSchema(Schema):
         required=True,
         metadata={"description": "No documents, as with `?on_bad_line=skip`."},
     )
+    languages = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata={
+            "description": "Documents by language, of the 20 commonest, where `?language_field=` "
+            "named them.",
+            "example": {"de": 12, "en": 30},
+        },
+    )
     warnings = fields.List(
         fields.String(),
         metadata={"description": "In the answer to an upload: what was left out of the file."},

@@ -178,6 +178,14 @@ class UploadQuery(StrictSchema):
             "where nothing else is said, but for CSV and TSV, which need it."
         },
     )
+    language_field = fields.String(
+        validate=validate.Length(min=1, max=200),
+        metadata={
+            "description": "The field of JSON, or the column, that names a document's language, "
+            "such as `de` or `German`, in at most 64 characters; null, blank or missing for none. "
+            "The senses of neurons say it of their contexts. Not for plain text."
+        },
+    )
     format = fields.String(
         validate=choice(list(FORMAT_NAMES)),
         metadata={

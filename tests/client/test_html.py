@@ -61,6 +61,18 @@ def test_a_sense_says_how_it_stands() -> None:
     assert "3 further contexts, kept without text" in text
 
 
+def test_a_sense_says_its_language_unless_it_is_latin_letters_alone() -> None:
+    def shown(*languages: tuple[str, float]) -> str:
+        named = [{"language": name, "share": share} for name, share in languages]
+        sense = {"tail": "positive", "sense": 0, "share": 1.0, "contexts": [0], "languages": named}
+        return Outline(report_html(read(Report, grouped_report(senses=[sense])))).text
+
+    assert "language: de 80 %, Latin 20 %" in shown(("de", 0.8), ("Latin", 0.2))
+    assert "language: Han 100 %" in shown(("Han", 1.0))
+    assert "language" not in shown(("Latin", 1.0))
+    assert "language" not in shown()
+
+
 def test_the_strongest_context_comes_before_the_senses_in_one_or_not() -> None:
     found = grouped_report()
     loose = found["contexts"][0] | {"activation": 9.0, "sample": "activation"}

@@ -8,7 +8,7 @@ import pytest
 
 from polyseme.contract.texts.formats import Reading
 from polyseme.problems import Unreadable
-from polyseme.uploads import Folder, plan_folder, read_folder
+from polyseme.uploads import Folder, plan_folder, read_folder, text_lines
 
 
 @pytest.fixture
@@ -62,6 +62,26 @@ def test_a_bad_line_that_is_to_be_skipped_goes_to_the_service_to_be_counted(
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": null}\n7\n"b"\n')
 
     assert read(tmp_path, on_bad_line="skip") == ["a", "b", None, None]
+
+
+def test_the_language_of_each_document_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("plain")
+    (tmp_path / "b.jsonl").write_text('{"text": "Haus", "lang": "de"}\n"maison"\n')
+    reading = plan_folder({"language_field": "lang"})
+
+    lines = list(read_folder(Folder.of(tmp_path, None), reading))
+
+    assert list(map(json.loads, lines)) == [
+        {"text": "plain"},
+        {"text": "Haus", "language": "de"},
+        {"text": "maison"},
+    ]
+    assert list(text_lines(["Haus", "maison"], ["de", None])) == lines[1:]
+
+
+def test_there_are_as_many_languages_as_texts() -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        list(text_lines(["Haus", "maison"], ["de"]))
 
 
 def test_an_empty_reading_takes_whole_text_files() -> None:

@@ -330,6 +330,7 @@ def test_models_and_jobs_are_a_line_each(tmp_path: Path, wire: Wire) -> None:
     [
         ([], ""),
         (["--format", "csv", "--field", "body"], "&field=body&format=csv"),
+        (["--language-field", "lang"], "&language_field=lang"),
         (["--on-bad-line", "skip"], "&on_bad_line=skip"),
     ],
 )

@@ -60,6 +60,18 @@ def test_colours_reach_a_terminal() -> None:
     assert "\x1b[" in printed(neuron_block(report()), force_terminal=True, color_system="truecolor")
 
 
+def test_a_sense_says_its_language_unless_it_is_latin_letters_alone() -> None:
+    senses = grouped_report()["senses"]
+    spoken = [{"language": "de", "share": 0.8}, {"language": "en", "share": 0.2}]
+    first = senses[0] | {"languages": spoken}
+    second = senses[1] | {"languages": [{"language": "Latin", "share": 1.0}]}
+
+    text = printed(neuron_block(read(Report, grouped_report(senses=[first, second]))))
+
+    assert "  language: de 80 %, en 20 %\n" in text
+    assert text.count("language") == 1
+
+
 def test_a_neuron_shows_what_it_means_and_its_senses() -> None:
     text = printed(neuron_block(read(Report, grouped_report())))
     assert "layer 3, neuron 7" in text

@@ -179,6 +179,25 @@ def test_senses_are_made_anew_and_a_text_is_tried(polyseme: Polyseme, ended: Job
     assert "layer 1, neuron 7" in found._repr_html_()
 
 
+def test_senses_say_the_languages_of_documents_also_when_made_anew(
+    polyseme: Polyseme, ended: Job
+) -> None:
+    """The corpus is gone when they are made anew."""
+    texts = make_texts(60, seed=3)
+    corpus = polyseme.add_texts(texts, name="spoken", languages=["de", "English"] * 30)
+    job = polyseme.wait(polyseme.submit(REQUEST | {"corpus": {"id": "spoken"}}))
+    polyseme.delete_corpus("spoken")
+    anew = polyseme.wait(polyseme.regroup(job.id, same_at=0.5))
+
+    assert corpus.languages == {"English": 30, "de": 30}
+    assert (job.succeeded, anew.succeeded, job.reused) == (True, True, ended.reused)
+    for made in (job, anew):
+        reports = [polyseme.neuron(made.id, 1, neuron) for neuron in range(12)]
+        named = {found.language for r in reports for s in r.senses for found in s.languages}
+        assert named == {"de", "English"}
+    assert "language: " in next(r for r in reports if r.senses)._repr_html_()  # type: ignore[operator]
+
+
 def test_an_export_is_the_whole_result(polyseme: Polyseme, ended: Job) -> None:
     file = io.BytesIO()
 

@@ -260,6 +260,8 @@ def test_a_neuron_says_what_it_means_and_shows_its_senses(page: Any, site: Site)
     shown = cards.first.locator(".contexts li").first.locator(".shaded")
     assert shown.inner_text().split() == "".join(typical["tokens"]).split()
     expect(shown.locator("mark")).to_have_text(typical["tokens"][typical["peak"]].strip(" "))
+    spoken = [[n["language"] for n in s["languages"]] for s in report["senses"]]
+    expect(page.locator(".spoken")).to_have_count(sum(any(n != "Latin" for n in s) for s in spoken))
     expect(page.locator(".chart.wide .range")).to_have_count(len(report["senses"]))
     expect(page.locator("ol.logits").first.locator("li")).to_have_count(
         len(report["logits"]["promoted"])
@@ -623,12 +625,14 @@ def give_file(panel: Any, name: str, content: bytes) -> None:
 def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
     panel = choose_new_corpus(page, site)
     expect(page.get_by_role("button", name="Submit")).to_be_disabled()
-    lines = [json.dumps({"body": f"The river is {i} feet wide."}) for i in [*range(40), 0]]
+    texts = [f"The river is {i} feet wide." for i in [*range(40), 0]]
+    lines = [json.dumps({"body": text, "lang": "en"}) for text in texts]
     body = gzip.compress("\n".join(lines).encode())
 
     give_file(panel, "My Notes.jsonl.gz", body)
     expect(panel.get_by_label("Name")).to_have_value("my-notes")
     panel.get_by_label("Field with the text").fill("body")
+    panel.get_by_label("Field with the language").fill("lang")
     panel.get_by_role("button", name="Upload").click()
 
     expect(page.get_by_label("Text", exact=True)).to_have_value("my-notes")
@@ -638,7 +642,8 @@ def test_a_file_is_uploaded_and_then_chosen(page: Any, site: Site) -> None:
     )
     expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
     expect(page.get_by_role("button", name="Submit")).to_be_enabled()
-    assert site.http.get("/v1/corpora/my-notes").json()["documents"] == 40
+    corpus = site.http.get("/v1/corpora/my-notes").json()
+    assert (corpus["documents"], corpus["languages"]) == (40, {"en": 40})
 
 
 def test_pasted_texts_become_a_corpus(page: Any, site: Site, seen: Seen) -> None:

@@ -4,7 +4,8 @@ machine.
 The request is a job's, but that `model` is {"hub": "org/name", "revision": "…"}, {"path": "…"} or
 {"gguf": "…"}, and `corpus` is {"texts": ["…"]} or {"path": "documents.jsonl"}: plain text, a
 document a line, JSON, CSV, TSV or Parquet, by what is in the file, packed or not. "field" names the
-one that has the text, and "on_bad_line": "skip" skips what is no document.
+one that has the text, "language_field" the one that names a document's language, and
+"on_bad_line": "skip" skips what is no document.
 """
 
 from __future__ import annotations
@@ -100,7 +101,12 @@ def _read_corpus(data: dict[str, Any]) -> Iterable[str]:
     if "texts" in given:
         return list(given["texts"])
     skips = given.get("on_bad_line") == "skip"
-    reading = replace(WHOLE, field=given.get("field"), skips_bad_lines=skips)
+    reading = replace(
+        WHOLE,
+        field=given.get("field"),
+        language_field=given.get("language_field"),
+        skips_bad_lines=skips,
+    )
     return read_texts(Path(given["path"]), reading)
 
 

@@ -7,18 +7,20 @@ file, and a run without a service the whole order. Knows neither board nor queue
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import IO, Any, Generic, Literal, TypeVar
 
-from polyseme.contract.files.results import BACKGROUND
+from polyseme.contract.files.documents import read_documents, read_languages
+from polyseme.contract.files.results import BACKGROUND, LANGUAGES
 from polyseme.workers.analysis.corpus.plan import PLAN
 from polyseme.workers.analysis.live.check import Check, write_activations
 from polyseme.workers.analysis.machine.stopping import Stop, never
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.steps.analysis import Analysis, Report, ignore_tokens
 from polyseme.workers.analysis.steps.closing import close_analysis
+from polyseme.workers.analysis.steps.document_languages import has_languages, note_languages
 from polyseme.workers.analysis.steps.merging import merge_layer
 from polyseme.workers.analysis.steps.planning import (
     calibrate,
@@ -104,7 +106,7 @@ class AnalysisWork:
 
     analysis: Analysis
     model: LoadedModel
-    documents: Callable[[], AbstractContextManager[Iterable[str]]]  # of the corpus
+    documents: Callable[[], AbstractContextManager[IO[bytes]]]  # the corpus' file
     size: Size = field(default_factory=Size)
     on_tokens: Report = ignore_tokens
     should_stop: Stop = never
@@ -130,13 +132,16 @@ class CheckWork:
 
 def _plan(work: AnalysisWork, number: int) -> Done:
     analysis, facts = work.analysis, {"layers_total": len(work.analysis.layers)}
+    if has_languages(analysis):
+        with work.documents() as file:
+            note_languages(analysis, read_languages(file))
     if not analysis.scanned:
         return Done(facts={**facts, "shards_total": 0, "tokens_total": 0})
-    with work.documents() as documents:
+    with work.documents() as file:
         plan = plan_windows(
             analysis,
             work.model,
-            documents,
+            read_documents(file),
             on_tokens=work.on_tokens,
             should_stop=work.should_stop,
         )
@@ -220,6 +225,7 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
         files=(
             Files(re.escape(PLAN)),
             Files(r"encoder\.json"),
+            Files(re.escape(LANGUAGES)),
             Files(r"windows/\d+\.arrow"),
             Files(r"calibration/windows\.npz"),
             Files(r"reused/.+"),

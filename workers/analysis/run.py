@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from polyseme.contract.files.documents import read_documents, write_documents
+from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.texts import read as texts
@@ -35,13 +34,16 @@ def run_analysis(
     limits: Limits = BY_DEVICE,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
-    """Analyses the documents and leaves the result's files in `folder`.
+    """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
+    `TextInLanguage`.
 
     Layers count as progress of "merging".
     """
     store = Store(str(folder))
     with store.writing("work/documents.parquet") as f:
-        corpus = write_documents(texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS)
+        corpus = write_documents(
+            texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
+        )
     sizes = limits.on(model.device, model.dtype, model.card)
     analysis = Analysis(
         request,
@@ -54,16 +56,10 @@ def run_analysis(
         sizes.block_tokens,
         sizes.shard_tokens,
     )
-    work = AnalysisWork(analysis, model, lambda: _open_documents(store))
+    work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
     store.delete("work")
     return analysis
-
-
-@contextmanager
-def _open_documents(store: Store) -> Iterator[Iterable[str]]:
-    with store.open("work/documents.parquet") as f:
-        yield read_documents(f)
 
 
 def _run_stages(work: AnalysisWork, on_progress: Callable[[str, int, int], None]) -> None:

@@ -61,6 +61,7 @@ function SenseCard({ sense: s, share, report, most }) {
       <h3><span class="dot" aria-hidden="true" /> Sense {s.sense + 1} {!s.isPreview && <Standing sense={s} />} <span class="share" title="Of all its firing">{percent(share)}</span></h3>
       <div class="bar" aria-hidden="true"><span style={{ width: `${100 * share}%` }} /></div>
       {s.name && <p class="name"><Sentence text={s.name} /></p>}
+      <Spoken languages={s.languages ?? []} />
       <p class="tokens">{unlike(s.tokens).map((t) => <Token key={`${t.text}${t.at}`} token={t.text} class={`token ${t.at}`} title={t.at === "peak" ? `at ${t.count} peaks` : `near ${t.count} peaks`} />)}</p>
       <ol class="contexts">{chosen.map((i) => <Context key={i} context={report.contexts[i]} most={most} isTypical={!s.isPreview && i === s.medoid} />)}</ol>
       {order.length > FIRST && (
@@ -71,6 +72,16 @@ function SenseCard({ sense: s, share, report, most }) {
       <Evidence entries={s.evidence.map((i) => report.evidence[i])} />
       <Numbers sense={s} />
     </section>
+  );
+}
+
+// Nothing where Latin letters are all that is known.
+function Spoken({ languages }) {
+  if (languages.every((l) => l.language === "Latin")) return null;
+  return (
+    <p class="quiet spoken" title="Of its firing: the language of the documents, or the script where they name none">
+      Language: {languages.map((l, i) => <span key={l.language}>{i > 0 && ", "}<bdi>{l.language}</bdi> {percent(l.share)}</span>)}
+    </p>
   );
 }
 

@@ -28,6 +28,7 @@ export function Upload({ done }) {
   const [name, setName] = useState("");
   const [split, setSplit] = useState(null);
   const [field, setField] = useState("text");
+  const [languageField, setLanguageField] = useState("");
   const [sent, setSent] = useState(null); // the share of it, while it is under way
   const [error, fail] = useState(null);
   const stop = useRef(null);
@@ -43,7 +44,7 @@ export function Upload({ done }) {
   };
   const send = async () => {
     const control = (stop.current = new AbortController());
-    const options = { name, filename: file?.name, ...(fields ? { field } : { sample_by: sampleBy }) };
+    const options = { name, filename: file?.name, ...(fields ? { field, language_field: languageField } : { sample_by: sampleBy }) };
     setSent(0);
     fail(null);
     try {
@@ -65,9 +66,14 @@ export function Upload({ done }) {
       )}
       {fields
         ? (
-          <Field label="Field with the text" hint="of each object, or the column; a line may also be a string alone" error={wrong("/field")}>
-            {(a) => <input {...a} value={field} onInput={(e) => setField(e.target.value)} />}
-          </Field>
+          <>
+            <Field label="Field with the text" hint="of each object, or the column; a line may also be a string alone" error={wrong("/field")}>
+              {(a) => <input {...a} value={field} onInput={(e) => setField(e.target.value)} />}
+            </Field>
+            <Field label="Field with the language" hint="such as de or German; may be empty" error={wrong("/language_field")}>
+              {(a) => <input {...a} value={languageField} onInput={(e) => setLanguageField(e.target.value)} />}
+            </Field>
+          </>
         )
         : (
           <Field label="A document is" hint="An empty line ends a paragraph">
@@ -84,7 +90,7 @@ export function Upload({ done }) {
         <span class="quiet" role="status">{sent === null ? "" : sent < 1 ? "Uploading …" : "All is sent. The service reads the rest of it …"}</span>
       </div>
       {sent !== null && <progress aria-label="Share sent" max={1} value={sent} />}
-      {error && !wrong("/name") && !wrong("/field") && <Failure error={error} advice={ADVICE} />}
+      {error && !["/name", "/field", "/language_field"].some(wrong) && <Failure error={error} advice={ADVICE} />}
     </section>
   );
 }

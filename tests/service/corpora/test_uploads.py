@@ -28,6 +28,7 @@ def test_headers_and_query_say_how_a_body_is_read() -> None:
         filename="a.csv.zst", skips_bad_lines=True, max_bytes=100, max_lines=50
     )
     assert plan("text/csv", format="csv").declared == "csv"
+    assert plan("text/csv", language_field="lang").language_field == "lang"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 
 import pytest
 from flask.testing import FlaskClient
 
-from polyseme.contract.files.documents import read_documents
+from polyseme.contract.files.documents import read_documents, read_languages
 from polyseme.contract.files.store import Layout, Store
 
 ANYTHING = {"Content-Type": "application/octet-stream"}
@@ -95,6 +96,37 @@ def test_upload_parameters_do_not_go_with_json(http: FlaskClient) -> None:
     answer = http.post("/v1/corpora?sample_by=line", json={"texts": ["a"]})
 
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/sample_by")
+
+
+def test_a_field_may_name_the_language_of_documents(http: FlaskClient, store: Store) -> None:
+    lines = b'{"text": "eins", "lang": "de"}\n{"text": "one", "lang": "en"}\n{"text": "two"}\n'
+    bare = http.post("/v1/corpora", data=lines, headers=ANYTHING).get_json()
+    first = http.post("/v1/corpora?language_field=lang", data=lines, headers=ANYTHING)
+
+    found = first.get_json()
+    assert first.status_code == 201
+    assert (found["languages"], bare["languages"]) == ({"de": 1, "en": 1}, {})
+    assert found["id"] != bare["id"]
+    assert http.get(f"/v1/corpora/{found['id']}").get_json()["languages"] == {"de": 1, "en": 1}
+    file = io.BytesIO(store.read(Layout.documents(found["id"])))
+    assert list(read_languages(file)) == ["de", "en", None]
+
+
+def test_a_large_upload_keeps_its_languages_too(http: FlaskClient, store: Store) -> None:
+    lines = [{"text": f"{i} " + "x" * 100, "lang": "de" if i % 3 else "en"} for i in range(900)]
+    body = "\n".join(map(json.dumps, lines)).encode()
+
+    found = http.post("/v1/corpora?language_field=lang", data=body, headers=ANYTHING).get_json()
+
+    assert found["languages"] == {"de": 600, "en": 300}
+
+
+def test_plain_text_names_no_language(http: FlaskClient) -> None:
+    answer = http.post("/v1/corpora?language_field=lang", data=b"a\n", content_type="text/plain")
+
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_corpus")
+    assert answer.get_json()["errors"][0]["pointer"] == "/language_field"
+    assert "plain text has no fields" in answer.get_json()["detail"]
 
 
 def test_what_is_skipped_and_left_out_is_said_in_the_answer(http: FlaskClient) -> None:

@@ -37,23 +37,44 @@ class TailWords:
     languages: Sequence[Sequence[Language]]  # (M,) the largest first
 
 
-def word_layer(
-    senses: LayerSenses, peaks: Peaks, place: np.ndarray, background: Background, lost: np.ndarray
+def word_units(
+    senses: LayerSenses | None,
+    table: ContextTable,
+    peaks: Peaks,
+    place: np.ndarray,
+    languages: Sequence[str | None] | None,
+    background: Background | None,
+    lost: np.ndarray,
 ) -> dict[Tail, TailWords]:
-    """senses: of N units alone; place: (C,) of each of their contexts among the peaks; lost: (N,)
-    bool, units of which nothing is known.
+    """As `word_layer` does, also where a job has no senses."""
+    if senses is None or background is None:
+        return _word_unscored(table, lost)
+    return word_layer(senses, peaks, place, languages, background, lost)
+
+
+def word_layer(
+    senses: LayerSenses,
+    peaks: Peaks,
+    place: np.ndarray,
+    languages: Sequence[str | None] | None,
+    background: Background,
+    lost: np.ndarray,
+) -> dict[Tail, TailWords]:
+    """senses: of N units alone; place: (C,) of each of their contexts among the peaks; languages:
+    (C,) of their documents, None where no document has any; lost: (N,) bool, units of which nothing
+    is known.
     """
     with not_collecting():
         spots = _read_spots(peaks, place)
         texts = (background.words, *background.sides)
         usual = Usual(make_spots(*(column.to_pylist() for column in texts)))
         return {
-            tail: _word_tail(tail, found, spots, place, usual, lost)
+            tail: _word_tail(tail, found, spots, place, languages, usual, lost)
             for tail, found in senses.tails.items()
         }
 
 
-def word_unscored(table: ContextTable, lost: np.ndarray) -> dict[Tail, TailWords]:
+def _word_unscored(table: ContextTable, lost: np.ndarray) -> dict[Tail, TailWords]:
     """Of a job without senses."""
     fired = np.bincount(
         table.neuron[(table.tail == "positive") & (table.activation > 0)], minlength=len(lost)
@@ -81,6 +102,12 @@ class _Peak(NamedTuple):
     spot: Spot
     mass: float  # the activation's size
     row: int  # of its sense in the table, negative without one
+    language: str | None  # of its document
+
+    @property
+    def tongue(self) -> str | None:
+        """What is known of its language: the script at least, where its document does not say."""
+        return self.language or self.spot.script
 
 
 def _word_tail(
@@ -88,6 +115,7 @@ def _word_tail(
     found: TailSenses,
     spots: Mapping[int, Spot],
     place: np.ndarray,
+    spoken: Sequence[str | None] | None,
     usual: Usual,
     lost: np.ndarray,
 ) -> TailWords:
@@ -95,7 +123,7 @@ def _word_tail(
     meaning: list[str] = []
     names: list[str] = []
     languages: list[list[Language]] = []
-    for unit, peaks in enumerate(_peaks_of_units(found, spots, place)):
+    for unit, peaks in enumerate(_peaks_of_units(found, spots, place, spoken)):
         rows = slice(*np.searchsorted(found.table.neuron, [unit, unit + 1]))
         held = [[p for p in peaks if p.row == row] for row in range(rows.start, rows.stop)]
         own_names = [name_places([p.spot for p in own], usual) for own in held]
@@ -108,15 +136,27 @@ def _word_tail(
 
 
 def _peaks_of_units(
-    found: TailSenses, spots: Mapping[int, Spot], place: np.ndarray
+    found: TailSenses,
+    spots: Mapping[int, Spot],
+    place: np.ndarray,
+    spoken: Sequence[str | None] | None,
 ) -> Iterator[list[_Peak]]:
     """The strongest first."""
     evidence = found.evidence
     order = np.lexsort((-evidence.mass, evidence.neuron))
-    at = place[evidence.context[order]].tolist()
-    rows = zip(at, evidence.mass[order].tolist(), found.owner[order].tolist(), strict=True)
+    context = evidence.context[order]
+    rows = zip(
+        place[context].tolist(),
+        evidence.mass[order].tolist(),
+        found.owner[order].tolist(),
+        [spoken[c] if spoken else None for c in context.tolist()],
+        strict=True,
+    )
     for first, end in pairwise(evidence.offsets.tolist()):
-        yield [_Peak(spots[where], mass, row) for where, mass, row in islice(rows, end - first)]
+        yield [
+            _Peak(spots[where], mass, row, language)
+            for where, mass, row, language in islice(rows, end - first)
+        ]
 
 
 def _tail_of(
@@ -153,8 +193,8 @@ def _tail_of(
 def _find_languages(peaks: Sequence[_Peak]) -> list[Language]:
     shares = Counter[str]()
     for peak in peaks:
-        if peak.spot.script is not None:
-            shares[peak.spot.script] += peak.mass  # type: ignore[assignment]
+        if peak.tongue is not None:
+            shares[peak.tongue] += peak.mass  # type: ignore[assignment]
     total = sum(p.mass for p in peaks)
     found = [(name, mass / total) for name, mass in shares.most_common()]
     return [(name, share) for name, share in found if share >= _FEWEST]

@@ -38,6 +38,7 @@ from polyseme.workers.analysis.steps.copies import (
     read_copied_seals,
     read_copied_vectors,
 )
+from polyseme.workers.analysis.steps.document_languages import keep_languages
 from polyseme.workers.analysis.steps.kept_peaks import join_peaks
 from polyseme.workers.analysis.steps.lost_neurons import warn_of_nonfinite
 from polyseme.workers.analysis.steps.manifest import describe_analysis
@@ -63,6 +64,7 @@ def close_analysis(
     of_layers, result = read_layer_seals(analysis), result_folder(analysis)
     if analysis.request.senses.enabled:
         _keep_vectors(analysis, result, should_stop)
+        keep_languages(analysis, result)
     check_stop(should_stop)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     write_vocabulary(result, model.vocabulary, framing.special)

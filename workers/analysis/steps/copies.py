@@ -18,6 +18,7 @@ from polyseme.contract.errors import AnalysisError, DamagedFile
 from polyseme.contract.files.results import (
     BACKGROUND,
     GHOSTS,
+    LANGUAGES,
     MANIFEST,
     NEURONS,
     TOKENS,
@@ -35,6 +36,7 @@ from polyseme.workers.analysis.reports.result_files import (
     read_manifest,
 )
 from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.document_languages import has_languages
 
 
 class UselessResult(Exception):
@@ -102,6 +104,8 @@ def _files_of_all(analysis: Analysis) -> list[str]:
     names = [NEURONS]
     if analysis.request.senses.enabled:
         names += [TOKENS, VECTORS, BACKGROUND]
+    if has_languages(analysis):
+        names.append(LANGUAGES)
     return [*names, GHOSTS] if analysis.controls else names
 
 

@@ -58,7 +58,7 @@ def describe_analysis(
             "weights_sha256": model.weights_sha256,
             "tokenizer_sha256": model.tokenizer_sha256,
         },
-        "corpus": {k: v for k, v in asdict(analysis.corpus).items() if k != "created_at"},
+        "corpus": {k: v for k, v in analysis.corpus.to_dict().items() if k != "created_at"},
         "request": {k: v for k, v in analysis.request.to_dict().items() if k not in _UNRELATED},
         "layers": list(analysis.layers),
         "neurons_per_layer": len(analysis.neurons),

@@ -68,7 +68,7 @@ from polyseme.workers.analysis.senses.layer_senses import (
     layer_material,
 )
 from polyseme.workers.analysis.senses.vectors import PROJECTED, read_vectors
-from polyseme.workers.analysis.sentences.wording import TailWords, word_layer, word_unscored
+from polyseme.workers.analysis.sentences.wording import TailWords, word_units
 from polyseme.workers.analysis.steps.analysis import (
     CONTROLS,
     Analysis,
@@ -76,6 +76,7 @@ from polyseme.workers.analysis.steps.analysis import (
     new_scan,
     scalars_file,
 )
+from polyseme.workers.analysis.steps.document_languages import read_languages
 from polyseme.workers.analysis.steps.kept_peaks import write_peaks
 from polyseme.workers.analysis.steps.projecting import background_file
 from polyseme.workers.analysis.steps.sealing import keep_seals, result_folder
@@ -193,7 +194,8 @@ def _layer_results(
         words: dict[Tail, TailWords] = {}
         if is_neurons:
             lost = group.scan.statistics.nonfinite.numpy().astype(bool)
-            words = _word(own, table, chosen.peaks, place, background, lost)
+            languages = read_languages(analysis, analysis.work, table.document)
+            words = word_units(own, table, chosen.peaks, place, languages, background, lost)
         results.append(
             LayerResult(
                 layer=layer,
@@ -213,19 +215,6 @@ def _layer_results(
             )
         )
     return results
-
-
-def _word(
-    senses: LayerSenses | None,
-    table: ContextTable,
-    peaks: Peaks,
-    place: np.ndarray,
-    background: Background | None,
-    lost: np.ndarray,
-) -> dict[Tail, TailWords]:
-    if senses is None or background is None:
-        return word_unscored(table, lost)
-    return word_layer(senses, peaks, place, background, lost)
 
 
 def _choose_contexts(

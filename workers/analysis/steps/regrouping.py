@@ -20,6 +20,7 @@ from polyseme.contract.files.results import (
     BACKGROUND,
     GHOST_CONTEXTS,
     GHOST_SCALARS,
+    LANGUAGES,
     REPORTS,
     SCALARS,
     SUMMARY,
@@ -66,6 +67,7 @@ from polyseme.workers.analysis.senses.layer_senses import (
 from polyseme.workers.analysis.sentences.wording import TailWords, word_layer
 from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.closing import join_layers
+from polyseme.workers.analysis.steps.document_languages import has_languages, read_languages
 from polyseme.workers.analysis.steps.manifest import describe_senses
 from polyseme.workers.analysis.steps.merging import unpack_fires
 from polyseme.workers.analysis.steps.sealing import (
@@ -124,7 +126,8 @@ def regroup_layer(
     own = take_units(senses, slice(0, neurons), slice(0, end))
     of_neurons = take_contexts(table, np.append(offsets, len(table.neuron)), slice(0, neurons))
     nonfinite = pc.equal(reports.column("status"), NOT_FINITE).to_numpy()
-    words = word_layer(own, peaks, place[:end], background, nonfinite)
+    languages = read_languages(analysis, source, of_neurons.document)
+    words = word_layer(own, peaks, place[:end], languages, background, nonfinite)
     columns = _sense_columns(own, words, nonfinite, reports, of_neurons, offsets)
     result = result_folder(analysis)
     _write_layer(analysis, result, layer, reports, old, columns)
@@ -272,7 +275,7 @@ def close_regrouping(analysis: Analysis, source: str, *, should_stop: Stop = nev
     of_layers, result = read_layer_seals(analysis), result_folder(analysis)
     manifest = read_manifest(analysis.store, source)
     seals = seals_of(manifest)
-    for name in (TOKENS, VECTORS, BACKGROUND):
+    for name in (TOKENS, VECTORS, BACKGROUND, *([LANGUAGES] if has_languages(analysis) else [])):
         check_stop(should_stop)
         result.take(source, name, seals[name])
     check_file(analysis.store, f"{source}/{SUMMARY}", seals[SUMMARY])

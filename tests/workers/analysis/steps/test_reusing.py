@@ -6,23 +6,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polyseme.contract.files.documents import read_documents, write_documents
-from polyseme.contract.files.results import MANIFEST, VECTORS, report_file
+from polyseme.contract.files.documents import read_documents, read_languages, write_documents
+from polyseme.contract.files.results import LANGUAGES, MANIFEST, VECTORS, report_file
 from polyseme.contract.files.seals import format_manifest, parse_manifest, seals_of
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses
+from polyseme.contract.texts.languages import TextInLanguage
 from polyseme.workers.analysis.models import capture
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.closing import close_analysis
 from polyseme.workers.analysis.steps.copies import UselessResult, copy_result
+from polyseme.workers.analysis.steps.document_languages import has_languages, note_languages
 from polyseme.workers.analysis.steps.manifest import scan_address
 from polyseme.workers.analysis.steps.merging import merge_layer
 from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
@@ -45,10 +47,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 class Lab:
     """Results under names, in one store."""
 
-    def __init__(self, model: LoadedModel, folder: Path) -> None:
+    def __init__(self, model: LoadedModel, folder: Path, texts: Sequence[str] = TEXTS) -> None:
         self.model, self.folder, self.store = model, folder, Store(str(folder))
         with self.store.writing("documents.parquet") as f:
-            self.corpus = write_documents(TEXTS, f, name="c", max_documents=1000)
+            self.corpus = write_documents(
+                texts, f, name="c", max_documents=1000, has_languages=True
+            )
 
     def prepare(
         self,
@@ -71,6 +75,9 @@ class Lab:
         for source in reused:
             copy_result(analysis, source, source, scan_address(analysis, model))
             self.store.delete(source)
+        if has_languages(analysis):
+            with self.store.open("documents.parquet") as f:
+                note_languages(analysis, read_languages(f))
         if analysis.scanned:
             self.scan(analysis)
         for layer in layers:
@@ -195,6 +202,21 @@ def test_the_model_runs_no_deeper_than_the_deepest_layer_that_is_missing(
     lab.make("found", (0, 1, 2), NONE, a=(1, 2))
 
     assert seen == {(0,)}
+
+
+def test_layers_taken_over_have_the_languages_of_their_documents(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    texts = [TextInLanguage(text, ("de", "en")[i % 2]) for i, text in enumerate(TEXTS)]
+    lab = Lab(model, tmp_path, texts)
+    wanted = lab.make("wanted", (0, 1), Senses())
+    lab.make("a", (0,), OTHER)
+    lab.make("b", (1,), Senses())
+
+    found = lab.make("found", (0, 1), Senses(), a=(0,), b=(1,))
+
+    assert (found / LANGUAGES).exists()
+    assert_same(found, wanted, {"a": "0", "b": "1"})
 
 
 @pytest.fixture(scope="module")
