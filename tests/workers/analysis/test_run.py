@@ -10,6 +10,8 @@ import pytest
 
 from polyseme.contract.errors import InvalidCorpus
 from polyseme.contract.files.results import NEURONS, REPORTS, SCALARS, report_file
+from polyseme.contract.texts.languages import language_of
+from polyseme.workers.analysis.__main__ import _read_corpus
 from polyseme.workers.analysis.machine.limits import Limits
 from polyseme.workers.analysis.run import read_texts, run_analysis
 from tests.factories import make_request, make_texts
@@ -72,3 +74,16 @@ def test_a_line_without_a_text_is_named(tmp_path: Path, line: str) -> None:
 
     with pytest.raises(InvalidCorpus, match="line 2"):
         list(read_texts(tmp_path / "a.jsonl"))
+
+
+def test_a_bare_machine_reads_the_language_of_documents(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"body": "Haus", "lang": "de"}\n"maison"\n')
+    corpus = {"path": str(file), "field": "body", "language_field": "lang"}
+
+    texts = list(_read_corpus({"corpus": corpus}))
+
+    assert list(zip(texts, map(language_of, texts), strict=True)) == [
+        ("Haus", "de"),
+        ("maison", None),
+    ]
