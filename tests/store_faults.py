@@ -114,7 +114,7 @@ def on_tmpfs(store: Path, size: str = "64m") -> Iterator[None]:
 
 
 @contextmanager
-def on_loop_device(store: Path, size: int = 256 << 20) -> Iterator[None]:
+def on_loop_device(store: Path, size: int = 1 << 30) -> Iterator[None]:
     """Mounts an ext4 of so many bytes, in a file beside the folder. For root."""
     image = store.with_name(f"{store.name}.img")
     with image.open("wb") as f:

@@ -123,7 +123,7 @@ class Site:
         text = "".join(log.read_text() for log in self.started.values() if log.exists())
         return [
             (unit, int(n))
-            for unit, n in re.findall(rf"begun job={job} unit=(\S+) attempt=(\d+)\n", text)
+            for unit, n in re.findall(rf"begun job={job} unit=(\S+)(?: \S+)* attempt=(\d+)\n", text)
         ]
 
     def logs(self) -> str:

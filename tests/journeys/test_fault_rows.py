@@ -77,9 +77,11 @@ def test_faults_are_chosen_by_parts_of_their_names() -> None:
     assert choose(["hung", "supervisors"]) == ["store hung 60 s", "two supervisors"]
 
 
-def test_a_byte_that_is_flipped_before_the_end_is_in_no_result(
+def test_a_file_that_is_damaged_before_the_end_is_in_no_result(
     nursery: Nursery, tmp_path: Path
 ) -> None:
-    [row] = run_faults(Bench(nursery, tmp_path, 1), ["file flipped between close and end"])
+    name = "file deleted, cut or flipped between close and end"
+
+    [row] = run_faults(Bench(nursery, tmp_path, 1), [name])
 
     assert row.find_misses() == []
