@@ -275,7 +275,7 @@ def damage_after(bench: Bench, name: str) -> Row:
 
 def _read_result(trial: Trial, job: str) -> None:
     with httpx.Client(base_url=f"{trial.url}/v1/jobs/{job}", trust_env=False, timeout=30) as http:
-        for path in ("", "/summary", "/neurons?limit=5", "/neurons/1/7"):
+        for path in ("/summary", "/manifest", "/neurons?limit=5", "/neurons/1/7"):
             answer = http.get(path)
             if answer.status_code != 200 and answer.json()["code"] != "result_damaged":
                 trial.complaints.append(f"{path} answered {answer.status_code}: {answer.text}")
