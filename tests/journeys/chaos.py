@@ -91,11 +91,11 @@ class Report:
     left_out: dict[str, str] = field(default_factory=dict)  # blows, and why
 
     def to_text(self) -> str:
-        rows = [f"{'blow':<22}{'times':>6}{'median s to next finished unit':>32}{'longest':>9}"]
+        rows = [f"{'blow':<26}{'times':>6}{'median s to next finished unit':>32}{'longest':>9}"]
         for name, count in sorted(self.blows.items()):
             took = self.recovery_s.get(name, [])
             shown = f"{median(took):>32.1f}{max(took):>9.1f}" if took else f"{'-':>32}{'-':>9}"
-            rows.append(f"{name:<22}{count:>6}{shown}")
+            rows.append(f"{name:<26}{count:>6}{shown}")
         rows.append(
             f"{sum(self.blows.values())} blows in {self.seconds:.0f} s; {self.jobs} jobs, all "
             f"with the bytes of"
