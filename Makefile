@@ -32,14 +32,15 @@ define step
 	echo "index (pip config list); then run make again: it goes on where it stopped."; exit 1; }
 endef
 
-.PHONY: help install demo up check test test-slow test-gpu chaos bench check-deploy audit sbom dashboard constraints clean
+.PHONY: help install demo up check test test-slow test-gpu chaos faults bench check-deploy audit sbom dashboard constraints clean
 help:
 	@echo "make demo       analyse a small language model on sample text, and show some of its neurons"
 	@echo "make up         run the service on http://127.0.0.1:$(PORT) until Ctrl-C, with the sample model and corpus"
 	@echo "make test       check the code and run the tests"
 	@echo "make check      ruff, mypy, import-linter, and luacheck where it is installed, only"
 	@echo "make test-slow  the tests that take minutes;  make test-gpu: those that need a CUDA device"
-	@echo "make chaos      run jobs while workers, Redis and connections are killed (about 10 minutes; SEED=1)"
+	@echo "make chaos      run jobs while workers, Redis, connections and the store fail (about 10 minutes; SEED=1)"
+	@echo "make faults     make each fault that is to cost nothing but time, as root (about 15 minutes; SEED=1, ONLY=hung)"
 	@echo "make bench      measure speed"
 	@echo "make check-deploy  check the Kubernetes manifests against their schemas"
 	@echo "make audit      known vulnerabilities of the pinned packages;  make sbom: sbom.json of what is installed"
@@ -98,6 +99,9 @@ check-deploy: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.journeys.chaos --seed $(SEED)
+
+faults: $(READY)
+	$(BIN)/python -m tests.journeys.faults --seed $(SEED) $(if $(ONLY),--only $(ONLY))
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

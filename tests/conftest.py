@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import redis
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
+from tests.s3_server import make_bucket, running_s3, s3_environ
 
 _FIRST = ("tests/journeys/", "tests/workers/", "tests/client/", "tests/service/")
 _MANY = 50  # modules
@@ -141,26 +141,13 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """The address of a server that speaks S3, for this test session alone."""
-    pytest.importorskip("s3fs", reason="s3:// needs s3fs: pip install 'polyseme[s3]'")
-    server = pytest.importorskip(
-        "moto.server", reason="needs an S3 server: pip install 'moto[s3]' flask-cors"
-    )
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with running_s3() as url:
+        yield url
 
 
 @pytest.fixture
 def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a store in a new bucket, with what clients need to reach it in the environment."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"polyseme-{secrets.token_hex(4)}"
-    import boto3
-
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/polyseme"
+    for name, value in s3_environ(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+    return make_bucket()

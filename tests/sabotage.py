@@ -3,7 +3,9 @@ below.
 
 slow: seconds that each block takes longer; clock: seconds that the process' clock is ahead; once: a
 file that, when it is not there yet, is made, and the scan then runs out of memory ("memory"),
-finds its device lost ("device") or does not go on ("hang"). A job with {"poison": "raise"} or
+finds its device lost ("device") or does not go on ("hang"); gates: a folder for each kind of unit,
+or "end" for the end of a job, before which a worker stops: it makes the file JOB.reached there and
+waits for one called JOB. A job with {"poison": "raise"} or
 {"poison": "kill"} in its metadata fails in its second shard, wherever it runs.
 """
 
@@ -21,9 +23,12 @@ from typing import Any
 
 import torch
 
+from polyseme.contract.records.job import Job
 from polyseme.workers.analysis import pipeline
 from polyseme.workers.analysis.steps import planning
 from polyseme.workers.analysis.steps.scan_shard import ShardScan
+from polyseme.workers.job_work import JobWork
+from polyseme.workers.scheduler import Scheduler
 
 
 def prepare(environ: Mapping[str, str]) -> None:
@@ -35,6 +40,8 @@ def prepare(environ: Mapping[str, str]) -> None:
     if pause_s := wanted.get("slow"):
         ShardScan.run = _slowly(ShardScan.run, pause_s)  # type: ignore[method-assign]
         planning.run_selected = _slowly(planning.run_selected, pause_s)
+    for kind, folder in wanted.get("gates", {}).items():
+        _set_gate(kind, Path(folder))
     pipeline.scan_shard = _endangered(pipeline.scan_shard, wanted.get("once", {}))
 
 
@@ -44,6 +51,29 @@ def _slowly(run: Callable[..., None], pause_s: float) -> Any:
         run(*given, **options)
 
     return slow
+
+
+def _set_gate(kind: str, folder: Path) -> None:
+    def wait(job: str) -> None:
+        (folder / f"{job}.reached").touch()
+        while not (folder / job).exists():
+            time.sleep(0.02)
+
+    run, end = JobWork.run, Scheduler._end_well
+
+    def run_gated(self: JobWork, job: Job, unit: str, held: Any) -> Any:
+        if unit.partition(":")[0] == kind:
+            wait(job.id)
+        return run(self, job, unit, held)
+
+    def end_gated(self: Scheduler, job: Job) -> None:
+        wait(job.id)
+        end(self, job)
+
+    if kind == "end":
+        Scheduler._end_well = end_gated  # type: ignore[method-assign]
+    else:
+        JobWork.run = run_gated  # type: ignore[method-assign]
 
 
 def _endangered(scan: Callable[..., int], once: Mapping[str, str]) -> Any:

@@ -21,7 +21,7 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.errors import DamagedRecord
 from polyseme.contract.files.probe import describe_trouble
 from polyseme.contract.files.results import MANIFEST
-from polyseme.contract.files.seals import find_wrong_sizes, parse_manifest, seals_of
+from polyseme.contract.files.seals import find_late_damage, parse_manifest, seals_of
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.paths import hide_paths
 from polyseme.contract.records.job import JOB_VERSION, Job, priority_of
@@ -194,13 +194,13 @@ class Scheduler:
         self._end(job, "succeeded")
 
     def _find_lost(self, job: Job) -> str:
-        """Which files are not there, or have another size: what is seen without reading them."""
+        """Which files are not there, have another size, or were written again as something else."""
         folder = Layout.result(job.id)
         try:
             manifest = parse_manifest(self._store.read(f"{folder}/{MANIFEST}"))
         except (FileNotFoundError, ValueError):
             return MANIFEST
-        return ", ".join(find_wrong_sizes(self._store, folder, seals_of(manifest)))
+        return ", ".join(find_late_damage(self._store, folder, seals_of(manifest)))
 
     def _end(self, job: Job, status: str, error: dict[str, str] | None = None) -> None:
         """Ends a job and removes what it needed, and the result too unless it succeeded."""

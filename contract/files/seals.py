@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Protocol, cast
@@ -160,8 +160,21 @@ def find_wrong_sizes(store: Store, folder: str, seals: Mapping[str, Seal]) -> di
 
 def find_damage(store: Store, folder: str, seals: Mapping[str, Seal]) -> dict[str, str]:
     """What is wrong with each damaged file. Reads all."""
+    return _find_damage(store, folder, seals, set(seals))
+
+
+def find_late_damage(store: Store, folder: str, seals: Mapping[str, Seal]) -> dict[str, str]:
+    """What is wrong with each damaged file, as far as it is seen without reading those that were
+    written before the manifest, which is the last to be.
+    """
+    return _find_damage(store, folder, seals, store.names_since(folder, MANIFEST))
+
+
+def _find_damage(
+    store: Store, folder: str, seals: Mapping[str, Seal], read: Set[str]
+) -> dict[str, str]:
     found = find_wrong_sizes(store, folder, seals)
-    for name in seals.keys() - found.keys():
+    for name in (seals.keys() & read) - found.keys():
         with store.open(f"{folder}/{name}") as f:
             seal = seal_stream(f)
         if seal != seals[name]:

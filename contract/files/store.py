@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -242,9 +242,28 @@ class Store:
         of them was written, in seconds since the epoch; 0 for none.
         """
         listed = self._find(path)
-        with self._translated():
-            times = [self._fs.modified(found).timestamp() for found in listed]
+        times = [self._modified(*found) for found in listed.items()]
         return sum(int(info["size"]) for info in listed.values()), max(times, default=0.0)
+
+    def names_since(self, folder: str, name: str) -> set[str]:
+        """The files in a folder, and in those in it, that were written no earlier than one of them,
+        which is not among them; all when that one is not there.
+        """
+        root = self._path(folder)
+        times = {
+            path.removeprefix(f"{root}/"): self._modified(path, info)
+            for path, info in self._find(folder).items()
+        }
+        since = times.pop(name, 0.0)
+        return {path for path, written in times.items() if written >= since}
+
+    def _modified(self, path: str, info: Mapping[str, Any]) -> float:
+        """In seconds since the epoch. Asked for anew where the listing does not say it."""
+        found = info.get("mtime", info.get("LastModified"))
+        if found is None:
+            with self._translated():
+                found = self._fs.modified(path)
+        return float(found) if isinstance(found, int | float) else float(found.timestamp())
 
     def _find(self, path: str) -> dict[str, Any]:
         """What the library says of each file in a folder and in those in it, or of one file."""

@@ -8,8 +8,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Site:
     data: Path
     settings: Settings
     started: dict[int, Path] = field(default_factory=dict)  # the log of each worker
+    beside: dict[str, str] = field(default_factory=dict)  # more variables of what is started
 
     @property
     def board(self) -> Board:
@@ -56,7 +57,8 @@ class Site:
 
     @property
     def environ(self) -> dict[str, str]:
-        return self.settings.to_environ() | {"REDIS_URL": self.server.url, "OMP_NUM_THREADS": "1"}
+        own = {"REDIS_URL": self.server.url, "OMP_NUM_THREADS": "1"}
+        return self.settings.to_environ() | own | self.beside
 
     @contextmanager
     def with_settings(self, **changes: Any) -> Iterator[None]:
@@ -90,11 +92,11 @@ class Site:
         return self.digests(job)
 
     def digests(self, job: str) -> dict[str, str]:
-        folder = Path(self.store.local_path(Layout.result(job)))
-        files = sorted(p for p in folder.rglob("*") if p.is_file())
-        return {
-            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
-        }
+        return digests_of(self.store, Layout.result(job))
+
+    def alive(self) -> list[int]:
+        """The workers that run."""
+        return [pid for pid in self.started if self.nursery.poll(pid) is None]
 
     def holder(self, job: str, kind: str, timeout_s: float = 60.0) -> tuple[int, str]:
         """A worker that runs a unit of this kind for the job, and the unit."""
@@ -121,7 +123,7 @@ class Site:
         text = "".join(log.read_text() for log in self.started.values() if log.exists())
         return [
             (unit, int(n))
-            for unit, n in re.findall(rf"begun job={job} unit=(\S+) attempt=(\d+)\n", text)
+            for unit, n in re.findall(rf"begun job={job} unit=(\S+)(?: \S+)* attempt=(\d+)\n", text)
         ]
 
     def logs(self) -> str:
@@ -132,8 +134,7 @@ class Site:
 
     def is_clean(self, job: str) -> bool:
         """Whether nothing of the job is in the store but a result's files."""
-        folder = Path(self.store.local_path(Layout.result(job)))
-        unfinished = list(folder.rglob("*.tmp")) if folder.exists() else []
+        unfinished = self.store.list_unfinished(Layout.result(job))
         return not unfinished and not self.store.exists(Layout.work(job))
 
     @contextmanager
@@ -182,6 +183,14 @@ class Api:
             return False
 
 
+def digests_of(store: Store, folder: str) -> dict[str, str]:
+    """The SHA-256 of each file in a folder of a store, and in those in it, by its path there."""
+    return {
+        name: hashlib.sha256(store.read(f"{folder}/{name}")).hexdigest()
+        for name in sorted(store.file_sizes(folder))
+    }
+
+
 def await_that(is_so: Callable[[], bool], timeout_s: float, why: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + PATIENCE * timeout_s
     while True:
@@ -201,16 +210,19 @@ def running_site(
     *,
     layers: int = 2,
     redis_server: Callable[[], AbstractContextManager[Any]] = RedisServer.running,
+    disk: Callable[[Path], AbstractContextManager[None]] = nullcontext,
+    texts: int = 100,
+    beside: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Site]:
     """A site without workers, with a tiny model and the corpus "notes" of several shards.
 
-    Ends its workers.
+    disk: mounts a file system on the store's folder; beside: more variables. Ends its workers.
     """
     prepare_data(data, layers=layers)
     for name in ("logs", "store", "cache"):
         (data / name).mkdir()
-    with redis_server() as server:
+    with redis_server() as server, disk(data / "store"):
         chosen: dict[str, Any] = {
             "shard_tokens": 1500,
             "lease_s": 3.0,
@@ -222,15 +234,17 @@ def running_site(
             "cache": str(data / "cache"),
             "catalogue": str(data / "models.toml"),
         }
-        site = Site(server, nursery, data, Settings(redis_url=server.url, **places, **chosen))
+        found = Settings(redis_url=server.url, **(places | chosen))
+        site = Site(server, nursery, data, found, beside=dict(beside or {}))
         publish_cards(site.board, _catalogue(site), data / "cache")
-        add_corpus(site.board, site.store, make_texts(100, seed=1))
+        add_corpus(site.board, site.store, make_texts(texts, seed=1))
         try:
             yield site
         finally:
-            for pid in site.started:
-                if nursery.poll(pid) is None:
-                    os.kill(pid, 9)
+            for pid in site.alive():
+                os.kill(pid, 9)
+            # One that still writes would keep its disk from being taken away.
+            await_that(lambda: not site.alive(), 10)
 
 
 def _catalogue(site: Site) -> Any:

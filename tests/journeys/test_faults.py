@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -20,7 +20,6 @@ import pytest
 from polyseme.contract.files.store import Layout
 from polyseme.contract.records.job import Job
 from polyseme.workers.device import EXIT_CODE
-from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL
 from tests.journeys.site import CONTEXTS, Site, await_that, running_site
 from tests.nursery import Nursery
@@ -327,14 +326,9 @@ def test_a_worker_told_to_end_gives_its_unit_back_uncounted(
 def test_a_store_that_is_away_costs_jobs_time_alone(
     nursery: Nursery, tmp_path: Path, quiet: dict[str, str], fault: Fault
 ) -> None:
-    with ExitStack() as stack:
-        mine = stack.enter_context(
-            running_site(nursery, tmp_path / "data", block_tokens=BLOCK_TOKENS)
-        )
+    disk = on_tmpfs if fault is read_only else nullcontext
+    with running_site(nursery, tmp_path / "data", disk=disk, block_tokens=BLOCK_TOKENS) as mine:
         folder = Path(mine.settings.store)
-        if fault is read_only:
-            stack.enter_context(on_tmpfs(folder))
-            add_corpus(mine.board, mine.store, make_texts(100, seed=1))
         for _ in range(2):
             mine.start_worker()
         jobs = [mine.submit() for _ in range(2)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from polyseme.records import Job
 from tests.client.standins import wait_until
 from tests.factories import add_corpus, make_texts
 from tests.journeys.conftest import MODEL, prepare_data, running_stack
-from tests.journeys.site import running_site
+from tests.journeys.site import digests_of, running_site
 from tests.nursery import Nursery
 
 TEXTS = make_texts(60, seed=1)
@@ -39,16 +38,6 @@ def submit(client: Polyseme) -> Job:
     return job
 
 
-def digests(store: Store, folder: str) -> dict[str, str]:
-    found = {}
-    for name in store.names(folder):
-        if below := digests(store, f"{folder}/{name}") if "." not in name else {}:
-            found |= {f"{name}/{path}": digest for path, digest in below.items()}
-        else:
-            found[name] = hashlib.sha256(store.read(f"{folder}/{name}")).hexdigest()
-    return found
-
-
 def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
     s3_url: str, nursery: Nursery, tmp_path: Path
 ) -> None:
@@ -60,11 +49,11 @@ def test_two_workers_and_the_api_share_a_bucket_and_give_the_bytes_of_a_folder(
         job, shards = run_job(stack.url)
         with Polyseme(stack.url) as client:
             shown, listed = client.neuron(job, 2, 47), list(client.neurons(job, limit=50))
-            found = digests(bucket, Layout.result(job))
+            found = digests_of(bucket, Layout.result(job))
             wait_until(lambda: bucket.names(Layout.work(job)) == [])
             again = submit(client)
             client.delete(job)
-            copied = digests(bucket, Layout.result(again.id))
+            copied = digests_of(bucket, Layout.result(again.id))
         gone = bucket.names(Layout.result(job))
     with running_site(nursery, tmp_path / "folder", layers=3, shard_tokens=SHARD_TOKENS) as site:
         add_corpus(site.board, site.store, TEXTS, "bucket")

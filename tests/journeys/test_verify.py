@@ -18,6 +18,7 @@ from tests.client.standins import run_polyseme
 from tests.factories import add_corpus, make_texts
 from tests.journeys.site import Site, running_site
 from tests.nursery import Nursery
+from tests.store_faults import DAMAGES, replace, truncate
 
 
 @pytest.fixture(scope="module")
@@ -48,27 +49,11 @@ def read_lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def replace(path: Path, content: bytes) -> None:
-    """As another file: a hard link's other names stay as they are."""
-    path.unlink()
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    replace(path, path.read_bytes()[:-1])
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    replace(path, bytes(content))
-
-
 def path_of(site: Site, job: str, name: str) -> Path:
     return Path(site.store.local_path(f"{Layout.result(job)}/{name}"))
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_every_file_is_made_again_with_the_same_bytes(
     site: Site, job: str, quiet: dict[str, str], damage: Callable[[Path], None]
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_layer_that_is_damaged_before_the_end_is_merged_again(
 
 
 @pytest.mark.parametrize("name", [*OF_LAYERS, NEURONS, MANIFEST])
-@pytest.mark.parametrize("damage", ["cut off", "gone"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_job_does_not_succeed_with_what_was_lost_after_its_last_unit(
     board: Board,
     store: Store,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tests.store_faults import (
     Fault,
     back_after,
     broken,
+    full,
     may_mount,
     on_tmpfs,
     read_only,
@@ -56,12 +56,6 @@ def read_job(board: Board, job: str) -> Job:
     return found
 
 
-def fill(ballast: Path) -> None:
-    with suppress(OSError), ballast.open("wb", buffering=0) as f:
-        while f.write(b"x" * 4096):
-            pass
-
-
 def until(is_so: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 20
     while not is_so():
@@ -85,22 +79,16 @@ def test_an_outage_at_any_unit_costs_no_attempt(board: Board, own: Runner, folde
 
 
 @pytest.mark.skipif(not may_mount(), reason="needs root")
-@pytest.mark.parametrize("fault", [read_only, "full"])
+@pytest.mark.parametrize("fault", [read_only, full])
 def test_a_file_system_that_takes_no_more_costs_no_attempt(
-    board: Board, own: Runner, folder: Path, fault: Fault | str
+    board: Board, own: Runner, folder: Path, fault: Fault
 ) -> None:
     with on_tmpfs(folder, "16m"):
         store = Store(str(folder))
         job = open_tiny_job(board, store)
         worker = replace(own, store=store)
         run_what_is_due(board, worker, job, until="scan:0")
-        with ExitStack() as stack:
-            if fault == "full":
-                ballast = folder / "ballast"
-                fill(ballast)
-                threading.Timer(1.0, ballast.unlink).start()
-            else:
-                stack.enter_context(back_after(read_only(folder), 1.0))
+        with back_after(fault(folder), 1.0):
             run_unit(worker, job, "scan:0")
             assert board.units.count_attempts(job)["scan:0"] == 0
         run_unit(worker, job, "scan:0")
