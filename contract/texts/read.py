@@ -56,7 +56,7 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
 
 
 def _read(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[str | BadLine]:
-    head, content = _peek(_open(chunks, reading, notes))
+    head, content = _peek(open_content(chunks, reading, notes))
     if is_parquet(head):
         if reading.declared not in (None, "parquet"):
             raise refuse_parquet(reading.declared)
@@ -85,8 +85,11 @@ def _take_apart(text: Iterator[bytes], kind: Format, reading: Reading) -> Iterat
     return read_json_lines(split_lines(text, most=reading.max_lines), reading.text_field)
 
 
-def _open(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:
-    """What is in the file, after the transport's gzip and the file's own packing."""
+def open_content(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:
+    """What is in the file, after the transport's gzip and the file's own packing.
+
+    Raises TooLarge, MalformedRequest and UnsupportedMedia, some of them as it is read.
+    """
     content = _bound(chunks, reading.max_bytes)
     if reading.encoded:
         content = _bound(unpack(content, "gzip", notes), reading.max_bytes)

@@ -21,6 +21,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from polyseme.contract import errors
+from polyseme.contract.paths import hide_paths
 
 STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.MalformedRequest: 400,
@@ -152,7 +153,10 @@ def _from_polyseme(error: errors.PolysemeError) -> Problem:
     headers = {} if seconds is None else {"Retry-After": str(seconds)}
     if challenge := getattr(error, "challenge", None):
         headers["WWW-Authenticate"] = challenge
-    return Problem(status_of(type(error)), error.code, error.message, error.details, headers)
+    status, message = status_of(type(error)), error.message
+    # A client's own words may look like a path; what is wrong here is told without any.
+    message = hide_paths(message) if status >= 500 else message
+    return Problem(status, error.code, message, error.details, headers)
 
 
 def _from_werkzeug(error: HTTPException) -> Problem:
