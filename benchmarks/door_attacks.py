@@ -8,6 +8,7 @@ writes how often it got which answer as JSON.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import socket
@@ -20,6 +21,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 _TIMEOUT_S = 60.0
 _PAUSE_S = 0.05  # between two requests of a connection; Retry-After is not heeded
@@ -196,6 +200,18 @@ def _table() -> bytes:
     return gzip.compress(b"a,text\n" + b",\n" * _ELEMENTS, 9)
 
 
+def _rows() -> bytes:
+    """Of Parquet, without text: a few kilobytes, packed as it always is."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": pa.nulls(_ELEMENTS, pa.string())}), file)
+    return gzip.compress(file.getvalue())
+
+
+def _short_list(attack: Attack) -> Act:
+    texts = b'{"texts":[' + b'"",' * 20_000 + b'"a"]}'
+    return _send(attack, "/v1/corpora", "application/json", texts)
+
+
 def _huge_list(attack: Attack) -> Act:
     numbers = [0] * 100_000
     body = {"model": attack.model, "corpus": {"id": "notes"}, "neurons": {"indices": numbers}}
@@ -227,6 +243,8 @@ KINDS: Final[Mapping[str, Callable[[Attack], Act]]] = {
     "members": partial(_upload, _members, "format=text"),
     "json-array": partial(_upload, _array, "format=json"),
     "csv-table": partial(_upload, _table, "format=csv&field=text"),
+    "parquet-rows": partial(_upload, _rows, "on_bad_line=skip"),
+    "short-list": _short_list,
     "huge-list": _huge_list,
     "huge-texts": _huge_texts,
     "huge-batch": _huge_batch,

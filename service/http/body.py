@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Request, g
 
-from polyseme.contract.errors import TooLarge, UnsupportedMedia
+from polyseme.contract.errors import MalformedRequest, TooLarge, UnsupportedMedia
 from polyseme.contract.strict_json import parse_json
 from polyseme.service.http.large_bodies import LargeBody
 
@@ -28,11 +29,34 @@ def read_json(request: Request, limit: int) -> Any:
 
 
 def read_bytes(request: Request, limit: int) -> bytes:
-    """What is sent, once it may be parsed. Raises TooLarge, Unavailable."""
+    """What is sent, once it may be parsed. Raises TooLarge, Unavailable, MalformedRequest."""
     large: LargeBody = g.large_body
     large.expect(request.content_length)
-    body = request.stream.read(limit + 1)
-    if len(body) > limit:
+    read, pieces, left = reader_of(request), [], limit + 1
+    while left and (piece := read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    body = b"".join(pieces)
+    if not left:
         raise TooLarge(f"the body has more than {limit} bytes; upload a corpus instead")
     large.look_at(body)
     return body
+
+
+def reader_of(request: Request) -> Callable[[int], bytes]:
+    """Reads at most so many bytes of a body, none at its end.
+
+    It raises MalformedRequest where that comes before as many as the request said, as when a client
+    dies: servers end the body there, and half a text would be taken for the whole.
+    """
+    length, came = request.content_length, 0
+
+    def read(size: int) -> bytes:
+        nonlocal came
+        piece = request.stream.read(size)
+        came += len(piece)
+        if not piece and size and length is not None and came < length:
+            raise MalformedRequest(f"the body ends early: {came} bytes of {length}")
+        return piece
+
+    return read

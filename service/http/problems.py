@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import redis
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from kombu.exceptions import OperationalError
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -85,6 +86,8 @@ def describe_error(error: Exception) -> Problem:
         )
     if isinstance(error, HTTPException):
         return _from_werkzeug(error)
+    if isinstance(error, ParseException | NoMoreData):
+        return Problem(400, "malformed_request", "the body ends early, or its chunks are none")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "store_full", "no room is left for what was sent; nothing was kept")
     if is_of_the_store(error):

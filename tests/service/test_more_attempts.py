@@ -109,7 +109,7 @@ FRAMING = [
     ),
     raw(
         "chunks under another name",
-        400,
+        501,  # RFC 9112; gunicorn's own answer
         "POST /v1/jobs HTTP/1.1",
         HOST,
         AUTH,
@@ -139,10 +139,11 @@ FRAMING = [
     raw("a negative length", 400, "POST /v1/jobs HTTP/1.1", HOST, AUTH, "Content-Length: -1"),
     raw(
         "a length of 401 digits",
-        400,
+        (400, 413),
         "POST /v1/jobs HTTP/1.1",
         HOST,
         AUTH,
+        f"Content-Type: {JSON}",
         f"Content-Length: {HUGE}",
     ),
     raw("a field over two lines", 400, "GET /v1/jobs HTTP/1.1", HOST, "X-A: b", f" {AUTH}"),
@@ -195,6 +196,36 @@ FRAMING = [
         HOST,
         "Content-Length: 100000",
         body=NEXT * 10,
+    ),
+    raw(
+        "a body that ends early",
+        400,
+        "POST /v1/corpora HTTP/1.1",
+        HOST,
+        AUTH,
+        f"Content-Type: {TEXT}",
+        "Content-Length: 1000",
+        body=b"a line\n",
+    ),
+    raw(
+        "a long body that ends early",
+        400,
+        "POST /v1/corpora HTTP/1.1",
+        HOST,
+        AUTH,
+        f"Content-Type: {TEXT}",
+        "Content-Length: 200000",
+        body=b"a line\nand another\n" * 4000,
+    ),
+    raw(
+        "chunks that end early",
+        400,
+        "POST /v1/corpora HTTP/1.1",
+        HOST,
+        AUTH,
+        f"Content-Type: {TEXT}",
+        "Transfer-Encoding: chunked",
+        body=b"5\r\na bit\r\n",
     ),
     ask("a key in a field with an underscore", 401, "/v1/jobs", "AUTHORIZATION_: x", key=None),
     ask(
@@ -316,7 +347,11 @@ BODIES = [
         "Content-Encoding: gzip",
     ),
     upload(
-        "a bomb in a coding", 413, gzip.compress(b"\0" * (4 << 20)), TEXT, "Content-Encoding: gzip"
+        "a bomb in a coding",
+        (413, 415),
+        gzip.compress(b"\0" * (4 << 20)),
+        TEXT,
+        "Content-Encoding: gzip",
     ),
     upload("gzip members of nothing", 413, gzip.compress(b"") * 3000, GZIP, query="?format=text"),
     upload(
