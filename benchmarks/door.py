@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,10 +83,14 @@ class Row:
 
 
 def run(options: argparse.Namespace) -> str:
-    rows = []
+    rows, waiting = [], []
     for kind in options.kind:
         print(f"  {kind} …", file=sys.stderr, flush=True)
-        rows.append(_measure(kind, options))
+        row, later = _measure(kind, options)
+        rows.append(row)
+        waiting.append(later)
+    for later in waiting:
+        later.join()
     report = _report(rows, options)
     if any(row.missed() for row in rows):
         print(report)
@@ -94,17 +98,26 @@ def run(options: argparse.Namespace) -> str:
     return report
 
 
-def _measure(kind: str, options: argparse.Namespace) -> Row:
+def _measure(kind: str, options: argparse.Namespace) -> tuple[Row, threading.Thread]:
+    """And what reads the memory later, while the next kind is measured."""
     row = Row(kind)
-    with _running_api() as api:
+    with ExitStack() as stack:
+        api = stack.enter_context(_running_api())
         _ask_repeatedly(api, 2.0)  # each thread has its connection to Redis
         row.before = api.resident()
         with _attacking(api, row, options), _watching(api, row):
             time.sleep(_SETTLE_S)
             row.seconds, row.others = _ask_repeatedly(api, options.seconds)
-        time.sleep(options.later)
-        row.later = api.resident()
-    return row
+        running = stack.pop_all()
+
+    def look_later() -> None:
+        with running:
+            time.sleep(options.later)
+            row.later = api.resident()
+
+    later = threading.Thread(target=look_later)
+    later.start()
+    return row, later
 
 
 # The service
@@ -260,6 +273,9 @@ def _attacking(api: Api, row: Row, options: argparse.Namespace) -> Iterator[None
     attack = Attack(row.kind, HOST, api.port, api.attacker, MODEL, each)
     processes = [_start(attack) for _ in range(_PROCESSES)]
     try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # it has begun
         yield
     finally:
         for process in processes:
@@ -273,8 +289,6 @@ def _start(attack: Attack) -> subprocess.Popen[str]:
     assert process.stdin is not None
     process.stdin.write(describe(attack))
     process.stdin.flush()
-    assert process.stdout is not None
-    process.stdout.readline()  # it has begun
     return process
 
 

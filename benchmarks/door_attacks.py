@@ -223,6 +223,15 @@ def _huge_texts(attack: Attack) -> Act:
     return _send(attack, "/v1/corpora", "application/json", texts)
 
 
+def _batch_of_texts(attack: Attack) -> Act:
+    body = b'{"jobs":[' + b'"",' * 2_700_000 + b'""]}'
+    return _send(attack, "/v1/batches", "application/json", body)
+
+
+def _batch_of_lines(attack: Attack) -> Act:
+    return _send(attack, "/v1/batches", "application/x-ndjson", b"1\n" * 50_000)
+
+
 def _huge_batch(attack: Attack) -> Act:
     return _send(
         attack, "/v1/batches", "application/json", b'{"jobs":[' + b"{}," * 2_700_000 + b"{}]}"
@@ -248,6 +257,8 @@ KINDS: Final[Mapping[str, Callable[[Attack], Act]]] = {
     "huge-list": _huge_list,
     "huge-texts": _huge_texts,
     "huge-batch": _huge_batch,
+    "batch-of-texts": _batch_of_texts,
+    "batch-of-lines": _batch_of_lines,
 }
 
 

@@ -1,8 +1,8 @@
 """Bodies that take a while to read: few are at hand at once, and few of one tenant.
 
-A long one has a thread's slot before it is received. One of many values, which a short one may be,
-has its turn besides: reading it keeps Python's lock from everybody else's request, so one after the
-other is read and checked.
+A long one has a thread's slot before it is received. Then it has its turn, and so has a short one
+of many values: reading it keeps Python's lock from everybody else's request, so one after the other
+is read and checked.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class LargeBody:
 
     def look_at(self, body: bytes) -> None:
         """Before it is parsed: waits for its turn, if it needs one. Raises Unavailable."""
-        # Each value but the first stands behind one of these. So do parts of texts.
-        if body.count(b",") + body.count(b"\n") > MANY_VALUES:
+        # Each value but the first stands behind one of these. So do parts of texts. A long one is
+        # not looked through: that alone takes a while.
+        if len(body) > LONG_BYTES or body.count(b",") + body.count(b"\n") > MANY_VALUES:
             self._take_slot()
             self._turn.acquire()
             self._has_turn = True

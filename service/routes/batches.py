@@ -32,6 +32,7 @@ from polyseme.service.jobs.submit_batches import (
     Submitted,
     batch_to_dict,
     cancel_batch,
+    check_count,
     delete_batch,
     find_batch,
     show_batch,
@@ -248,6 +249,9 @@ def _read_envelope(here: Services, query: Mapping[str, Any]) -> Submitted:
             f"{given[0]} goes into the body, unless that is JSON lines", pointer=f"/{given[0]}"
         )
     body = read_json(request, here.settings.batch_bytes)
+    # Before all else: to look at each of millions takes seconds.
+    if isinstance(body, dict) and isinstance(jobs := body.get("jobs"), list):
+        check_count(jobs, here.settings.max_batch_jobs)
     schema = EnvelopeSchema()
     if messages := schema.validate(body):
         raise invalid_values(messages)

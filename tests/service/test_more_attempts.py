@@ -320,6 +320,14 @@ BODIES = [
     job("half of a surrogate pair", 400, '{"corpus": {"texts": ["\\ud800"]}}'),
     job("neurons that no layer has", 422, neurons={"indices": list(range(0, 60_000, 2))[:9000]}),
     job("an address with a password", 422, webhook={"url": "https://a:b@127.0.0.1/x"}),
+    ask(
+        "a batch of very many lists",
+        400,
+        "/v1/batches",
+        f"Content-Type: {JSON}",
+        method="POST",
+        body=b"[" + b"[]," * 110_000 + b"[]]",
+    ),
     job("a body of list ends", 400, "]" * 60_000),
     job("very many empty texts", (413, 422), '{"texts":[' + '"",' * 19_000 + '""]}'),
     ask(
