@@ -18,6 +18,9 @@ from polyseme.contract.records.job import Corpus
 
 _SCHEMA = pa.schema([("text", pa.string())])
 _BATCH_CHARACTERS = 1 << 22
+# Blank or repeated documents that are passed over, and so many more for each that was kept.
+MOST_DROPPED = 1_000_000
+DROPPED_A_DOCUMENT = 10
 
 
 def write_documents(
@@ -36,6 +39,9 @@ def write_documents(
         batch: list[str] = []
         batched = 0
         for text in texts:
+            # Nobody means that many, and each takes as long as one that is kept.
+            if empty + duplicates > MOST_DROPPED + DROPPED_A_DOCUMENT * len(seen):
+                raise TooLarge(f"{empty + duplicates} documents are blank or repeated")
             if not text.strip():
                 empty += 1
                 continue

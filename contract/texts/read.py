@@ -28,6 +28,10 @@ from polyseme.contract.texts.recognise import (
 from polyseme.contract.texts.tables import read_parquet, read_table
 from polyseme.contract.texts.unpack import unpack
 
+# Lines that are no document, where those are skipped, and so many more for each that is one.
+MOST_SKIPPED = 1_000_000
+SKIPPED_A_TEXT = 10
+
 
 def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[str]:
     """The documents; `notes` is filled as they are read.
@@ -37,15 +41,19 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
     """
     first_bad: BadLine | None = None
     is_empty = True
+    good = 0
     for count, found in enumerate(_read(chunks, reading, notes)):
         if count >= reading.max_lines:
             raise too_many(reading.max_lines)
         if not isinstance(found, BadLine):
             is_empty = False
+            good += 1
             yield found
         elif reading.skips_bad_lines:
             first_bad = first_bad or found
             notes.bad_lines_skipped += 1
+            if notes.bad_lines_skipped > MOST_SKIPPED + SKIPPED_A_TEXT * good:
+                raise TooLarge(f"{notes.bad_lines_skipped} lines or rows are no documents")
         else:
             raise InvalidCorpus(found.why, pointer=f"/{found.index}")
     if is_empty and first_bad is not None:

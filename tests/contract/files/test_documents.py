@@ -29,3 +29,14 @@ def test_a_corpus_has_some_text_and_not_too_much() -> None:
         write_documents([" "], io.BytesIO(), name="n", max_documents=2)
     with pytest.raises(TooLarge, match="at most 1"):
         write_documents(["a", "b"], io.BytesIO(), name="n", max_documents=1)
+
+
+def test_blank_and_repeated_documents_are_bounded_by_those_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polyseme.contract.files.documents.MOST_DROPPED", 5)
+
+    kept = write_documents(["a", *[""] * 15], io.BytesIO(), name="n", max_documents=9)
+    assert kept.empty_dropped == 15
+    with pytest.raises(TooLarge, match="16 documents are blank or repeated"):
+        write_documents(["a", *["", "a"] * 10], io.BytesIO(), name="n", max_documents=9)
