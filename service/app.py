@@ -23,9 +23,9 @@ from polyseme.contract.traces import NoTracer, Tracer
 from polyseme.service.access.callers import admit, note_rate
 from polyseme.service.context import KEY, Services, end_large_body, services
 from polyseme.service.http.blueprint import JSON_BYTES, refuse_query
+from polyseme.service.http.body import LargeBodies
 from polyseme.service.http.cursors import Cursors
 from polyseme.service.http.headers import read_request_id
-from polyseme.service.http.large_bodies import LargeBodies
 from polyseme.service.http.openapi import build_document, create_api
 from polyseme.service.http.origins import Cors, parse_origins
 from polyseme.service.http.prefix import BelowPrefix, TrustedProxies

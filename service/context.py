@@ -12,8 +12,8 @@ from polyseme.contract.files.store import Store
 from polyseme.contract.names import DEFAULT_TENANT
 from polyseme.contract.settings import Settings
 from polyseme.contract.traces import Tracer
+from polyseme.service.http.body import LargeBodies, LargeBody
 from polyseme.service.http.cursors import Cursors
-from polyseme.service.http.large_bodies import LargeBodies, LargeBody
 from polyseme.service.http.origins import Cors
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.monitoring.metrics import Metrics

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from polyseme.contract.errors import Unavailable
-from polyseme.service.http.large_bodies import LONG_BYTES, MANY_VALUES, LargeBodies
+from polyseme.service.http.body import LONG_BYTES, MANY_VALUES, LargeBodies
 from polyseme.service.http.thread_slots import TenantSlots, share_threads
 
 MANY = b"," * (MANY_VALUES + 1)
