@@ -1,8 +1,8 @@
 """`python -m benchmarks [NAME] [options]`: prints Markdown. No name: speed, memory and api.
 
-NAME: speed, memory, api, load, merge, scale, growth, shapes, precision, gallery, neuronpedia, page,
-pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists, unchanged,
-versus, way_in, agreement or about.
+NAME: speed, memory, api, load, door, merge, scale, growth, shapes, precision, gallery, neuronpedia,
+page, pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists,
+unchanged, versus, way_in, agreement or about.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from benchmarks import (
     about,
     agreement,
     api,
+    door,
     gallery,
     growth,
     lists,
@@ -43,6 +44,7 @@ _BENCHMARKS = {
     "memory": memory,
     "api": api,
     "load": load,
+    "door": door,
     "merge": merge,
     "scale": scale,
     "growth": growth,

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 _TAG = re.compile(rb"(?i)\r\netag: *([^\r]+)")
+_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
 _RETRY = re.compile(rb"(?i)\r\nretry-after: *[0-9]")
 _TIMEOUT_S = 60.0
 
@@ -70,7 +71,7 @@ def put_load(load: Load) -> Answers:
 class Connection:
     """One connection kept alive.
 
-    Knows as much of HTTP/1.1 as this API's answers of known length need.
+    Knows as much of HTTP/1.1 as this API's answers need.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -99,14 +100,34 @@ class Connection:
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += _receive(source)
         head, status = received[: end + 2], received[9:12].decode()
-        found = _LENGTH.search(head)
-        size = int(found[1]) if found and status != "304" else 0
-        missing = size - (len(received) - end - 4)
-        while missing > 0:
-            missing -= len(_receive(source))
+        found, body = _LENGTH.search(head), received[end + 4 :]
+        if _CHUNKED.search(head):
+            size = _read_chunks(source, body)
+        else:
+            size = int(found[1]) if found and status != "304" else 0
+            missing = size - len(body)
+            while missing > 0:
+                missing -= len(_receive(source))
         if b"\r\nConnection: close" in head:
             self.close()
         return Answer(status, head, size)
+
+
+def _read_chunks(source: socket.socket, held: bytes) -> int:
+    """Bytes in all chunks; held: what came of them already."""
+    size = 0
+    while True:
+        while (end := held.find(b"\r\n")) < 0:
+            held += _receive(source)
+        length, held = int(held[:end].partition(b";")[0], 16), held[end + 2 :]
+        size += length
+        missing = length + 2 - len(held)  # with the line end behind it
+        while missing > 0:
+            held = _receive(source)
+            missing -= len(held)
+        held = held[len(held) + missing :]
+        if length == 0:
+            return size
 
 
 def _receive(source: socket.socket) -> bytes:

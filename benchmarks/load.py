@@ -3,7 +3,8 @@
 The whole service runs under `polyseme up` in a folder of its own, with several API processes and
 one worker of one thread, on a tiny random model, so that the worker takes little of the machine.
 Another process submits all jobs at once, then polls them all at a rate, each time with the tag of
-its last answer. Once the jobs have ended it polls them more slowly for long. The memory of the
+its last answer. Once the jobs have ended, polls, pages, reports, exports and more submits come at
+once, each at a rate; then it polls more slowly for long. The memory of the
 API's processes is read all the time: until then it grows by what a process keeps of each result,
 and after that it should not grow at all.
 """
@@ -17,7 +18,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +49,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=2, help="of the API")
     parser.add_argument("--rate", type=float, default=1000.0, help="polls a second, in total")
     parser.add_argument("--seconds", type=float, default=60.0, help="of them")
+    parser.add_argument(
+        "--mixed-seconds", type=float, default=120.0, help="of everything at once; 0: left out"
+    )
     parser.add_argument(
         "--soak-rate", type=float, default=200.0, help="polls a second once the jobs have ended"
     )
@@ -84,12 +89,15 @@ def run(options: argparse.Namespace) -> str:
                 submits = put_load(_submits(port, options.jobs))
                 jobs = [job.id for job in client.jobs()]
                 fast = put_load(_polls(port, jobs, options.rate, options.seconds))
+                _await_ends(client)
+                mixed = _put_mixed(port, jobs, options.mixed_seconds)
                 ended = _await_ends(client)
                 memory.ended_s = memory.seconds[-1]
                 slow = put_load(_polls(port, jobs, options.soak_rate, options.soak_seconds))
     loads = {
         f"{options.jobs} submits at once": submits,
         f"polls, {options.rate:g}/s asked for": fast,
+        **mixed,
         f"polls, {options.soak_rate:g}/s asked for": slow,
     }
     return _report(loads, memory, ended, options)
@@ -175,6 +183,41 @@ def submit_body() -> dict[str, Any]:
 def _polls(port: int, jobs: list[str], rate: float, seconds: float) -> Load:
     paths = [f"/v1/jobs/{job}" for job in jobs]
     return Load(HOST, port, paths, int(rate * seconds), _CONNECTIONS, rate, conditional=True)
+
+
+def _put_mixed(port: int, jobs: list[str], seconds: float) -> dict[str, Answers]:
+    """What each kind of request met while all came at once; nothing for no seconds.
+
+    jobs: that have succeeded.
+    """
+    if not seconds:
+        return {}
+    loads = {
+        f"meanwhile {name}, {rate:g}/s": Load(
+            HOST, port, paths(jobs), int(rate * seconds), _CONNECTIONS // 4, rate, body
+        )
+        for name, (rate, paths, body) in _MIXED.items()
+    }
+    with ThreadPoolExecutor(len(loads)) as pool:
+        return dict(zip(loads, pool.map(put_load, loads.values()), strict=True))
+
+
+def _below_jobs(*paths: str) -> Callable[[list[str]], list[str]]:
+    return lambda jobs: [f"/v1/jobs/{job}{path}" for path in paths for job in jobs]
+
+
+# The rate, a second; which paths; and the body of a POST.
+_MIXED: dict[str, tuple[float, Callable[[list[str]], list[str]], str | None]] = {
+    "polls": (100.0, _below_jobs(""), None),
+    "pages": (40.0, _below_jobs("/neurons?limit=50", "/neurons?limit=50&sort=-max"), None),
+    "reports": (40.0, _below_jobs("/neurons/0/1", "/neurons/0/7"), None),
+    "exports": (
+        2.0,
+        _below_jobs("/export?format=ndjson", "/export?format=parquet"),
+        None,
+    ),
+    "submits": (2.0, lambda jobs: ["/v1/jobs"], json.dumps(submit_body())),
+}
 
 
 # Memory

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from polyseme.contract.names import DEFAULT_QUEUE, parse_queues
@@ -113,6 +114,13 @@ class Settings:
     def queue_names(self) -> tuple[str, ...]:
         """Raises ValueError for a name that is none."""
         return parse_queues(self.queues)
+
+    def folders(self) -> dict[str, str]:
+        """Where files lie, and what a log says instead."""
+        named = {self.store: "store", self.cache: "cache", self.catalogue: "models.toml"}
+        known = {path: name for path, name in named.items() if "://" not in path}
+        absolute = {str(Path(path).resolve()): name for path, name in known.items()}
+        return absolute | {path: name for path, name in known.items() if path.startswith("/")}
 
     def to_environ(self) -> dict[str, str]:
         """The variables that make `from_environ` give these settings: how a supervisor hands them

@@ -1,17 +1,27 @@
-"""JSON, read strictly: UTF-8, no name twice, no NaN, not deep."""
+"""JSON, read strictly: UTF-8, no name twice, no NaN, not deep, and no more objects than anybody
+means.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from polyseme.contract.errors import MalformedRequest
 
 DEEPEST = 16
+# Objects and lists: a batch of a thousand jobs has a tenth. Python looks through all there are
+# again and again while more are made, and nobody else has their turn meanwhile.
+MOST_OBJECTS = 100_000
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def parse_json(body: bytes) -> Any:
     """Strict JSON. Raises MalformedRequest saying where it goes wrong."""
+    if _has_too_many_objects(body):
+        raise MalformedRequest(f"the JSON has more than {MOST_OBJECTS} objects and lists")
     try:
         text = body.decode("utf-8")
         value = json.loads(
@@ -36,6 +46,19 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
+def _has_too_many_objects(body: bytes) -> bool:
+    """Those in texts are none; to tell takes longer."""
+    return (
+        len(body) > MOST_OBJECTS
+        and _count_openings(body) > MOST_OBJECTS
+        and (b'"' not in body or _count_openings(_STRING.sub(b"", body)) > MOST_OBJECTS)
+    )
+
+
+def _count_openings(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
 def _check(value: Any) -> None:
     """Raises MalformedRequest for values that are too deep, and for half a surrogate pair, which
     UTF-8 cannot hold.
@@ -51,7 +74,7 @@ def _check(value: Any) -> None:
                 below += item.values()
             elif isinstance(item, list):
                 below += item
-            elif isinstance(item, str) and not _is_unicode(item):
+            elif isinstance(item, str) and not item.isascii() and not _is_unicode(item):
                 raise MalformedRequest("a string has half of a surrogate pair")
         level, depth = below, depth + 1
 

@@ -21,8 +21,9 @@ from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import connect_queue
 from polyseme.contract.traces import NoTracer, Tracer
 from polyseme.service.access.callers import admit, note_rate
-from polyseme.service.context import KEY, Services, services
+from polyseme.service.context import KEY, Services, end_large_body, services
 from polyseme.service.http.blueprint import JSON_BYTES, refuse_query
+from polyseme.service.http.body import LargeBodies
 from polyseme.service.http.cursors import Cursors
 from polyseme.service.http.headers import read_request_id
 from polyseme.service.http.openapi import build_document, create_api
@@ -31,9 +32,16 @@ from polyseme.service.http.prefix import BelowPrefix, TrustedProxies
 from polyseme.service.http.problems import register_problems, request_id
 from polyseme.service.http.request_meter import RequestMeter
 from polyseme.service.http.secure_headers import add_secure_headers
-from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks, Shares, share_threads
+from polyseme.service.http.thread_slots import (
+    SERVER_KEY,
+    ServerHooks,
+    Shares,
+    TenantSlots,
+    share_threads,
+)
 from polyseme.service.monitoring.metrics import Metrics
 from polyseme.service.monitoring.observation import begin_observing, end_observing, forget_request
+from polyseme.service.monitoring.readiness import KEEP_S, Readiness
 from polyseme.service.outbound.addresses import Allowed
 from polyseme.service.outbound.url_check import WebhookUrlCheck
 from polyseme.service.reading.upload_reader import UploadReader
@@ -96,10 +104,12 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Flask:
     app.before_request(begin_request)
     app.after_request(end_request)
     app.teardown_request(forget_request)
+    app.teardown_request(end_large_body)
     return app
 
 
 def create_services(settings: Settings, tracer: Tracer, shares: Shares) -> Services:
+    most_of_one = max(settings.api_threads // 4, 1)  # of a tenant's, of each of two kinds
     check_durability(settings.redis_url, allow_volatile=settings.allow_volatile_redis)
     client = connect_redis(settings.redis_url)
     board = Board(client)
@@ -108,11 +118,10 @@ def create_services(settings: Settings, tracer: Tracer, shares: Shares) -> Servi
         settings=settings,
         board=board,
         store=store,
-        store_probe=StoreProbe(store, wait_s=STORE_WAIT_S, keep_s=1.0),
+        readiness=Readiness(board, StoreProbe(store, wait_s=STORE_WAIT_S, keep_s=KEEP_S)),
         queue=connect_queue(settings.redis_url),
-        uploads=UploadReader(
-            shares.uploads, settings.cache, most_of_one=max(settings.api_threads // 4, 1)
-        ),
+        uploads=UploadReader(TenantSlots(shares.uploads, most_of_one), settings.cache),
+        large_bodies=LargeBodies(TenantSlots(shares.large_bodies, most_of_one)),
         results=Results(store, settings.cache),
         cursors=Cursors(board.registry.get_secret()),
         waits=WaitRoom(shares.waits, Watch(partial(read_jobs, board))),

@@ -21,7 +21,7 @@ def main() -> int:
     logging.captureWarnings(True)
     try:
         settings = Settings.from_environ(os.environ)
-        logging.config.dictConfig(logging_config(settings.log_format))
+        logging.config.dictConfig(logging_config(settings.log_format, settings.folders()))
         run_worker(settings, connect_tracer("polyseme-worker", os.environ))
     except (ValueError, UnsafeRedis, StoreTaken) as e:
         logging.getLogger("polyseme.workers").error("%s", e)

@@ -25,7 +25,7 @@ from polyseme.contract.board.connection import call_patiently, check_durability
 from polyseme.contract.board.workers import worker_name
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.own_store import open_store
-from polyseme.contract.records.catalogue import Entry, load_catalogue
+from polyseme.contract.records.catalogue import Entry, load_catalogue, shown_source
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import (
     TAKE_UNIT,
@@ -99,7 +99,8 @@ def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> Non
     Speeds that an earlier worker measured are kept.
     """
     for entry in catalogue.values():
-        log.info("describing %s (%s)", entry.id, entry.source)
+        log.info("describing %s (%s)", entry.id, shown_source(entry.source))
+        log.debug("its files: %s", entry.location)
         old = board.registry.get_card(entry.id)
         if old is None or old.error or old.source != entry.source:
             board.registry.put_card(replace(describe_model(entry, cache), queue=entry.queue))

@@ -27,6 +27,9 @@ _SCHEMA: Final = pa.schema([("text", pa.string())])
 _BATCH_CHARACTERS: Final = 1 << 22
 # Between a document and its language: a length that no document has.
 _LANGUAGE_MARK: Final = b"\xff" * 8
+# Blank or repeated documents that are passed over, and so many more for each that was kept.
+MOST_DROPPED: Final = 1_000_000
+DROPPED_A_DOCUMENT: Final = 10
 
 
 def write_documents(
@@ -53,6 +56,9 @@ def write_documents(
         batch: list[str] = []
         batched = 0
         for text in texts:
+            # Nobody means that many, and each takes as long as one that is kept.
+            if empty + duplicates > MOST_DROPPED + DROPPED_A_DOCUMENT * len(seen):
+                raise TooLarge(f"{empty + duplicates} documents are blank or repeated")
             if not text.strip():
                 empty += 1
                 continue

@@ -42,6 +42,14 @@ class Entry:
         return f"{self.kind}:{self.location}" + (f"@{self.revision}" if self.revision else "")
 
 
+def shown_source(source: str) -> str:
+    """A source without the folder, which says nothing about the model, differs between machines and
+    is nobody's business.
+    """
+    kind, _, location = source.partition(":")
+    return source if kind == "hub" else f"{kind}:{Path(location).name}"
+
+
 def load_catalogue(path: str | Path) -> dict[str, Entry]:
     """The entries by id.
 

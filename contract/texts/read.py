@@ -29,6 +29,10 @@ from polyseme.contract.texts.recognise import (
 from polyseme.contract.texts.tables import read_parquet, read_table
 from polyseme.contract.texts.unpack import unpack
 
+# Lines that are no document, where those are skipped, and so many more for each that is one.
+MOST_SKIPPED = 1_000_000
+SKIPPED_A_TEXT = 10
+
 
 def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[str]:
     """The documents; `notes` is filled as they are read.
@@ -37,21 +41,23 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
     UnsupportedMedia and MalformedRequest at the place where the bytes go wrong.
     """
     first_bad: BadLine | None = None
-    is_empty = True
     has_language = False
+    good = 0
     for count, found in enumerate(_read(chunks, reading, notes)):
         if count >= reading.max_lines:
             raise too_many(reading.max_lines)
         if not isinstance(found, BadLine):
-            is_empty = False
             has_language = has_language or language_of(found) is not None
+            good += 1
             yield found
         elif reading.skips_bad_lines:
             first_bad = first_bad or found
             notes.bad_lines_skipped += 1
+            if notes.bad_lines_skipped > MOST_SKIPPED + SKIPPED_A_TEXT * good:
+                raise TooLarge(f"{notes.bad_lines_skipped} lines or rows are no documents")
         else:
             raise InvalidCorpus(found.why, pointer=f"/{found.index}")
-    if is_empty and first_bad is not None:
+    if not good and first_bad is not None:
         raise InvalidCorpus(
             f"all {notes.bad_lines_skipped} lines were skipped; the first: {first_bad.why}",
             pointer=f"/{first_bad.index}",
@@ -66,7 +72,7 @@ def _read(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[s
             f"the field {reading.text_field!r} has the text: it cannot name its language too",
             pointer="/language_field",
         )
-    head, content = _peek(_open(chunks, reading, notes))
+    head, content = _peek(open_content(chunks, reading, notes))
     if is_parquet(head):
         if reading.declared not in (None, "parquet"):
             raise refuse_parquet(reading.declared)
@@ -105,8 +111,11 @@ def _refuse_language(reading: Reading) -> None:
         )
 
 
-def _open(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:
-    """What is in the file, after the transport's gzip and the file's own packing."""
+def open_content(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Iterator[bytes]:
+    """What is in the file, after the transport's gzip and the file's own packing.
+
+    Raises TooLarge, MalformedRequest and UnsupportedMedia, some of them as it is read.
+    """
     content = _bound(chunks, reading.max_bytes)
     if reading.encoded:
         content = _bound(unpack(content, "gzip", notes), reading.max_bytes)

@@ -26,7 +26,7 @@ keepalive = 75  # longer than the usual proxy's, so that the proxy closes first
 forwarded_allow_ips = _settings.trusted_proxies
 control_socket_disable = True
 logger_class = "polyseme.service.http.server_log.ServerLog"
-logconfig_dict = logging_config(_settings.log_format)
+logconfig_dict = logging_config(_settings.log_format, _settings.folders())
 
 
 def on_starting(server: Any) -> None:

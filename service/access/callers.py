@@ -69,7 +69,8 @@ def admit() -> None:
         return
     here = services()
     caller, limit = identify(here, request)
-    serve(caller.tenant, has_quotas=caller.key is not None)
+    has_quotas, is_admin = caller.key is not None, "admin" in caller.scopes
+    serve(caller.tenant, has_quotas=has_quotas, is_admin=is_admin)
     add_log_ids(tenant=caller.tenant, key=caller.key)
     _take_request(here, caller, limit)
     if scope not in caller.scopes:

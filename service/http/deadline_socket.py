@@ -77,6 +77,11 @@ class DeadlineSocket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
+    def settimeout(self, seconds: float | None) -> None:
+        """Passed over: with one, Python waits before it receives, whatever the flags say, so that
+        gunicorn's discarding of a body would hold the thread.
+        """
+
     # Before a thread has it
 
     def is_due(self) -> bool:

@@ -16,11 +16,13 @@ from typing import Any, Final
 
 import redis
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from kombu.exceptions import OperationalError
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from polyseme.contract import errors
+from polyseme.contract.paths import hide_paths
 
 STATUS: Final[Mapping[type[errors.PolysemeError], int]] = {
     errors.MalformedRequest: 400,
@@ -84,6 +86,8 @@ def describe_error(error: Exception) -> Problem:
         )
     if isinstance(error, HTTPException):
         return _from_werkzeug(error)
+    if isinstance(error, ParseException | NoMoreData):
+        return Problem(400, "malformed_request", "the body ends early, or its chunks are none")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "store_full", "no room is left for what was sent; nothing was kept")
     if is_of_the_store(error):
@@ -152,7 +156,10 @@ def _from_polyseme(error: errors.PolysemeError) -> Problem:
     headers = {} if seconds is None else {"Retry-After": str(seconds)}
     if challenge := getattr(error, "challenge", None):
         headers["WWW-Authenticate"] = challenge
-    return Problem(status_of(type(error)), error.code, error.message, error.details, headers)
+    status, message = status_of(type(error)), error.message
+    # A client's own words may look like a path; what is wrong here is told without any.
+    message = hide_paths(message) if status >= 500 else message
+    return Problem(status, error.code, message, error.details, headers)
 
 
 def _from_werkzeug(error: HTTPException) -> Problem:

@@ -29,7 +29,8 @@ HEADER_S = 10.0
 LINGER_S = 3.0  # for a client to close after its answer; until then what it sends is passed over
 LINGER_BYTES = 8 << 20
 _LINGERING = 256  # clients at most
-_PIECE = 1 << 16
+_PIECE = 1 << 20
+_ENOUGH = 1 << 18  # bytes that are passed over at once, or the poller would do nothing else
 _SPARE = 32  # connections: when fewer are left, the one that waits longest for a request has to go
 
 # Paths that nobody else's requests keep waiting, and the threads for each.
@@ -64,6 +65,7 @@ class SlowClientWorker(ThreadWorker):
             for path, threads in OWN_THREADS.items()
         }
         self._sending: dict[DeadlineSocket, tuple[Connection, Future[Any]]] = {}
+        self._passed_over = bytearray(_PIECE)
         self._lingering: dict[DeadlineSocket, tuple[float, int]] = {}  # until when, bytes
         # A file is sent by a thread that waits for the client, and not counted.
         self.cfg.set("sendfile", False)
@@ -190,7 +192,7 @@ class SlowClientWorker(ThreadWorker):
             self._end_linger(next(iter(self._lingering)))
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ENOUGH)
             sock.shutdown(socket.SHUT_WR)
             self.poller.register(sock, EVENT_READ, self._pass_over)
         except (OSError, ValueError, KeyError):
@@ -201,7 +203,9 @@ class SlowClientWorker(ThreadWorker):
     def _pass_over(self, sock: DeadlineSocket) -> None:
         until, left = self._lingering[sock]
         try:
-            size = len(sock._sock.recv(_PIECE, socket.MSG_DONTWAIT))
+            # MSG_TRUNC: Linux drops it without a copy.
+            flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
+            size = sock._sock.recv_into(self._passed_over, _PIECE, flags)
         except BlockingIOError:
             return
         except OSError:

@@ -30,6 +30,7 @@ from polyseme.contract.errors import (
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Layout
 from polyseme.contract.logs import add_log_ids
+from polyseme.contract.paths import hide_paths
 from polyseme.contract.records.catalogue import load_catalogue
 from polyseme.contract.records.job import CORPUS_ID, Corpus, Job, Request
 from polyseme.contract.records.model_card import ModelCard
@@ -247,7 +248,8 @@ def catalogue(settings: Settings) -> dict[str, str]:
     try:
         return {e.id: e.source for e in load_catalogue(settings.catalogue).values()}
     except (OSError, ValueError) as e:
-        raise Unavailable(f"the catalogue cannot be read: {e}", retry_after_s=60) from e
+        text = f"the catalogue cannot be read: {hide_paths(str(e))}"
+        raise Unavailable(text, retry_after_s=60) from e
 
 
 def _find_card(services: Services, model: str) -> ModelCard:
@@ -260,7 +262,9 @@ def _find_card(services: Services, model: str) -> ModelCard:
             f"model {model!r}: the models are {', '.join(listed) or 'none'}", pointer="/model"
         )
     if card.error is not None:
-        raise InvalidRequest(f"{model} cannot be analysed: {card.error}", pointer="/model")
+        raise InvalidRequest(
+            f"{model} cannot be analysed: {hide_paths(card.error)}", pointer="/model"
+        )
     return card
 
 

@@ -216,13 +216,18 @@ def _find_replayed(services: Services, batch: str) -> Batch:
     return found
 
 
+def check_count(entries: Sequence[Any], most: int) -> None:
+    """Raises InvalidRequest."""
+    if not 1 <= len(entries) <= most:
+        raise InvalidRequest(f"{len(entries)} jobs: a batch has 1 to {most} here", pointer="/jobs")
+
+
 def _check_count(services: Services, sent: Submitted, quotas: Quotas) -> None:
     """What can never fit is refused for good, rather than told to wait."""
-    count, most = len(sent.entries), services.settings.max_batch_jobs
+    most = services.settings.max_batch_jobs
     if sent.atomic:
         most = min(most, services.settings.max_active_jobs, quotas.active_jobs or most)
-    if not 1 <= count <= most:
-        raise InvalidRequest(f"{count} jobs: a batch has 1 to {most} here", pointer="/jobs")
+    check_count(sent.entries, most)
 
 
 def _check_entries(

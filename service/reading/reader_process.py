@@ -1,4 +1,4 @@
-"""`python -m polyseme.service.reading.reader_process`: reads one upload into a file of documents.
+"""A process that reads one upload into a file of documents.
 
 An order comes as a line of JSON, its answer goes as one. What is to be read and written are files
 that are open already. It ends when the process that gave the order does.
@@ -18,8 +18,6 @@ from polyseme.contract.errors import PolysemeError
 from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.service.reading.documents import read_documents
 
-_NICE = 10  # somebody waits for the other requests, too
-
 
 class _WithoutPandas:
     """pyarrow imports it with its first array of Python values, where it is installed: that takes
@@ -36,7 +34,6 @@ def main() -> None:
     sys.meta_path.insert(0, _WithoutPandas)
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CPU, (order["cpu_s"], order["cpu_s"]))
     sys.stdout.write(json.dumps(_carry_out(order)) + "\n")
     sys.stdout.flush()

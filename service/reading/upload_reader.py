@@ -1,19 +1,19 @@
 """Uploads as documents, where nobody else waits for it.
 
 A small one is read here. Any other is first received, then read by a process of its own, which may
-take so much processor time and no more: a few kilobytes may unpack to a billion lines. Knows no
-HTTP.
+take so much processor time and no more: a few kilobytes may unpack to a billion lines. So small is
+what has few bytes, lines and commas once it is unpacked. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -24,13 +24,22 @@ from polyseme.contract import errors
 from polyseme.contract.errors import Detail, TooLarge, Unavailable
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.texts.formats import Notes, Reading
-from polyseme.service.http.thread_slots import ThreadSlots
+from polyseme.contract.texts.read import open_content
+from polyseme.contract.texts.recognise import is_parquet
+from polyseme.service.http.thread_slots import TenantSlots
 from polyseme.service.reading.documents import CHUNK, read_documents
 
-SMALL_BYTES = 64 << 10  # as it came and unpacked: milliseconds, whatever is in it
+SMALL_BYTES = 64 << 10  # as it came and unpacked
+SMALL_PARTS = 4000  # line ends and commas in it: a few milliseconds
 CPU_S = 300  # of one upload
 _SIDE_BY_SIDE = 2  # processes that read
 _WALL_S = 4 * CPU_S
+_NICE = 10  # somebody waits for the other requests, too
+# Its modules are loaded as nicely as it reads.
+_READER = (
+    f"import os; os.nice({_NICE}); import runpy; "
+    "runpy.run_module('polyseme.service.reading.reader_process', run_name='__main__')"
+)
 
 Read = Callable[[int], bytes]
 
@@ -38,13 +47,10 @@ Read = Callable[[int], bytes]
 class UploadReader:
     """Thread-safe."""
 
-    def __init__(self, slots: ThreadSlots, folder: str, *, most_of_one: int) -> None:
-        """slots: for uploads that are read or wait for it; most_of_one: of them, one tenant's."""
+    def __init__(self, slots: TenantSlots, folder: str) -> None:
+        """slots: for uploads that are not small, until they are read."""
         self._slots = slots
         self._folder = Path(folder)
-        self._most_of_one = most_of_one
-        self._lock = threading.Lock()
-        self._tenants: Counter[str] = Counter()
         self._processes = threading.Semaphore(_SIDE_BY_SIDE)
         self._here = threading.Lock()  # small ones, one after the other
 
@@ -66,15 +72,20 @@ class UploadReader:
         self._folder.mkdir(parents=True, exist_ok=True)
         reading = replace(reading, folder=str(self._folder))
         with self._temporary() as raw, self._temporary() as file:
-            size = _receive(body, raw, reading.max_bytes)
-            if size <= SMALL_BYTES and (
+            size = _receive(body, raw, SMALL_BYTES + 1)
+            if _is_small(raw, size, reading) and (
                 corpus := self._read_here(raw, file, reading, notes, name, max_documents)
             ):
                 yield corpus, file
                 return
-            with self._place(tenant), self._processes:
+            with self._slot(tenant):
+                raw.seek(0, os.SEEK_END)
+                size += _receive(body, raw, reading.max_bytes + 1 - size)
+                if size > reading.max_bytes:
+                    raise TooLarge(f"the corpus has more than {reading.max_bytes} bytes unpacked")
                 order = {"reading": asdict(reading), "name": name, "max_documents": max_documents}
-                corpus = _read_apart(raw, file, order, notes)
+                with self._processes:
+                    corpus = _read_apart(raw, file, order, notes)
             yield corpus, file
 
     def _temporary(self) -> IO[bytes]:
@@ -109,36 +120,44 @@ class UploadReader:
         return corpus
 
     @contextmanager
-    def _place(self, tenant: str) -> Iterator[None]:
-        with self._lock:
-            is_granted = self._tenants[tenant] < self._most_of_one and self._slots.acquire()
-            self._tenants[tenant] += is_granted
-        if not is_granted:
+    def _slot(self, tenant: str) -> Iterator[None]:
+        if not self._slots.acquire(tenant):
             raise Unavailable("too many uploads are being read; try again", retry_after_s=5)
         try:
             yield
         finally:
-            self._slots.release()
-            with self._lock:
-                self._tenants[tenant] -= 1
+            self._slots.release(tenant)
 
 
 def _receive(body: Read, raw: IO[bytes], most: int) -> int:
+    """Bytes that came, `most` or fewer."""
     size = 0
-    while chunk := body(CHUNK):
+    while size < most and (chunk := body(min(CHUNK, most - size))):
         size += len(chunk)
-        if size > most:
-            raise TooLarge(f"the corpus has more than {most} bytes unpacked")
         raw.write(chunk)
     raw.flush()
     return size
+
+
+def _is_small(raw: IO[bytes], size: int, reading: Reading) -> bool:
+    """Raises what `open_content` does."""
+    if size > SMALL_BYTES:
+        return False
+    raw.seek(0)
+    bounded = replace(reading, max_bytes=SMALL_BYTES)
+    try:
+        content = b"".join(open_content([raw.read()], bounded, Notes()))
+    except TooLarge:
+        return False
+    # What is in Parquet is packed once more.
+    return not is_parquet(content) and content.count(b"\n") + content.count(b",") <= SMALL_PARTS
 
 
 def _read_apart(raw: IO[bytes], file: IO[bytes], order: dict[str, Any], notes: Notes) -> Corpus:
     """Has a process read `raw` and write `file`."""
     raw.seek(0)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "polyseme.service.reading.reader_process"],
+        [sys.executable, "-P", "-c", _READER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=(raw.fileno(), file.fileno()),

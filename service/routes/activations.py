@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, request
 
 from polyseme.contract.records.job import Job
-from polyseme.service.context import services
+from polyseme.service.context import end_large_body, services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import (
     ETAG,
@@ -85,6 +85,7 @@ def submit(body: Mapping[str, Any]) -> Response:
     """
     here, seconds = services(), read_wait(request.headers)
     check = submit_check(here, body)
+    end_large_body()
     check, waited = here.waits.wait(check, _is_over, seconds)
     headers = _headers(check, seconds, waited) | {
         "Location": f"{here.base}/v1/activations/{check.id}"

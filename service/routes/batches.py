@@ -10,7 +10,7 @@ from flask import Response, request
 from polyseme.contract.board.batches import Batch
 from polyseme.contract.errors import InvalidRequest, MalformedRequest, TooLarge, UnsupportedMedia
 from polyseme.contract.strict_json import parse_json
-from polyseme.service.context import Services, services
+from polyseme.service.context import Services, end_large_body, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
     DEPRECATION,
@@ -23,7 +23,7 @@ from polyseme.service.http.blueprint import (
     problems,
     takes,
 )
-from polyseme.service.http.body import read_json
+from polyseme.service.http.body import read_bytes, read_json
 from polyseme.service.http.headers import KEY_PATTERN, matches_tag, read_idempotency_key, read_wait
 from polyseme.service.http.problems import invalid_values
 from polyseme.service.jobs.deprecated import deprecation_headers
@@ -32,6 +32,7 @@ from polyseme.service.jobs.submit_batches import (
     Submitted,
     batch_to_dict,
     cancel_batch,
+    check_count,
     delete_batch,
     find_batch,
     show_batch,
@@ -56,6 +57,7 @@ blueprint = Blueprint(
     "batches", __name__, url_prefix="/v1/batches", description="Many jobs in one call."
 )
 
+_BLANK = 100  # lines that may stand for each job
 _LINES = ("application/x-ndjson", "application/jsonl")
 _PREFER = header(
     "Prefer",
@@ -145,6 +147,7 @@ def submit(query: Mapping[str, Any]) -> Response:
     key, seconds = read_idempotency_key(request.headers), read_wait(request.headers)
     sent = _read_lines(here, query) if request.mimetype in _LINES else _read_envelope(here, query)
     batch, replayed, notes = submit_batch(here, sent, key)
+    end_large_body()
     batch, waited = here.waits.wait_for_batch(batch, here.board.batches.get, _is_over, seconds)
     headers = (
         _headers(batch)
@@ -278,6 +281,9 @@ def _read_envelope(here: Services, query: Mapping[str, Any]) -> Submitted:
             f"{given[0]} goes into the body, unless that is JSON lines", pointer=f"/{given[0]}"
         )
     body = read_json(request, here.settings.batch_bytes)
+    # Before all else: to look at each of millions takes seconds.
+    if isinstance(body, dict) and isinstance(jobs := body.get("jobs"), list):
+        check_count(jobs, here.settings.max_batch_jobs)
     schema = EnvelopeSchema()
     if messages := schema.validate(body):
         raise invalid_values(messages)
@@ -289,12 +295,9 @@ def _read_lines(here: Services, query: Mapping[str, Any]) -> Submitted:
     limit = here.settings.batch_bytes
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Content-Encoding of a batch: none is taken")
-    body = request.stream.read(limit + 1)
-    if len(body) > limit:
-        raise TooLarge(
-            f"the body has more than {limit} bytes; upload the corpora instead of sending texts "
-            f"along"
-        )
+    body = read_bytes(request, limit)
+    if (count := body.count(b"\n")) > here.settings.max_batch_jobs * _BLANK:
+        raise TooLarge(f"the body has {count} lines, blank ones included")
     lines = enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
     entries = [_read_line(line, number + 1) for number, line in lines if line.strip()]
     return Submitted(entries, query.get("atomic", True), query.get("webhook"))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import redis
 from flask import Response, request
 
-from polyseme.contract.errors import Unavailable
 from polyseme.service.access.callers import is_served, needs_admin, open_to_all
-from polyseme.service.context import services
+from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json
 from polyseme.service.http.blueprint import Blueprint, problems
 from polyseme.service.monitoring import metrics as prometheus
+from polyseme.service.monitoring.readiness import State
 from polyseme.service.schemas.models import ReadySchema, StateSchema
 
 blueprint = Blueprint("health", __name__, description="For supervisors and dashboards.")
@@ -36,16 +35,10 @@ def readyz() -> Response:
     `queues` is for who may read alone.
     """
     here = services()
-    try:
-        here.board.ping()
-        workers, queues = here.board.workers.count(), here.board.workers.count_by_queue()
-    except redis.RedisError as e:
-        raise Unavailable(f"the job board does not answer: {type(e).__name__}") from e
-    if why := here.store_probe.ask():
-        raise Unavailable(f"the store is away: {why}")
-    ready = {"status": "ready", "workers": workers}
+    state = here.readiness.ask()
+    ready = {"status": "ready", "workers": state.workers}
     # Their names may tell what a service is used for; who needs no key is served, too.
-    return answer_json(ready | {"queues": queues} if is_served(here, request) else ready)
+    return answer_json(ready | {"queues": state.queues} if _may_read(here, state) else ready)
 
 
 @blueprint.route("/metrics", methods=["GET"])
@@ -64,3 +57,10 @@ def metrics() -> Response:
     They count the work of all tenants, so a key needs the scope `admin`.
     """
     return Response(services().metrics.render(), content_type=prometheus.MEDIA_TYPE)
+
+
+def _may_read(here: Services, state: State) -> bool:
+    """A stranger, and one of very many callers with a key, is not looked up."""
+    if state.has_keys and "Authorization" not in request.headers:
+        return False
+    return here.readiness.may_look_up() and is_served(here, request)

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, request
 
 from polyseme.contract.records.job import Job
-from polyseme.service.context import Services, services
+from polyseme.service.context import Services, end_large_body, services
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import (
     DEPRECATION,
@@ -128,6 +128,7 @@ def submit(body: Mapping[str, Any], query: Mapping[str, Any]) -> Response:
         answer = checked.estimate.to_dict() | {"notes": notes}
         return answer_json(answer, headers=deprecation_headers(senses))
     job, replayed, said = submit_job(here, body, key)
+    end_large_body()
     job, waited = here.waits.wait(job, _is_over, seconds)
     headers = (
         job_headers(job) | {"Location": f"{here.base}/v1/jobs/{job.id}"} | _applied(seconds, waited)

@@ -8,6 +8,8 @@ from typing import Any
 from flask import Response
 
 from polyseme.contract.errors import NotFound
+from polyseme.contract.paths import hide_paths
+from polyseme.contract.records.catalogue import shown_source
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.service.context import services
 from polyseme.service.http.answers import answer_json
@@ -64,12 +66,19 @@ def _read_models() -> list[dict[str, Any]]:
     cards = {card.id: card for card in here.board.registry.list_cards()}
     sources = catalogue(here.settings) | {card.id: card.source for card in cards.values()}
     return [
-        _model_to_dict(name, source, cards.get(name)) for name, source in sorted(sources.items())
+        _model_to_dict(name, source, cards.get(name), is_admin=here.is_admin)
+        for name, source in sorted(sources.items())
     ]
 
 
-def _model_to_dict(model: str, source: str, card: ModelCard | None) -> dict[str, Any]:
+def _model_to_dict(
+    model: str, source: str, card: ModelCard | None, *, is_admin: bool
+) -> dict[str, Any]:
+    """Where its files lie is for administrators."""
     known = asdict(card) if card else {}
+    if not is_admin:
+        source = shown_source(source)
+        known["error"] = hide_paths(card.error) if card and card.error else None
     state = "undescribed" if card is None else "unusable" if card.error else "ready"
     return {
         "id": model,

@@ -21,7 +21,14 @@ class ModelSchema(Schema):
 
     id = fields.String(required=True, metadata={"example": "smollm2-135m-instruct"})
     object = fields.String(required=True, validate=validate.OneOf(["model"]))
-    source = fields.String(required=True)
+    source = fields.String(
+        required=True,
+        metadata={
+            "description": "`hub:` with a name and revision, or `path:` or `gguf:` with the last "
+            "part of where it lies; an administrator is shown all of that.",
+            "example": "gguf:SmolLM2-135M-Instruct.Q4_1.gguf",
+        },
+    )
     state = fields.String(
         required=True,
         validate=validate.OneOf(["ready", "undescribed", "unusable"]),
@@ -51,7 +58,11 @@ class ModelSchema(Schema):
     tokens_per_second = fields.Float(required=True, allow_none=True)
     neurons_per_second = fields.Float(required=True, allow_none=True)
     characters_per_token = fields.Float(required=True, allow_none=True)
-    error = fields.String(required=True, allow_none=True)
+    error = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it cannot be analysed. Folders are for administrators."},
+    )
 
 
 class ModelListSchema(Schema):

@@ -149,7 +149,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = Settings.from_environ(os.environ)
-        logging.config.dictConfig(logging_config(settings.log_format))
+        logging.config.dictConfig(logging_config(settings.log_format, settings.folders()))
         poster = Poster(Allowed.parse(settings.webhook_allow))
     except ValueError as e:
         log.error("%s", e)

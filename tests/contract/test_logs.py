@@ -4,10 +4,12 @@ import io
 import json
 import logging
 import logging.config
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import copy_context
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +120,37 @@ def test_the_configuration_is_one_that_logging_takes(log_format: str) -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="text, json"):
         logging_config("xml")
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter, TextFormatter])
+def test_where_files_lie_is_not_written(formatter: type[logging.Formatter], tmp_path: Path) -> None:
+    store, elsewhere = str(tmp_path / "data/store"), "/srv/models/private/model.safetensors"
+    line = formatter(folders={store: "store", str(tmp_path / "data"): "data"})  # type: ignore[call-arg]
+    try:
+        raise OSError(28, "No space left on device", f"{store}/results/job_1/summary.json")
+    except OSError:
+        record = logging.LogRecord(
+            "polyseme.workers",
+            logging.ERROR,
+            __file__,
+            1,
+            "%s and %s",
+            (f"{store}/x", elsewhere),
+            sys.exc_info(),
+        )
+
+    text = line.format(record)
+
+    assert str(tmp_path) not in text
+    assert "/srv/models" not in text
+    assert "store/x and …/model.safetensors" in text
+    assert "'store/results/job_1/summary.json'" in text
+    assert __file__ in text  # where the code is
+
+
+def test_the_address_of_a_request_is_written() -> None:
+    record = logging.LogRecord(
+        "polyseme.service", logging.ERROR, __file__, 1, "GET /v1/a", (), None
+    )
+
+    assert "GET /v1/a" in TextFormatter().format(record)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polyseme.contract.errors import MalformedRequest
-from polyseme.contract.strict_json import DEEPEST, parse_json
+from polyseme.contract.strict_json import DEEPEST, MOST_OBJECTS, parse_json
 
 
 def test_json_is_read_as_it_stands() -> None:
@@ -37,3 +37,11 @@ def test_json_that_is_not_strict_is_refused(body: bytes, message: str) -> None:
 
 def test_depth_up_to_the_limit_is_taken() -> None:
     assert parse_json(b"[" * DEEPEST + b"]" * DEEPEST)
+
+
+def test_so_many_objects_are_too_many_and_texts_do_not_count() -> None:
+    texts = '{"texts": ["' + "{[" * MOST_OBJECTS + '\\"{["]}'
+    assert parse_json(texts.encode())["texts"][0].endswith('"{[')
+
+    with pytest.raises(MalformedRequest, match="more than 100000 objects"):
+        parse_json(b"[" + b"{}," * MOST_OBJECTS + b"{}]")

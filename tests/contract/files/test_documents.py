@@ -95,3 +95,14 @@ def test_a_field_that_differs_nearly_everywhere_is_no_language() -> None:
     assert write(list(texts[:-1]))[0].documents == MOST_LANGUAGES
     with pytest.raises(InvalidCorpus, match=r"more than 1000 languages: is 'id-1000' one\?"):
         write(list(texts))
+
+
+def test_blank_and_repeated_documents_are_bounded_by_those_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polyseme.contract.files.documents.MOST_DROPPED", 5)
+
+    kept = write_documents(["a", *[""] * 15], io.BytesIO(), name="n", max_documents=9)
+    assert kept.empty_dropped == 15
+    with pytest.raises(TooLarge, match="16 documents are blank or repeated"):
+        write_documents(["a", *["", "a"] * 10], io.BytesIO(), name="n", max_documents=9)

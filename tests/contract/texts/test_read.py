@@ -547,3 +547,14 @@ def test_a_long_file_is_never_whole_in_memory(
 
     assert count > 40_000
     assert peak < 1 << 20
+
+
+def test_lines_that_are_skipped_are_bounded_by_those_that_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("polyseme.contract.texts.read.MOST_SKIPPED", 5)
+    reading = Reading(declared="jsonl", skips_bad_lines=True)
+
+    assert list(read_texts([b'"a"\n' + b"1\n" * 15], reading, Notes())) == ["a"]
+    with pytest.raises(TooLarge, match="16 lines or rows"):
+        list(read_texts([b'"a"\n' + b"1\n" * 16], reading, Notes()))

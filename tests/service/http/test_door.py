@@ -124,6 +124,7 @@ def test_clients_that_stay_after_their_answer_or_before_it_hold_nobody(
         pytest.param(b"a b\n" * 1_000_000, "format=text", 413, id="duplicates"),
         pytest.param(b"[" + b'"",' * 300_000 + b'""]', "format=json", 413, id="elements"),
         pytest.param(b"", "format=text", 413, id="members"),
+        pytest.param(b'"",\n' * 15_000, "format=csv&field=text", 422, id="a small table"),
     ],
 )
 def test_a_few_kilobytes_of_next_to_nothing_hold_nobody(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from polyseme.service.http.thread_slots import share_threads
+from polyseme.service.http.thread_slots import TenantSlots, share_threads
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,13 @@ def test_a_place_that_was_left_is_free_for_either_kind() -> None:
     assert not waits.acquire()
     bodies.release()
     assert waits.acquire()
+
+
+def test_a_tenant_has_so_many_slots_of_a_kind() -> None:
+    slots = TenantSlots(share_threads(16).uploads, most_of_one=4)
+
+    assert [slots.acquire("acme") for _ in range(16)].count(True) == 4
+    assert [slots.acquire("beta") for _ in range(16)].count(True) == 4
+    assert not slots.acquire("gamma")
+    slots.release("acme")
+    assert slots.acquire("gamma")

@@ -10,7 +10,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ import transformers
 
 from polyseme.contract import __version__
 from polyseme.contract.files.results import FORMAT
+from polyseme.contract.records.catalogue import shown_source
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.files.arrays import partial_file
@@ -52,7 +52,7 @@ def describe_analysis(
         "format": FORMAT,
         "model": {
             "id": analysis.card.id,
-            "source": _portable(analysis.card.source),
+            "source": shown_source(analysis.card.source),
             "family": analysis.card.family,
             "config_sha256": model.config_sha256,
             "weights_sha256": model.weights_sha256,
@@ -147,12 +147,6 @@ def _count_cut(analysis: Analysis) -> int:
     return count_cut(
         analysis.store, [bands_file(analysis), *partials] if analysis.is_calibrated else partials
     )
-
-
-def _portable(source: str) -> str:
-    """Without the folder, which says nothing about the model and differs between machines."""
-    kind, _, location = source.partition(":")
-    return source if kind == "hub" else f"{kind}:{Path(location).name}"
 
 
 def _device_name(device: torch.device) -> str:
