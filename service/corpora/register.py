@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
@@ -24,9 +24,15 @@ CONTENT_PREFIX = "crp_"  # of ids that come from the content
 
 
 def register_upload(
-    services: Services, body: Read, reading: Reading, name: str | None, notes: Notes
+    services: Services,
+    body: Read,
+    reading: Reading,
+    name: str | None,
+    notes: Notes,
+    has_left: Callable[[], bool],
 ) -> tuple[Corpus, bool]:
-    """The corpus of a file that comes, and whether it is new. body: reads so many bytes of it.
+    """The corpus of a file that comes, and whether it is new. body: reads so many bytes of it;
+    has_left: whether who sent it is gone.
 
     Raises as `register_corpus` does, and what `UploadReader` raises.
     """
@@ -34,7 +40,13 @@ def register_upload(
     check_room(services, find_quotas(services))
     most = services.settings.max_documents
     with services.uploads.documents(
-        body, reading, notes, name=name, max_documents=most, tenant=services.tenant
+        body,
+        reading,
+        notes,
+        name=name,
+        max_documents=most,
+        tenant=services.tenant,
+        has_left=has_left,
     ) as (corpus, file):
         corpus = replace(corpus, bad_lines_skipped=notes.bad_lines_skipped)
         return keep_corpus(services, corpus, file)

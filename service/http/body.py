@@ -124,3 +124,9 @@ def reader_of(request: Request) -> Callable[[int], bytes]:
         return piece
 
     return read
+
+
+def has_left(request: Request) -> bool:
+    """Whether nobody waits for the answer any more, as far as the server tells."""
+    ask = getattr(request.environ.get("gunicorn.socket"), "has_left", None)
+    return bool(ask is not None and ask())

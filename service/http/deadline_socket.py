@@ -169,6 +169,15 @@ class DeadlineSocket:
         finally:
             self._bodies.release()
 
+    def has_left(self) -> bool:
+        """Whether the client has closed, or ended its side."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def leave_body(self) -> None:
         """Nobody reads the rest of the present request's body, and no thread waits for it: unless
         it is there already, the connection ends with the answer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from polyseme.contract import errors
-from polyseme.contract.errors import Detail, TooLarge, Unavailable
+from polyseme.contract.errors import Detail, MalformedRequest, TooLarge, Unavailable
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.contract.texts.read import open_content
@@ -34,6 +35,7 @@ SMALL_PARTS = 4000  # line ends and commas in it: a few milliseconds
 CPU_S = 300  # of one upload
 _SIDE_BY_SIDE = 2  # processes that read
 _WALL_S = 4 * CPU_S
+_LOOK_S = 1.0  # between two looks whether somebody waits for it
 _NICE = 10  # somebody waits for the other requests, too
 # Its modules are loaded as nicely as it reads.
 _READER = (
@@ -64,10 +66,12 @@ class UploadReader:
         name: str | None,
         max_documents: int,
         tenant: str,
+        has_left: Callable[[], bool],
     ) -> Iterator[tuple[Corpus, IO[bytes]]]:
         """The corpus and its documents in a file that is gone afterwards.
 
-        Raises what `read_texts` and `write_documents` raise, Unavailable when too many are read.
+        has_left: whether who sent it is gone; then it is not read to its end. Raises what
+        `read_texts` and `write_documents` raise, Unavailable when too many are read.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         reading = replace(reading, folder=str(self._folder))
@@ -84,8 +88,8 @@ class UploadReader:
                 if size > reading.max_bytes:
                     raise TooLarge(f"the corpus has more than {reading.max_bytes} bytes unpacked")
                 order = {"reading": asdict(reading), "name": name, "max_documents": max_documents}
-                with self._processes:
-                    corpus = _read_apart(raw, file, order, notes)
+                with self._turn(has_left):
+                    corpus = _read_apart(raw, file, order, notes, has_left)
             yield corpus, file
 
     def _temporary(self) -> IO[bytes]:
@@ -128,6 +132,20 @@ class UploadReader:
         finally:
             self._slots.release(tenant)
 
+    @contextmanager
+    def _turn(self, has_left: Callable[[], bool]) -> Iterator[None]:
+        while not self._processes.acquire(timeout=_LOOK_S):
+            _check_is_there(has_left)
+        try:
+            yield
+        finally:
+            self._processes.release()
+
+
+def _check_is_there(has_left: Callable[[], bool]) -> None:
+    if has_left():
+        raise MalformedRequest("nobody waits for this upload any more")
+
 
 def _receive(body: Read, raw: IO[bytes], most: int) -> int:
     """Bytes that came, `most` or fewer."""
@@ -153,7 +171,13 @@ def _is_small(raw: IO[bytes], size: int, reading: Reading) -> bool:
     return not is_parquet(content) and content.count(b"\n") + content.count(b",") <= SMALL_PARTS
 
 
-def _read_apart(raw: IO[bytes], file: IO[bytes], order: dict[str, Any], notes: Notes) -> Corpus:
+def _read_apart(
+    raw: IO[bytes],
+    file: IO[bytes],
+    order: dict[str, Any],
+    notes: Notes,
+    has_left: Callable[[], bool],
+) -> Corpus:
     """Has a process read `raw` and write `file`."""
     raw.seek(0)
     process = subprocess.Popen(
@@ -173,6 +197,8 @@ def _read_apart(raw: IO[bytes], file: IO[bytes], order: dict[str, Any], notes: N
             # The other end stays open: the process ends when this one does.
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
+            while not select.select([process.stdout], [], [], _LOOK_S)[0]:
+                _check_is_there(has_left)
             answer = process.stdout.readline()
             if not answer:
                 _raise_end(process.wait())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -21,7 +22,7 @@ from polyseme.service.corpora.register import (
 from polyseme.service.corpora.uploads import MEDIA_TYPES, plan_upload
 from polyseme.service.http.answers import answer_json, answer_page
 from polyseme.service.http.blueprint import LINK, LOCATION, Blueprint, problems
-from polyseme.service.http.body import read_json, reader_of
+from polyseme.service.http.body import has_left, read_json, reader_of
 from polyseme.service.http.problems import invalid_values
 from polyseme.service.schemas.corpora import CorpusListSchema, CorpusSchema
 from polyseme.service.schemas.query_parameters import CorporaQuery, UploadQuery
@@ -165,4 +166,5 @@ def _add_upload(here: Services, query: Mapping[str, Any], notes: Notes) -> tuple
         here.settings.upload_bytes,
         max(_LINES, _LINES_A_DOCUMENT * here.settings.max_documents),
     )
-    return register_upload(here, reader_of(request), reading, query.get("name"), notes)
+    is_gone = partial(has_left, request)
+    return register_upload(here, reader_of(request), reading, query.get("name"), notes, is_gone)

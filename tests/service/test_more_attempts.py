@@ -415,12 +415,15 @@ class Site:
     answers: list[str] = field(default_factory=list)
 
     def send(self, message: bytes) -> bytes:
-        """All that comes back until the service closes; the client has closed its side."""
+        """All that comes back until the service closes. A client that does not ask for that has
+        closed its side.
+        """
         filled = self.names.fill(message.decode("latin-1")).encode("latin-1")
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as sock:
             try:
                 sock.sendall(filled)
-                sock.shutdown(socket.SHUT_WR)
+                if b"Connection: close" not in filled:
+                    sock.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # refused half way
             answer = b""
