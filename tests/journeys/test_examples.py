@@ -201,6 +201,8 @@ def write_files(folder: Path, site: Site) -> None:
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (folder / "texts.jsonl").write_text(lines)
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    said = [{"text": text, "lang": "de"} for text in make_texts(2, seed=9)]
+    (folder / "mixed.jsonl").write_text("".join(json.dumps(line) + "\n" for line in said))
     (folder / "one.txt").write_text(" ".join(make_texts(3, seed=8)))
     request = {"model": MODEL, "corpus": {"id": "sample"}}
     (folder / "jobs.jsonl").write_text(
