@@ -65,6 +65,8 @@ def logging_config(log_format: str, folders: Mapping[str, str] = _NOTHING) -> di
         "loggers": {
             "gunicorn.error": propagate,
             "httpx": {"level": "WARNING"},  # it logs whole addresses
+            # It says where Redis' socket lies.
+            "celery.worker.consumer.connection": {"level": "WARNING"},
             # They say of every ticket what the workers say of its unit, with ids.
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},

@@ -1,4 +1,6 @@
-"""What the processes write to their logs: neither keys, nor texts, nor addresses of webhooks."""
+"""What the processes write to their logs: neither keys, nor texts, nor addresses of webhooks, nor
+where files lie.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +85,8 @@ def test_logs_hold_no_keys_no_texts_and_no_webhooks(data: Path) -> None:
     assert ended.succeeded
     assert {"api.log", "redis.log", "sender.log", "worker-1.log"} <= set(logs)
     assert job.id in logs["sender.log"]
+    for name in ("api.log", "sender.log", "worker-1.log"):
+        assert str(data) not in logs[name], name
     for name, text in logs.items():
         for secret in (TEXT, KEY, HOOK):
             assert secret not in text, name
