@@ -33,6 +33,8 @@ def test_every_route_is_documented(app: Flask, document: dict[str, Any]) -> None
         "/openapi.json",
         "/docs",
         "/docs/{name}",
+        "/guide",
+        "/guide/{name}",
         "/",
         "/ui",
         "/ui/{view}",
