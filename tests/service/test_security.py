@@ -134,6 +134,7 @@ FOREIGN = [
         path="/v1/batches/{batch}",
         headers={"If-None-Match": "*"},
     ),
+    Attempt("reads what a batch found", 404, "not_found", path="/v1/batches/{batch}/summaries"),
     Attempt("cancels a batch", 404, "not_found", "POST", "/v1/batches/{batch}/cancel"),
     Attempt("deletes a batch", 404, "not_found", "DELETE", "/v1/batches/{batch}?with_jobs=true"),
     Attempt("reads a corpus", 404, "not_found", path="/v1/corpora/private"),

@@ -152,14 +152,14 @@ export function JobPage({ id }) {
         <JobStatus job={job} />
       </div>
       {error && <Failure error={error} />}
-      {job.warning && <div class="notice"><p><strong>{job.warning}.</strong></p><p>Start one with “polyseme up”, or on another machine with “python -m workers”.</p></div>}
+      {job.warning && <div class="notice"><p><strong>{job.warning}.</strong></p><p>Start one with “polyseme up”, or on another machine with “python -m polyseme.workers”.</p></div>}
       {!isOver(job) && <Progress job={job} way={way} />}
       {!isOver(job) && isBack && <p class="quiet">When the senses are there, the neuron is shown again.</p>}
       {job.error && <JobFailure error={job.error} />}
       {job.status === "failed" && <p><Link class="button" to={again(job)}>Submit it again</Link></p>}
       {job.status === "cancelled" && <p>It was cancelled, so there is no result. <Link to={again(job)}>Submit it again</Link></p>}
       {job.reused && <p class="quiet">{describeReused(job.reused)}</p>}
-      {job.status === "succeeded" && <Result job={job} />}
+      {job.status === "succeeded" && !isBack && <Result job={job} />}
       <Details job={job} />
       {isOver(job) && <p class="last"><button type="button" class="second" onClick={() => setLeaving(true)}>Delete the job</button></p>}
       {leaving && <DeleteDialog job={job} close={() => setLeaving(false)} deleted={() => go("/ui/jobs", { replace: true })} />}
