@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polyseme.contract.errors import MalformedRequest
-from polyseme.contract.strict_json import DEEPEST, MOST_OBJECTS, parse_json
+from polyseme.contract.strict_json import DEEPEST, MOST_OBJECTS, MOST_TEXTS, parse_json
 
 
 def test_json_is_read_as_it_stands() -> None:
@@ -45,3 +45,17 @@ def test_so_many_objects_are_too_many_and_texts_do_not_count() -> None:
 
     with pytest.raises(MalformedRequest, match="more than 100000 objects"):
         parse_json(b"[" + b"{}," * MOST_OBJECTS + b"{}]")
+
+
+def test_so_many_texts_are_too_many() -> None:
+    assert len(parse_json(b"[" + b'"",' * (MOST_TEXTS - 1) + b'""]')) == MOST_TEXTS
+    full_of_quotes = b'["' + b'\\"' * (3 * MOST_TEXTS) + b'"]'
+    assert len(parse_json(full_of_quotes)[0]) == 3 * MOST_TEXTS
+    with pytest.raises(MalformedRequest, match="more than 500000 texts"):
+        parse_json(b"[" + b'"",' * MOST_TEXTS + b'""]')
+
+
+def test_a_text_that_does_not_end_is_looked_at_once() -> None:
+    """A search that begins again at each quote would take hours."""
+    with pytest.raises(MalformedRequest, match="Unterminated string"):
+        parse_json(b'["' + b"[" * MOST_OBJECTS + b'\\"' * 900_000)
