@@ -2,19 +2,21 @@
 
 A connection gets a thread once the whole header of its request has arrived, with the body if that
 is small; until then the poller holds it. It is the poller, too, that sends what a client does not
-read at once, and that waits for clients to close. So whoever is slow keeps neither the other
-clients' requests nor health checks from being answered. Those have threads of their own.
+read at once; for clients to close waits a thread of its own. So whoever is slow keeps neither the
+other clients' requests nor health checks from being answered. Those have threads of their own.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from selectors import EVENT_READ, EVENT_WRITE
+from queue import SimpleQueue
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -26,15 +28,89 @@ from polyseme.service.http.thread_slots import SERVER_KEY, ServerHooks
 # From the connection, or the first byte of a later request, to the end of the header, and of a body
 # that fits beside it.
 HEADER_S = 10.0
-LINGER_S = 3.0  # for a client to close after its answer; until then what it sends is passed over
-LINGER_BYTES = 8 << 20
+LINGER_S = 3.0  # for a client to close after its answer
+LINGER_BYTES = 8 << 20  # that are passed over meanwhile, at most
 _LINGERING = 256  # clients at most
 _PIECE = 1 << 20
-_ENOUGH = 1 << 18  # bytes that are passed over at once, or the poller would do nothing else
+_ENOUGH = 1 << 18  # bytes that are passed over at once, or the thread would be called for each few
+_TURN_S = 0.25  # between two looks at who has taken too long
 _SPARE = 32  # connections: when fewer are left, the one that waits longest for a request has to go
 
 # Paths that nobody else's requests keep waiting, and the threads for each.
 OWN_THREADS = {b"/livez": 1, b"/readyz": 2}
+
+
+class Lingering:
+    """Connections that are answered, and closed once the client has: at once, it would lose an
+    answer that it has not read while it still sends. What it sends is passed over by a thread that
+    does nothing else. `add` may be called by any thread.
+    """
+
+    def __init__(self) -> None:
+        self._came: SimpleQueue[DeadlineSocket] = SimpleQueue()
+        self._held: dict[DeadlineSocket, tuple[float, int]] = {}  # until when, bytes
+        self._passed_over = bytearray(_PIECE)
+        self._selector = DefaultSelector()
+        self._bell, bell = socket.socketpair()
+        for end in (self._bell, bell):
+            end.setblocking(False)
+        self._selector.register(bell, EVENT_READ)
+        threading.Thread(target=self._run, args=(bell,), name="lingering", daemon=True).start()
+
+    def add(self, sock: DeadlineSocket) -> None:
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ENOUGH)
+            sock.shutdown(socket.SHUT_WR)
+        except (OSError, ValueError):
+            sock.close()
+            return
+        self._came.put(sock)
+        with suppress(BlockingIOError):  # it rings already
+            self._bell.send(b"!")
+
+    def _run(self, bell: socket.socket) -> None:
+        while True:
+            for key, _ in self._selector.select(_TURN_S if self._held else None):
+                if key.fileobj is bell:
+                    bell.recv(_PIECE)
+                elif isinstance(key.fileobj, DeadlineSocket):
+                    self._pass_over(key.fileobj)
+            while not self._came.empty():
+                self._take(self._came.get())
+            now = time.monotonic()
+            for sock in [s for s, (until, _) in self._held.items() if until <= now]:
+                self._end(sock)
+
+    def _take(self, sock: DeadlineSocket) -> None:
+        if len(self._held) >= _LINGERING:
+            self._end(next(iter(self._held)))
+        try:
+            self._selector.register(sock, EVENT_READ)
+        except (OSError, ValueError, KeyError):
+            sock.close()
+            return
+        self._held[sock] = (time.monotonic() + LINGER_S, LINGER_BYTES)
+
+    def _pass_over(self, sock: DeadlineSocket) -> None:
+        until, left = self._held[sock]
+        try:
+            # MSG_TRUNC: Linux drops it without a copy.
+            flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
+            size = sock._sock.recv_into(self._passed_over, _PIECE, flags)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        self._held[sock] = (until, left - size)
+        if not size or left <= size:
+            self._end(sock)
+
+    def _end(self, sock: DeadlineSocket) -> None:
+        del self._held[sock]
+        with suppress(OSError, KeyError, ValueError):
+            self._selector.unregister(sock)
+        sock.close()
 
 
 class Connection(TConn):
@@ -65,8 +141,7 @@ class SlowClientWorker(ThreadWorker):
             for path, threads in OWN_THREADS.items()
         }
         self._sending: dict[DeadlineSocket, tuple[Connection, Future[Any]]] = {}
-        self._passed_over = bytearray(_PIECE)
-        self._lingering: dict[DeadlineSocket, tuple[float, int]] = {}  # until when, bytes
+        self._lingering = Lingering()
         # A file is sent by a thread that waits for the client, and not counted.
         self.cfg.set("sendfile", False)
         super().init_process()
@@ -140,8 +215,6 @@ class SlowClientWorker(ThreadWorker):
         for sock in [s for s in self._sending if s.send_deadline <= now]:
             sock.cut()
             self._send_rest(sock)
-        for sock in [s for s, (until, _) in self._lingering.items() if until <= now]:
-            self._end_linger(sock)
 
     # While it has one
 
@@ -185,39 +258,7 @@ class SlowClientWorker(ThreadWorker):
             self.finish_request(*self._sending.pop(sock))
 
     def linger(self, sock: DeadlineSocket) -> None:
-        """Closes a connection once the client has: at once, it would lose an answer that it has not
-        read while it still sends.
-        """
-        if len(self._lingering) >= _LINGERING:
-            self._end_linger(next(iter(self._lingering)))
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ENOUGH)
-            sock.shutdown(socket.SHUT_WR)
-            self.poller.register(sock, EVENT_READ, self._pass_over)
-        except (OSError, ValueError, KeyError):
-            sock.close()
-            return
-        self._lingering[sock] = (time.monotonic() + LINGER_S, LINGER_BYTES)
-
-    def _pass_over(self, sock: DeadlineSocket) -> None:
-        until, left = self._lingering[sock]
-        try:
-            # MSG_TRUNC: Linux drops it without a copy.
-            flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
-            size = sock._sock.recv_into(self._passed_over, _PIECE, flags)
-        except BlockingIOError:
-            return
-        except OSError:
-            size = 0
-        self._lingering[sock] = (until, left - size)
-        if not size or left <= size:
-            self._end_linger(sock)
-
-    def _end_linger(self, sock: DeadlineSocket) -> None:
-        del self._lingering[sock]
-        self._unregister(sock)
-        sock.close()
+        self._lingering.add(sock)
 
     def _unregister(self, sock: DeadlineSocket) -> None:
         with suppress(OSError, KeyError, ValueError):
