@@ -187,9 +187,11 @@ class DeadlineSocket:
             return
         parser, request = self.message
         with suppress(Exception):
-            if not self.is_spent and parser.finish_body(
+            is_read = not self.is_spent and parser.finish_body(
                 deadline=time.monotonic() + 1.0, max_bytes=LEFT_BYTES
-            ):
+            )
+            # A body that ended early is none that was read to its end.
+            if is_read and not self.is_spent:
                 return
         self.is_spent = True
         request.force_close()
