@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,8 +27,9 @@ import httpx
 
 from benchmarks.door_attacks import KINDS, Attack, describe
 from benchmarks.generator import Connection
+from benchmarks.machine import resident
 from benchmarks.markdown import quantile, table
-from benchmarks.stack import HOST
+from benchmarks.stack import HOST, free_port
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.tenants import Tenant
@@ -132,7 +132,7 @@ class Api:
 
     def resident(self) -> int:
         """Bytes of all that it has started."""
-        return sum(map(_resident, _descendants(self.process)))
+        return sum(map(resident, _descendants(self.process)))
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def _running_api() -> Iterator[Api]:
             cache=str(folder / "cache"),
         )
         victim, attacker = _fill(settings)
-        port = _free_port()
+        port = free_port()
         command = [sys.executable, "-P", "-m", "polyseme.stack.serve", "--bind", f"{HOST}:{port}"]
         environ = dict(os.environ) | settings.to_environ()
         with (
@@ -173,12 +173,6 @@ def _fill(settings: Settings) -> tuple[str, str]:
     return victim, board.accounts.create_key("stranger", ("submit",))[1]
 
 
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return int(s.getsockname()[1])
-
-
 def _await_api(port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
@@ -198,15 +192,6 @@ def _descendants(process: int) -> Iterator[int]:
                 yield from _descendants(child)
     except OSError:
         return
-
-
-def _resident(process: int) -> int:
-    """Bytes; 0 for a process that has ended."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 # What is measured

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from statistics import linear_regression
 from typing import Any
 
 from benchmarks.generator import Answers, Load, put_load
+from benchmarks.machine import resident
 from benchmarks.markdown import quantile, table
 from benchmarks.stack import HOST, running_stack
 from polyseme import Polyseme
@@ -232,7 +232,7 @@ def _watching_memory(processes: list[int]) -> Iterator[Memory]:
         while True:
             memory.seconds.append(time.monotonic() - began)
             for process, sizes in memory.resident.items():
-                sizes.append(_resident(process))
+                sizes.append(resident(process))
             if over.wait(_SAMPLE_S):
                 return
 
@@ -241,16 +241,6 @@ def _watching_memory(processes: list[int]) -> Iterator[Memory]:
     yield memory
     over.set()
     thread.join()
-
-
-def _resident(process: int) -> int:
-    """Bytes; 0 for a process that has ended, which the report then shows."""
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )
-    except OSError:
-        return 0
 
 
 def _slope(seconds: list[float], sizes: list[int]) -> float:

@@ -20,6 +20,15 @@ def describe_machine() -> str:
     )
 
 
+def resident(process: int) -> int:
+    """Bytes; 0 for a process that has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _cpu_name() -> str:
     found = re.search(
         r"(?m)^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8")

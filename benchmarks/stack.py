@@ -27,7 +27,7 @@ def running_stack(data: Path, model: str, *options: str, **variables: str) -> It
     options: of `polyseme up`; variables: of its environment. Raises CommandError with the stack's
     log when it is not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -53,7 +53,7 @@ def running_stack(data: Path, model: str, *options: str, **variables: str) -> It
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as s:
         s.bind((HOST, 0))
         return int(s.getsockname()[1])
