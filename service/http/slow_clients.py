@@ -123,7 +123,7 @@ class Connection(TConn):
 
     def close(self, graceful: bool = False) -> None:
         if graceful and not self.sock.is_cut:
-            self._worker.linger(self.sock)
+            self._worker.lingering.add(self.sock)
         else:
             self.sock.close()
 
@@ -141,7 +141,7 @@ class SlowClientWorker(ThreadWorker):
             for path, threads in OWN_THREADS.items()
         }
         self._sending: dict[DeadlineSocket, tuple[Connection, Future[Any]]] = {}
-        self._lingering = Lingering()
+        self.lingering = Lingering()
         # A file is sent by a thread that waits for the client, and not counted.
         self.cfg.set("sendfile", False)
         super().init_process()
@@ -256,9 +256,6 @@ class SlowClientWorker(ThreadWorker):
         if sock.send_kept():
             self._unregister(sock)
             self.finish_request(*self._sending.pop(sock))
-
-    def linger(self, sock: DeadlineSocket) -> None:
-        self._lingering.add(sock)
 
     def _unregister(self, sock: DeadlineSocket) -> None:
         with suppress(OSError, KeyError, ValueError):

@@ -248,8 +248,7 @@ def catalogue(settings: Settings) -> dict[str, str]:
     try:
         return {e.id: e.source for e in load_catalogue(settings.catalogue).values()}
     except (OSError, ValueError) as e:
-        text = f"the catalogue cannot be read: {hide_paths(str(e))}"
-        raise Unavailable(text, retry_after_s=60) from e
+        raise Unavailable(f"the catalogue cannot be read: {e}", retry_after_s=60) from e
 
 
 def _find_card(services: Services, model: str) -> ModelCard:

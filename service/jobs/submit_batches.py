@@ -95,8 +95,9 @@ def submit_batch(services: Services, sent: Submitted, key: str | None) -> tuple[
         raise _refuse(refused, len(sent.entries))
     idempotency = None if key is None else (key, digest, IDEMPOTENCY_S)
     batch, replayed = _open(services, sent, checked, refused, quotas, idempotency)
-    notes = dict(zip(checked, note_requests(services, checked.values()), strict=True))
-    return batch, replayed, {} if replayed else notes
+    if replayed:
+        return batch, True, {}
+    return batch, False, dict(zip(checked, note_requests(services, checked.values()), strict=True))
 
 
 def find_batch(services: Services, batch: str) -> Batch:

@@ -20,13 +20,13 @@ def summarise_batch(
 ) -> list[dict[str, Any]]:
     """Rows of at most `count` jobs, by index, of those behind the index `after`."""
     entries = services.board.batches.list_entries(batch.id)
-    kept = [e for e in entries if e.job is not None and e.index > after][:count]
-    jobs = {job.id: job for job in services.board.jobs.get_many(e.job or "" for e in kept)}
-    return [_row(services, entry, jobs.get(entry.job or "")) for entry in kept]
+    kept = [(e.job, e) for e in entries if e.job is not None and e.index > after][:count]
+    jobs = {job.id: job for job in services.board.jobs.get_many(name for name, _ in kept)}
+    return [_row(services, entry, jobs.get(name)) for name, entry in kept]
 
 
 def _row(services: Services, entry: Entry, job: Job | None) -> dict[str, Any]:
-    """job: None when it was deleted, or has expired."""
+    """job: None when it was deleted."""
     found, problem = None, None
     if job is not None and job.status == "succeeded" and not job.has_expired:
         try:

@@ -15,7 +15,7 @@ from polyseme.service.schemas.fields import (
     StrictSchema,
     between,
 )
-from polyseme.service.schemas.jobs import EXAMPLE_JOB, DeliverySchema, NoteSchema
+from polyseme.service.schemas.jobs import EXAMPLE_JOB, DeliverySchema, NotedSchema
 from polyseme.service.schemas.requests import JOB_STATUSES, AnalysisSchema, WebhookSchema
 
 BATCH_EVENT = "batch.ended"
@@ -225,12 +225,8 @@ class BatchSchema(BatchSummarySchema):
     )
 
 
-class SubmittedEntrySchema(EntrySchema):
-    notes = fields.List(
-        fields.Nested(NoteSchema),
-        required=True,
-        metadata={"description": "On the request; of a repeated batch none."},
-    )
+class SubmittedEntrySchema(NotedSchema, EntrySchema):
+    """What became of an entry, in the answer to the request that made the batch."""
 
 
 class SubmittedBatchSchema(BatchSchema):

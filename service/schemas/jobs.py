@@ -150,14 +150,18 @@ class NoteSchema(Schema):
     )
 
 
-class SubmittedJobSchema(JobSchema):
-    """A job, in the answer to the request that made it."""
+class NotedSchema(Schema):
+    """What an answer to a submit has besides."""
 
     notes = fields.List(
         fields.Nested(NoteSchema),
         required=True,
         metadata={"description": "On the request; of a repeated one none."},
     )
+
+
+class SubmittedJobSchema(NotedSchema, JobSchema):
+    """A job, in the answer to the request that made it."""
 
 
 class EndedJobSchema(JobSchema):

@@ -93,6 +93,7 @@ def parquet_of_nulls(rows: int) -> bytes:
 
 AUTH = "Authorization: Bearer {admin}"
 HOST = "Host: 127.0.0.1"
+UPLOAD = ("POST /v1/corpora HTTP/1.1", HOST, AUTH, f"Content-Type: {TEXT}")
 NEXT = b"GET /v1/jobs/{job} HTTP/1.1\r\nHost: x\r\n\r\n"  # what is to be taken for a second request
 
 FRAMING = [
@@ -173,10 +174,7 @@ FRAMING = [
     raw(
         "a chunk of 401 digits",
         400,
-        "POST /v1/corpora HTTP/1.1",
-        HOST,
-        AUTH,
-        f"Content-Type: {TEXT}",
+        *UPLOAD,
         "Transfer-Encoding: chunked",
         body=HUGE.encode() + b"\r\n" + NEXT,
     ),
@@ -200,30 +198,21 @@ FRAMING = [
     raw(
         "a body that ends early",
         400,
-        "POST /v1/corpora HTTP/1.1",
-        HOST,
-        AUTH,
-        f"Content-Type: {TEXT}",
+        *UPLOAD,
         "Content-Length: 1000",
         body=b"a line\n",
     ),
     raw(
         "a long body that ends early",
         400,
-        "POST /v1/corpora HTTP/1.1",
-        HOST,
-        AUTH,
-        f"Content-Type: {TEXT}",
+        *UPLOAD,
         "Content-Length: 200000",
         body=b"a line\nand another\n" * 4000,
     ),
     raw(
         "chunks that end early",
         400,
-        "POST /v1/corpora HTTP/1.1",
-        HOST,
-        AUTH,
-        f"Content-Type: {TEXT}",
+        *UPLOAD,
         "Transfer-Encoding: chunked",
         body=b"5\r\na bit\r\n",
     ),
