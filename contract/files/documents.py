@@ -58,7 +58,10 @@ def write_documents(
         for text in texts:
             # Nobody means that many, and each takes as long as one that is kept.
             if empty + duplicates > MOST_DROPPED + DROPPED_A_DOCUMENT * len(seen):
-                raise TooLarge(f"{empty + duplicates} documents are blank or repeated")
+                raise TooLarge(
+                    f"{empty + duplicates} documents are blank or repeated: at most "
+                    f"{MOST_DROPPED} may be, and {DROPPED_A_DOCUMENT} for each that is kept"
+                )
             if not text.strip():
                 empty += 1
                 continue

@@ -54,7 +54,10 @@ def read_texts(chunks: Iterable[bytes], reading: Reading, notes: Notes) -> Itera
             first_bad = first_bad or found
             notes.bad_lines_skipped += 1
             if notes.bad_lines_skipped > MOST_SKIPPED + SKIPPED_A_TEXT * good:
-                raise TooLarge(f"{notes.bad_lines_skipped} lines or rows are no documents")
+                raise TooLarge(
+                    f"{notes.bad_lines_skipped} lines or rows are no documents: at most "
+                    f"{MOST_SKIPPED} are skipped, and {SKIPPED_A_TEXT} for each that is one"
+                )
         else:
             raise InvalidCorpus(found.why, pointer=f"/{found.index}")
     if not good and first_bad is not None:

@@ -87,7 +87,9 @@ def describe_error(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         return _from_werkzeug(error)
     if isinstance(error, ParseException | NoMoreData):
-        return Problem(400, "malformed_request", "the body ends early, or its chunks are none")
+        return Problem(
+            400, "malformed_request", "the body ends early, or is not in chunks as it says"
+        )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(507, "store_full", "no room is left for what was sent; nothing was kept")
     if is_of_the_store(error):

@@ -296,8 +296,9 @@ def _read_lines(here: Services, query: Mapping[str, Any]) -> Submitted:
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("Content-Encoding of a batch: none is taken")
     body = read_bytes(request, limit)
-    if (count := body.count(b"\n")) > here.settings.max_batch_jobs * _BLANK:
-        raise TooLarge(f"the body has {count} lines, blank ones included")
+    most = here.settings.max_batch_jobs * _BLANK
+    if (count := body.count(b"\n")) > most:
+        raise TooLarge(f"the body has {count} lines, blank ones included: at most {most} are taken")
     lines = enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
     entries = [_read_line(line, number + 1) for number, line in lines if line.strip()]
     return Submitted(entries, query.get("atomic", True), query.get("webhook"))
