@@ -28,12 +28,7 @@ def parse_json(body: bytes) -> Any:
     _check_counts(body)
     try:
         text = body.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_no_name_twice,
-            parse_constant=_no_constant,
-            parse_float=_finite_float,
-        )
+        value = _DECODER.decode(text)
     except UnicodeDecodeError as e:
         raise MalformedRequest(
             f"the body is no UTF-8: byte {e.start} is 0x{body[e.start]:02x}"
@@ -124,3 +119,9 @@ def _finite_float(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise MalformedRequest(f"the number {text[:40]} is too large")
     return number
+
+
+# Made once: each of many lines would have one made.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_name_twice, parse_constant=_no_constant, parse_float=_finite_float
+)

@@ -299,8 +299,10 @@ def _read_lines(here: Services, query: Mapping[str, Any]) -> Submitted:
     most = here.settings.max_batch_jobs * _BLANK
     if (count := body.count(b"\n")) > most:
         raise TooLarge(f"the body has {count} lines, blank ones included: at most {most} are taken")
-    lines = enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
-    entries = [_read_line(line, number + 1) for number, line in lines if line.strip()]
+    lines = enumerate(body.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    given = [(number, line) for number, line in lines if line.strip()]
+    check_count(given, here.settings.max_batch_jobs)  # before each is parsed
+    entries = [_read_line(line, number) for number, line in given]
     return Submitted(entries, query.get("atomic", True), query.get("webhook"))
 
 
