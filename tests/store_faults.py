@@ -91,14 +91,27 @@ def hung(store: Path) -> Iterator[None]:
 
 @contextmanager
 def full(store: Path) -> Iterator[None]:
-    """Not a byte fits. For a store on a small file system of its own."""
-    ballast = store / "ballast"
-    with suppress(OSError), ballast.open("wb", buffering=0) as f:
-        while f.write(b"x" * 4096):
-            pass
+    """Not a byte fits, also once who could not write has removed what it had begun. For a store on
+    a small file system of its own.
+    """
+    ballast, filled, over = store / "ballast", threading.Event(), threading.Event()
+
+    def fill() -> None:
+        with ballast.open("wb", buffering=0) as f:
+            while not over.wait(0.02):
+                with suppress(OSError):
+                    while f.write(b"x" * 4096):
+                        pass
+                filled.set()
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    filled.wait()
     try:
         yield
     finally:
+        over.set()
+        filling.join()
         ballast.unlink()
 
 

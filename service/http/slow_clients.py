@@ -34,6 +34,9 @@ LINGER_BYTES = 8 << 20  # that are passed over meanwhile, at most
 _LINGERING = 256  # clients at most
 _PIECE = 1 << 20
 _ENOUGH = 1 << 18  # bytes that are passed over at once, or the thread would be called for each few
+# Bytes a second of all these clients together, or those who send what is refused keep a core busy
+# with moving it.
+_PASSED_RATE = 100 << 20
 _TURN_S = 0.25  # between two looks at who has taken too long
 _SPARE = 32  # connections: when fewer are left, the one that waits longest for a request has to go
 
@@ -78,11 +81,13 @@ class Lingering:
 
     def _run(self, bell: socket.socket) -> None:
         while True:
+            passed = 0
             for key, _ in self._selector.select(_TURN_S if self._held else None):
                 if key.fileobj is bell:
                     bell.recv(_PIECE)
                 elif isinstance(key.fileobj, DeadlineSocket):
-                    self._pass_over(key.fileobj)
+                    passed += self._pass_over(key.fileobj)
+            time.sleep(passed / _PASSED_RATE)
             while not self._came.empty():
                 self._take(self._came.get())
             now = time.monotonic()
@@ -99,19 +104,21 @@ class Lingering:
             return
         self._held[sock] = (time.monotonic() + LINGER_S, LINGER_BYTES)
 
-    def _pass_over(self, sock: DeadlineSocket) -> None:
+    def _pass_over(self, sock: DeadlineSocket) -> int:
+        """How many bytes."""
         until, left = self._held[sock]
         try:
             # MSG_TRUNC: Linux drops it without a copy.
             flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC
             size = sock._sock.recv_into(self._passed_over, _PIECE, flags)
         except BlockingIOError:
-            return
+            return 0
         except OSError:
             size = 0
         self._held[sock] = (until, left - size)
         if not size or left <= size:
             self._end(sock)
+        return size
 
     def _end(self, sock: DeadlineSocket) -> None:
         del self._held[sock]
