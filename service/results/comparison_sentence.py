@@ -35,7 +35,8 @@ def _say_medians(found: Difference | None, neurons: Pair, controls: Pair | None)
     numbers = _both(neurons, controls, _median)
     if not found.is_sure:
         return f"the median scores, {numbers}, may differ by chance alone"
-    return f"its median score is {'higher' if found.difference > 0 else 'lower'}, {numbers}"
+    size = "higher" if found.difference > 0 else "lower"
+    return f"the median score of the first is {size}, {numbers}"
 
 
 def _both(neurons: Pair, controls: Pair | None, show: Callable[[Group], str]) -> str:

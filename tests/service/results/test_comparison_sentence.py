@@ -34,8 +34,8 @@ def test_what_is_sure_is_said_with_both_numbers_and_those_of_control_units() -> 
 
     assert say(make_group(300, 700, 0.7), make_group(60, 940, 0.5), controls) == (
         "A larger share of the first than of the second is called polysemantic, 30.0 % and 6.0 % "
-        "(control units: 4.7 % and 3.1 %), and its median score is higher, 0.750 and 0.550 "
-        "(control units: 0.853 and 0.863)" + END
+        "(control units: 4.7 % and 3.1 %), and the median score of the first is higher, 0.750 and "
+        "0.550 (control units: 0.853 and 0.863)" + END
     )
 
 
@@ -43,7 +43,7 @@ def test_the_smaller_and_the_lower_are_called_so() -> None:
     said = say(make_group(60, 940, 0.5), make_group(300, 700, 0.7))
 
     assert "A smaller share of the first" in said
-    assert "its median score is lower, 0.550 and 0.750;" in said
+    assert "the median score of the first is lower, 0.550 and 0.750;" in said
 
 
 def test_what_chance_may_give_is_said_to_be_so() -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polyseme.contract.errors import OtherText
+from polyseme.contract.files.results import MANIFEST
 from polyseme.service.results.same_text import check_same_text, describe_text, list_unlike
-from tests.factories import MODEL, PLAN, make_manifest
+from polyseme.workers.analysis.run import run_analysis
+from tests.factories import MODEL, PLAN, make_manifest, make_request
+from tests.tiny_models import load_tiny
 
 JOBS = ("job_a", "job_b")
 
@@ -73,6 +78,22 @@ def test_the_text_is_told_by_what_decides_it() -> None:
 
     assert (text["corpus"], text["window"], text["bos"]) == ("0" * 64, 128, "model")
     assert {name: text[name] for name in PLAN} == PLAN
+
+
+def test_the_manifest_of_a_real_result_has_all_of_it(tmp_path: Path) -> None:
+    texts = [f"w{i % 7} w{i % 5} w{i % 3}" for i in range(60)]
+    manifests = []
+    for name, layers in (("first", "0"), ("second", "1")):
+        model = load_tiny("llama", tmp_path / f"{name}-model")
+        request = make_request(neurons={"layers": layers}, senses={"enabled": False})
+        run_analysis(model, request, texts, tmp_path / name)
+        manifests.append(json.loads((tmp_path / name / MANIFEST).read_text()))
+
+    assert None not in describe_text(manifests[0]).values()
+    check_same_text(JOBS, (manifests[0], manifests[1]))
+    assert list_unlike((manifests[0], manifests[1])) == [
+        {"pointer": "/request/neurons/layers", "values": ["0", "1"]}
+    ]
 
 
 def test_results_that_were_made_alike_have_nothing_unlike() -> None:
