@@ -129,6 +129,15 @@ class ResultDamaged(Conflict):
     code = "result_damaged"
 
 
+class OtherText(Conflict):
+    """Results that are to be compared have not read the same text.
+
+    Pointers lead into the two manifests.
+    """
+
+    code = "other_text"
+
+
 class Gone(PolysemeError):
     code = "gone"
 

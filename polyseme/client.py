@@ -191,9 +191,13 @@ class Polyseme:
 
     # Results
 
-    def summary(self, job: str) -> Json:
-        """Counts by layer and status, and distributions."""
-        return self._driver.run(self._calls.summary(job))
+    def summary(self, job: str, *, beside: str | None = None) -> Json:
+        """Counts by layer and status, and distributions.
+
+        beside: another job over the same text, for a comparison of the two results instead. Raises
+        Conflict where they have not read the same text.
+        """
+        return self._driver.run(self._calls.summary(job, beside))
 
     def manifest(self, job: str) -> Json:
         """What was run, on what, with what."""

@@ -167,8 +167,8 @@ class Operations:
 
     # Results
 
-    def summary(self, job: str) -> Steps[Json]:
-        return self._fetch_json("GET", f"/v1/jobs/{job}/summary")
+    def summary(self, job: str, beside: str | None) -> Steps[Json]:
+        return self._fetch_json("GET", f"/v1/jobs/{job}/summary", query={"beside": beside})
 
     def manifest(self, job: str) -> Steps[Json]:
         return self._fetch_json("GET", f"/v1/jobs/{job}/manifest")

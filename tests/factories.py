@@ -45,6 +45,7 @@ from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.reports.summary import summarise
 
 MODEL = "tiny-gated"
+PLAN = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
 WORDS = (
     "river",
     "bank",
@@ -198,6 +199,7 @@ def write_result(
     senses: bool = False,
     controls: int = 8,
     seed: int = 0,
+    manifest: Mapping[str, Any] | None = None,
 ) -> None:
     """A result in the schemas of `contract/files/results.py`, of random numbers.
 
@@ -206,7 +208,7 @@ def write_result(
     evidence: contexts a neuron beyond the shown ones; banded: sampled from bands.
 
     senses: with neurons of every status that has a meaning instead of `not_scored`, and so many
-    controls a layer.
+    controls a layer; manifest: what it has besides the seals, `make_manifest` for None.
     """
     rng = random.Random(seed)
     folder = Layout.result(job)
@@ -228,8 +230,7 @@ def write_result(
         )
     _write_table(store, f"{folder}/{NEURONS}", pa.Table.from_pylist(scalars, SCALARS), 1 << 20)
     _write_table(store, f"{folder}/{TOKENS}", _vocabulary_table(vocabulary), 1 << 20)
-    plan = {"tokens": 640, "counted_tokens": 640, "windows": 60, "documents": 30}
-    summary = summarise(pa.Table.from_pylist(scalars, SCALARS), plan)
+    summary = summarise(pa.Table.from_pylist(scalars, SCALARS), PLAN)
     if senses and controls:
         ghosts = [_make_control(rng, layer, n) for layer in layers for n in range(controls)]
         _write_table(store, f"{folder}/{GHOSTS}", pa.Table.from_pylist(ghosts, GHOST_SCALARS), 1000)
@@ -238,18 +239,30 @@ def write_result(
             of_layer = [g for g in ghosts if g["layer"] == found["layer"]]
             found["controls"] = _summarise_controls(of_layer)
     store.write(f"{folder}/{SUMMARY}", json.dumps(summary).encode())
-    seal_result(store, job)
+    seal_result(store, job, make_manifest(layers) if manifest is None else manifest)
 
 
-def seal_result(store: Store, job: str) -> None:
+def make_manifest(layers: Sequence[int] = (0, 1, 2, 3), **request: Any) -> dict[str, Any]:
+    """Without the machine and its versions. request: changes of the one that made the result."""
+    hashes = {f"{name}_sha256": 64 * "a" for name in ("config", "weights", "tokenizer")}
+    return {
+        "format": FORMAT,
+        "model": {"id": MODEL, **hashes},
+        "corpus": {"id": "notes", "sha256": "0" * 64, "documents": 30},
+        "request": make_request(**request).to_dict(),
+        "layers": list(layers),
+        "plan": PLAN,
+    }
+
+
+def seal_result(store: Store, job: str, manifest: Mapping[str, Any] | None = None) -> None:
     """Writes the manifest of a result, with its files as they are now."""
     folder = Layout.result(job)
     seals = {}
     for name in store.file_sizes(folder).keys() - {MANIFEST}:
         with store.open(f"{folder}/{name}") as f:
             seals[name] = seal_stream(f)
-    manifest = format_manifest({"format": FORMAT, "model": {"id": MODEL}}, seals)
-    store.write(f"{folder}/{MANIFEST}", manifest)
+    store.write(f"{folder}/{MANIFEST}", format_manifest(manifest or make_manifest(), seals))
 
 
 def _vocabulary_table(texts: list[str]) -> pa.Table:
@@ -447,8 +460,8 @@ def _make_control(rng: random.Random, layer: int, number: int) -> dict[str, Any]
         "selectivity_percentile": 0.9 * rng.random(),
         "n_tokens": 640,
         "top_contexts": 6,
-        "sampled_contexts": 3,
-        "distinct_contexts": 9,
+        "sampled_contexts": 6,
+        "distinct_contexts": 12,
         "near_duplicates": 0,
         "peak_token": rng.choice(WORDS),
         "peak_token_share": rng.random(),

@@ -26,6 +26,7 @@ from polyseme.service.http.cursors import LIFETIME_S
 from polyseme.service.http.headers import result_tag
 from polyseme.service.jobs.find_and_end import find_result
 from polyseme.service.json_text import dump_json, put_in
+from polyseme.service.results.comparison import compare_results
 from polyseme.service.results.exports import (
     gzipped,
     stream_control_lines,
@@ -54,6 +55,7 @@ from polyseme.service.schemas.query_parameters import (
     ControlsQuery,
     ExportQuery,
     NeuronsQuery,
+    SummaryQuery,
     TreeQuery,
 )
 
@@ -71,13 +73,25 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 @blueprint.route("/<job:job_id>/summary", methods=["GET"])
+@blueprint.arguments(SummaryQuery, location="query")
 @blueprint.doc(operationId="getSummary")
 @blueprint.response(
-    200, {"type": "object"}, description="Counts by layer and status, and distributions."
+    200,
+    {"type": "object"},
+    description="Counts by layer and status, and distributions; with `beside` a comparison.",
 )
-@problems(_MISSING)
-def summary(job_id: str) -> Response:
-    """Read a result's summary"""
+@problems(
+    _MISSING
+    | {
+        409: "a job has not succeeded, or its result is damaged; or the two have not read the same "
+        "text (`other_text`)",
+        422: "`beside` is no job id, or the job itself",
+    }
+)
+def summary(query: Mapping[str, Any], job_id: str) -> Response:
+    """Read a result's summary, or set another result over the same text beside it"""
+    if "beside" in query:
+        return _answer_comparison(services(), job_id, query["beside"])
     return _stored(job_id, SUMMARY)
 
 
@@ -199,6 +213,14 @@ def export(query: Mapping[str, Any], job_id: str) -> Response:
         return _answer_file(here, job_id, query["file"], layers)
     chunks = stream_zip(here.results, job_id, layers, job.finished_at or job.created_at)
     return _attachment(chunks, "application/zip", f"{job_id}.zip")
+
+
+def _answer_comparison(here: Services, job_id: str, beside: str) -> Response:
+    if beside == job_id:
+        raise InvalidRequest(f"beside={beside} is the job itself: name another", pointer="/beside")
+    for job in (job_id, beside):
+        find_result(here, job)
+    return answer_json(compare_results(here.results, (job_id, beside)))
 
 
 def _answer_list(

@@ -8,6 +8,7 @@ from marshmallow import fields, validate
 
 from polyseme.contract.files.column import STATUSES
 from polyseme.contract.files.columns import BOUNDED, GHOST_BOUNDED, GHOST_LISTED, LISTED
+from polyseme.contract.records.job import JOB_ID
 from polyseme.contract.texts.formats import FORMAT_NAMES
 from polyseme.service.schemas.fields import (
     QueryFlag,
@@ -48,6 +49,17 @@ class JobsQuery(StrictSchema):
     )
     limit = QueryWhole(load_default=50, validate=between(1, 200))
     cursor = fields.String()
+
+
+class SummaryQuery(StrictSchema):
+    beside = fields.String(
+        validate=validate.Regexp(rf"{JOB_ID.pattern}\Z", error="no job id: job_ and 28 hex digits"),
+        metadata={
+            "description": "Another job over the same text: both results beside each other, "
+            "instead of the summary.",
+            "pattern": f"^{JOB_ID.pattern}$",
+        },
+    )
 
 
 class _RowsQuery(StrictSchema):

@@ -173,11 +173,13 @@ def test_cancel_delete_summary_and_neuron_ask_for_their_paths(client: Polyseme, 
     wire.on("POST /v1/jobs/job_1/cancel", Answer(job_state(status="cancelling"), 202))
     wire.on("DELETE /v1/jobs/job_1", Answer(status=204))
     wire.on("GET /v1/jobs/job_1/summary", Answer({"layers": []}))
+    wire.on("GET /v1/jobs/job_1/summary?beside=job_2", Answer({"says": "alike"}))
     wire.on("GET /v1/jobs/job_1/neurons/3/7", Answer(neuron_report()))
     wire.on("POST /v1/jobs?dry_run=true", Answer(estimate(tokens=5)))
     assert client.cancel("job_1").status == "cancelling"
     client.delete("job_1")
     assert client.summary("job_1") == {"layers": []}
+    assert client.summary("job_1", beside="job_2") == {"says": "alike"}
     assert client.neuron("job_1", 3, 7).neuron == 7
     assert client.plan({"model": "m"}).tokens == 5
 

@@ -143,13 +143,21 @@ class Reader:
         if self.job is None and (found := re.search(r"\bjob_[0-9a-f]{28}\b", output)):
             self.job = found[0]
 
+    def _find_other(self) -> str:
+        """A job beside the first, over the same text, once it has ended."""
+        with Polyseme(self.url) as polyseme:
+            corpus = polyseme.job(self.job or "").request["corpus"]["id"]
+            others = [job.id for job in polyseme.jobs(corpus=corpus) if job.id != self.job]
+            return polyseme.wait(others[-1], timeout_s=300).id
+
     def _translate(self, text: str) -> str:
-        """With what is here in place of what the documents name: the address, the job, layers and
+        """With what is here in place of what the documents name: the address, the jobs, layers and
         neurons.
         """
         text = re.sub(
             r"\bJOB\b|\bjob_[0-9a-f]{28}\b", self.job or "JOB", text.replace(SERVICE, self.url)
         )
+        text = re.sub(r"\bOTHER\b", lambda _: self._find_other(), text)
         text = re.sub(
             r"/neurons/(\d+)/\d+",
             lambda found: f"/neurons/{min(int(found[1]), LAYERS - 1)}/7",

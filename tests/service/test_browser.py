@@ -29,7 +29,15 @@ from polyseme.contract.records.job import ACTIVATIONS, Job
 from polyseme.service.app import create_app
 from polyseme.service.waiting import event_stream
 from tests.client.standins import wait_until
-from tests.factories import add_corpus, make_card, open_job, run_job, take_unit, write_result
+from tests.factories import (
+    add_corpus,
+    make_card,
+    make_manifest,
+    open_job,
+    run_job,
+    take_unit,
+    write_result,
+)
 from tests.servers import RedisServer
 from tests.service.conftest import make_settings, serving
 
@@ -55,6 +63,7 @@ class Site:
     board: Board
     store: Store
     done: Job  # it succeeded, with senses of every kind
+    other: Job  # likewise, over the same text, of two of the layers
     failed: Job
 
     def report(self, layer: int, neuron: int) -> dict[str, Any]:
@@ -81,12 +90,26 @@ def running_site(folder: Path, **changes: Any) -> Iterator[Site]:
         board.registry.put_card(make_card())
         add_corpus(board, store)
         app: Flask = create_app(replace(make_settings(redis.url, folder), **changes))
+        other = add_result(board, store, layers=(1, 2), seed=4)
         done = open_job(board)
         write_result(store, done.id, contexts=18, senses=True)
         run_job(board, done.id)
         failed = run_job(board, open_job(board).id, status="failed")
         with serving(app) as http:
-            yield Site(str(http.base_url).rstrip("/"), http, board, store, done, failed)
+            yield Site(str(http.base_url).rstrip("/"), http, board, store, done, other, failed)
+
+
+def add_result(
+    board: Board, store: Store, *, layers: tuple[int, ...], seed: int, **request: Any
+) -> Job:
+    """A job of some layers that succeeded, with senses. request: its other options."""
+    request = {"neurons": {"layers": ",".join(map(str, layers))}, **request}
+    job = open_job(board, **request)
+    manifest = make_manifest(layers, **request)
+    write_result(
+        store, job.id, contexts=18, senses=True, layers=layers, seed=seed, manifest=manifest
+    )
+    return run_job(board, job.id)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +210,117 @@ def test_a_result_shows_what_its_summary_says(page: Any, site: Site) -> None:
     ).to_have_text(name(most))
     page.get_by_role("link", name="Layer 2: its neurons").click()
     expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}/neurons?layer=2")
+
+
+def test_another_result_over_the_same_text_is_set_beside_one(page: Any, site: Site) -> None:
+    path = f"/v1/jobs/{site.done.id}/summary?beside={site.other.id}"
+    found = site.http.get(path).json()
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}")
+
+    page.get_by_role("link", name="Set another result beside it").click()
+    choice = page.get_by_label("Beside")
+    expect(choice.locator("option")).to_have_count(2)
+    choice.select_option(site.other.id)
+
+    expect(page).to_have_url(f"{site.url}/ui/jobs/{site.done.id}/beside?other={site.other.id}")
+    expect(page.locator(".says")).to_have_text(found["says"].replace(" %", "\u00a0%"))
+    table = page.get_by_role("region", name="In numbers")
+    groups = [r[name] for r in found["results"] for name in ("neurons", "controls")]
+    row = table.locator("tbody tr").filter(has=page.locator(".status.polysemantic"))
+    expect(row.locator("td")).to_have_text(
+        [f"{round(100 * g['shares']['polysemantic'])} %" for g in groups]
+    )
+    expect(table.locator("tbody tr").first.locator("td")).to_have_text(
+        [str(g["units"]) for g in groups]
+    )
+    expect(page.locator(".shares .whole")).to_have_count(4)
+    expect(page.get_by_role("img", name="First, controls: ")).to_be_visible()
+    expect(page.get_by_text("Units in both results: 96.")).to_be_visible()
+    expect(page.get_by_role("link", name="as JSON")).to_have_attribute("href", path)
+
+
+def test_scores_are_drawn_on_one_axis(page: Any, site: Site) -> None:
+    found = site.http.get(f"/v1/jobs/{site.done.id}/summary?beside={site.other.id}").json()
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/beside?other={site.other.id}")
+
+    rows = page.locator(".chart svg g")
+    expect(rows).to_have_count(2)
+    boxes = [row.locator("rect").evaluate_all(BOXES) for row in rows.all()]
+    assert [b[:2] for b in boxes[0]] == [b[:2] for b in boxes[1]]
+    # The bars hold all units: those beyond the ends are in the outer ones.
+    for drawn, result in zip(boxes, found["results"], strict=True):
+        counts = result["neurons"]["score"]["counts"]
+        total = sum(height for _, _, height in drawn)
+        tallest = max(counts) / sum(counts)
+        assert max(h for _, _, h in drawn) / total == pytest.approx(tallest, abs=0.01)
+    expect(page.locator(".chart .outline")).to_have_count(2)
+    expect(page.locator(".chart .median")).to_have_count(2)
+    words = page.locator(".chart svg").get_attribute("aria-label")
+    for result in found["results"]:
+        for name in ("neurons", "controls"):
+            assert f"median {result[name]['score']['quantiles']['0.5']:.2f}" in words
+
+
+BOXES = "bars => bars.map(b => ['x', 'width', 'height'].map(n => +b.getAttribute(n)))"
+
+
+def test_differences_stand_with_their_intervals(page: Any, site: Site) -> None:
+    found = site.http.get(f"/v1/jobs/{site.done.id}/summary?beside={site.other.id}").json()
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/beside?other={site.other.id}")
+
+    def tell(one: dict[str, float]) -> str:
+        ends = [f"{one[n]:+.3f}".replace("-", "−") for n in ("difference", "low", "high")]
+        return f"{ends[0]} {ends[1]} to {ends[2]}"
+
+    expected = [found["difference"]["neurons"], found["difference"]["controls"]]
+    expected += [r["against_controls"] for r in found["results"]]
+    cells = page.locator("table.apart tbody tr td:last-child")
+    expect(cells).to_have_text([tell(d["median_score"]) for d in expected])
+
+
+def test_what_was_measured_otherwise_is_said(page: Any, site: Site) -> None:
+    stricter = add_result(
+        site.board, site.store, layers=(3,), seed=6, senses={"same_at": 0.5}, reuse=False
+    )
+
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/beside?other={stricter.id}")
+
+    expect(page.locator(".notice li")).to_have_text(["senses.same_at: 0.35 and 0.5"])
+    site.http.delete(f"/v1/jobs/{stricter.id}")
+
+
+def test_a_result_over_another_text_is_refused_in_words(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 409"
+    add_corpus(site.board, site.store, name="elsewhere")
+    unlike = [
+        add_result(site.board, site.store, layers=(1,), seed=1, **request)
+        for request in ({"contexts": {"window": 64}}, {"corpus": {"id": "elsewhere"}})
+    ]
+    page.goto(f"{site.url}/ui/jobs/{site.done.id}/beside")
+    choice = page.get_by_label("Beside")
+    expect(choice.locator(f"option[value={unlike[0].id}]")).to_have_count(1)
+    expect(choice.locator(f"option[value={unlike[1].id}]")).to_have_count(0)
+
+    choice.select_option(unlike[0].id)
+
+    expect(page.get_by_role("alert")).to_contain_text(
+        "have not read the same text: window: 128 and 64"
+    )
+    choice.select_option(site.other.id)
+    expect(page.locator(".says")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    for job in unlike:
+        site.http.delete(f"/v1/jobs/{job.id}")
+
+
+def test_where_no_other_job_has_read_the_text_one_is_offered(page: Any, tmp_path: Path) -> None:
+    with running_site(tmp_path) as site:
+        site.http.delete(f"/v1/jobs/{site.other.id}")
+        page.goto(f"{site.url}/ui/jobs/{site.done.id}/beside")
+
+        expect(page.get_by_text("No other finished job has read notes.")).to_be_visible()
+        page.get_by_role("link", name="Submit one").click()
+        expect(page).to_have_url(f"{site.url}/ui/new?model=tiny-gated&corpus=notes")
 
 
 def test_neurons_are_sorted_by_their_headings_and_the_address_keeps_it(
@@ -469,7 +603,9 @@ def test_tables_and_histogram_fit_a_phone(page: Any, site: Site) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     neuron = site.polysemantic["links"]["self"].replace("/v1/", "/ui/")
     inner = "box => box.scrollWidth - box.clientWidth"
-    for path in ("/", f"/ui/jobs/{site.done.id}", f"/ui/jobs/{site.done.id}/neurons", neuron):
+    job = f"/ui/jobs/{site.done.id}"
+    beside = f"{job}/beside?other={site.other.id}"
+    for path in ("/", job, f"{job}/neurons", neuron, beside):
         page.goto(site.url + path)
         expect(page.locator("main h1")).to_be_visible()
         expect(page.locator("main .waiting")).to_have_count(0)
@@ -789,7 +925,8 @@ def test_the_page_for_newcomers_shows_a_neuron_and_a_cross_activation_before_any
 ) -> None:
     example = json.loads(Path("service/dashboard/src/example.json").read_text(encoding="utf-8"))
     with running_site(tmp_path) as site:
-        site.http.delete(f"/v1/jobs/{site.done.id}").raise_for_status()
+        for job in (site.done, site.other):
+            site.http.delete(f"/v1/jobs/{job.id}").raise_for_status()
         page.goto(f"{site.url}/ui/about")
 
         expect(page.get_by_role("link", name="Start an analysis")).to_be_visible()
@@ -970,6 +1107,8 @@ VIEWS: dict[str, Callable[[Site], str]] = {
     "about": lambda s: f"/ui/about?job={s.done.id}",
     "sign-in": lambda s: "/ui/sign-in",
     "result": lambda s: f"/ui/jobs/{s.done.id}",
+    "choosing": lambda s: f"/ui/jobs/{s.done.id}/beside",
+    "beside": lambda s: f"/ui/jobs/{s.done.id}/beside?other={s.other.id}",
     "failed": lambda s: f"/ui/jobs/{s.failed.id}",
     "deleting": lambda s: f"/ui/jobs/{s.failed.id}",
     "neurons": lambda s: f"/ui/jobs/{s.done.id}/neurons?status=polysemantic&sort=-max",

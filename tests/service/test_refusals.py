@@ -283,6 +283,9 @@ REFUSALS = [
     get("a bound beyond numbers", DONE + "/neurons?min_max=1e999", *BAD_QUERY, "/min_max"),
     get("an unknown format", DONE + "/export?format=csv", *BAD_QUERY, "/format"),
     get("a layer the result has not", DONE + "/export?format=ndjson&layer=9", *BAD_QUERY, "/layer"),
+    get("no job id beside a job", DONE + "/summary?beside=last", *BAD_QUERY, "/beside"),
+    get("a job beside itself", DONE + "/summary?beside={done}", *BAD_QUERY, "/beside"),
+    get("a parameter of a summary", DONE + "/summary?other=x", *BAD_QUERY, "/other"),
     get("a bad wait on a poll", DONE, 400, "malformed_request", Prefer="wait=x"),
     # Cursors
     get("no cursor of ours", DONE + "/neurons?cursor=abc", 400, "bad_cursor", "/cursor"),
@@ -298,6 +301,8 @@ REFUSALS = [
     get("an expired cursor", DONE + "/neurons?cursor={expired}", 410, "expired_cursor", "/cursor"),
     # States
     get("the result of a job that runs", "/v1/jobs/{open}/summary", 409, "job_not_finished"),
+    get("a job that runs beside one", DONE + "/summary?beside={open}", 409, "job_not_finished"),
+    get("no job beside one", DONE + f"/summary?beside={JOB}", 404, "not_found"),
     get("the neurons of a job that runs", "/v1/jobs/{open}/neurons", 409, "job_not_finished"),
     Refusal("deleting a job that runs", 409, "conflict", method="DELETE", path="/v1/jobs/{open}"),
     Refusal("deleting a corpus in use", 409, "conflict", method="DELETE", path="/v1/corpora/notes"),

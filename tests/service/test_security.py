@@ -87,6 +87,18 @@ FOREIGN = [
     Attempt("cancels a job", 404, "not_found", "POST", "/v1/jobs/{open}/cancel"),
     Attempt("deletes a job", 404, "not_found", "DELETE", "/v1/jobs/{job}"),
     Attempt("reads a summary", 404, "not_found", path="/v1/jobs/{job}/summary"),
+    Attempt(
+        "sets a result beside its own",
+        404,
+        "not_found",
+        path="/v1/jobs/{own}/summary?beside={job}",
+    ),
+    Attempt(
+        "sets its own beside a result",
+        404,
+        "not_found",
+        path="/v1/jobs/{job}/summary?beside={own}",
+    ),
     Attempt("reads a manifest", 404, "not_found", path="/v1/jobs/{job}/manifest"),
     Attempt("lists neurons", 404, "not_found", path="/v1/jobs/{job}/neurons"),
     Attempt("lists control units", 404, "not_found", path="/v1/jobs/{job}/controls"),
@@ -377,6 +389,12 @@ TRICKS = [
         "invalid_request",
         path="/v1/jobs/{own}/neurons?fields=read_text('/etc/passwd')",
     ),
+    Attempt(
+        "a path beside a job",
+        422,
+        "invalid_request",
+        path="/v1/jobs/{own}/summary?beside=../../{job}",
+    ),
     Attempt("SQL in a range", 422, "invalid_request", path="/v1/jobs/{own}/neurons?layer=0+OR+1=1"),
     Attempt(
         "SQL in a bound",
@@ -610,6 +628,7 @@ def test_anothers_id_answers_exactly_as_an_unknown_one(attempt: Attempt, site: S
         open="job_" + "1" * 28,
         check="act_" + "0" * 28,
         batch="bat_" + "0" * 28,
+        own=site.names["own"],
     )
     nobody = Attempt(**{**vars(attempt), "path": attempt.path.replace("private", "nowhere")})
 

@@ -1,6 +1,6 @@
 // Plain SVG. Each chart says in words what it shows.
 
-import { count, counted, number } from "./format.js";
+import { count, counted, fixed, number, percent } from "./format.js";
 import { Explained } from "./parts.jsx";
 
 // A phone's screen has no room for more.
@@ -136,3 +136,86 @@ export function LayerBars({ layers, statuses, labels, link }) {
     </div>
   );
 }
+
+// rows: [title, group with its shares of status]. The numbers stand in a table beside it.
+export function ShareBars({ rows, statuses, labels }) {
+  const told = (shares) => statuses.map((s) => `${labels[s]} ${percent(shares[s])}`).join(", ");
+  return (
+    <div class="shares">
+      <ul class="legend" aria-hidden="true">{statuses.map((s) => <li key={s}><span class={`swatch ${s}`} /> {labels[s]}</li>)}</ul>
+      {rows.map(([title, { shares }]) => (
+        <div key={title} class="layers" role="img" aria-label={`${title}: ${told(shares)}`}>
+          <span>{title}</span>
+          <span class="whole">
+            {statuses.map((s) => <span key={s} class={`swatch ${s}`} style={{ width: `${100 * shares[s]}%` }} title={`${title}: ${percent(shares[s])} ${labels[s]}`} />)}
+          </span>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+const TAIL = 0.01; // of a group: so much at an end is put into the outer bar
+
+// The first and the last bin that are drawn.
+function findRange(groups) {
+  const past = (shares) => {
+    let sum = 0;
+    return shares.findIndex((share) => (sum += share) >= TAIL);
+  };
+  const shares = groups.map((g) => g.score.counts.map((n) => n / g.score.units));
+  const last = (found) => found.length - 1 - past([...found].reverse());
+  return [Math.min(...shares.map(past)), Math.max(...shares.map(last))];
+}
+
+// The shares of a group in the bins that are drawn.
+function shareBins({ score }, [first, last]) {
+  const shares = score.counts.map((n) => n / score.units);
+  const sum = (from, to) => shares.slice(from, to).reduce((a, b) => a + b, 0);
+  return shares.slice(first, last + 1).map((share, at, all) => share + (at === 0 ? sum(0, first) : 0) + (at === all.length - 1 ? sum(last + 1) : 0));
+}
+
+// Scores of several results below each other, on one axis; of each the units as bars, its control units as an outline.
+// edges: of the bins; rows: title, neurons, controls, each of these with its score's counts.
+export function ScoreRows({ edges, rows }) {
+  const hasScores = (g) => g?.score.units > 0;
+  const groups = rows.flatMap((r) => [r.neurons, r.controls]).filter(hasScores);
+  if (!groups.length) return <p class="quiet">There are no scores.</p>;
+  const range = findRange(groups);
+  const most = Math.max(...groups.flatMap((g) => shareBins(g, range)));
+  const [low, high] = [edges[range[0]], edges[range[1] + 1]];
+  const [w, h, gap] = [isNarrow() ? 340 : 640, isNarrow() ? 70 : 96, 22];
+  const step = w / (range[1] - range[0] + 1);
+  const foot = (row) => (row + 1) * (h + gap);
+  const words = rows.map((r) => `${r.title}: ${tellScores(r.neurons, "units")}${r.controls ? `; ${tellScores(r.controls, "control units")}` : ""}`).join(". ");
+  return (
+    <figure class="chart wide">
+      <svg viewBox={`0 0 ${w} ${foot(rows.length - 1) + 16}`} role="img" aria-label={words}>
+        {rows.map(({ title, neurons, controls }, row) => (
+          <g key={title} transform={`translate(0 ${foot(row)})`}>
+            <text x={0} y={-h - 7}>{title}{hasScores(neurons) && `: median ${fixed(neurons.score.quantiles["0.5"])}`}{hasScores(controls) && `, of control units ${fixed(controls.score.quantiles["0.5"])}`}</text>
+            {hasScores(neurons) && shareBins(neurons, range).map((share, at) => (
+              <rect key={at} class="bar" x={at * step + 0.5} width={step - 1} y={(-share / most) * h} height={(share / most) * h}>
+                <title>{`${title}, ${fixed(edges[range[0] + at])} to ${fixed(edges[range[0] + at + 1])}: ${percent(share)} of the units`}</title>
+              </rect>
+            ))}
+            {hasScores(controls) && <path class="outline" d={`M0 0${shareBins(controls, range).map((share, at) => `V${(-share / most) * h}H${(at + 1) * step}`).join("")}V0`} />}
+            <line class="axis" x1={0} x2={w} y1={0} y2={0} />
+            {hasScores(neurons) && <Upright at={((neurons.score.quantiles["0.5"] - low) / (high - low)) * w} height={h} />}
+          </g>
+        ))}
+        <text x={0} y={foot(rows.length - 1) + 13}>{fixed(low)}</text>
+        <text x={w} y={foot(rows.length - 1) + 13} text-anchor="end">{fixed(high)}</text>
+      </svg>
+      <figcaption>
+        From left to right the polysemanticity: the chance that two firings differ in meaning. The height is the share of the units, dashed that of
+        the control units; the outer bars have what lies beyond. The upright line is the units' median.
+      </figcaption>
+    </figure>
+  );
+}
+
+const Upright = ({ at, height }) => <line class="median" x1={at} x2={at} y1={-height} y2={0} />;
+
+const tellScores = ({ score: s }, noun) =>
+  s.units ? `${count(s.units)} ${noun}, median ${fixed(s.quantiles["0.5"])}, half of them from ${fixed(s.quantiles["0.25"])} to ${fixed(s.quantiles["0.75"])}` : `no scores of ${noun}`;

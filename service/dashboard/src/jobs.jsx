@@ -106,7 +106,7 @@ function JobTable({ jobs, remove }) {
 
 const part = (value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} chosen` : value.join(", ")) : value);
 
-function describeNeurons({ layers, indices }) {
+export function describeNeurons({ layers, indices }) {
   if (layers === "all" && indices === "all") return "all";
   return `layers ${part(layers)}${indices === "all" ? "" : `, neurons ${part(indices)}`}`;
 }

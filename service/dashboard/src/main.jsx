@@ -4,6 +4,7 @@ import "./style.css";
 import { About } from "./about.jsx";
 import { hasKey, onKey, readOnce, setKey } from "./api.js";
 import { below, ownPath } from "./base.js";
+import { BesidePage } from "./beside.jsx";
 import { JobPage, JobsPage } from "./jobs.jsx";
 import { NeuronPage } from "./neuron.jsx";
 import { NeuronsPage } from "./neurons.jsx";
@@ -19,6 +20,7 @@ const VIEWS = [
   ["/ui/about", () => <About />],
   ["/ui/sign-in", () => <SignIn />],
   [JOB, ([job]) => <JobPage key={job} id={job} />],
+  [`${JOB}/beside`, ([job]) => <BesidePage key={job} job={job} />],
   [`${JOB}/neurons`, ([job]) => <NeuronsPage key={job} job={job} />],
   [`${JOB}/neurons/(\\d+)/(\\d+)`, ([job, l, n]) => <NeuronPage key={`${job} ${l} ${n}`} job={job} layer={+l} neuron={+n} />],
 ].map(([pattern, view]) => [new RegExp(`^(?:${pattern})/?$`), view]);

@@ -59,6 +59,7 @@ const ADVICE = {
   result_damaged: "A file of it is not what was written. Submit the job again: layers that are whole are taken over. The operator can mend it with “polyseme verify --repair”.",
   damaged_record: "What is left of this job cannot be read. Delete it, and submit it again.",
   store_full: "The store has no room left: delete jobs or corpora, or ask the operator.",
+  other_text: "Only results over the same text, cut alike by the same tokenizer, can be compared.",
   job_not_finished: "Come back when it has succeeded.",
   too_many_requests: "Wait a minute, then try again.",
   quota_exceeded: "Wait for jobs to end, delete old ones, or ask the operator for more.",

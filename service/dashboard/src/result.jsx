@@ -27,7 +27,7 @@ export function Result({ job }) {
     <>
       <p class="lead">
         {counted(s.neurons, "neuron")}, read on {counted(s.counted_tokens, "token")} of {counted(s.documents, "document")}.{" "}
-        <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
+        <Link to={list}>See all neurons</Link>{" · "}<Link to={`/ui/jobs/${job.id}/beside`}>Set another result beside it</Link>{" · "}<Link to={`/ui/about?job=${job.id}`}>What does this mean?</Link>
       </p>
       {[...(s.warnings ?? []), ...(s.notes ?? [])].map((w) => <p key={w} class="hint">{w}</p>)}
       <Statuses summary={s} statuses={statuses} list={list} />

@@ -16,7 +16,7 @@ from polyseme.contract.files.results import NEURONS, SUMMARY, TOKENS, report_fil
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services
-from tests.factories import MODEL, open_job, run_job, write_result
+from tests.factories import MODEL, make_manifest, open_job, run_job, write_result
 
 
 def test_links_lead_through_all_neurons_once(http: FlaskClient, done: Job) -> None:
@@ -164,6 +164,87 @@ def test_summary_and_manifest_come_as_they_are_stored(
 
         assert answer.data == store.read(f"{Layout.result(done.id)}/{name}.json")
         assert answer.content_type == "application/json"
+
+
+@pytest.fixture
+def beside(board: Board, store: Store, done: Job) -> Job:
+    """Another job over the same text."""
+    job = open_job(board)
+    write_result(store, job.id, senses=True, layers=(1, 2))
+    return run_job(board, job.id)
+
+
+def test_two_results_stand_beside_each_other(http: FlaskClient, done: Job, beside: Job) -> None:
+    found = http.get(f"/v1/jobs/{beside.id}/summary?beside={done.id}").get_json()
+
+    assert (found["object"], found["text"]["window"]) == ("comparison", 128)
+    assert [r["job"] for r in found["results"]] == [beside.id, done.id]
+    assert [r["neurons"]["units"] for r in found["results"]] == [96, 192]
+    assert found["results"][0]["controls"]["units"] == 16
+    assert len(found["edges"]) == 51
+    assert found["says"]
+
+
+def test_a_result_over_another_text_is_refused_with_both_values(
+    http: FlaskClient, done: Job, beside: Job, store: Store, services: Services
+) -> None:
+    write_result(store, beside.id, manifest=make_manifest(contexts={"window": 64}))
+    services.results.forget(beside.id)
+
+    answer = http.get(f"/v1/jobs/{done.id}/summary?beside={beside.id}")
+
+    assert (answer.status_code, answer.json["code"]) == (409, "other_text")
+    assert "Retry-After" not in answer.headers
+    assert answer.json["errors"] == [
+        {"pointer": "/request/contexts/window", "detail": "window: 128 and 64"}
+    ]
+    assert done.id in answer.json["detail"]
+
+
+def test_a_result_is_not_set_beside_itself(http: FlaskClient, done: Job) -> None:
+    answer = http.get(f"/v1/jobs/{done.id}/summary?beside={done.id}")
+
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/beside")
+    assert "name another" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("name", ["job_1", "", f"job_{'0' * 28}%0a", f"JOB_{'0' * 28}"])
+def test_what_is_no_job_id_is_set_beside_nothing(http: FlaskClient, done: Job, name: str) -> None:
+    answer = http.get(f"/v1/jobs/{done.id}/summary?beside={name}")
+
+    assert (answer.status_code, answer.json["errors"]) == (
+        422,
+        [{"pointer": "/beside", "detail": "no job id: job_ and 28 hex digits"}],
+    )
+
+
+def test_a_job_without_a_result_is_set_beside_nothing(
+    http: FlaskClient, done: Job, board: Board, store: Store
+) -> None:
+    failed = run_job(board, open_job(board).id, status="failed").id
+    lost = run_job(board, open_job(board).id).id
+    cases = {
+        open_job(board).id: (409, "job_not_finished"),
+        failed: (409, "job_not_finished"),
+        lost: (410, "gone"),
+        f"job_{'0' * 28}": (404, "not_found"),
+    }
+    for job, expected in cases.items():
+        for path in (f"{done.id}/summary?beside={job}", f"{job}/summary?beside={done.id}"):
+            answer = http.get(f"/v1/jobs/{path}")
+            assert (answer.status_code, answer.json["code"]) == expected
+            assert job in answer.json["detail"]
+
+
+def test_an_expired_job_is_set_beside_nothing(
+    http: FlaskClient, done: Job, beside: Job, board: Board
+) -> None:
+    board.jobs._redis.hset(board.jobs._keys.job(beside.id), "expires_at", "1")
+
+    answer = http.get(f"/v1/jobs/{done.id}/summary?beside={beside.id}")
+
+    assert (answer.status_code, answer.json["code"]) == (410, "gone")
+    assert f"{beside.id} has expired" in answer.json["detail"]
 
 
 def test_a_job_that_failed_has_no_result_and_waiting_would_not_help(
