@@ -60,9 +60,10 @@ def analyse(
     plan = plan_analysis(analysis, model, texts)
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
-    measure_background(analysis, model)
-    for shard in range(len(plan.shards)):
-        project_shard(analysis, shard)
+    if request.senses.enabled:
+        measure_background(analysis, model)
+        for shard in range(len(plan.shards)):
+            project_shard(analysis, shard)
     for layer in analysis.layers:
         merge_layer(analysis, model, layer)
     close_analysis(analysis, model)
