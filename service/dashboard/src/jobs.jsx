@@ -106,9 +106,13 @@ function JobTable({ jobs, remove }) {
 
 const part = (value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} chosen` : value.join(", ")) : value);
 
-function describeNeurons({ layers, indices }) {
-  if (layers === "all" && indices === "all") return "all";
-  return `layers ${part(layers)}${indices === "all" ? "" : `, neurons ${part(indices)}`}`;
+function describeNeurons({ site, layers, indices }) {
+  const chosen = [
+    ...(site === "mlp" ? [] : [site]),
+    ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
+    ...(indices === "all" ? [] : [`${site === "mlp" ? "neurons" : "units"} ${part(indices)}`]),
+  ];
+  return chosen.join(", ") || "all";
 }
 
 function describeReused({ layers, jobs }) {
@@ -170,6 +174,7 @@ export function JobPage({ id }) {
 const again = ({ request }) => `/ui/new${query({
   model: request.model,
   corpus: request.corpus.id,
+  site: request.neurons.site === "mlp" ? "" : request.neurons.site,
   layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
 })}`;
 

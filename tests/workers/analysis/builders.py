@@ -60,9 +60,12 @@ def tap_inputs(
     model: LoadedModel,
     receive: Callable[[int, Tensor], None],
     layers: Iterable[int] = range(LAYERS),
+    residual: Callable[[int, Tensor], None] | None = None,
 ) -> Taps:
-    """Hands on what MLP neurons' control units are computed from."""
-    return Taps(controls=Tap(mlp.SITE.control_points(model.parts, layers), receive))
+    """Hands on what MLP neurons' control units are computed from, and maybe what enters the
+    reference layers.
+    """
+    return Taps(residual, Tap(mlp.SITE.control_points(model.parts, layers), receive))
 
 
 def make_window(

@@ -215,8 +215,11 @@ def tap(
     residuals: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     found: dict[int, Tensor] = {}
-    taps = Taps(
-        lambda _, x: residuals.append(x.clone()), lambda layer, x: inputs.update({layer: x.clone()})
+    taps = tap_inputs(
+        model,
+        lambda layer, x: inputs.update({layer: x.clone()}),
+        layers,
+        residual=lambda _, x: residuals.append(x.clone()),
     )
     mask = mask_for(model, ids)
     run_block(
@@ -304,9 +307,10 @@ def test_taps_change_no_activation_and_leave_no_hook(name: str, tmp_path: Path) 
 def test_what_a_layer_takes_in_comes_before_its_activations(tmp_path: Path) -> None:
     model = load_tiny("llama", tmp_path)
     order: list[str] = []
-    taps = Taps(
-        lambda layer, _: order.append(f"residual {layer}"),
+    taps = tap_inputs(
+        model,
         lambda layer, _: order.append(f"input {layer}"),
+        residual=lambda layer, _: order.append(f"residual {layer}"),
     )
 
     run_block(

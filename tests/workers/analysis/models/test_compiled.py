@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,9 @@ def see_all(
 
     taps = Taps(take_residual)
     if inputs:
-        entries = tap_inputs(model, lambda layer, hidden: take("input", layer, hidden), layers)
-        taps = replace(entries, residual=take_residual)
+        taps = tap_inputs(
+            model, lambda layer, hidden: take("input", layer, hidden), layers, take_residual
+        )
     mask = torch.ones_like(ids) if model.card.kind == "encoder" else None
     points = points_of(model, layers)
     run_block(model, ids, mask, points, lambda layer, values: take("neurons", layer, values), taps)

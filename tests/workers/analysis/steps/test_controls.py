@@ -27,7 +27,7 @@ from polyseme.workers.analysis.models.capture import run_block
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.run import run_analysis
-from polyseme.workers.analysis.sites.controls import Controls, Recipe, count_controls
+from polyseme.workers.analysis.sites.controls import Controls, count_controls
 from polyseme.workers.analysis.sites.table import SITES
 from tests.factories import make_request, make_texts
 from tests.tiny_models import LAYERS, load_tiny
@@ -202,7 +202,7 @@ def test_blocks_are_cut_where_the_control_units_do_not_fit_into_memory(
 
         return compute
 
-    tight = replace(SITES["mlp"], controls=Recipe(recipe.name, make))
+    tight = replace(SITES["mlp"], controls=replace(recipe, make=make))
     monkeypatch.setitem(SITES, "mlp", tight)
     cut = analyse(model, tmp_path)
 
