@@ -89,11 +89,11 @@ function JobTable({ jobs, remove }) {
         <tbody>
           {jobs.map((job) => (
             <tr key={job.id}>
-              <td><Link to={`/ui/jobs/${job.id}`}><code>…{job.id.slice(-8)}</code></Link></td>
+              <td><Link to={`/ui/jobs/${job.id}`}><code>…{job.id.slice(-8)}</code></Link>{job.request.metadata?.name && <> {job.request.metadata.name}</>}</td>
               <td><JobStatus job={job} /></td>
               <td>{job.request.model}</td>
               <td class="wide-only">{job.request.corpus.id}</td>
-              <td class="wide-only">{describeNeurons(job.request.neurons)}</td>
+              <td class="wide-only">{describeNeurons(job.request.neurons)}{job.request.source_job && `, grouped anew at ${job.request.senses.same_at}`}</td>
               <td class="wide-only">{time(job.created_at)}</td>
               <td class="n">{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
             </tr>
