@@ -146,7 +146,7 @@ def make_model(folder: Path, name: str, device: str, dtype: str) -> LoadedModel:
         layers=len(parts.blocks),
         neurons=count_neurons(config, family),
         hidden_size=config.hidden_size,
-        sites=describe_sites(config, family),
+        sites=describe_sites(parts),
     )
     return replace(
         tiny,

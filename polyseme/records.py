@@ -209,12 +209,14 @@ class Corpus(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Site(Record):
-    """A place of a model whose units can be analysed."""
+    """A place of a model whose units can be analysed, or the reason why it has none."""
 
     site: str
-    units: int  # of a layer
+    units: int  # of a layer; 0 where there is a `why_not`
     hook: str  # TransformerLens' name, with {layer}
     signed: bool
+    why_not: str | None = None  # why this model has none of it
+    head_size: int | None = None  # units that lie side by side in one attention head
 
 
 @dataclass(frozen=True, kw_only=True)

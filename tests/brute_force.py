@@ -39,22 +39,31 @@ def cut(tokenizer: Any, texts: Sequence[str], size: int) -> list[tuple[int, list
 
 
 def keep_activations(
-    body: Any, projections: dict[int, torch.nn.Module], blocks: Sequence[Sequence[Row]]
+    body: Any,
+    modules: dict[int, torch.nn.Module],
+    blocks: Sequence[Sequence[Row]],
+    *,
+    leaving: bool = False,
 ) -> dict[int, dict[int, np.ndarray]]:
-    """Of each layer and window number, (S, N) float32: all of them."""
-    kept: dict[int, dict[int, np.ndarray]] = {layer: {} for layer in projections}
+    """Of each layer and window number, (S, N) float32: all that enters a module, or leaves it."""
+    kept: dict[int, dict[int, np.ndarray]] = {layer: {} for layer in modules}
     now: list[Row] = []
 
     def keep(layer: int) -> Any:
-        def hook(_module: Any, inputs: Any) -> None:
-            values = inputs[0].detach().float().reshape(len(now), -1, inputs[0].shape[-1])
+        def hook(_module: Any, *passed: Any, **_: Any) -> None:
+            tensor = passed[-1] if leaving else passed[0] or (passed[1]["hidden_states"],)
+            tensor = tensor[0] if isinstance(tensor, tuple) else tensor
+            values = tensor.detach().float().reshape(len(now), -1, tensor.shape[-1])
             for row, of_row in zip(now, values, strict=True):
                 kept[layer][row.number] = of_row[: len(row.ids)].numpy().copy()
 
         return hook
 
     handles = [
-        module.register_forward_pre_hook(keep(layer)) for layer, module in projections.items()
+        module.register_forward_hook(keep(layer))
+        if leaving
+        else module.register_forward_pre_hook(keep(layer), with_kwargs=True)
+        for layer, module in modules.items()
     ]
     for block in blocks:
         now[:] = block

@@ -26,6 +26,7 @@ from polyseme.contract.board.workers import worker_name
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.own_store import open_store
 from polyseme.contract.records.catalogue import Entry, load_catalogue, shown_source
+from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import (
     TAKE_UNIT,
@@ -39,6 +40,7 @@ from polyseme.workers.analysis.machine.threads import set_threads
 from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.analysis.models.load import describe_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
+from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.device import EXIT_CODE, DeviceLost
 from polyseme.workers.metrics import WorkerMetrics
 from polyseme.workers.retention import Reaper
@@ -104,8 +106,21 @@ def publish_cards(board: Board, catalogue: dict[str, Entry], cache: Path) -> Non
         old = board.registry.get_card(entry.id)
         if old is None or old.error or old.source != entry.source:
             board.registry.put_card(replace(describe_model(entry, cache), queue=entry.queue))
+        elif [site.site for site in old.sites] != list(SITES):
+            board.registry.put_card(_with_speeds(describe_model(entry, cache), old, entry.queue))
         elif old.queue != entry.queue:
             board.registry.put_card(replace(old, queue=entry.queue))
+
+
+def _with_speeds(card: ModelCard, old: ModelCard, queue: str) -> ModelCard:
+    """A card of a model that an older worker described, which knew fewer sites."""
+    return replace(
+        card,
+        queue=queue,
+        tokens_per_second=old.tokens_per_second,
+        neurons_per_second=old.neurons_per_second,
+        characters_per_token=old.characters_per_token,
+    )
 
 
 def withdraw_cards(board: Board, catalogue: Mapping[str, Entry], queues: Sequence[str]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from polyseme.contract.errors import UnknownSite
 from polyseme.contract.names import DEFAULT_QUEUE
-from polyseme.contract.records.request import Bos
+from polyseme.contract.records.request import AnalysisRequest, Bos, Tails
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,15 @@ class SiteCard:
     units: int  # of a layer
     hook: str  # TransformerLens' name, with {layer}: "blocks.{layer}.mlp.hook_post"
     signed: bool  # negative activations mean something
+    why_not: str | None = None  # why this model has none of it; then `units` is 0
+    head_size: int | None = None  # units that lie side by side in one head; None without heads
+
+    @property
+    def has_two_tails(self) -> bool:
+        """Whether `contexts.tails` auto is both. Of MLP neurons it is what is asked for mostly, the
+        positive one.
+        """
+        return self.signed and self.site != "mlp"
 
 
 @dataclass(frozen=True)
@@ -49,11 +58,21 @@ class ModelCard:
 
     def site(self, name: str) -> SiteCard:
         """Raises UnknownSite."""
+        known = ", ".join(site.site for site in self.sites if site.why_not is None)
         for site in self.sites:
-            if site.site == name:
+            if site.site == name and site.why_not is None:
                 return site
-        known = ", ".join(site.site for site in self.sites)
+            if site.site == name:
+                reason = f"{site.why_not}. It has {known}"
+                raise UnknownSite(f"site {name} of {self.id}: {reason}", pointer="/neurons/site")
         raise UnknownSite(f"site {name!r} of {self.id}: it has {known}", pointer="/neurons/site")
+
+    def settle(self, request: AnalysisRequest) -> AnalysisRequest:
+        """With what `auto` means for its site. Raises UnknownSite."""
+        if request.contexts.tails != "auto":
+            return request
+        tails: Tails = "both" if self.site(request.neurons.site).has_two_tails else "positive"
+        return replace(request, contexts=replace(request.contexts, tails=tails))
 
     def adds_bos(self, bos: Bos) -> bool:
         """Whether a window has a first token that is not of the text. bos: as in a request."""

@@ -18,7 +18,7 @@ from polyseme.contract.records.selection import Selection
 
 Packing = Literal["document", "concat"]
 Sampling = Literal["activation", "interval", "quantile"]
-Tails = Literal["positive", "both"]
+Tails = Literal["auto", "positive", "both"]
 Bos = Literal["model", "always", "never"]
 Priority = Literal["low", "normal", "high"]
 Tail = Literal["positive", "negative"]
@@ -48,7 +48,8 @@ class Contexts:
     packing: Packing = "document"
     # contexts one document may give to one list; None is no limit
     per_document: Literal[1] | None = 1
-    tails: Tails = "positive"
+    # auto: positive of MLP neurons, both of other units that have two; settled when a job is taken
+    tails: Tails = "auto"
     near_duplicates: Literal["drop", "keep"] = "drop"
     display_tokens: int = 32  # tokens around the peak returned with a context
 

@@ -59,7 +59,17 @@ def analyse(
     corpus: Annotated[
         str, typer.Argument(help="A corpus' id, or a file or folder of texts, which is uploaded.")
     ],
-    layers: Annotated[str, typer.Option(help='"all", or ranges such as "0-3,14".')] = "all",
+    layers: Annotated[
+        str | None, typer.Option(help='"all", or ranges such as "0-3,14". [all]')
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(help="Whose units: mlp, resid_post …, one of the model's `sites`. [mlp]"),
+    ] = None,
+    hook: Annotated[
+        str | None,
+        typer.Option(help="In place of --site and --layers: blocks.3-5.hook_resid_post."),
+    ] = None,
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
     top_k: Annotated[
         int | None, typer.Option(help="Contexts of the largest activations. [60]")
@@ -77,8 +87,12 @@ def analyse(
     ] = None,
     window: Annotated[int | None, typer.Option(help="Tokens. [128]")] = None,
     both_tails: Annotated[
-        bool, typer.Option("--both-tails", help="The most negative activations too.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--both-tails/--positive-tail",
+            help="The most negative activations too. [of MLP neurons positive, of others both]",
+        ),
+    ] = None,
     same_at: _SameAt = None,
     alpha: Annotated[float | None, typer.Option(help="Deprecated: use --same-at.")] = None,
     min_contexts: _MinContexts = None,
@@ -112,11 +126,11 @@ def analyse(
     is_short = window is not None and window < Contexts.display_tokens
     contexts = {"window": window, "display_tokens": window if is_short else None}
     parts: dict[str, dict[str, Any]] = {
-        "neurons": {"layers": layers, "indices": neurons},
+        "neurons": {"site": site, "hook": hook, "layers": layers, "indices": neurons},
         "contexts": {
             **_lists(top_k, sampled),
             **contexts,
-            "tails": "both" if both_tails else None,
+            "tails": None if both_tails is None else "both" if both_tails else "positive",
         },
         "tokens": {"bos": bos, "max_tokens": max_tokens},
         "senses": {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from threading import Timer
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +35,8 @@ from polyseme.reports import TABLE_COLUMNS
 from polyseme.steps import Query
 
 _PAGE = 1000
+_SILENCE_S = 4.0  # until one is told why there is no answer yet
+_BUSY = "Waiting: a worker that is busy answers when its present unit of work is done."
 _SENTENCES = ("meaning", "negative_meaning")
 
 
@@ -99,7 +103,8 @@ def neuron(
             report = client.neuron(job, layer, neuron)
             raw, block = report.raw, neuron_block(report, contexts=contexts)
         else:
-            check = client.activations(job, text, [(layer, neuron)])
+            with _saying_that_it_waits():
+                check = client.activations(job, text, [(layer, neuron)])
             _insist_on_success(check)
             raw, block = check.raw, checked_block(check)
     if as_json:
@@ -108,11 +113,21 @@ def neuron(
         output().print(block, highlight=False)
 
 
+@contextmanager
+def _saying_that_it_waits() -> Iterator[None]:
+    timer = Timer(_SILENCE_S, note, [_BUSY])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def export(
     job: ResultJobId,
     file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to write it.")],
     form: Annotated[
-        str, typer.Option("--format", help="parquet (a zip of the files), ndjson, …")
+        str, typer.Option("--format", help="parquet (a zip of the files), ndjson or neuronpedia.")
     ] = "parquet",
     layer: Annotated[str | None, typer.Option(help='Only these: ranges such as "0-3,14".')] = None,
     url: Url = DEFAULT_URL,

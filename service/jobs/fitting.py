@@ -1,4 +1,4 @@
-"""A request fitted to its corpus: defaults that the corpus has too few documents for are lowered.
+"""A request fitted to its model and corpus: what a client left open is settled.
 
 What a client sent is left as it is, for `checks` to judge. Does no I/O.
 """
@@ -6,21 +6,66 @@ What a client sent is left as it is, for `checks` to judge. Does no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
+from polyseme.contract.errors import InvalidRequest, UnknownSite
+from polyseme.contract.records.hooks import find_site
+from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import AnalysisRequest
 
+# Where a model's first token, whatever it is, has a residual stream of thousands of times the
+# others' size.
+RESIDUAL: Final = ("resid_pre", "resid_mid", "resid_post")
 
-def fit_contexts(
+
+def name_site(body: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
+    """What `AnalysisSchema` loaded, with site and layers in place of a hook's name.
+
+    Raises UnknownSite; InvalidRequest where both are sent.
+    """
+    neurons = dict(body.get("neurons", {}))
+    if "hook" not in neurons:
+        return dict(body)
+    hook = neurons.pop("hook")
+    if twice := [name for name in ("site", "layers") if name in neurons]:
+        raise InvalidRequest(
+            f"hook {hook!r} and {twice[0]}: a hook's name says both; send it, or site and layers",
+            pointer="/neurons/hook",
+        )
+    site, layers = find_site(hook, card)
+    return {**body, "neurons": {**neurons, "site": site, "layers": layers}}
+
+
+def fit_request(
+    request: AnalysisRequest, sent: Mapping[str, Any], card: ModelCard, documents: int
+) -> AnalysisRequest:
+    """With a `top_k` of no more than the documents, where each gives one context at most; with what
+    `tails` auto means; and without the first position of residual streams, where that is no token
+    put before the text.
+
+    sent: what the client said.
+    """
+    with suppress(UnknownSite):  # `checks` says so
+        request = card.settle(request)
+    return _fit_positions(_fit_lists(request, sent.get("contexts", {}), documents), sent, card)
+
+
+def _fit_lists(
     request: AnalysisRequest, sent: Mapping[str, Any], documents: int
 ) -> AnalysisRequest:
-    """With a `top_k` of no more than the documents, where each gives one context at most.
-
-    sent: what the client said of contexts.
-    """
     contexts = request.contexts
     if "top_k" in sent or contexts.per_document is None or contexts.top_k <= documents:
         return request
     shown = contexts.shown if "shown" in sent else min(contexts.shown, documents)
     return replace(request, contexts=replace(contexts, top_k=documents, shown=shown))
+
+
+def _fit_positions(
+    request: AnalysisRequest, sent: Mapping[str, Any], card: ModelCard
+) -> AnalysisRequest:
+    is_open = "exclude_positions" not in sent.get("tokens", {})
+    if not is_open or request.neurons.site not in RESIDUAL or card.adds_bos(request.tokens.bos):
+        return request
+    return replace(request, tokens=replace(request.tokens, exclude_positions=1))

@@ -44,7 +44,7 @@ from polyseme.service.context import Services
 from polyseme.service.corpora.register import keep_corpus
 from polyseme.service.jobs.checks import check_request
 from polyseme.service.jobs.estimate import Estimate, estimate_job
-from polyseme.service.jobs.fitting import fit_contexts
+from polyseme.service.jobs.fitting import fit_request, name_site
 from polyseme.service.jobs.notes import Note, Staff, notes_of
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
@@ -115,6 +115,7 @@ def check_job(services: Services, body: Body) -> CheckedJob:
     `body` is what AnalysisSchema loaded.
     """
     card = _find_card(services, body["model"])
+    body = name_site(body, card)
     reference, documents = body["corpus"], None
     if "texts" in reference:
         # They came in one body and are in memory; as a file they take less.
@@ -124,9 +125,7 @@ def check_job(services: Services, body: Body) -> CheckedJob:
     else:
         corpus = _find_corpus(services, reference["id"])
     sent = {name: value for name, value in body.items() if name != "corpus"}
-    request = fit_contexts(
-        to_request(dict(body), corpus.id), sent.get("contexts", {}), corpus.documents
-    )
+    request = fit_request(to_request(body, corpus.id), sent, card, corpus.documents)
     check_request(request, card, corpus, services.settings)
     services.webhook_urls.check(request.webhook)
     planned = services.board.registry.list_planned(

@@ -6,13 +6,27 @@ from marshmallow import Schema, fields, validate
 
 
 class SiteSchema(Schema):
-    """A place of the model whose units can be analysed."""
+    """A place of the model whose units can be analysed, or the reason why it has none."""
 
     site = fields.String(required=True, metadata={"example": "mlp"})
-    units = fields.Integer(required=True, metadata={"description": "Of a layer."})
+    units = fields.Integer(
+        required=True, metadata={"description": "Of a layer; 0 where there is a `why_not`."}
+    )
     hook = fields.String(required=True, metadata={"example": "blocks.{layer}.mlp.hook_post"})
     signed = fields.Boolean(
         required=True, metadata={"description": "Negative activations mean something."}
+    )
+    why_not = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why this model has none of it; null where it has."},
+    )
+    head_size = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Units that lie side by side in one attention head; null without heads."
+        },
     )
 
 

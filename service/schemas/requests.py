@@ -63,6 +63,14 @@ class NeuronsSchema(StrictSchema):
         validate=validate.Length(1, 40),
         metadata=_default(_NEURONS.site) | {"description": "One of the model's `sites`."},
     )
+    hook = fields.String(
+        validate=validate.Length(1, 200),
+        metadata={
+            "description": "In place of `site` and `layers`: a hook's name, as TransformerLens "
+            "has it, with a layer, a range or `*`.",
+            "example": "blocks.3-5.hook_resid_post",
+        },
+    )
     layers = Selected(metadata=SELECTION_SCHEMA | _default("all"))
     indices = Selected(metadata=SELECTION_SCHEMA | _default("all"))
 
@@ -114,7 +122,14 @@ class ContextsSchema(StrictSchema):
             "limit."
         },
     )
-    tails = fields.String(validate=choice(["positive", "both"]), metadata=_default(_CONTEXTS.tails))
+    tails = fields.String(
+        validate=choice(["auto", "positive", "both"]),
+        metadata=_default(_CONTEXTS.tails)
+        | {
+            "description": "`auto`: the positive one of MLP neurons; both of other units whose "
+            "negative activations mean something."
+        },
+    )
     near_duplicates = fields.String(
         validate=choice(["drop", "keep"]), metadata=_default(_CONTEXTS.near_duplicates)
     )
@@ -126,7 +141,14 @@ class TokensSchema(StrictSchema):
         validate=choice(["model", "always", "never"]), metadata=_default(_TOKENS.bos)
     )
     exclude_special = Flag(metadata=_default(_TOKENS.exclude_special))
-    exclude_positions = Whole(validate=between(0), metadata=_default(_TOKENS.exclude_positions))
+    exclude_positions = Whole(
+        validate=between(0),
+        metadata=_default(_TOKENS.exclude_positions)
+        | {
+            "description": "The first positions of every window. Where it is not sent, 1 of "
+            "residual streams of models that put no token before a text."
+        },
+    )
     max_tokens = Whole(
         allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens)
     )
@@ -270,7 +292,7 @@ JobRequestSchema = type(
     {
         **_of_job(AnalysisSchema),
         "corpus": fields.Nested(JobCorpusSchema, required=True),
-        "neurons": _part_of_job(NeuronsSchema),
+        "neurons": _part_of_job(NeuronsSchema, without=("hook",)),
         "contexts": _part_of_job(ContextsSchema),
         "tokens": _part_of_job(TokensSchema),
         "senses": _part_of_job(SensesSchema, without=("alpha",)),

@@ -5,7 +5,7 @@ itself in shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -14,13 +14,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
 from polyseme.commands import samples
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.results import histogram_edges, report_file
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.catalogue import Entry
-from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons
+from polyseme.contract.records.request import (
+    AnalysisRequest,
+    Contexts,
+    Neurons,
+    Senses,
+    Tokens,
+)
 from polyseme.workers.analysis.corpus.windows import read_blocks
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 from polyseme.workers.analysis.models.tokens import tokenize
@@ -53,9 +60,10 @@ def analyse(
     plan = plan_analysis(analysis, model, texts)
     for shard in range(len(plan.shards)):
         scan_shard(analysis, model, shard)
-    measure_background(analysis, model)
-    for shard in range(len(plan.shards)):
-        project_shard(analysis, shard)
+    if request.senses.enabled:
+        measure_background(analysis, model)
+        for shard in range(len(plan.shards)):
+            project_shard(analysis, shard)
     for layer in analysis.layers:
         merge_layer(analysis, model, layer)
     close_analysis(analysis, model)
@@ -99,10 +107,13 @@ def compare_with_brute_force(
     folder: Path,
     *,
     windows_known: bool,
+    modules: Mapping[int, nn.Module] | None = None,
+    leaving: bool = False,
 ) -> int:
-    """Asserts that every list of every neuron is the brute-force one.
+    """Asserts that every list of every unit is the brute-force one.
 
-    Returns how many ties there were in them.
+    modules: whose input the units are, or what leaves them, by layer; None for MLP neurons. Returns
+    how many ties there were in the lists.
     """
     analyse(model, request, texts, folder)
     blocks = planned_blocks(folder)
@@ -112,7 +123,10 @@ def compare_with_brute_force(
         assert [(r.document, r.ids) for r in rows] == cut
     layers = [int(n) for n in request.neurons.layers]
     kept = brute_force.keep_activations(
-        model.parts.body, {n: model.parts.projections[n] for n in layers}, blocks
+        model.parts.body,
+        modules or {n: model.parts.projections[n] for n in layers},
+        blocks,
+        leaving=leaving,
     )
     ids = {r.number: r.ids for r in rows}
     ties = 0
@@ -176,6 +190,77 @@ def quantise_inputs(model: LoadedModel, step: float) -> list[Any]:
 def tiny_request(model: LoadedModel, **contexts: Any) -> AnalysisRequest:
     chosen = {"window": 32, "top_k": 6, "tails": "both", "display_tokens": 9} | contexts
     return AnalysisRequest(model.card.id, "c", Neurons(layers=(0, 1, 2)), Contexts(**chosen))
+
+
+# The module whose input or output a site is, by family and from a block: another than the one that
+# the analysis hooks where there is one.
+PLACES = {
+    "resid_pre": ("", False),
+    "resid_post": ("", True),
+    "mlp_in": ("mlp", False),
+}
+SITES = {
+    "llama": {
+        **PLACES,
+        "resid_mid": ("post_attention_layernorm", False),
+        "mlp_out": ("mlp", True),
+        "mlp_out_raw": ("mlp", True),
+        "attn_out": ("self_attn", True),
+        "z": ("self_attn.o_proj", False),
+    },
+    "gpt2": {
+        **PLACES,
+        "resid_mid": ("ln_2", False),
+        "mlp_out": ("mlp.dropout", True),
+        "mlp_out_raw": ("mlp.c_proj", True),
+        "attn_out": ("attn.resid_dropout", True),
+        "z": ("attn.c_proj", False),
+    },
+    "gemma2": {
+        **PLACES,
+        "resid_mid": ("pre_feedforward_layernorm", False),
+        "mlp_out": ("post_feedforward_layernorm", True),
+        "mlp_out_raw": ("mlp", True),
+        "attn_out": ("post_attention_layernorm", True),
+        "z": ("self_attn.o_proj", False),
+    },
+    "gpt_neox": {
+        **PLACES,
+        "mlp_out": ("post_mlp_dropout", True),
+        "mlp_out_raw": ("mlp", True),
+        "attn_out": ("post_attention_dropout", True),
+        "z": ("attention.dense", False),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "site"), [(name, site) for name, places in SITES.items() for site in places]
+)
+def test_every_unit_of_every_site_has_the_brute_force_contexts(
+    tmp_path: Path, name: str, site: str
+) -> None:
+    model = load_tiny(name, tmp_path / "model")
+    path, leaving = SITES[name][site]
+    contexts = Contexts(window=32, top_k=6, tails="both", display_tokens=9)
+    request = AnalysisRequest(
+        model.card.id,
+        "c",
+        Neurons(site=site, layers=(0, 2)),
+        contexts,
+        Tokens(exclude_special=False),
+        Senses(enabled=False),
+    )
+
+    compare_with_brute_force(
+        model,
+        request,
+        make_texts(60, seed=3),
+        tmp_path / "run",
+        windows_known=False,
+        modules={n: model.parts.blocks[n].get_submodule(path) for n in (0, 2)},
+        leaving=leaving,
+    )
 
 
 @pytest.mark.parametrize("near_duplicates", ["keep", "drop"])

@@ -109,6 +109,21 @@ def test_a_models_card_says_its_queue_and_follows_the_catalogue(
     assert after == replace(before, queue="big")
 
 
+def test_a_card_of_a_worker_that_knew_fewer_sites_is_made_anew_with_its_speeds(
+    board: Board, tmp_path: Path
+) -> None:
+    entry = save_model("llama", tmp_path)
+    publish_cards(board, {entry.id: entry}, tmp_path / "cache")
+    card = board.registry.get_card(entry.id)
+    assert card is not None
+    older = replace(card, sites=card.sites[:1], tokens_per_second=123.0, neurons_per_second=4.5)
+    board.registry.put_card(older)
+
+    publish_cards(board, {entry.id: entry}, tmp_path / "cache")
+
+    assert board.registry.get_card(entry.id) == replace(older, sites=card.sites)
+
+
 def test_workers_say_which_queues_they_serve(board: Board) -> None:
     board.workers.announce("a", ttl_s=30, queues=("default", "big"))
     board.workers.announce("b", ttl_s=30)

@@ -46,7 +46,7 @@ def run_analysis(
         )
     sizes = limits.on(model.device, model.dtype, model.card)
     analysis = Analysis(
-        request,
+        model.card.settle(request),
         corpus,
         model.card,
         store,

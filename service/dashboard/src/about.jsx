@@ -106,7 +106,8 @@ function Stored() {
         <ShareBar senses={senses} coverage={p.coverage} />
         <p class="quiet">
           Polysemanticity {number(p.score)}, higher than that of {percent(p.score_percentile)} of the random directions of its layer that it was compared with. It fires
-          more selectively than {p.selectivity_percentile === 1 ? "each" : percent(p.selectivity_percentile)} of them.
+          more selectively than {p.selectivity_percentile === 1 ? "each" : percent(p.selectivity_percentile)} of them. A random direction fires for a bit of everything, so
+          its score is high. What sets a neuron apart is that it fires selectively, for few things.
         </p>
       </div>
       <p>

@@ -89,11 +89,11 @@ function JobTable({ jobs, remove }) {
         <tbody>
           {jobs.map((job) => (
             <tr key={job.id}>
-              <td><Link to={`/ui/jobs/${job.id}`}><code>…{job.id.slice(-8)}</code></Link></td>
+              <td><Link to={`/ui/jobs/${job.id}`}><code>…{job.id.slice(-8)}</code></Link>{job.request.metadata?.name && <> {job.request.metadata.name}</>}</td>
               <td><JobStatus job={job} /></td>
               <td>{job.request.model}</td>
               <td class="wide-only">{job.request.corpus.id}</td>
-              <td class="wide-only">{describeNeurons(job.request.neurons)}</td>
+              <td class="wide-only">{describeNeurons(job.request.neurons)}{job.request.source_job && `, grouped anew at ${job.request.senses.same_at}`}</td>
               <td class="wide-only">{time(job.created_at)}</td>
               <td class="n">{isOver(job) && <button type="button" class="plain" aria-label={`Delete job …${job.id.slice(-8)}`} onClick={() => remove(job)}>Delete</button>}</td>
             </tr>
@@ -106,9 +106,13 @@ function JobTable({ jobs, remove }) {
 
 const part = (value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} chosen` : value.join(", ")) : value);
 
-export function describeNeurons({ layers, indices }) {
-  if (layers === "all" && indices === "all") return "all";
-  return `layers ${part(layers)}${indices === "all" ? "" : `, neurons ${part(indices)}`}`;
+export function describeNeurons({ site, layers, indices }) {
+  const chosen = [
+    ...(site === "mlp" ? [] : [site]),
+    ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
+    ...(indices === "all" ? [] : [`${site === "mlp" ? "neurons" : "units"} ${part(indices)}`]),
+  ];
+  return chosen.join(", ") || "all";
 }
 
 function describeReused({ layers, jobs }) {
@@ -170,6 +174,7 @@ export function JobPage({ id }) {
 const again = ({ request }) => `/ui/new${query({
   model: request.model,
   corpus: request.corpus.id,
+  site: request.neurons.site === "mlp" ? "" : request.neurons.site,
   layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
 })}`;
 

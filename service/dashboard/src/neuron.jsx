@@ -131,7 +131,7 @@ function Scores({ scores, point }) {
     <dl class="facts">
       <Fact name="status"><Status status={scores.status} /></Fact>
       {p && <>
-        <Fact name="polysemanticity" help="The chance that two firings, drawn by activation, differ in meaning">
+        <Fact name="polysemanticity" help="The chance that two firings, drawn by activation, differ in meaning. A control unit fires for a bit of everything, so most have a higher one">
           {fixed(p.score)}{p.interval && <small> {fixed(p.interval[0])} to {fixed(p.interval[1])}</small>}
           <Percentile of={p.score_percentile} word="higher" />
         </Fact>

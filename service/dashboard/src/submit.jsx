@@ -9,11 +9,12 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "positive", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { site: "mlp", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
   "/corpus": "corpus",
+  "/neurons/site": "site",
   "/neurons/layers": "layers",
   "/neurons/indices": "indices",
   "/contexts/top_k": "top_k",
@@ -23,6 +24,18 @@ const POINTERS = {
   "/contexts/per_document": "per_document",
   "/tokens/max_tokens": "max_tokens",
   "/senses/same_at": "same_at",
+};
+
+const SITES = {
+  mlp: "MLP neurons",
+  resid_pre: "residual stream before the layer",
+  resid_mid: "residual stream between attention and MLP",
+  resid_post: "residual stream after the layer",
+  mlp_in: "what enters the MLP",
+  mlp_out: "what the MLP adds",
+  mlp_out_raw: "what the MLP gives, before a norm",
+  attn_out: "what attention adds",
+  z: "outputs of attention heads",
 };
 
 const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "same_at"];
@@ -36,7 +49,7 @@ export function buildRequest(form, text) {
   return {
     model: form.model,
     corpus,
-    neurons: part({ layers: value("layers", String), indices: value("indices", String) }),
+    neurons: part({ site: value("site", String), layers: value("layers", String), indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
     senses: part({ same_at: value("same_at") }),
@@ -134,6 +147,7 @@ function Form({ models, corpora: found }) {
     </Field>
   );
   const model = models.find((m) => m.id === form.model);
+  const site = model?.sites?.find((s) => s.site === form.site);
   return (
     <form class="submit" onSubmit={submit}>
       <div class="fields">
@@ -146,8 +160,9 @@ function Form({ models, corpora: found }) {
             {(a) => <textarea {...a} rows={8} value={text} onInput={(e) => setText(e.target.value)} />}
           </Field>
         )}
+        {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
         {field("layers", "Layers", "all, or ranges such as 0-3,14")}
-        {field("indices", "Neurons of each layer", "all, or ranges such as 0-99")}
+        {field("indices", "Which of each layer", "all, or ranges such as 0-99")}
         <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
           <summary>More settings</summary>
           <div class="fields">
@@ -156,7 +171,7 @@ function Form({ models, corpora: found }) {
             {field("window", "Window", "tokens that the model sees at once", { inputMode: "numeric" })}
             {field("max_tokens", "At most so many tokens", "empty for the whole text", { inputMode: "numeric" })}
             {choice("per_document", "Contexts of one document", "in one list of a neuron", [["one", "at most one"], ["any", "any number"]])}
-            {choice("tails", "Tails", "the most negative activations too?", [["positive", "positive"], ["both", "both"]])}
+            {choice("tails", "Tails", "the most negative activations too?", [["auto", "as suits the units"], ["positive", "positive only"], ["both", "both"]])}
             {field("same_at", "Same at", "how sure we must be that two groups mean the same before we call them one; 0.01 to 0.99", { inputMode: "decimal" })}
             {choice("priority", "Priority", "", ["low", "normal", "high"].map((p) => [p, p]))}
           </div>

@@ -20,7 +20,6 @@ from polyseme.service.results.neuronpedia.origin import Origin, Row, Texts
 from polyseme.service.results.result import Results
 
 FEATURES_A_FILE: Final = 128
-SOURCE_SET: Final = "neurons"  # a source whose name is a whole number belongs to it
 
 _LEVEL: Final = 1  # of gzip: a sixth more bytes than level 6, in a quarter of its time
 
@@ -40,7 +39,7 @@ def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> It
             texts = Texts(origin, layer, tokens, spoken)
             with results.reading(origin.job, report_file(layer)) as path:
                 for name, body in _files_of_layer(path, origin, layer, texts):
-                    whole_name = f"{origin.model}/{layer}/{name}"
+                    whole_name = f"{origin.model}/{origin.source(layer)}/{name}"
                     archive.writestr(zipfile.ZipInfo(whole_name, moment), body)
                     yield sink.take()
     yield sink.take()
@@ -68,7 +67,8 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
     """The records that the importer asks for beside features and activations, by file name."""
     made = {"creatorId": origin.creator, "createdAt": timestamp(origin.created_at)}
     name = f"polyseme-{origin.job}"
-    text = f"MLP neurons of {origin.model}, analysed by Polyseme on the corpus {origin.corpus}"
+    units = "MLP neurons" if origin.site == "mlp" else f"Units of {origin.site}"
+    text = f"{units} of {origin.model}, analysed by Polyseme on the corpus {origin.corpus}"
     model = {
         "id": origin.model,
         "instruct": "instruct" in origin.model,
@@ -80,9 +80,9 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
         "neuronsPerLayer": origin.neurons,
     }
     source = {
-        "id": str(layer),
+        "id": origin.source(layer),
         "modelId": origin.model,
-        "setName": SOURCE_SET,
+        "setName": origin.source_set,
         "dataset": origin.corpus,
     }
     return {
@@ -96,7 +96,7 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
         "model": model | made | {"updatedAt": made["createdAt"]},
         "sourceset": {
             "modelId": origin.model,
-            "name": SOURCE_SET,
+            "name": origin.source_set,
             "description": text,
             "type": "neurons",
             "creatorName": "Polyseme",

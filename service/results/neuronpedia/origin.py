@@ -28,6 +28,19 @@ class Origin:
     window: int  # tokens
     layers: int  # of the result
     neurons: int  # a layer
+    site: str
+
+    @property
+    def source_set(self) -> str:
+        """Of sources: one whose name is a whole number belongs to `neurons`."""
+        return _SETS.get(self.site, self.site.replace("_", "-"))
+
+    def source(self, layer: int) -> str:
+        """The id of a layer's."""
+        return str(layer) if self.site == "mlp" else f"{layer}-{self.source_set}"
+
+
+_SETS = {"mlp": "neurons", "z": "att-z"}
 
 
 def read_origin(results: Results, job: Job, model: str | None, creator: str | None) -> Origin:
@@ -43,6 +56,7 @@ def read_origin(results: Results, job: Job, model: str | None, creator: str | No
         window=job.analysis.contexts.window,
         layers=layers,
         neurons=len(scalars) // layers,
+        site=job.analysis.neurons.site,
     )
 
 
@@ -52,8 +66,9 @@ class Texts:
     def __init__(self, origin: Origin, layer: int, tokens: pa.Array, spoken: pa.Array) -> None:
         self.tokens = tokens  # of the vocabulary
         self.spoken = spoken  # what they read as, no JSON; "" for special ones
-        self.job = f"{origin.job}-{layer}"
-        self.owner = f'"modelId":{json.dumps(origin.model)},"layer":"{layer}","index":'
+        source = origin.source(layer)
+        self.job = f"{origin.job}-{source}"
+        self.owner = f'"modelId":{json.dumps(origin.model)},"layer":{json.dumps(source)},"index":'
         self.source = f'"dataSource":{json.dumps(origin.corpus)}'
         creator, moment = json.dumps(origin.creator), timestamp(origin.created_at)
         self.stamp = f'"creatorId":{creator},"createdAt":"{moment}"'

@@ -7,7 +7,7 @@ import pytest
 from polyseme.contract.errors import InvalidRequest, TooFewDocuments, UnknownLayer
 from polyseme.contract.settings import Settings
 from polyseme.service.jobs.checks import check_request
-from polyseme.service.jobs.fitting import fit_contexts
+from polyseme.service.jobs.fitting import fit_request
 from tests.factories import make_card, make_corpus, make_request
 
 
@@ -15,8 +15,9 @@ def check(
     card: dict[str, Any] | None = None, corpus: dict[str, Any] | None = None, **body: Any
 ) -> None:
     found = make_corpus(**corpus or {})
-    request = fit_contexts(make_request(**body), body.get("contexts", {}), found.documents)
-    check_request(request, make_card(**card or {}), found, Settings())
+    made = make_card(**card or {})
+    request = fit_request(make_request(**body), body, made, found.documents)
+    check_request(request, made, found, Settings())
 
 
 def test_a_request_with_defaults_passes() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
@@ -18,13 +18,15 @@ from torch import Tensor
 
 from polyseme.workers.analysis.corpus.plan import Plan
 from polyseme.workers.analysis.corpus.windows import Window, Windows, cut_text, pack, unpack
+from polyseme.workers.analysis.models.capture import Tap, Taps
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.kernels.interface import Kernels
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.sites import mlp
-from polyseme.workers.analysis.sites.site import Point
+from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.planning import calibrate, plan_windows
+from tests.tiny_models import LAYERS
 
 # what `tokenize_letters` adds to a letter's code, so that ids below are free for special tokens
 LETTERS = 1000
@@ -52,6 +54,18 @@ def kernels_named(name: str) -> Kernels:
 def points_of(model: LoadedModel, layers: Iterable[int]) -> dict[int, Point]:
     """Where the MLP neurons of some layers are read."""
     return mlp.SITE.points(model.parts, layers)
+
+
+def tap_inputs(
+    model: LoadedModel,
+    receive: Callable[[int, Tensor], None],
+    layers: Iterable[int] = range(LAYERS),
+    residual: Callable[[int, Tensor], None] | None = None,
+) -> Taps:
+    """Hands on what MLP neurons' control units are computed from, and maybe what enters the
+    reference layers.
+    """
+    return Taps(residual, Tap(mlp.SITE.control_points(model.parts, layers), receive))
 
 
 def make_window(

@@ -39,6 +39,21 @@ class Family:
         # of a layer: the norm that the MLP's output passes before it joins the residual stream
         None
     )
+    attention: tuple[str, ...] = (
+        # of a layer: the attention's output projection; layers may have different ones
+        ("self_attn.o_proj",)
+    )
+    attention_norm: str | None = (
+        # of a layer: the norm that the attention's output passes before it joins the residual
+        # stream
+        None
+    )
+    middle: str = (
+        # of a layer: what the residual stream enters between attention and MLP
+        "post_attention_layernorm"
+    )
+    parallel: bool = False  # attention and MLP read the same residual stream: it has no middle
+    norms_after: bool = False  # a norm stands behind each sum, and the residual stream is normed
     positions: str | None = (
         "max_position_embeddings"  # the config's field with the tokens a window may have
     )
@@ -88,10 +103,23 @@ def _encoder(model_type: str, **more: Any) -> Family:
         "inputs": ("intermediate.dense",),
         "activation": "intermediate.intermediate_act_fn",
         "projection": "output.dense",
+        "attention": ("attention.output.dense",),
+        "norms_after": True,
         "pooler": True,
     }
     return Family(model_type, "encoder", **parts | more)
 
+
+_POST_NORMS: dict[str, Any] = {
+    "attention_norm": "post_attention_layernorm",
+    "post_norm": "post_feedforward_layernorm",
+}
+_GEMMA_2: dict[str, Any] = _POST_NORMS | {
+    "norm_kind": "rms_plus_one",
+    "middle": "pre_feedforward_layernorm",
+}
+_GPT2 = ("h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f")
+_GPT2_ATTENTION: dict[str, Any] = {"attention": ("attn.c_proj",), "middle": "ln_2"}
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
@@ -103,23 +131,36 @@ FAMILIES: dict[str, Family] = {
         _gated("smollm3"),
         _gated("phi3", inputs=("mlp.gate_up_proj",), activation="mlp.activation_fn"),
         _gated("olmo", norm_kind="layer"),
-        _gated("olmo2", post_norm="post_feedforward_layernorm"),
-        _gated("olmo3", post_norm="post_feedforward_layernorm"),
+        _gated("olmo2", **_POST_NORMS, middle="mlp"),
+        _gated("olmo3", **_POST_NORMS, middle="mlp"),
         _gated("granite", residual_factor="residual_multiplier", logit_divisor="logits_scaling"),
         _gated("ministral3"),
-        _gated("qwen3_5_text", norm_kind="rms_plus_one"),
+        _gated(
+            "qwen3_5_text",
+            norm_kind="rms_plus_one",
+            attention=("self_attn.o_proj", "linear_attn.out_proj"),
+        ),
         _gated("stablelm", norm_kind="layer"),
         _gated("gemma", norm_kind="rms_plus_one"),
-        _gated(
-            "gemma2", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm", sdpa=False
-        ),
-        _gated("gemma3_text", norm_kind="rms_plus_one", post_norm="post_feedforward_layernorm"),
+        _gated("gemma2", **_GEMMA_2, sdpa=False),
+        _gated("gemma3_text", **_GEMMA_2),
         _plain("starcoder2", "layers", "mlp.c_fc", "mlp.act", "mlp.c_proj", "norm"),
-        _plain("gpt2", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_bigcode", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", width="n_inner"),
-        _plain("gpt_neo", "h", "mlp.c_fc", "mlp.act", "mlp.c_proj", "ln_f", sdpa=False),
+        _plain("gpt2", *_GPT2, **_GPT2_ATTENTION, width="n_inner"),
+        _plain("gpt_bigcode", *_GPT2, **_GPT2_ATTENTION, width="n_inner"),
         _plain(
-            "gptj", "h", "mlp.fc_in", "mlp.act", "mlp.fc_out", "ln_f", width="n_inner", sdpa=False
+            "gpt_neo", *_GPT2, attention=("attn.attention.out_proj",), middle="ln_2", sdpa=False
+        ),
+        _plain(
+            "gptj",
+            "h",
+            "mlp.fc_in",
+            "mlp.act",
+            "mlp.fc_out",
+            "ln_f",
+            attention=("attn.out_proj",),
+            parallel=True,
+            width="n_inner",
+            sdpa=False,
         ),
         _plain(
             "gpt_neox",
@@ -128,6 +169,7 @@ FAMILIES: dict[str, Family] = {
             "mlp.act",
             "mlp.dense_4h_to_h",
             "final_layer_norm",
+            attention=("attention.dense",),
         ),
         _plain(
             "opt",
@@ -136,9 +178,20 @@ FAMILIES: dict[str, Family] = {
             "activation_fn",
             "fc2",
             "decoder.final_layer_norm",
+            attention=("self_attn.out_proj",),
+            middle="final_layer_norm",
             width="ffn_dim",
         ),
-        _plain("phi", "layers", "mlp.fc1", "mlp.activation_fn", "mlp.fc2", "final_layernorm"),
+        _plain(
+            "phi",
+            "layers",
+            "mlp.fc1",
+            "mlp.activation_fn",
+            "mlp.fc2",
+            "final_layernorm",
+            attention=("self_attn.dense",),
+            parallel=True,
+        ),
         _plain(
             "falcon",
             "h",
@@ -146,6 +199,7 @@ FAMILIES: dict[str, Family] = {
             "mlp.act",
             "mlp.dense_4h_to_h",
             "ln_f",
+            attention=("self_attention.dense",),
             width="ffn_hidden_size",
         ),
         _plain(
@@ -155,6 +209,7 @@ FAMILIES: dict[str, Family] = {
             "mlp.gelu_impl",
             "mlp.dense_4h_to_h",
             "ln_f",
+            attention=("self_attention.dense",),
             width=None,
             positions=None,
             sdpa=False,
@@ -163,13 +218,14 @@ FAMILIES: dict[str, Family] = {
         _encoder("roberta", offset_positions=True),
         _encoder("xlm-roberta", offset_positions=True),
         _encoder("electra", pooler=False),
-        _encoder("mpnet", offset_positions=True, sdpa=False),
+        _encoder("mpnet", attention=("attention.attn.o",), offset_positions=True, sdpa=False),
         _encoder(
             "distilbert",
             layers="transformer.layer",
             inputs=("ffn.lin1",),
             activation="ffn.activation",
             projection="ffn.lin2",
+            attention=("attention.out_lin",),
             width="hidden_dim",
             pooler=False,
         ),
@@ -180,6 +236,9 @@ FAMILIES: dict[str, Family] = {
             inputs=("mlp.Wi",),
             activation="mlp.act",
             projection="mlp.Wo",
+            attention=("attn.Wo",),
+            middle="mlp_norm",
+            norms_after=False,
             pooler=False,
         ),
         _encoder("deberta", pooler=False, sdpa=False),
@@ -190,6 +249,9 @@ FAMILIES: dict[str, Family] = {
             inputs=("layer.1.DenseReluDense.wi",),
             activation="layer.1.DenseReluDense.act",
             projection="layer.1.DenseReluDense.wo",
+            attention=("layer.0.SelfAttention.o",),
+            middle="layer.1.layer_norm",
+            norms_after=False,
             width="d_ff",
             pooler=False,
             positions=None,
@@ -201,6 +263,13 @@ FAMILIES: dict[str, Family] = {
 
 # Models of text and more, by the model_type that their text model has unless their config says.
 WRAPPERS = {"gemma3": "gemma3_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text"}
+
+# The fields of a config of which one says that attention and MLP read the same stream.
+_PARALLEL = {
+    "gpt_neox": ("use_parallel_residual",),
+    "stablelm": ("use_parallel_residual",),
+    "falcon": ("parallel_attn", "new_decoder_architecture"),
+}
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 
@@ -234,10 +303,16 @@ def look_up(config: Mapping[str, Any]) -> Family:
 
 
 def _variant(family: Family, config: Mapping[str, Any]) -> Family:
-    """With what a config changes of a family's modules: T5 of version 1.1 has gates."""
+    """With what a config changes of a family's modules: T5 of version 1.1 has gates, OPT-350m has
+    its norms behind the sums, and some have both kinds of blocks.
+    """
     if str(config.get("feed_forward_proj")).startswith("gated-"):
         (wide,) = family.inputs
         return replace(family, gated=True, inputs=(f"{wide}_0", f"{wide}_1"))
+    if config.get("do_layer_norm_before") is False:
+        return replace(family, norms_after=True)
+    if family.model_type in _PARALLEL and any(map(config.get, _PARALLEL[family.model_type])):
+        return replace(family, parallel=True)
     return family
 
 

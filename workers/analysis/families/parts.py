@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,20 +40,31 @@ class Parts:
     post_norms: tuple[nn.Module | None, ...]  # one a layer
     norm: nn.Module | None  # None for encoders, and where the architecture has none
     unembedding: Tensor | None  # (vocabulary, hidden); None for encoders
-    residual_factor: float = 1.0  # by which the MLP's output joins the residual stream
+    attentions: tuple[nn.Module, ...]  # the attention's output projection of each layer, likewise
+    attention_norms: tuple[nn.Module | None, ...]  # one a layer
+    # What the residual stream enters between attention and MLP of each layer; none where there is
+    # no such place.
+    middles: tuple[nn.Module, ...]
+    residual_factor: float = 1.0  # by which outputs of attention and MLP join the residual stream
     logit_divisor: float = 1.0
 
 
 def find_family(config: Any) -> Family:
-    """The family of a transformers config, after building the model without weights and checking
-    its modules.
+    """The family of a transformers config, after checking its modules.
+
+    Raises UnsupportedArchitecture, saying what is unknown or in the way.
+    """
+    return find_empty_parts(config).family
+
+
+def find_empty_parts(config: Any) -> Parts:
+    """The parts of a transformers config's model, which is built without weights.
 
     Raises UnsupportedArchitecture, saying what is unknown or in the way.
     """
     family = look_up(config.to_dict())
     refuse_variants(config, family)
-    find_parts(family, build_empty(config, family))
-    return family
+    return find_parts(family, build_empty(config, family))
 
 
 def build_empty(config: Any, family: Family) -> nn.Module:
@@ -76,6 +88,9 @@ def find_parts(family: Family, model: Any) -> Parts:
     _check_projections(family, model.config, projections)
     inputs = tuple(tuple(_get(layer, path, family) for path in family.inputs) for layer in layers)
     _check_inputs(family, model.config, inputs)
+    attentions = tuple(_get_first(layer, family.attention, family) for layer in layers)
+    _check_attentions(family, model.config, attentions)
+    has_middle = not (family.parallel or family.norms_after)
     return Parts(
         family=family,
         body=body,
@@ -86,6 +101,12 @@ def find_parts(family: Family, model: Any) -> Parts:
         post_norms=tuple(
             _get(x, family.post_norm, family) if family.post_norm else None for x in layers
         ),
+        attentions=attentions,
+        attention_norms=tuple(
+            _get(x, family.attention_norm, family) if family.attention_norm else None
+            for x in layers
+        ),
+        middles=tuple(_get(x, family.middle, family) for x in layers) if has_middle else (),
         norm=_get(body, family.norm, family) if family.norm else None,
         unembedding=model.get_output_embeddings().weight if decoder else None,
         residual_factor=_factor(model.config, family.residual_factor),
@@ -103,6 +124,12 @@ def scaled(directions: Tensor, norm: nn.Module | None, kind: NormKind) -> Tensor
     if weight is None:
         return directions
     return directions * (1 + weight.float() if kind == "rms_plus_one" else weight.float())
+
+
+def weight_of(module: Any) -> Tensor:
+    """As the module has it: to make another tensor like it."""
+    weight: Tensor = module.weight
+    return weight
 
 
 def matrix_rows(module: Any) -> Tensor:
@@ -143,6 +170,17 @@ def _check_inputs(family: Family, config: Any, inputs: tuple[tuple[nn.Module, ..
             )
 
 
+def _check_attentions(family: Family, config: Any, attentions: tuple[nn.Module, ...]) -> None:
+    for layer, module in enumerate(attentions):
+        found = _features(module)
+        if found is None or found[1] != config.hidden_size:
+            raise UnsupportedArchitecture(
+                f"{family.model_type}: the attention's output projection of layer {layer} is a "
+                f"{type(module).__name__} of (in, out) {found}; expected a Linear or Conv1D with "
+                f"{config.hidden_size} out"
+            )
+
+
 def _features(module: nn.Module) -> tuple[int, int] | None:
     """(in, out), or None when the module is no plain matrix."""
     if isinstance(module, nn.Linear):
@@ -150,6 +188,14 @@ def _features(module: nn.Module) -> tuple[int, int] | None:
     if isinstance(module, Conv1D):
         return int(module.weight.shape[0]), int(module.weight.shape[1])
     return None
+
+
+def _get_first(module: nn.Module, paths: tuple[str, ...], family: Family) -> Any:
+    """The one that is there."""
+    for path in paths:
+        with suppress(UnsupportedArchitecture):
+            return _get(module, path, family)
+    return _get(module, paths[0], family)
 
 
 def _get(module: nn.Module, path: str, family: Family) -> Any:

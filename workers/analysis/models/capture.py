@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from polyseme.contract.errors import UnsupportedArchitecture
 from polyseme.workers.analysis.models.compiled import explaining_failures
 from polyseme.workers.analysis.models.load import LoadedModel
-from polyseme.workers.analysis.sites.site import Point, lay_flat
+from polyseme.workers.analysis.sites.point import Point, lay_flat
 
 Receive = Callable[[int, Tensor], None]
 
@@ -27,15 +27,19 @@ class _DeepestReached(Exception):
 
 
 @dataclass(frozen=True)
+class Tap:
+    """Other points of the wanted layers, and who is handed what stands there."""
+
+    points: Mapping[int, Point]
+    receive: Receive
+
+
+@dataclass(frozen=True)
 class Taps:
     """What else a forward pass is to hand out, (B, S, D) each."""
 
-    residual: Callable[[int, Tensor], None] | None = (
-        None  # what enters each reference layer, ascending
-    )
-    mlp_inputs: Callable[[int, Tensor], None] | None = (
-        None  # what a wanted layer's input projections multiply
-    )
+    residual: Receive | None = None  # what enters each reference layer, ascending
+    controls: Tap | None = None  # what control units are computed from
 
 
 def reference_layers(layers: int) -> tuple[int, ...]:
@@ -108,7 +112,7 @@ class _Watch:
         self.wanted = sorted(points)
         self.seen: list[int] = []
         self.awaited = set(references) if taps.residual is not None else set()
-        self._inputs = set(points) if taps.mlp_inputs is not None else set()  # not seen yet
+        self._controls = set(taps.controls.points if taps.controls else ())  # not seen yet
         self._shape, self._receive = shape, receive
 
     def take_activations(self, layer: int, activations: Tensor) -> None:
@@ -124,14 +128,15 @@ class _Watch:
         self.taps.residual(layer, lay_flat(hidden, *self._shape))
         self._end_if_done()
 
-    def take_input(self, layer: int, hidden: Tensor) -> None:
-        assert self.taps.mlp_inputs is not None
-        self.taps.mlp_inputs(layer, lay_flat(hidden, *self._shape))
-        self._inputs.discard(layer)
+    def take_control(self, layer: int, hidden: Tensor) -> None:
+        tap = self.taps.controls
+        assert tap is not None
+        tap.receive(layer, tap.points[layer].shape(hidden, *self._shape))
+        self._controls.discard(layer)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self.seen[-1:] == self.wanted[-1:] and not self.awaited and not self._inputs:
+        if self.seen[-1:] == self.wanted[-1:] and not self.awaited and not self._controls:
             raise _DeepestReached
 
 
@@ -147,9 +152,10 @@ def _arguments(
 def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
     """Calls `watch` from the modules it needs while the block lasts."""
     takes = [(p, partial(watch.take_activations, n)) for n, p in watch.points.items()]
-    if watch.taps.mlp_inputs is not None:
-        entries = {n: Point(model.parts.inputs[n][0], "input") for n in watch.points}
-        takes += [(p, partial(watch.take_input, n)) for n, p in entries.items()]
+    if watch.taps.controls is not None:
+        takes += [
+            (p, partial(watch.take_control, n)) for n, p in watch.taps.controls.points.items()
+        ]
     with ExitStack() as stack:
         if model.relay is not None:
             stack.enter_context(explaining_failures(model.card.id))

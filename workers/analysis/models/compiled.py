@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from polyseme.contract.errors import ModelLoadError
 from polyseme.workers.analysis.families.parts import Parts
-from polyseme.workers.analysis.sites.site import Point
+from polyseme.workers.analysis.sites.point import Point
 
 Take = Callable[[Tensor], None]
 

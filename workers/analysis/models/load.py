@@ -25,7 +25,12 @@ from polyseme.workers.analysis.families.architectures import (
     count_positions,
     look_up,
 )
-from polyseme.workers.analysis.families.parts import Parts, build_empty, find_family, find_parts
+from polyseme.workers.analysis.families.parts import (
+    Parts,
+    build_empty,
+    find_empty_parts,
+    find_parts,
+)
 from polyseme.workers.analysis.families.wrappers import find_text_config, loading_options
 from polyseme.workers.analysis.models import tokens
 from polyseme.workers.analysis.models.compiled import Relay, compile_layers
@@ -69,8 +74,12 @@ class OpenedModel:
     location: str  # a hub id or a folder
     options: Mapping[str, Any]  # of every from_pretrained
     config: Any
-    family: Family
+    empty: Parts  # without weights
     wrapper: str | None = None  # the model_type of the model that this text model is a part of
+
+    @property
+    def family(self) -> Family:
+        return self.empty.family
 
 
 def describe_model(entry: Entry, cache: Path) -> ModelCard:
@@ -132,7 +141,7 @@ def open_model(entry: Entry, cache: Path) -> OpenedModel:
         config = find_text_config(whole)
         _run_whole_blocks(config)
         wrapper = whole.model_type if config is not whole else None
-        return OpenedModel(entry, location, options, config, find_family(config), wrapper)
+        return OpenedModel(entry, location, options, config, find_empty_parts(config), wrapper)
 
 
 def _describe(opened: OpenedModel) -> tuple[ModelCard, TextTokenizer]:
@@ -263,7 +272,7 @@ def _make_card(opened: OpenedModel, tokenizer: TextTokenizer) -> ModelCard:
         max_positions=count_positions(config, family),
         bos="added" if tokenizer.prefix else available,
         separator=tokenizer.separator is not None,
-        sites=describe_sites(config, family),
+        sites=describe_sites(opened.empty),
     )
 
 

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional
 
 from polyseme.workers.analysis.families.parts import Parts
+from polyseme.workers.analysis.sites.point import Point
 
 SEED = 21
 FEWEST = 64  # of a layer: a unit beyond all of them has a chance of 1 in 65
 TOGETHER = 512  # of all layers of a model, at least
 
-Controls = Callable[[Tensor], Tensor]  # the MLP's input (B, S, D) to activations (B, S, G)
+Controls = Callable[[Tensor], Tensor]  # what they are made from, (B, S, D), to (B, S, G)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,31 @@ class Recipe:
 
     name: str  # in manifests
     make: Callable[[Parts, int, int], Controls]  # of a layer: so many of them
+    reads: Callable[[Parts, int], Point] | None = None  # None: what the site's own point gives
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Units that are each a direction of what stands at a point."""
+
+    rows: Tensor  # (G, D)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """(B, S, D) to activations (B, S, G)."""
+        return functional.linear(hidden, self.rows)
+
+
+def draw_directions(layer: int, count: int, width: int, heads: int = 1) -> np.ndarray:
+    """Directions of chance of length 1, (count, width) float32: uniform on the sphere, each within
+    one head, of which `width` has so many side by side.
+    """
+    size, directions = width // heads, np.zeros((count, width), np.float32)
+    for number, row in enumerate(directions):
+        draw = np.random.default_rng([SEED, layer, number])
+        head = int(draw.integers(heads))
+        direction = draw.standard_normal(size)
+        row[head * size : (head + 1) * size] = direction / np.linalg.norm(direction)
+    return directions
 
 
 def count_controls(layers: int) -> int:

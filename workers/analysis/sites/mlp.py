@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polyseme.workers.analysis.families.architectures import Family, count_neurons
+from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts, matrix_rows, scaled
 from polyseme.workers.analysis.sites.controls import Controls, Recipe, draw_orders, draw_units
-from polyseme.workers.analysis.sites.site import Point, Site
+from polyseme.workers.analysis.sites.point import Point
+from polyseme.workers.analysis.sites.site import Site
+
+
+def _hook(family: Family) -> str:
+    return "blocks.{layer}.mlp.hook_post"
+
+
+def _count_units(parts: Parts) -> int:
+    return int(matrix_rows(parts.projections[0]).shape[1])
 
 
 def _is_signed(family: Family) -> bool:
@@ -23,6 +32,11 @@ def _is_signed(family: Family) -> bool:
 
 def _point(parts: Parts, layer: int) -> Point:
     return Point(parts.projections[layer], "input")
+
+
+def input_point(parts: Parts, layer: int) -> Point:
+    """What the MLP's input projections multiply."""
+    return Point(parts.inputs[layer][0], "input")
 
 
 def _directions(parts: Parts, layer: int) -> Tensor:
@@ -97,10 +111,10 @@ def _controls(parts: Parts, layer: int, count: int) -> Controls:
 
 SITE = Site(
     name="mlp",
-    hook="blocks.{layer}.mlp.hook_post",
-    units=count_neurons,
+    hook=_hook,
+    units=_count_units,
     signed=_is_signed,
     point=_point,
     directions=_directions,
-    controls=Recipe("permuted input rows", _controls),
+    controls=Recipe("permuted input rows", _controls, reads=input_point),
 )

@@ -21,7 +21,7 @@ from polyseme.contract.records.request import AnalysisRequest, Tail
 from polyseme.contract.records.selection import resolve_layers, resolve_neurons
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop
-from polyseme.workers.analysis.models.capture import Taps, run_block
+from polyseme.workers.analysis.models.capture import Tap, Taps, run_block
 from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.layer_scan import LayerScan
@@ -153,12 +153,16 @@ def make_controls(analysis: Analysis, model: LoadedModel) -> dict[int, Controls]
 
 
 def tap_controls(
-    controls: Mapping[int, Controls], receive: Callable[[int, Tensor], None]
-) -> Callable[[int, Tensor], None] | None:
-    """Hands on the control units' activations, (B, S, G), as `Taps.mlp_inputs`."""
+    analysis: Analysis,
+    model: LoadedModel,
+    controls: Mapping[int, Controls],
+    receive: Callable[[int, Tensor], None],
+) -> Tap | None:
+    """Hands on the control units' activations, (B, S, G)."""
     if not controls:
         return None
-    return lambda layer, hidden: receive(layer, controls[layer](hidden))
+    points = analysis.site.control_points(model.parts, controls)
+    return Tap(points, lambda layer, hidden: receive(layer, controls[layer](hidden)))
 
 
 def run_selected(

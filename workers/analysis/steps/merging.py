@@ -200,7 +200,7 @@ def _layer_results(
             LayerResult(
                 layer=layer,
                 neurons=group.numbers,
-                hook=analysis.site.hook.format(layer=layer),
+                hook=analysis.card.site(analysis.site.name).hook.format(layer=layer),
                 scan=group.scan,
                 contexts=table,
                 surfaces=chosen.surfaces if is_neurons else None,

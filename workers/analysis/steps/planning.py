@@ -168,8 +168,10 @@ def _find_peaks(
                     find_peaks(block, activations, tail).float().cpu().numpy()
                 )
 
-        taps = Taps(mlp_inputs=tap_controls(controls, partial(note_peaks, controls=True)))
-        run_selected(analysis, model, block, note_peaks, taps, should_stop=should_stop)
+        tap = tap_controls(analysis, model, controls, partial(note_peaks, controls=True))
+        run_selected(
+            analysis, model, block, note_peaks, Taps(controls=tap), should_stop=should_stop
+        )
         first += len(windows)
     # Whoever lost the lease is not to write beside its successor.
     check_stop(should_stop)

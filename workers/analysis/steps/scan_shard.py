@@ -120,7 +120,10 @@ class ShardScan:
         taps = None
         if self._vectors is not None:
             keep = _keep_residual(self._analysis, block, self._vectors, self._residual)
-            taps = Taps(keep, tap_controls(self._controls, receive_controls))
+            taps = Taps(
+                keep,
+                tap_controls(self._analysis, self._model, self._controls, receive_controls),
+            )
         with torch.inference_mode():
             run_selected(
                 self._analysis, self._model, block, receive, taps, should_stop=self._should_stop

@@ -16,9 +16,9 @@ from transformers.pytorch_utils import Conv1D
 from polyseme.contract.errors import UnsupportedArchitecture
 from polyseme.workers.analysis.models.capture import Taps, reference_layers, run_block
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
-from polyseme.workers.analysis.sites.site import Point
+from polyseme.workers.analysis.sites.point import Point
 from tests.tiny_models import HIDDEN, LAYERS, TINY, load_tiny, save_model
-from tests.workers.analysis.builders import points_of
+from tests.workers.analysis.builders import points_of, tap_inputs
 
 Array = NDArray[np.float64]
 
@@ -215,8 +215,11 @@ def tap(
     residuals: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     found: dict[int, Tensor] = {}
-    taps = Taps(
-        lambda _, x: residuals.append(x.clone()), lambda layer, x: inputs.update({layer: x.clone()})
+    taps = tap_inputs(
+        model,
+        lambda layer, x: inputs.update({layer: x.clone()}),
+        layers,
+        residual=lambda _, x: residuals.append(x.clone()),
     )
     mask = mask_for(model, ids)
     run_block(
@@ -304,9 +307,10 @@ def test_taps_change_no_activation_and_leave_no_hook(name: str, tmp_path: Path) 
 def test_what_a_layer_takes_in_comes_before_its_activations(tmp_path: Path) -> None:
     model = load_tiny("llama", tmp_path)
     order: list[str] = []
-    taps = Taps(
-        lambda layer, _: order.append(f"residual {layer}"),
+    taps = tap_inputs(
+        model,
         lambda layer, _: order.append(f"input {layer}"),
+        residual=lambda layer, _: order.append(f"residual {layer}"),
     )
 
     run_block(
@@ -365,13 +369,13 @@ def test_inputs_are_handed_on_where_what_is_wanted_comes_before_them(tmp_path: P
         None,
         points,
         lambda _layer, _x: None,
-        Taps(mlp_inputs=lambda layer, _x: seen.append(layer)),
+        tap_inputs(model, lambda layer, _x: seen.append(layer), [0, 1]),
     )
 
     assert seen == [0, 1]
 
 
-@pytest.mark.parametrize("spoiled", ["residual", "mlp_inputs"])
+@pytest.mark.parametrize("spoiled", ["residual", "controls"])
 def test_hooks_are_gone_after_a_tap_raised(spoiled: str, tmp_path: Path) -> None:
     model = load_tiny("gpt2", tmp_path)
 
@@ -385,7 +389,7 @@ def test_hooks_are_gone_after_a_tap_raised(spoiled: str, tmp_path: Path) -> None
             None,
             points_of(model, [0, 1]),
             lambda _layer, _x: None,
-            Taps(**{spoiled: refuse}),
+            Taps(refuse) if spoiled == "residual" else tap_inputs(model, refuse, [0, 1]),
         )
 
     assert hooked_modules(model) == []

@@ -12,7 +12,7 @@ from polyseme.contract.errors import ModelLoadError
 from polyseme.workers.analysis.models.capture import Taps, run_block
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 from tests.tiny_models import LAYERS, save_model
-from tests.workers.analysis.builders import needs_compiler, points_of
+from tests.workers.analysis.builders import needs_compiler, points_of, tap_inputs
 
 pytestmark = needs_compiler
 
@@ -38,10 +38,14 @@ def see_all(
     def take(kind: str, layer: int, values: Tensor) -> None:
         found[f"{kind} {layer}"] = values.clone()
 
-    taps = Taps(
-        residual=lambda layer, hidden: take("residual", layer, hidden),
-        mlp_inputs=(lambda layer, hidden: take("input", layer, hidden)) if inputs else None,
-    )
+    def take_residual(layer: int, hidden: Tensor) -> None:
+        take("residual", layer, hidden)
+
+    taps = Taps(take_residual)
+    if inputs:
+        taps = tap_inputs(
+            model, lambda layer, hidden: take("input", layer, hidden), layers, take_residual
+        )
     mask = torch.ones_like(ids) if model.card.kind == "encoder" else None
     points = points_of(model, layers)
     run_block(model, ids, mask, points, lambda layer, values: take("neurons", layer, values), taps)

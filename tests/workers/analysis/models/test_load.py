@@ -23,6 +23,7 @@ from polyseme.workers.analysis.models.load import describe_model, load_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.models.tokens import frame, tokenize
 from tests.tiny_models import (
+    HEADS,
     HIDDEN,
     LAYERS,
     NEURONS,
@@ -70,7 +71,24 @@ def test_a_card_tells_what_the_model_is(tmp_path: Path) -> None:
         max_positions=POSITIONS,
         bos="available",
         separator=True,
-        sites=(SiteCard("mlp", NEURONS, "blocks.{layer}.mlp.hook_post", signed=True),),
+        sites=(
+            SiteCard("mlp", NEURONS, "blocks.{layer}.mlp.hook_post", signed=True),
+            *(
+                SiteCard(site, HIDDEN, f"blocks.{{layer}}.{hook}", signed=True)
+                for site, hook in (
+                    ("resid_pre", "hook_resid_pre"),
+                    ("resid_mid", "hook_resid_mid"),
+                    ("resid_post", "hook_resid_post"),
+                    ("mlp_in", "mlp.hook_in"),
+                    ("mlp_out", "hook_mlp_out"),
+                    ("mlp_out_raw", "mlp.hook_out"),
+                    ("attn_out", "hook_attn_out"),
+                )
+            ),
+            SiteCard(
+                "z", HIDDEN, "blocks.{layer}.attn.hook_z", signed=True, head_size=HIDDEN // HEADS
+            ),
+        ),
     )
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyseme.workers.analysis.models.capture import Taps, run_block
+from polyseme.workers.analysis.models.capture import run_block
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 from polyseme.workers.analysis.sites import mlp
 from polyseme.workers.analysis.sites.controls import count_controls, draw_units
 from polyseme.workers.analysis.sites.mlp import Rows
 from tests.tiny_models import HIDDEN, LAYERS, TINY, load_tiny, save_model, spoil_neurons
-from tests.workers.analysis.builders import points_of
+from tests.workers.analysis.builders import points_of, tap_inputs
 
 
 def run(model: LoadedModel) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
@@ -29,7 +29,7 @@ def run(model: LoadedModel) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         torch.ones_like(ids) if model.card.kind == "encoder" else None,
         points_of(model, range(LAYERS)),
         lambda layer, x: found.update({layer: x.clone()}),
-        Taps(mlp_inputs=lambda layer, x: inputs.update({layer: x.clone()})),
+        tap_inputs(model, lambda layer, x: inputs.update({layer: x.clone()})),
     )
     return inputs, found
 

@@ -23,15 +23,15 @@ from polyseme.contract.files.results import (
     ghosts_file,
 )
 from polyseme.workers.analysis.machine.limits import Limits
-from polyseme.workers.analysis.models.capture import Taps, run_block
+from polyseme.workers.analysis.models.capture import run_block
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.run import run_analysis
-from polyseme.workers.analysis.sites.controls import Controls, Recipe, count_controls
+from polyseme.workers.analysis.sites.controls import Controls, count_controls
 from polyseme.workers.analysis.sites.table import SITES
 from tests.factories import make_request, make_texts
 from tests.tiny_models import LAYERS, load_tiny
-from tests.workers.analysis.builders import points_of
+from tests.workers.analysis.builders import points_of, tap_inputs
 
 CONTEXTS = {"window": 32, "top_k": 6, "sampled": 5, "tails": "both"}
 SMALL = Limits(block_tokens=256, shard_tokens=1000)
@@ -101,7 +101,7 @@ def test_their_extremes_are_those_of_the_weights_on_the_same_tokens(
 
 def run_controls(model: LoadedModel, ids: Tensor, made: Controls) -> Tensor:
     found: list[Tensor] = []
-    tap = Taps(mlp_inputs=lambda _layer, hidden: found.append(made(hidden)))
+    tap = tap_inputs(model, lambda _layer, hidden: found.append(made(hidden)), [1])
     run_block(model, ids, None, points_of(model, [1]), lambda _layer, _x: None, tap)
     return found[0]
 
@@ -202,7 +202,7 @@ def test_blocks_are_cut_where_the_control_units_do_not_fit_into_memory(
 
         return compute
 
-    tight = replace(SITES["mlp"], controls=Recipe(recipe.name, make))
+    tight = replace(SITES["mlp"], controls=replace(recipe, make=make))
     monkeypatch.setitem(SITES, "mlp", tight)
     cut = analyse(model, tmp_path)
 

@@ -1,0 +1,95 @@
+"""The residual stream before, within and after a block: its dimensions as units."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from polyseme.workers.analysis.families.architectures import Family
+from polyseme.workers.analysis.families.parts import Parts, matrix_rows, weight_of
+from polyseme.workers.analysis.sites.controls import Controls, Directions, Recipe, draw_directions
+from polyseme.workers.analysis.sites.point import Point
+from polyseme.workers.analysis.sites.site import Site
+
+
+def width_of(parts: Parts) -> int:
+    """Of the residual stream."""
+    return int(matrix_rows(parts.projections[0]).shape[0])
+
+
+def always(family: Family) -> bool:
+    return True
+
+
+def own_dimensions(parts: Parts, layer: int) -> Tensor:
+    """Each unit is a dimension of the residual stream: (D, D)."""
+    return torch.eye(width_of(parts), device=weight_of(parts.projections[layer]).device)
+
+
+def _make_controls(parts: Parts, layer: int, count: int) -> Controls:
+    rows = torch.from_numpy(draw_directions(layer, count, width_of(parts)))
+    return Directions(rows.to(weight_of(parts.projections[layer])))
+
+
+# In the residual stream, directions of chance: a dimension is one of many.
+RANDOM_DIRECTIONS = Recipe("random directions", _make_controls)
+
+
+def _hook(name: str, family: Family) -> str:
+    return f"blocks.{{layer}}.hook_{name}"
+
+
+def _hook_post(family: Family) -> str:
+    return _hook("normalized_resid_post" if family.norms_after else "resid_post", family)
+
+
+def _enter_block(parts: Parts, layer: int) -> Point:
+    return Point(parts.blocks[layer], "input")
+
+
+def _leave_block(parts: Parts, layer: int) -> Point:
+    return Point(parts.blocks[layer], "output")
+
+
+def _enter_middle(parts: Parts, layer: int) -> Point:
+    return Point(parts.middles[layer], "input")
+
+
+def _has_no_middle(parts: Parts) -> str | None:
+    if parts.family.parallel:
+        return "its blocks are parallel: attention and MLP read the same residual stream"
+    if parts.family.norms_after:
+        return "its norms stand behind the sums: what enters the MLP is mlp_in"
+    return None
+
+
+PRE = Site(
+    name="resid_pre",
+    hook=partial(_hook, "resid_pre"),
+    units=width_of,
+    signed=always,
+    point=_enter_block,
+    directions=own_dimensions,
+    controls=RANDOM_DIRECTIONS,
+)
+MID = Site(
+    name="resid_mid",
+    hook=partial(_hook, "resid_mid"),
+    units=width_of,
+    signed=always,
+    point=_enter_middle,
+    directions=own_dimensions,
+    controls=RANDOM_DIRECTIONS,
+    why_not=_has_no_middle,
+)
+POST = Site(
+    name="resid_post",
+    hook=_hook_post,
+    units=width_of,
+    signed=always,
+    point=_leave_block,
+    directions=own_dimensions,
+    controls=RANDOM_DIRECTIONS,
+)
