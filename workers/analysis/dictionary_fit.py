@@ -51,39 +51,39 @@ def measure_on_model(
     most: tokens. Raises DictionaryLoadError where it cannot be measured, AnalysisError for texts
     without tokens.
     """
-    own = own_reading(dictionary)
-    _check_places(model, dictionary, own)
-    dictionary = dictionary.to(model.device)
+    own = own_reading(dictionary.to(model.device))
+    _check_places(model, own)
     others = [
         reading
-        for reading in other_readings(dictionary, model.card.layers)
-        if not _missing(reading)
+        for reading in other_readings(own.dictionary, model.card.layers)
+        if not _missing(model, reading)
     ]
-    statistics = {reading: FitStatistic(dictionary) for reading in (own, *others)}
+    tried = {reading: FitStatistic(reading.dictionary) for reading in (own, *others)}
     framing = frame(model.tokenizer, model.card, _choose_bos(model, dictionary))
     windows = _cut(model, dictionary, framing, texts, most)
     for block in group_blocks(windows, _BLOCK_TOKENS):
-        found = _run(model, block, framing.pad, statistics)
-        _update(statistics, found, own)
-    here = statistics.pop(own).compute()
+        found = _run(model, block, framing.pad, tried)
+        _update(tried, found, own)
+    here = tried.pop(own).compute()
     if not here.tokens:
         raise AnalysisError("the texts give no token that counts: they are blank")
-    fits = {reading.name: statistic.compute() for reading, statistic in statistics.items()}
+    fits = {reading.name: statistic.compute() for reading, statistic in tried.items()}
     # A place of another width was not tried.
     elsewhere = {name: fit for name, fit in fits.items() if fit.tokens}
     misfits = find_misfits(here, elsewhere, dictionary.notes.expected_l0)
     return ModelFit(here, elsewhere, misfits)
 
 
-def _check_places(model: LoadedModel, dictionary: Dictionary, own: Reading) -> None:
+def _check_places(model: LoadedModel, own: Reading) -> None:
     """Raises DictionaryLoadError for places that the model has not, or that are not read."""
-    if dictionary.source.before_weight:
+    if own.source.before_weight:
         raise DictionaryLoadError(
-            f"{dictionary.hook} stands before the weight of a norm, where activations are not read"
+            f"{own.source.hook} stands before the weight of a norm, where activations are not read"
         )
-    if missing := _missing(own):
+    if missing := _missing(model, own):
         raise DictionaryLoadError(
-            f"activations of {missing} are not read; those of {', '.join(SITES)} are"
+            f"{model.card.id} has no activations of {missing}; it has those of "
+            f"{', '.join(_offered(model))}"
         )
     for place in (own.source, own.target):
         if place.layer >= model.card.layers:
@@ -92,9 +92,14 @@ def _check_places(model: LoadedModel, dictionary: Dictionary, own: Reading) -> N
             )
 
 
-def _missing(reading: Reading) -> str:
-    sites = (place.site for place in (reading.source, reading.target))
-    return " and ".join(dict.fromkeys(site for site in sites if site not in SITES))
+def _missing(model: LoadedModel, reading: Reading) -> str:
+    sites = dict.fromkeys(place.site for place in (reading.source, reading.target))
+    return " and ".join(site for site in sites if site not in _offered(model))
+
+
+def _offered(model: LoadedModel) -> tuple[str, ...]:
+    """Sites that the model has units at."""
+    return tuple(card.site for card in model.card.sites if card.units)
 
 
 def _choose_bos(model: LoadedModel, dictionary: Dictionary) -> Bos:
@@ -144,14 +149,14 @@ def _group_places(readings: Iterable[Reading]) -> dict[str, list[int]]:
     return {site: sorted({place.layer for place in places if place.site == site}) for site in sites}
 
 
-def _update(statistics: dict[Reading, FitStatistic], found: Activations, own: Reading) -> None:
+def _update(tried: dict[Reading, FitStatistic], found: Activations, own: Reading) -> None:
     """Raises DictionaryLoadError where its own place is of another width; others are left out."""
-    for reading, statistic in statistics.items():
+    for reading, statistic in tried.items():
         source = found[reading.source.site, reading.source.layer]
         target = found[reading.target.site, reading.target.layer]
         if statistic.takes(source, target):
             statistic.update(source, target)
-        elif reading == own:
+        elif reading is own:
             raise DictionaryLoadError(
                 f"{reading.name} of this model is {source.shape[1]} wide, not as the dictionary"
             )

@@ -1,4 +1,6 @@
-"""The places beside a dictionary's own: where it fits better, it is misread."""
+"""Other ways to read a dictionary: at the places beside its own, and with its bias used the other
+way. Where it fits better so, it is misread.
+"""
 
 from __future__ import annotations
 
@@ -21,46 +23,64 @@ _OTHER_SIDES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
-    """What is encoded, and what that is to decode to."""
+    """A dictionary, what it encodes, and what that is to decode to."""
 
+    name: str  # for people
+    dictionary: Dictionary
     source: Place
     target: Place
-
-    @property
-    def name(self) -> str:
-        if self.source == self.target:
-            return self.source.hook
-        return f"{self.source.hook} to {self.target.hook}"
 
 
 def own_reading(dictionary: Dictionary) -> Reading:
     """As its files say. Without a decoder the target is the source."""
-    return Reading(dictionary.source, dictionary.target or dictionary.source)
+    return _read_at(dictionary, dictionary.source, dictionary.target or dictionary.source)
 
 
 def other_readings(dictionary: Dictionary, layers: int) -> tuple[Reading, ...]:
-    """At the layers beside it, and at the other sides of its module; none without a decoder.
+    """At the layers beside it, at the other sides of its module, and with its decoder's bias left
+    on or taken off the input, whichever it is not; none without a decoder.
 
     layers: of the model.
     """
     if dictionary.decoder is None:
         return ()
     own = own_reading(dictionary)
+    moved = _at_other_layers(own, layers)
     if own.source == own.target:
         sides = (make_place(s, own.source.layer) for s in _OTHER_SIDES.get(own.source.site, ()))
-        return (*_at_other_layers(own, layers), *(Reading(place, place) for place in sides))
+        turned = (_read_at(dictionary, place, place) for place in sides)
+        return (*moved, *turned, *_with_other_bias(own))
     # Its input may be meant where its output is read, or the other way round.
-    swapped = Reading(own.target, own.target), Reading(own.target, own.source)
-    return (*_at_other_layers(own, layers), *swapped)
+    swapped = (_read_at(dictionary, own.target, end) for end in (own.target, own.source))
+    return (*moved, *swapped)
+
+
+def _read_at(dictionary: Dictionary, source: Place, target: Place) -> Reading:
+    name = source.hook if source == target else f"{source.hook} to {target.hook}"
+    return Reading(name, dictionary, source, target)
 
 
 def _at_other_layers(own: Reading, layers: int) -> Iterator[Reading]:
     for step in (-1, 1):
         source, target = _moved(own.source, step), _moved(own.target, step)
         if all(0 <= place.layer < layers for place in (source, target)):
-            yield Reading(source, target)
+            yield _read_at(own.dictionary, source, target)
+
+
+def _with_other_bias(own: Reading) -> Iterator[Reading]:
+    encoder, decoder = own.dictionary.encoder, own.dictionary.decoder
+    if decoder is None or decoder.bias is None:
+        return
+    is_off = encoder.centre is not None
+    other = replace(encoder, centre=None if is_off else decoder.bias)
+    yield Reading(
+        f"{own.name} with b_dec {'left on' if is_off else 'taken off'} its input",
+        replace(own.dictionary, encoder=other),
+        own.source,
+        own.target,
+    )
 
 
 def _moved(place: Place, step: int) -> Place:
