@@ -150,6 +150,30 @@ def write_clt(folder: Path, layer: int = 2, *, threshold: Tensor | None = None, 
     return file
 
 
+def write_mirror(folder: Path, hook: str, width: int) -> Path:
+    """An SAE that gives back what it gets: a latent for each sign of each number."""
+    both = torch.cat([torch.eye(width), -torch.eye(width)])  # (M, D)
+    tensors = {
+        "W_enc": both.T,
+        "b_enc": torch.zeros(2 * width),
+        "W_dec": both,
+        "b_dec": torch.zeros(width),
+    }
+    sizes = {"d_in": width, "d_sae": 2 * width}
+    return write_saelens(folder, tensors, metadata={"hook_name": hook}, **sizes)
+
+
+def mirror_autoencoder(width: int) -> Tensors:
+    """The same as dictionary_learning keeps it."""
+    both = torch.cat([torch.eye(width), -torch.eye(width)])
+    return {
+        "encoder.weight": both,
+        "encoder.bias": torch.zeros(2 * width),
+        "decoder.weight": both.T.contiguous(),
+        "bias": torch.zeros(width),
+    }
+
+
 def write(folder: Path, settings: str, values: Any, weights: str, tensors: Tensors) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / settings).write_text(json.dumps(values))
