@@ -192,8 +192,9 @@ def check_catalogue(file: Path) -> Check:
         return Check(
             "catalogue", False, str(e), f"Correct {file}, or make it with `polyseme models add`."
         )
-    listed = (*entries.values(), *dictionaries.values())
-    gone = [e.id for e in listed if e.kind != "hub" and not Path(e.location).exists()]
+    places = [(e.id, e.kind, e.location) for e in entries.values()]
+    places += [(d.id, d.kind, d.location) for d in dictionaries.values()]
+    gone = [name for name, kind, at in places if kind != "hub" and not Path(at).exists()]
     if gone:
         remedy = f"Correct {file}: what it names is not there."
         return Check("catalogue", False, f"files are missing of {', '.join(gone)}", remedy)

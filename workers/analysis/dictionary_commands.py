@@ -24,9 +24,6 @@ from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
 from polyseme.workers.analysis.dictionaries.formats import make_card, read_dictionary
 from polyseme.workers.analysis.dictionaries.pickled_layouts import Hints
 from polyseme.workers.analysis.dictionaries.pickles import convert_pickle
-from polyseme.workers.analysis.dictionary_fit import measure_on_model
-from polyseme.workers.analysis.models.load import load_model
-from polyseme.workers.analysis.run import read_texts
 
 
 def main() -> int:
@@ -55,6 +52,11 @@ def _check(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measure(asked: Mapping[str, Any], read: Dictionary) -> dict[str, Any]:
+    # These take seconds to import, and nothing else here needs them.
+    from polyseme.workers.analysis.dictionary_fit import measure_on_model
+    from polyseme.workers.analysis.models.load import load_model
+    from polyseme.workers.analysis.run import read_texts
+
     model = load_model(
         Entry(**asked["model"]), device="auto", dtype="float32", cache=Path(asked["cache"])
     )
