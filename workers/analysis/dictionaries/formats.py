@@ -111,6 +111,8 @@ def read_dictionary(entry: DictionaryEntry) -> Dictionary:
         return read_path(path, entry.format)
     except DictionaryLoadError as e:
         raise DictionaryLoadError(f"{entry.id}: {e.message}") from e
+    except OSError as e:
+        raise DictionaryLoadError(f"{entry.id}: {e.filename}: {e.strerror or e}") from e
 
 
 def describe_dictionary(entry: DictionaryEntry) -> DictionaryCard:
