@@ -70,7 +70,8 @@ def measure_on_model(
     fits = {reading.name: statistic.compute() for reading, statistic in tried.items()}
     # A place of another width was not tried.
     elsewhere = {name: fit for name, fit in fits.items() if fit.tokens}
-    misfits = find_misfits(here, elsewhere, dictionary.notes.expected_l0)
+    notes = dictionary.notes
+    misfits = find_misfits(here, elsewhere, notes.expected_l0, notes.most_active)
     return ModelFit(here, elsewhere, misfits)
 
 

@@ -76,6 +76,7 @@ class Notes:
 
     model_name: str | None = None  # as its writer calls the model
     expected_l0: float | None = None  # mean active latents a token
+    most_active: int | None = None  # latents that can be active at one token, of a top-k
     neuronpedia: str | None = None  # its id there
     prepend_bos: bool | None = None  # whether texts began with that token in training
     context_size: int | None = None  # tokens of a window in training

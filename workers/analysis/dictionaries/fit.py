@@ -100,13 +100,21 @@ def measure_fit(dictionary: Dictionary, x: Tensor, target: Tensor | None = None)
 
 
 def find_misfits(
-    here: Fit, elsewhere: Mapping[str, Fit], expected_l0: float | None
+    here: Fit,
+    elsewhere: Mapping[str, Fit],
+    expected_l0: float | None,
+    most_active: int | None = None,
 ) -> tuple[Misfit, ...]:
     """What speaks against the dictionary being read right; nothing where all is well.
 
-    elsewhere: fits at neighbouring places, by their names; expected_l0: as its files say.
+    elsewhere: fits at neighbouring places, by their names; expected_l0 and most_active: of a token,
+    as its files say.
     """
-    found = [_judge_variance(here), _judge_places(here, elsewhere), _judge_l0(here, expected_l0)]
+    found = [
+        _judge_variance(here),
+        _judge_places(here, elsewhere),
+        _judge_limit(here, most_active) or _judge_l0(here, expected_l0),
+    ]
     return tuple(misfit for misfit in found if misfit is not None)
 
 
@@ -134,6 +142,14 @@ def _judge_places(here: Fit, elsewhere: Mapping[str, Fit]) -> Misfit | None:
         "elsewhere",
         f"it fits {best} better: {known[best]:.2f} of the variance unexplained there, "
         f"{here.unexplained:.2f} here",
+    )
+
+
+def _judge_limit(here: Fit, most: int | None) -> Misfit | None:
+    if most is None or here.l0 <= most:
+        return None
+    return Misfit(
+        "l0", f"{here.l0:.1f} latents are active at a token, where a top-k has at most {most}"
     )
 
 

@@ -90,7 +90,7 @@ def train(
     w, b, d, m = (value.detach() for value in learned)
     encoder = Encoder(w, b, gate(), norm, centre=m if is_sae else None)
     decoder = Decoder(d, m, norm)
-    return Dictionary(source, target, encoder, decoder, Notes(expected_l0=K))
+    return Dictionary(source, target, encoder, decoder, Notes(expected_l0=K, most_active=K))
 
 
 def as_jump(dictionary: Dictionary, x: Tensor) -> Dictionary:
@@ -99,7 +99,8 @@ def as_jump(dictionary: Dictionary, x: Tensor) -> Dictionary:
     pre = encoder(x)
     lowest = pre.flatten().topk(K * len(x)).values[-1]
     gate = JumpRelu(lowest.expand(pre.shape[1]).clone())
-    return replace(dictionary, encoder=replace(dictionary.encoder, gate=gate))
+    notes = replace(dictionary.notes, most_active=None)
+    return replace(dictionary, encoder=replace(dictionary.encoder, gate=gate), notes=notes)
 
 
 def place(site: str, layer: int) -> Place:

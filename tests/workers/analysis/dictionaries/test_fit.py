@@ -47,7 +47,8 @@ class Planted:
         elsewhere = {name: fit for name, fit in others.items() if fit is not None}
         here = self._fit(own_reading(dictionary))
         assert here is not None
-        misfits = find_misfits(here, elsewhere, dictionary.notes.expected_l0)
+        notes = dictionary.notes
+        misfits = find_misfits(here, elsewhere, notes.expected_l0, notes.most_active)
         return {misfit.code for misfit in misfits}
 
     def _fit(self, reading: Reading) -> Fit | None:
@@ -191,6 +192,15 @@ def test_a_misfit_says_what_was_found_and_what_is_allowed() -> None:
         "it fits blocks.3.hook_resid_post better: 0.20 of the variance unexplained there, 0.70 "
         "here",
         "30.0 latents are active at a token, its files promise 10",
+    ]
+
+
+def test_a_top_k_never_has_more_active_than_its_k() -> None:
+    more = Fit(100, 6.1, 0.1)
+
+    assert find_misfits(more, {}, 6) == ()
+    assert [misfit.detail for misfit in find_misfits(more, {}, 6, 6)] == [
+        "6.1 latents are active at a token, where a top-k has at most 6"
     ]
 
 

@@ -114,7 +114,7 @@ def read_settings(values: dict[str, Any]) -> Settings:
         rescales=cfg.flag("rescale_acts_by_decoder_norm", False),
         source=source,
         target=target,
-        notes=replace(take_notes(metadata), expected_l0=expected),
+        notes=replace(take_notes(metadata), expected_l0=expected, most_active=k),
     )
     cfg.ignore(_TRAINING)
     cfg.refuse_rest()

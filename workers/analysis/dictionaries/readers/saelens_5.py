@@ -159,7 +159,7 @@ def _read_settings(values: dict[str, Any]) -> Settings:
         rescales=False,
         source=place,
         target=place,
-        notes=replace(take_notes(cfg), expected_l0=k),
+        notes=replace(take_notes(cfg), expected_l0=k, most_active=k),
     )
     cfg.ignore(_TRAINING)
     cfg.refuse_rest()

@@ -39,7 +39,7 @@ def read_sparsify(folder: Folder) -> Dictionary:
     tensors.refuse_rest()
     encoder = Encoder(weight, bias, gate, centre=None if transcodes else bias_out)
     decoder = Decoder(decoding, bias_out, skip=skip)
-    return Dictionary(source, target, encoder, decoder, Notes(expected_l0=float(k)))
+    return Dictionary(source, target, encoder, decoder, Notes(expected_l0=float(k), most_active=k))
 
 
 def _take_latents(cfg: Cfg, width: int) -> int:
