@@ -230,6 +230,10 @@ class ModelLoadError(AnalysisError):
     code = "model_load_failed"
 
 
+class DictionaryLoadError(AnalysisError):
+    code = "dictionary_load_failed"
+
+
 class NonFiniteActivation(AnalysisError):
     code = "non_finite_activation"
 

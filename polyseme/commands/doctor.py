@@ -184,20 +184,26 @@ def _check_durability(url: str, shown: str) -> Check:
 
 
 def check_catalogue(file: Path) -> Check:
-    from polyseme.contract.records.catalogue import load_catalogue
+    from polyseme.contract.records.catalogue import load_catalogue, load_dictionaries
 
     try:
-        entries = load_catalogue(file)
+        entries, dictionaries = load_catalogue(file), load_dictionaries(file)
     except (OSError, ValueError) as e:
         return Check(
             "catalogue", False, str(e), f"Correct {file}, or make it with `polyseme models add`."
         )
-    gone = [e.id for e in entries.values() if e.kind != "hub" and not Path(e.location).exists()]
+    places = [(e.id, e.kind, e.location) for e in entries.values()]
+    places += [(d.id, d.kind, d.location) for d in dictionaries.values()]
+    gone = [name for name, kind, at in places if kind != "hub" and not Path(at).exists()]
     if gone:
         remedy = f"Correct {file}: what it names is not there."
         return Check("catalogue", False, f"files are missing of {', '.join(gone)}", remedy)
     remedy = "" if entries else "Add a model with `polyseme models add`."
-    return Check("catalogue", bool(entries), f"{counted(len(entries), 'model')} in {file}", remedy)
+    found = counted(len(entries), "model")
+    if dictionaries:
+        word = "dictionary" if len(dictionaries) == 1 else "dictionaries"
+        found += f" and {len(dictionaries)} {word}"
+    return Check("catalogue", bool(entries), f"{found} in {file}", remedy)
 
 
 def check_store(store: str) -> Check:

@@ -23,6 +23,7 @@ from polyseme.commands import (
     webhooks,
 )
 from polyseme.commands.accounts import keys_app, tenants_app
+from polyseme.commands.dictionaries.app import app as dictionaries_app
 from polyseme.commands.terminal import FAILED, ApiKey, connect, describe_error, exit_code, say
 from polyseme.errors import CommandError
 from polyseme.problems import ClientError
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(dictionaries_app, name="dictionaries")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(webhooks.app, name="webhooks")

@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,12 @@ from polyseme.commands.terminal import (
     show,
 )
 from polyseme.contract.plurals import counted
-from polyseme.contract.records.catalogue import MODEL_ID, Entry, load_catalogue
+from polyseme.contract.records.catalogue import (
+    MODEL_ID,
+    Entry,
+    load_catalogue,
+    load_dictionaries,
+)
 from polyseme.errors import CommandError
 from polyseme.records import Model
 
@@ -114,17 +119,27 @@ def remove_entry(file: Path, model: str) -> None:
     written. Raises CommandError.
     """
     try:
-        left = load_catalogue(file)
+        left, dictionaries = load_catalogue(file), load_dictionaries(file)
     except ValueError as e:
         raise CommandError(str(e), exit_code=REFUSED) from e
     if left.pop(model, None) is None:
         known = ", ".join(left) or "none"
         raise CommandError(f"{model} is not in {file}, which has {known}.", exit_code=MISSING)
-    head, *tables = re.split(r"(?m)^(?=\[\[models\]\])", file.read_text(encoding="utf-8"))
-    kept = [table for table in tables if tomllib.loads(table)["models"][0]["id"] != model]
+    if of_it := [d.id for d in dictionaries.values() if d.model == model]:
+        raise CommandError(
+            f"{file}: {model} has the dictionaries {', '.join(of_it)}: take them out first, by "
+            f"hand.",
+            exit_code=REFUSED,
+        )
+    head, *tables = re.split(r"(?m)^(?=\[\[\w+\]\])", file.read_text(encoding="utf-8"))
+    kept = [table for table in tables if not _is_of(tomllib.loads(table), model)]
     if len(kept) == len(tables):
         raise CommandError(f"{file}: {model} has no [[models]] table; take it out by hand.")
-    _replace_catalogue(file, head + "".join(kept))
+    replace_catalogue(file, head + "".join(kept))
+
+
+def _is_of(table: dict[str, Any], model: str) -> bool:
+    return "models" in table and table["models"][0]["id"] == model
 
 
 def find_source(source: str) -> tuple[str, str]:
@@ -209,15 +224,16 @@ def write_entry(
         if value is not None
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    return _replace_catalogue(file, f"{text}\n[[models]]\n{''.join(lines)}")[model]
+    return replace_catalogue(file, f"{text}\n[[models]]\n{''.join(lines)}")[model]
 
 
-def _replace_catalogue(file: Path, text: str) -> dict[str, Entry]:
+def replace_catalogue(file: Path, text: str) -> dict[str, Entry]:
     """Raises CommandError when the text is no catalogue; the file is then as it was."""
     part = file.with_name(file.name + ".part")
     try:
         part.write_text(text, encoding="utf-8")
         entries = load_catalogue(part)
+        load_dictionaries(part)
         part.replace(file)
     except ValueError as e:
         raise CommandError(str(e).replace(str(part), str(file)), exit_code=REFUSED) from e

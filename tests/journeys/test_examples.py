@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from polyseme import Polyseme
@@ -28,7 +29,8 @@ from tests.factories import make_texts
 from tests.journeys.site import Api, Site, await_that, running_site
 from tests.nursery import Nursery
 from tests.test_docs import ROOT, SERVICE, read
-from tests.tiny_models import save_model
+from tests.tiny_models import HIDDEN, NEURONS, save_model
+from tests.workers.analysis.dictionaries.builders import mirror_autoencoder, write_mirror
 
 MODEL = "smollm2-135m-instruct"  # as the documents name it; here it has 12 layers of 48 neurons
 LAYERS = 12
@@ -38,6 +40,7 @@ PAGES = {  # and how many examples they have at least
     "docs/install.md": 1,
     "docs/own-model.md": 2,
     "docs/own-texts.md": 8,
+    "docs/dictionaries.md": 4,
     "docs/notebook.md": 5,
     "docs/client.md": 10,
     "docs/cli.md": 22,
@@ -217,6 +220,8 @@ def write_files(folder: Path, site: Site) -> None:
         "".join(json.dumps(request | {"neurons": {"layers": n}}) + "\n" for n in "01")
     )
     shutil.copytree(site.data / "example", folder / "my-model")
+    write_mirror(folder / "my-dictionary", "blocks.3.mlp.hook_post", NEURONS)
+    torch.save(mirror_autoencoder(HIDDEN), folder / "ae.pt")
     (folder / "docs").symlink_to(ROOT / "docs")
 
 

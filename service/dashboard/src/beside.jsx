@@ -47,7 +47,7 @@ export function BesidePage({ job: id }) {
 }
 
 const describe = ({ id, request, created_at: at }) =>
-  [request.metadata.name, `…${id.slice(-8)}`, request.model, describeNeurons(request.neurons), time(at)].filter(Boolean).join(" · ");
+  [request.metadata.name, `…${id.slice(-8)}`, request.model, request.neurons.site === "mlp" && "mlp", describeNeurons(request.neurons), time(at)].filter(Boolean).join(" · ");
 
 function Choice({ found: { job, jobs }, other }) {
   if (!jobs.length && !other) {
@@ -126,7 +126,7 @@ const Side = ({ title, result: r }) => (
   <section>
     <h2>{title}</h2>
     <p>
-      <Link to={`/ui/jobs/${r.job}`}>{r.model}</Link>, {describeNeurons(r)}: {counted(r.neurons.units, "unit")}
+      <Link to={`/ui/jobs/${r.job}`}>{r.model}</Link>, {r.site === "mlp" && "mlp, "}{describeNeurons(r)}: {counted(r.neurons.units, "unit")}
     </p>
   </section>
 );

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from polyseme.contract.records.catalogue import load_catalogue
+from polyseme.contract.records.catalogue import load_catalogue, load_dictionaries
 
 
 def write(folder: Path, text: str) -> Path:
@@ -50,3 +50,65 @@ def test_a_wrong_entry_is_named(tmp_path: Path, entry: str, message: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no catalogue at"):
         load_catalogue(tmp_path / "none.toml")
+
+
+MODEL = '[[models]]\nid = "m"\npath = "m"\n'
+
+
+def test_dictionaries_are_read_and_paths_start_at_the_file(tmp_path: Path) -> None:
+    text = (
+        f'{MODEL}[[dictionaries]]\nid = "a"\nmodel = "m"\npath = "d/layer_1"\n'
+        '[[dictionaries]]\nid = "b"\nmodel = "m"\nrepo = "google/gemma-scope-2b-pt-res"\n'
+        'folder = "layer_9/width_16k"\nrevision = "1f"\nformat = "gemma-scope-1"\n'
+    )
+
+    found = load_dictionaries(write(tmp_path, text))
+
+    assert found["a"].source == f"path:{(tmp_path / 'd/layer_1').resolve()}"
+    assert found["b"].source == "hub:google/gemma-scope-2b-pt-res/layer_9/width_16k@1f"
+    assert (found["a"].format, found["b"].format) == ("auto", "gemma-scope-1")
+    assert found["b"].model == "m"
+
+
+def test_a_catalogue_without_dictionaries_has_none(tmp_path: Path) -> None:
+    assert load_dictionaries(write(tmp_path, MODEL)) == {}
+
+
+HUB = 'id = "a"\nmodel = "m"\nrepo = "o/a"\nrevision = "1"\n'
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('id = "A"\nmodel = "m"\npath = "x"', r"dictionaries\[0\]: id 'A' must match"),
+        ('model = "m"\npath = "x"', "id '' must match"),
+        ('id = "a"\npath = "x"', "model '' must match"),
+        ('id = "a"\nmodel = "n"\npath = "x"', "model 'n' is not in the catalogue, which has m"),
+        ('id = "a"\nmodel = "m"', "give exactly one of path and repo"),
+        ('id = "a"\nmodel = "m"\npath = "x"\nrepo = "o/a"', "exactly one of path and repo"),
+        ('id = "a"\nmodel = "m"\npath = "x"\nrevision = "1"', "only a repo has a revision"),
+        ('id = "a"\nmodel = "m"\npath = "x"\nfolder = "y"', "only a repo has a folder"),
+        ('id = "a"\nmodel = "m"\nrepo = "o/a"', "a repo needs a revision"),
+        ('id = "a"\nmodel = "m"\nrepo = "a"\nrevision = "1"', "must be a Hugging Face id"),
+        (f'{HUB}folder = "../b"', r"folder '\.\./b' must be a path inside the repo"),
+        (f'{HUB}folder = "/b"', "folder '/b' must be a path inside the repo"),
+        (f'{HUB}format = "pickle"', "format 'pickle'; known are auto, saelens"),
+        (f"{HUB}format = 3", "format is 3; expected a text"),
+        (f'{HUB}foo = "x"', r"unknown \['foo'\]; known are id, model, path, repo"),
+        (f"{HUB}[[dictionaries]]\n{HUB}", "two dictionaries have the id 'a'"),
+    ],
+)
+def test_a_wrong_dictionary_is_named(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_dictionaries(write(tmp_path, f"{MODEL}[[dictionaries]]\n{entry}\n"))
+
+
+def test_models_are_read_whatever_the_dictionaries_are(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{MODEL}[[dictionaries]]\nid = 3\n")
+
+    assert list(load_catalogue(path)) == ["m"]
+
+
+def test_one_table_where_several_may_be_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dictionaries must be tables: \[\[dictionaries\]\]"):
+        load_dictionaries(write(tmp_path, f'{MODEL}[dictionaries]\nid = "a"\n'))
