@@ -222,7 +222,7 @@ def _missed(tail: Tail) -> str:
     ]
     if len(missed) < _MISSED or not (named := _strongest(missed)):
         return ""
-    return f" Its strongest contexts fit none of these: {named}."
+    return f" None of these names its strongest contexts: {named}."
 
 
 def _chance(tail: Tail) -> str:

@@ -114,7 +114,7 @@ def test_a_partial_meaning_is_said() -> None:
 def test_the_strongest_contexts_are_said_where_they_are_in_no_sense() -> None:
     found = describe("described", {"an": 0.4}, "hut|gnat|wasp|moth|flea|egg")
 
-    assert found.endswith("Its strongest contexts fit none of these: “hut”, “gnat” and “wasp”.")
+    assert found.endswith("None of these names its strongest contexts: “hut”, “gnat” and “wasp”.")
 
 
 def test_without_senses_it_is_mixed_and_its_strongest_are_named() -> None:
@@ -202,4 +202,4 @@ def test_strong_contexts_of_other_words_than_those_named_are_said() -> None:
     found = describe_tail("monosemantic", "fires", tail, USUAL)
 
     assert "the word “by” (90 %)" in found
-    assert found.endswith("Its strongest contexts fit none of these: “ways”.")
+    assert found.endswith("None of these names its strongest contexts: “ways”.")
