@@ -2,7 +2,7 @@
 
 NAME: speed, memory, api, load, door, merge, scale, growth, shapes, precision, gallery, neuronpedia,
 page, pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists,
-unchanged, versus, way_in, agreement or about.
+unchanged, versus, way_in, agreement, sites or about.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks import (
     scale,
     sentences,
     shapes,
+    sites,
     speed,
     unchanged,
     versus,
@@ -53,6 +54,7 @@ _BENCHMARKS = {
     "way_in": way_in,
     "lists": lists,
     "agreement": agreement,
+    "sites": sites,
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,

@@ -25,7 +25,7 @@ PARTS = 4  # of the blocks, a row each: lists that fill cost more than full ones
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=40_000, help="tokens to run")
-    parser.set_defaults(layers="all", tails="positive")
+    parser.set_defaults(site="mlp", layers="all", tails="positive")
     add_model_options(parser, dtype=False)
 
 

@@ -94,6 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", default="all", help="of the scan, which runs no further than the last of them"
     )
+    parser.add_argument("--site", default="mlp", help="whose units")
     parser.add_argument("--tails", default="positive", help="positive, negative or both")
     add_model_options(parser)
 
@@ -122,7 +123,7 @@ def make_request(options: argparse.Namespace, tokens: int) -> AnalysisRequest:
     data = {
         "model": samples.MODEL_ID,
         "corpus": {"id": "benchmark"},
-        "neurons": {"layers": options.layers},
+        "neurons": {"site": options.site, "layers": options.layers},
         "contexts": {"tails": options.tails},
         "tokens": {"max_tokens": tokens},
     }
