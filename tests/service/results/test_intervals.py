@@ -1,14 +1,17 @@
-"""Against published examples, hand-computed ones, and scipy's and numpy's numbers."""
+"""Against published examples, hand-computed ones, and what the definitions give by exact sums and
+by halving.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from statistics import median
+from collections.abc import Callable
+from fractions import Fraction
+from statistics import NormalDist, median
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from polyseme.service.results.intervals import (
     FEWEST,
@@ -42,14 +45,29 @@ def test_shares_are_compared_as_published(
     assert (found.low, found.high) == pytest.approx((low, high), abs=6e-5)
 
 
-def test_the_interval_of_a_share_is_scipys() -> None:
-    rng = random.Random(1)
+def halve(rises: Callable[[float], float], low: float, high: float) -> float:
+    """Where what is below 0 at `low` and not at `high` passes 0."""
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rises(middle) < 0 else (low, middle)
+    return high
+
+
+def test_the_interval_of_a_share_ends_where_the_share_would_surprise() -> None:
+    """Wilson 1927: the true shares from which the one found is 1.96 standard errors off."""
+    rng, z = random.Random(1), NormalDist().inv_cdf(0.975)
     for of in (1, 2, 17, 400, 46_080):
         for count in {0, 1, of, rng.randrange(of + 1)}:
-            expected = stats.binomtest(count, of).proportion_ci(0.95, "wilson")
-            assert wilson_interval(count, of) == pytest.approx(tuple(expected), abs=1e-12)
+            share = count / of
+
+            def off(true: float, share: float = share, of: int = of) -> float:
+                return (share - true) ** 2 - z * z * true * (1 - true) / of
+
             low, high = wilson_interval(count, of)
-            assert low <= count / of <= high
+            below = halve(lambda x: -off(x), 0.0, share) if count else 0.0
+            above = halve(off, share, 1.0) if count < of else 1.0
+            assert (low, high) == pytest.approx((below, above), abs=1e-9)
+            assert low <= share <= high
 
 
 def test_a_share_of_none_is_not_compared() -> None:
@@ -73,10 +91,13 @@ def test_medians_are_compared_as_by_hand() -> None:
 
 
 def price_bonett(values: list[float]) -> float:
-    """The standard error by scipy."""
+    """The standard error, the chance of so few heads by an exact sum."""
     n = len(values)
     place = max(int(np.rint((n + 1) / 2 - n**0.5)), 1)
-    z = stats.norm.ppf(1 - stats.binom.cdf(place - 1, n, 0.5))
+    few, term = 0, 1
+    for heads in range(place):
+        few, term = few + term, term * (n - heads) // (heads + 1)
+    z = NormalDist().inv_cdf(1 - float(Fraction(few, 2**n)))
     return float((np.sort(values)[n - place] - np.sort(values)[place - 1]) / (2 * z))
 
 
@@ -107,11 +128,21 @@ def test_intervals_of_medians_are_as_wide_as_those_of_a_bootstrap() -> None:
     assert np.mean(ratios) == pytest.approx(1, abs=0.08), np.mean(ratios)
 
 
+def median_of_beta(a: int, b: int) -> float:
+    """By its distribution function, a sum of binomial chances for whole parameters."""
+    n = a + b - 1
+
+    def below(x: float) -> float:
+        return sum(math.comb(n, j) * x**j * (1 - x) ** (n - j) for j in range(a, n + 1))
+
+    return halve(lambda x: below(x) - 0.5, 0.0, 1.0)
+
+
 @pytest.mark.parametrize("sizes", [(15, 30), (64, 300)])
 def test_the_intervals_hold_the_truth_as_often_as_they_say(sizes: tuple[int, int]) -> None:
     """Of 600 pairs of groups 95 % give 570 give or take 11."""
     rng, held = np.random.default_rng(5), [0, 0]
-    truth = float(stats.beta.median(8, 2) - stats.beta.median(4, 2))
+    truth = median_of_beta(8, 2) - median_of_beta(4, 2)
     for _ in range(600):
         groups = rng.beta(8, 2, sizes[0]), rng.beta(4, 2, sizes[1])
         of_medians = compare_medians(*(np.sort(g).tolist() for g in groups))

@@ -22,7 +22,6 @@ from polyseme.contract.tickets import ticket_keys
 from polyseme.service.app import create_app
 from polyseme.service.context import KEY, Services
 from polyseme.service.routes import jobs as job_routes
-from tests.client.standins import wait_until
 from tests.factories import (
     add_corpus,
     make_body,
@@ -52,7 +51,9 @@ def test_a_submit_answers_where_the_job_is_and_sends_its_first_ticket(
     assert int(answer.headers["Retry-After"]) >= 1
     assert (job["status"], job["priority"], job["metadata"]) == ("queued", "high", {"run": "7"})
     fitted = make_request(
-        contexts={"top_k": 30, "shown": 20}, metadata={"run": "7"}, priority="high"
+        contexts={"top_k": 30, "shown": 20, "tails": "positive"},
+        metadata={"run": "7"},
+        priority="high",
     )
     assert job["request"] == fitted.to_dict()
     assert tickets(settings) == 1
@@ -342,7 +343,7 @@ def test_the_poll_that_sees_a_job_ended_loads_its_result(
 ) -> None:
     http.get(f"/v1/jobs/{done.id}")
     here: Services = http.application.extensions[KEY]
-    wait_until(lambda: done.id in here.results._vocabularies)
+    here.results._loader.submit(len, "").result(timeout=60)  # what it was given before is done
     store.delete(Layout.result(done.id))
 
     assert http.get(f"/v1/jobs/{done.id}/neurons").status_code == 200

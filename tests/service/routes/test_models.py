@@ -21,7 +21,8 @@ def test_listed_models_come_with_what_workers_found_out(http: FlaskClient, board
     }
     hook = "blocks.{layer}.mlp.hook_post"
     assert (found[MODEL]["layers"], found[MODEL]["neurons"]) == (4, 48)
-    assert found[MODEL]["sites"] == [{"site": "mlp", "units": 48, "hook": hook, "signed": True}]
+    mlp = {"site": "mlp", "units": 48, "hook": hook, "signed": True}
+    assert found[MODEL]["sites"] == [mlp | {"why_not": None, "head_size": None}]
     assert found["unseen"]["layers"] is None
 
 
