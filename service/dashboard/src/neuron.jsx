@@ -13,6 +13,9 @@ const TAILS = { positive: "Positive tail", negative: "Negative tail" };
 const LOOSE = 5; // contexts in no sense shown at first
 const NEVER = new Promise(() => {});
 
+// A hook names the site: that of MLP neurons ends so, whatever the architecture.
+const unitOf = ({ hook }) => (hook.endsWith(".mlp.hook_post") ? "neuron" : `${hook.split(".").slice(2).join(".").replace("hook_", "")} unit`);
+
 export function NeuronPage({ job, layer, neuron }) {
   useTitle(`Layer ${layer}, neuron ${neuron}`);
   const path = `/v1/jobs/${job}/neurons/${layer}/${neuron}`;
@@ -47,7 +50,7 @@ function Report({ report, path }) {
   return (
     <>
       <div class="title">
-        <h1>Layer {report.layer}, neuron {report.neuron}</h1>
+        <h1>Layer {report.layer}, {unitOf(report)} {report.neuron}</h1>
         {isPainted && <Neighbours report={report} />}
       </div>
       <p class="meaning"><Sentence text={preview ? describeGroups(preview, chosen) : scores.meaning} /></p>
@@ -194,7 +197,7 @@ function Slider({ tree: { curve, score, control_score: control }, own, chosen, r
         : <Preview point={point} report={report} />}
       {score !== null && (
         <p class="quiet">
-          The score, {fixed(score)}, is the same wherever the slider stands: it weighs how likely each pair of contexts is to mean the same, and needs no groups.
+          The score, {fixed(score)}, is the same wherever the slider stands: it weighs how likely each pair of contexts is to mean the same, not the groups.
           {control !== null && <> Of the layer's control units the median is {fixed(control)}.</>}
         </p>
       )}
