@@ -11,17 +11,8 @@ from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts, matrix_rows, scaled, weight_of
 from polyseme.workers.analysis.sites.controls import Controls, Directions, Recipe, draw_directions
 from polyseme.workers.analysis.sites.point import Point, scaled_by
-from polyseme.workers.analysis.sites.residual import (
-    RANDOM_DIRECTIONS,
-    always,
-    own_dimensions,
-    width_of,
-)
+from polyseme.workers.analysis.sites.residual import always, dimension_site
 from polyseme.workers.analysis.sites.site import Site
-
-
-def _hook_out(family: Family) -> str:
-    return "blocks.{layer}.hook_attn_out"
 
 
 def _hook_z(family: Family) -> str:
@@ -66,15 +57,7 @@ def _make_controls(parts: Parts, layer: int, count: int) -> Controls:
     return Directions(torch.from_numpy(rows).to(weight_of(parts.attentions[layer])))
 
 
-OUT = Site(
-    name="attn_out",
-    hook=_hook_out,
-    units=width_of,
-    signed=always,
-    point=_leave_attention,
-    directions=own_dimensions,
-    controls=RANDOM_DIRECTIONS,
-)
+OUT = dimension_site("attn_out", "blocks.{layer}.hook_attn_out", _leave_attention)
 # Heads side by side: unit = head * head_size + dimension.
 Z = Site(
     name="z",

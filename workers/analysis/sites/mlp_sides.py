@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts, scaled
 from polyseme.workers.analysis.sites.mlp import input_point
 from polyseme.workers.analysis.sites.point import Point, scaled_by
-from polyseme.workers.analysis.sites.residual import (
-    RANDOM_DIRECTIONS,
-    always,
-    own_dimensions,
-    width_of,
-)
-from polyseme.workers.analysis.sites.site import Site
-
-
-def _hook_in(family: Family) -> str:
-    # Not hook_mlp_in, which in TransformerLens is what enters the norm before.
-    return "blocks.{layer}.mlp.hook_in"
-
-
-def _hook_out(family: Family) -> str:
-    return "blocks.{layer}.hook_mlp_out"
-
-
-def _hook_out_raw(family: Family) -> str:
-    return "blocks.{layer}.mlp.hook_out"
+from polyseme.workers.analysis.sites.residual import dimension_site, own_dimensions
 
 
 def _writes_nothing(parts: Parts, layer: int) -> None:
@@ -49,31 +29,13 @@ def _raw_directions(parts: Parts, layer: int) -> Tensor:
     return scaled(joined, parts.post_norms[layer], parts.family.norm_kind)
 
 
-IN = Site(
-    name="mlp_in",
-    hook=_hook_in,
-    units=width_of,
-    signed=always,
-    point=input_point,
-    directions=_writes_nothing,
-    controls=RANDOM_DIRECTIONS,
-)
-OUT = Site(
-    name="mlp_out",
-    hook=_hook_out,
-    units=width_of,
-    signed=always,
-    point=_leave_mlp,
-    directions=own_dimensions,
-    controls=RANDOM_DIRECTIONS,
-)
+# Not hook_mlp_in, which in TransformerLens is what enters the norm before.
+IN = dimension_site("mlp_in", "blocks.{layer}.mlp.hook_in", input_point, directions=_writes_nothing)
+OUT = dimension_site("mlp_out", "blocks.{layer}.hook_mlp_out", _leave_mlp)
 # Before a norm behind the MLP, and before a factor by which it joins the residual stream.
-OUT_RAW = Site(
-    name="mlp_out_raw",
-    hook=_hook_out_raw,
-    units=width_of,
-    signed=always,
-    point=_leave_projection,
+OUT_RAW = dimension_site(
+    "mlp_out_raw",
+    "blocks.{layer}.mlp.hook_out",
+    _leave_projection,
     directions=_raw_directions,
-    controls=RANDOM_DIRECTIONS,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,12 +38,28 @@ def _make_controls(parts: Parts, layer: int, count: int) -> Controls:
 RANDOM_DIRECTIONS = Recipe("random directions", _make_controls)
 
 
-def _hook(name: str, family: Family) -> str:
-    return f"blocks.{{layer}}.hook_{name}"
+def dimension_site(
+    name: str,
+    hook: str,
+    point: Callable[[Parts, int], Point],
+    *,
+    directions: Callable[[Parts, int], Tensor | None] = own_dimensions,
+) -> Site:
+    """A site whose units are dimensions of a stream as wide as the residual one."""
+    return Site(
+        name=name,
+        hook=lambda family: hook,
+        units=width_of,
+        signed=always,
+        point=point,
+        directions=directions,
+        controls=RANDOM_DIRECTIONS,
+    )
 
 
 def _hook_post(family: Family) -> str:
-    return _hook("normalized_resid_post" if family.norms_after else "resid_post", family)
+    made = "normalized_resid_post" if family.norms_after else "resid_post"
+    return f"blocks.{{layer}}.hook_{made}"
 
 
 def _enter_block(parts: Parts, layer: int) -> Point:
@@ -65,31 +82,9 @@ def _has_no_middle(parts: Parts) -> str | None:
     return None
 
 
-PRE = Site(
-    name="resid_pre",
-    hook=partial(_hook, "resid_pre"),
-    units=width_of,
-    signed=always,
-    point=_enter_block,
-    directions=own_dimensions,
-    controls=RANDOM_DIRECTIONS,
-)
-MID = Site(
-    name="resid_mid",
-    hook=partial(_hook, "resid_mid"),
-    units=width_of,
-    signed=always,
-    point=_enter_middle,
-    directions=own_dimensions,
-    controls=RANDOM_DIRECTIONS,
+PRE = dimension_site("resid_pre", "blocks.{layer}.hook_resid_pre", _enter_block)
+MID = replace(
+    dimension_site("resid_mid", "blocks.{layer}.hook_resid_mid", _enter_middle),
     why_not=_has_no_middle,
 )
-POST = Site(
-    name="resid_post",
-    hook=_hook_post,
-    units=width_of,
-    signed=always,
-    point=_leave_block,
-    directions=own_dimensions,
-    controls=RANDOM_DIRECTIONS,
-)
+POST = replace(dimension_site("resid_post", "", _leave_block), hook=_hook_post)
