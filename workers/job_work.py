@@ -38,7 +38,7 @@ from polyseme.workers.analysis.pipeline import (
 )
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import scan_address
-from polyseme.workers.analysis.steps.regrouping import read_corpus
+from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
 from polyseme.workers.lease import HeldLease
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
@@ -114,6 +114,7 @@ class JobWork:
                 f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
             )
         source = Layout.result(job.analysis.source_job or "")
+        card = card.with_site(read_site(self.store, source, card, job.analysis))
         analysis = self._analysis(job, card, read_corpus(self.store, source))
         return RegroupingWork(analysis, source, held.should_stop)
 

@@ -67,6 +67,11 @@ class ModelCard:
                 raise UnknownSite(f"site {name} of {self.id}: {reason}", pointer="/neurons/site")
         raise UnknownSite(f"site {name!r} of {self.id}: it has {known}", pointer="/neurons/site")
 
+    def with_site(self, site: SiteCard) -> ModelCard:
+        """With units beyond its own: directions that a job brings, or a dictionary's latents."""
+        others = tuple(known for known in self.sites if known.site != site.site)
+        return replace(self, sites=(*others, site))
+
     def settle(self, request: AnalysisRequest) -> AnalysisRequest:
         """With what `auto` means for its site. Raises UnknownSite."""
         if request.contexts.tails != "auto":

@@ -30,6 +30,8 @@ class Neurons:
     site: str = "mlp"  # one that the model's card lists; mlp: blocks.L.mlp.hook_post
     layers: Selection = "all"
     indices: Selection = "all"  # the same in every chosen layer
+    vectors: str | None = None  # the id of uploaded directions, of site "vectors"
+    dictionary: tuple[str, ...] | None = None  # ids, one a layer, of site "dictionary"
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Analysis:
     reused: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # layers taken over from results, by job
+    # What the job's units are where no site of the table has them; the card lists it, too.
+    own_site: Site | None = field(default=None, compare=False)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -71,7 +73,7 @@ class Analysis:
 
     @property
     def site(self) -> Site:
-        return SITES[self.request.neurons.site]
+        return self.own_site or SITES[self.request.neurons.site]
 
     @property
     def neurons(self) -> tuple[int, ...]:

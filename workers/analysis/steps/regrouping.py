@@ -33,7 +33,8 @@ from polyseme.contract.files.results import (
 from polyseme.contract.files.seals import SealedFolder, check_file, seals_of
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import Corpus
-from polyseme.contract.records.request import Tail
+from polyseme.contract.records.model_card import ModelCard, SiteCard
+from polyseme.contract.records.request import AnalysisRequest, Tail
 from polyseme.workers.analysis.contexts.choose import TOP, ContextTable
 from polyseme.workers.analysis.contexts.split import stack_tables, take_contexts
 from polyseme.workers.analysis.files.arrays import read_arrays
@@ -88,6 +89,15 @@ def read_corpus(store: Store, source: str) -> Corpus:
     if not store.exists(f"{source}/{VECTORS}"):
         raise AnalysisError("the result has no vectors: it was made with senses switched off")
     return Corpus(**manifest["corpus"], created_at=0.0)
+
+
+def read_site(store: Store, source: str, card: ModelCard, request: AnalysisRequest) -> SiteCard:
+    """The site of a result. A result of before sites were in manifests has one of the model's own.
+
+    source: its folder. Raises UnknownSite.
+    """
+    known = read_manifest(store, source).get("site")
+    return card.site(request.neurons.site) if known is None else SiteCard(**known)
 
 
 def regroup_layer(

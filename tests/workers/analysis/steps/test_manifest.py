@@ -57,6 +57,8 @@ NOT_DECIDING = {
     "model": "another-name",  # its weights decide
     "corpus": "another-name",  # its content decides
     "neurons.layers": (1,),
+    "neurons.vectors": "vec_of_old",  # their content decides
+    "neurons.dictionary": ("another-name",),
     "senses.same_at": 0.6,
     "senses.min_contexts": 9,
     "senses.vectors": "window",
@@ -97,6 +99,7 @@ OTHER_FACTS = {
     "corpus.bad_lines_skipped",
     "corpus.empty_dropped",
     "request",  # above
+    "site",  # follows from the request and the model, or what the job brings
     "layers",
     "plan",  # follows from the corpus and the request
     "blocks_in_parts",  # a result with such blocks is not found by its address
@@ -184,6 +187,17 @@ def test_neurons_named_one_by_one_are_the_same_as_all(
     )
 
     assert scan_address(every, model) == scan_address(analysis, model)
+
+
+def test_the_content_of_units_that_a_job_brings_changes_the_address(
+    analysis: Analysis, model: LoadedModel
+) -> None:
+    one, other = (replace(SITES["mlp"], sha256=digest) for digest in ("1" * 64, "2" * 64))
+    addresses = {
+        scan_address(replace(analysis, own_site=site), model) for site in (None, one, other)
+    }
+
+    assert len(addresses) == 3
 
 
 def facts(described: dict[str, Any]) -> set[str]:
