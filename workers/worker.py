@@ -25,7 +25,12 @@ from polyseme.contract.board.connection import call_patiently, check_durability
 from polyseme.contract.board.workers import worker_name
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.own_store import open_store
-from polyseme.contract.records.catalogue import Entry, load_catalogue, shown_source
+from polyseme.contract.records.catalogue import (
+    Entry,
+    load_catalogue,
+    load_dictionaries,
+    shown_source,
+)
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import (
@@ -42,6 +47,7 @@ from polyseme.workers.analysis.models.load import describe_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.device import EXIT_CODE, DeviceLost
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.metrics import WorkerMetrics
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
@@ -157,6 +163,7 @@ def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
         threading.Event(),
         metrics,
         tracer,
+        DictionaryShelf(load_dictionaries(settings.catalogue)),
         on_stall=_end_process,
     )
 
