@@ -14,15 +14,14 @@ from polyseme.contract.files.store import Store
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.texts import read as texts
 from polyseme.contract.texts.formats import Notes, Reading
-from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
-from polyseme.workers.analysis.sites.latents import make_site, read_latents
+from polyseme.workers.analysis.sites.latents import Latents, make_site
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
-NO_DICTIONARIES: Mapping[str, Dictionary] = MappingProxyType({})
+NO_LATENTS: Mapping[int, Latents] = MappingProxyType({})
 
 _CHUNK = 1 << 16
 WHOLE = Reading(max_bytes=1 << 62)
@@ -36,12 +35,12 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
-    dictionaries: Mapping[str, Dictionary] = NO_DICTIONARIES,
+    latents: Mapping[int, Latents] = NO_LATENTS,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`; dictionaries: by name, one a layer, whose latents are analysed in place of a
-    site's own units.
+    `TextInLanguage`; latents: by layer, ascending, of dictionaries: analysed in place of a site's
+    own units.
 
     Layers count as progress of "merging".
     """
@@ -51,7 +50,6 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
-    latents = read_latents(model.parts, dictionaries, model.device)
     site = make_site(latents) if latents else None
     card = model.card if site is None else model.card.with_site(site.card(model.parts))
     if site is not None:

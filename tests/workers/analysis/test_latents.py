@@ -78,8 +78,12 @@ def analyse(
     folder: Path,
     dictionaries: Mapping[str, Dictionary],
     request: AnalysisRequest = REQUEST,
+    *,
+    texts: list[str] = TEXTS,
+    limits: Limits = CUT,
 ) -> Path:
-    run_analysis(model, request, TEXTS, folder, limits=CUT, dictionaries=dictionaries)
+    latents = read_latents(model.parts, dictionaries, model.device)
+    run_analysis(model, request, texts, folder, limits=limits, latents=latents)
     return folder
 
 
@@ -108,7 +112,7 @@ def test_a_latent_has_what_its_dictionary_makes_of_the_models_activations(
     dictionary = make_dictionary(gate=gate)
     texts = TEXTS[:20]
     request = replace(REQUEST, contexts=replace(REQUEST.contexts, top_k=20, per_document=None))
-    run_analysis(model, request, texts, tmp_path, limits=CUT, dictionaries={"d": dictionary})
+    analyse(model, tmp_path, {"d": dictionary}, request, texts=texts)
     found: list[np.ndarray] = []
 
     def keep(module: Any, given: Any, output: Any) -> None:
@@ -145,10 +149,8 @@ def test_the_sparse_scan_gives_the_bytes_of_the_dense_one(
 
 
 def test_shards_do_not_show(model: LoadedModel, tmp_path: Path) -> None:
-    one = tmp_path / "one"
-    run_analysis(
-        model, REQUEST, TEXTS, one, limits=Limits(256, 10**6), dictionaries={"d": make_dictionary()}
-    )
+    limits = Limits(256, 10**6)
+    one = analyse(model, tmp_path / "one", {"d": make_dictionary()}, limits=limits)
 
     assert files(one) == files(analyse(model, tmp_path / "more", {"d": make_dictionary()}))
 
