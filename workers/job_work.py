@@ -36,8 +36,7 @@ from polyseme.workers.analysis.pipeline import (
     Stage,
     split_unit,
 )
-from polyseme.workers.analysis.sites.latents import make_site
-from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
 from polyseme.workers.analysis.steps.manifest import scan_address
 from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
 from polyseme.workers.dictionary_shelf import DictionaryShelf
@@ -178,10 +177,7 @@ class JobWork:
         names = analysis.request.neurons.dictionary
         if names is None:
             return analysis
-        latents = self.dictionaries.get(model, names)
-        site = make_site(latents)
-        card = analysis.card.with_site(site.card(model.parts))
-        return replace(analysis, card=card, own_site=site, latents=latents)
+        return with_latents(analysis, model.parts, self.dictionaries.get(model, names))
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]

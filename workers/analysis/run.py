@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Store
@@ -17,11 +16,9 @@ from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
-from polyseme.workers.analysis.sites.latents import Latents, make_site
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
-NO_LATENTS: Mapping[int, Latents] = MappingProxyType({})
 
 _CHUNK = 1 << 16
 WHOLE = Reading(max_bytes=1 << 62)
@@ -35,12 +32,11 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
-    latents: Mapping[int, Latents] = NO_LATENTS,
+    with_units: Callable[[Analysis], Analysis] = lambda analysis: analysis,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`; latents: by layer, ascending, of dictionaries: analysed in place of a site's
-    own units.
+    `TextInLanguage`; with_units: puts units into the analysis that are none of the model's own.
 
     Layers count as progress of "merging".
     """
@@ -50,24 +46,19 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
-    site = make_site(latents) if latents else None
-    card = model.card if site is None else model.card.with_site(site.card(model.parts))
-    if site is not None:
-        neurons = replace(request.neurons, site=site.name, layers=tuple(latents))
-        request = replace(request, neurons=neurons)
     analysis = Analysis(
-        card.settle(request),
+        request,
         corpus,
-        card,
+        model.card,
         store,
         "work",
         ".",
         "work/lens",
         sizes.block_tokens,
         sizes.shard_tokens,
-        own_site=site,
-        latents=latents,
     )
+    analysis = with_units(analysis)
+    analysis = replace(analysis, request=analysis.card.settle(request))
     work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
     store.delete("work")

@@ -34,6 +34,7 @@ from polyseme.workers.analysis.run import run_analysis
 from polyseme.workers.analysis.scan.kernels import cpu
 from polyseme.workers.analysis.scan.statistics.sparsity import FEWEST
 from polyseme.workers.analysis.sites.latents import fit_to_model, read_latents
+from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
 from tests.factories import make_texts
 from tests.tiny_models import HIDDEN, LAYERS, load_tiny
 
@@ -83,7 +84,13 @@ def analyse(
     limits: Limits = CUT,
 ) -> Path:
     latents = read_latents(model.parts, dictionaries, model.device)
-    run_analysis(model, request, texts, folder, limits=limits, latents=latents)
+    neurons = replace(request.neurons, site="dictionary", layers=tuple(latents))
+
+    def with_units(analysis: Analysis) -> Analysis:
+        return with_latents(analysis, model.parts, latents)
+
+    request = replace(request, neurons=neurons)
+    run_analysis(model, request, texts, folder, limits=limits, with_units=with_units)
     return folder
 
 

@@ -19,6 +19,7 @@ from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import AnalysisRequest, Tail
 from polyseme.contract.records.selection import resolve_layers, resolve_neurons
+from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop
 from polyseme.workers.analysis.models.capture import Tap, Taps, run_block
@@ -30,7 +31,7 @@ from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
 from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
 from polyseme.workers.analysis.sites.controls import Controls, CutOff, count_controls
-from polyseme.workers.analysis.sites.latents import Latents
+from polyseme.workers.analysis.sites.latents import Latents, make_site
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
 
@@ -115,6 +116,13 @@ class Analysis:
     @property
     def sizes(self) -> ListSizes:
         return replace(ListSizes.of(self.request), active_only=self.site.sparse)
+
+
+def with_latents(analysis: Analysis, parts: Parts, latents: Mapping[int, Latents]) -> Analysis:
+    """Of a job over dictionaries. Raises DictionaryLoadError where these are not of one kind."""
+    site = make_site(latents)
+    card = analysis.card.with_site(site.card(parts))
+    return replace(analysis, card=card, own_site=site, latents=latents)
 
 
 def ignore_tokens(tokens: int) -> None:
