@@ -177,7 +177,7 @@ class JobWork:
         names = analysis.request.neurons.dictionary
         if names is None:
             return analysis
-        return with_latents(analysis, model.parts, self.dictionaries.get(model, names))
+        return with_latents(analysis, model, self.dictionaries.get(model, names))
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]

@@ -87,7 +87,7 @@ def analyse(
     neurons = replace(request.neurons, site="dictionary", layers=tuple(latents))
 
     def with_units(analysis: Analysis) -> Analysis:
-        return with_latents(analysis, model.parts, latents)
+        return with_latents(analysis, model, latents)
 
     request = replace(request, neurons=neurons)
     run_analysis(model, request, texts, folder, limits=limits, with_units=with_units)

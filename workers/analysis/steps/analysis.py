@@ -19,7 +19,6 @@ from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import AnalysisRequest, Tail
 from polyseme.contract.records.selection import resolve_layers, resolve_neurons
-from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.files.arrays import read_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop
 from polyseme.workers.analysis.models.capture import Tap, Taps, run_block
@@ -118,10 +117,12 @@ class Analysis:
         return replace(ListSizes.of(self.request), active_only=self.site.sparse)
 
 
-def with_latents(analysis: Analysis, parts: Parts, latents: Mapping[int, Latents]) -> Analysis:
+def with_latents(
+    analysis: Analysis, model: LoadedModel, latents: Mapping[int, Latents]
+) -> Analysis:
     """Of a job over dictionaries. Raises DictionaryLoadError where these are not of one kind."""
     site = make_site(latents)
-    card = analysis.card.with_site(site.card(parts))
+    card = analysis.card.with_site(site.card(model.parts))
     return replace(analysis, card=card, own_site=site, latents=latents)
 
 
