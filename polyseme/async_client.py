@@ -24,7 +24,16 @@ from polyseme.client import PATIENCE_S, service_key, service_url
 from polyseme.drivers import AsyncDriver
 from polyseme.operations import id_of
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Dictionary,
+    Estimate,
+    Job,
+    JobOfBatch,
+    Model,
+)
 from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import AsyncRows
 from polyseme.steps import Json, Query
@@ -324,6 +333,15 @@ class AsyncPolyseme:
     def models(self) -> AsyncRows[Model]:
         """The models that may be analysed."""
         return AsyncRows(self._driver, "/v1/models", {}, Model)
+
+    async def dictionary(self, dictionary: str) -> Dictionary:
+        """What is known of a sparse dictionary."""
+        return await self._driver.run(self._calls.dictionary(dictionary))
+
+    def dictionaries(self, model: str | None = None) -> AsyncRows[Dictionary]:
+        """The sparse dictionaries whose latents may be analysed; of one model, or of all."""
+        query = {} if model is None else {"model": model}
+        return AsyncRows(self._driver, "/v1/dictionaries", query, Dictionary)
 
     async def readiness(self) -> Json:
         """{"status", "workers"}: how many workers the board has heard of lately."""

@@ -19,7 +19,16 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from polyseme.drivers import Driver
 from polyseme.operations import id_of
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Dictionary,
+    Estimate,
+    Job,
+    JobOfBatch,
+    Model,
+)
 from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import Rows
 from polyseme.steps import Json, Query
@@ -313,6 +322,15 @@ class Polyseme:
     def models(self) -> Rows[Model]:
         """The models that may be analysed."""
         return Rows(self._driver, "/v1/models", {}, Model)
+
+    def dictionary(self, dictionary: str) -> Dictionary:
+        """What is known of a sparse dictionary."""
+        return self._driver.run(self._calls.dictionary(dictionary))
+
+    def dictionaries(self, model: str | None = None) -> Rows[Dictionary]:
+        """The sparse dictionaries whose latents may be analysed; of one model, or of all."""
+        query = {} if model is None else {"model": model}
+        return Rows(self._driver, "/v1/dictionaries", query, Dictionary)
 
     def readiness(self) -> Json:
         """{"status", "workers"}: how many workers the board has heard of lately."""

@@ -66,6 +66,13 @@ def _fit_positions(
     request: AnalysisRequest, sent: Mapping[str, Any], card: ModelCard
 ) -> AnalysisRequest:
     is_open = "exclude_positions" not in sent.get("tokens", {})
-    if not is_open or request.neurons.site not in RESIDUAL or card.adds_bos(request.tokens.bos):
+    is_residual = _reads_residual(request.neurons.site, card)
+    if not is_open or not is_residual or card.adds_bos(request.tokens.bos):
         return request
     return replace(request, tokens=replace(request.tokens, exclude_positions=1))
+
+
+def _reads_residual(name: str, card: ModelCard) -> bool:
+    """Of a site, or of directions at one."""
+    hooks = {site.hook for site in card.sites if site.site in RESIDUAL}
+    return any(site.site == name and site.hook in hooks for site in card.sites)

@@ -306,7 +306,15 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
 def _answer_bundle(
     here: Services, job: Job, layers: list[int], query: Mapping[str, Any]
 ) -> Response:
-    origin = read_origin(here.results, job, query.get("model_id"), query.get("creator_id"))
+    named = job.analysis.neurons.dictionary is not None
+    cards = here.board.registry.list_dictionaries() if named else []
+    origin = read_origin(
+        here.results,
+        job,
+        query.get("model_id"),
+        query.get("creator_id"),
+        {card.id: card for card in cards},
+    )
     chunks = stream_bundle(here.results, origin, layers)
     return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 

@@ -8,11 +8,21 @@ from marshmallow import Schema
 from marshmallow import fields as marshmallow_fields
 
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Dictionary,
+    Estimate,
+    Job,
+    JobOfBatch,
+    Model,
+)
 from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
 from polyseme.service.schemas.batches import JobOfBatchSchema, SubmittedBatchSchema
 from polyseme.service.schemas.corpora import CorpusSchema
+from polyseme.service.schemas.dictionaries import DictionarySchema
 from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
@@ -67,6 +77,7 @@ def test_a_record_cannot_be_changed() -> None:
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),
         (Model, ModelSchema),
+        (Dictionary, DictionarySchema),
         (NeuronRow, NeuronRowSchema),
         (Report, NeuronSchema),
         (Activations, ActivationsSchema),

@@ -106,11 +106,15 @@ function JobTable({ jobs, remove }) {
 
 const part = (value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} chosen` : value.join(", ")) : value);
 
-export function describeNeurons({ site, layers, indices }) {
+export function describeNeurons({ site, dictionary, layers, indices }) {
+  const units = site === "mlp" ? "neurons" : dictionary ? "latents" : "units";
   const chosen = [
-    ...(site === "mlp" ? [] : [site]),
-    ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
-    ...(indices === "all" ? [] : [`${site === "mlp" ? "neurons" : "units"} ${part(indices)}`]),
+    // A dictionary says its layer.
+    ...(dictionary ? [`latents of ${part(dictionary)}`] : [
+      ...(site === "mlp" ? [] : [site]),
+      ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
+    ]),
+    ...(indices === "all" ? [] : [`${units} ${part(indices)}`]),
   ];
   return chosen.join(", ") || "all";
 }
@@ -174,8 +178,10 @@ export function JobPage({ id }) {
 const again = ({ request }) => `/ui/new${query({
   model: request.model,
   corpus: request.corpus.id,
-  site: request.neurons.site === "mlp" ? "" : request.neurons.site,
-  layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
+  ...(request.neurons.dictionary ? { dictionary: request.neurons.dictionary.join(",") } : {
+    site: request.neurons.site === "mlp" ? "" : request.neurons.site,
+    layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
+  }),
 })}`;
 
 const PHASES = {

@@ -9,12 +9,13 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { site: "mlp", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { site: "mlp", dictionary: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
   "/corpus": "corpus",
   "/neurons/site": "site",
+  "/neurons/dictionary": "dictionary",
   "/neurons/layers": "layers",
   "/neurons/indices": "indices",
   "/contexts/top_k": "top_k",
@@ -45,11 +46,14 @@ const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ?
 export function buildRequest(form, text) {
   const corpus = form.corpus === OWN ? { texts: text.split(/\n\s*\n/).map((t) => t.trim()).filter(Boolean) } : { id: form.corpus };
   const value = (name, read = numeric) => (form[name] === DEFAULTS[name] ? undefined : read(form[name]));
+  // Site and layers follow from a dictionary, or from several: one a layer.
+  const ids = form.dictionary.split(",").filter(Boolean);
+  const where = ids.length > 0 ? { dictionary: ids.length > 1 ? ids : ids[0] } : { site: value("site", String), layers: value("layers", String) };
   const part = (values) => (Object.values(values).some((v) => v !== undefined) ? values : undefined);
   return {
     model: form.model,
     corpus,
-    neurons: part({ site: value("site", String), layers: value("layers", String), indices: value("indices", String) }),
+    neurons: part({ ...where, indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
     senses: part({ same_at: value("same_at") }),
@@ -90,8 +94,9 @@ function useEstimate(request, ready) {
 export function SubmitPage() {
   useTitle("New analysis");
   const found = useAsync(async () => {
-    const [models, corpora] = await Promise.all([read("/v1/models"), read("/v1/corpora?limit=1000")]);
-    return { models: models.data, corpora: corpora.data };
+    const paths = ["/v1/models", "/v1/corpora?limit=1000", "/v1/dictionaries"];
+    const [models, corpora, dictionaries] = await Promise.all(paths.map((path) => read(path)));
+    return { models: models.data, corpora: corpora.data, dictionaries: dictionaries.data };
   }, []);
   return (
     <>
@@ -103,7 +108,14 @@ export function SubmitPage() {
   );
 }
 
-function Form({ models, corpora: found }) {
+// What may be chosen of a model's dictionaries; also what the address has, such as several of them.
+function listChoices(dictionaries, chosen) {
+  const known = dictionaries.map((d) => [d.id, d.state === "ready" ? `${d.id} (${d.site}, layer ${d.layer})` : `${d.id} (${d.state})`]);
+  const others = chosen && known.every(([id]) => id !== chosen) ? [[chosen, chosen.split(",").join(", ")]] : [];
+  return [["", "none: units of the model itself"], ...known, ...others];
+}
+
+function Form({ models, corpora: found, dictionaries }) {
   const [added, add] = useState([]);
   const corpora = [...added, ...found.filter((c) => added.every((a) => a.id !== c.id))];
   const usable = models.filter((m) => m.state === "ready");
@@ -119,7 +131,8 @@ function Form({ models, corpora: found }) {
   const ready = Boolean(form.model) && form.corpus !== NEW && (form.corpus !== OWN || request.corpus.texts.length > 0);
   const { estimate, error, busy } = useEstimate(request, ready);
   const wrong = placeErrors(error);
-  const put = (name) => (e) => setQuery({ [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
+  // Another model has other dictionaries.
+  const put = (name) => (e) => setQuery({ ...(name === "model" && { dictionary: "" }), [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
   const submit = async (event) => {
     event.preventDefault();
     send(true);
@@ -148,6 +161,8 @@ function Form({ models, corpora: found }) {
   );
   const model = models.find((m) => m.id === form.model);
   const site = model?.sites?.find((s) => s.site === form.site);
+  const latents = listChoices(dictionaries.filter((d) => d.model === form.model), form.dictionary);
+  const dictionary = dictionaries.find((d) => d.id === form.dictionary);
   return (
     <form class="submit" onSubmit={submit}>
       <div class="fields">
@@ -160,8 +175,13 @@ function Form({ models, corpora: found }) {
             {(a) => <textarea {...a} rows={8} value={text} onInput={(e) => setText(e.target.value)} />}
           </Field>
         )}
-        {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
-        {field("layers", "Layers", "all, or ranges such as 0-3,14")}
+        {latents.length > 1 && choice("dictionary", "Sparse dictionary", dictionary?.error ?? (dictionary?.latents ? `${counted(dictionary.latents, "latent")}, read at ${dictionary.hook}` : "Its latents in place of the model's units"), latents)}
+        {!form.dictionary && (
+          <>
+            {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
+            {field("layers", "Layers", "all, or ranges such as 0-3,14")}
+          </>
+        )}
         {field("indices", "Which of each layer", "all, or ranges such as 0-99")}
         <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
           <summary>More settings</summary>
