@@ -213,8 +213,8 @@ def _tell(options: argparse.Namespace, results: dict[str, Path]) -> str:
         f"## A dictionary beside its layer's neurons\n\nLayer {options.layer}, `resid_post`, "
         f"{options.latents:,} latents, top {options.k}, trained on {options.train_tokens:,} tokens "
         f"{options.epochs} times; {tokens:,} tokens of other documents are analysed. "
-        f"{told['l0']:.1f} latents are active at a token, {summary['dead']:,} at none; {unexplained:.2f} of the "
-        f"variance is unexplained. Misfits: "
+        f"{told['l0']:.1f} latents are active at a token, {summary['dead']:,} at none; "
+        f"{unexplained:.2f} of the variance is unexplained. Misfits: "
         f"{'; '.join(m['detail'] for m in told['misfits']) or 'none'}.\n\n"
         f"{table(['', 'units', *statuses, *medians], rows)}"
     )
