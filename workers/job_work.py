@@ -36,9 +36,10 @@ from polyseme.workers.analysis.pipeline import (
     Stage,
     split_unit,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
 from polyseme.workers.analysis.steps.manifest import scan_address
 from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
@@ -55,6 +56,7 @@ class JobWork:
     encoder: LazyEncoder
     catalogue: dict[str, Entry]
     settings: Settings
+    dictionaries: DictionaryShelf
 
     def run(self, job: Job, unit: str, held: HeldLease) -> tuple[Stage[Any], Done]:
         """Runs a unit. Raises what its step raises."""
@@ -71,6 +73,7 @@ class JobWork:
     ) -> Done:
         model = self._model(job)
         analysis = self._analysis(job, model.card, self._corpus(job))
+        analysis = self._with_own_units(analysis, model)
         address = scan_address(analysis, model)
         if stage is ANALYSIS[0]:
             analysis = self._choose_reused(analysis, job, address, held)
@@ -168,6 +171,13 @@ class JobWork:
             encoder=self.encoder,
             reused=job.reused,
         )
+
+    def _with_own_units(self, analysis: Analysis, model: LoadedModel) -> Analysis:
+        """With what the job's units are where they are none of the model's own."""
+        names = analysis.request.neurons.dictionary
+        if names is None:
+            return analysis
+        return with_latents(analysis, model, self.dictionaries.get(model, names))
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]

@@ -49,6 +49,7 @@ from polyseme.workers.analysis.models.load import describe_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.device import EXIT_CODE, DeviceLost
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.metrics import WorkerMetrics
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
@@ -201,6 +202,7 @@ def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
         threading.Event(),
         metrics,
         tracer,
+        DictionaryShelf(load_dictionaries(settings.catalogue)),
         on_stall=_end_process,
     )
 

@@ -32,10 +32,11 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
+    with_units: Callable[[Analysis], Analysis] = lambda analysis: analysis,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`.
+    `TextInLanguage`; with_units: puts units into the analysis that are none of the model's own.
 
     Layers count as progress of "merging".
     """
@@ -46,7 +47,7 @@ def run_analysis(
         )
     sizes = limits.on(model.device, model.dtype, model.card)
     analysis = Analysis(
-        model.card.settle(request),
+        request,
         corpus,
         model.card,
         store,
@@ -56,6 +57,8 @@ def run_analysis(
         sizes.block_tokens,
         sizes.shard_tokens,
     )
+    analysis = with_units(analysis)
+    analysis = replace(analysis, request=analysis.card.settle(request))
     work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
     store.delete("work")

@@ -290,7 +290,8 @@ def close_regrouping(analysis: Analysis, source: str, *, should_stop: Stop = nev
         result.take(source, name, seals[name])
     check_file(analysis.store, f"{source}/{SUMMARY}", seals[SUMMARY])
     summary = read_json(analysis.store, f"{source}/{SUMMARY}")
-    join_layers(analysis, summary, summary.get("warnings", ()), result)
+    dictionaries = manifest.get("dictionaries") or ()
+    join_layers(analysis, summary, summary.get("warnings", ()), dictionaries, result)
     manifest["request"]["senses"] = analysis.request.to_dict()["senses"]
     manifest["senses"] = describe_senses(analysis, manifest["senses"]["encoder_sha256"])
     manifest["request"]["source_job"] = analysis.request.source_job
