@@ -86,7 +86,9 @@ class Analysis:
     @property
     def controls(self) -> int:
         """The control units of each layer; 0 where there is nothing to compare."""
-        has_any = self.request.senses.enabled and self.site.controls is not None
+        site = SITES.get(self.request.neurons.site)
+        # Units that a job brings always have some; a regrouping knows them by name alone.
+        has_any = self.request.senses.enabled and (site is None or site.controls is not None)
         return count_controls(self.card.layers) if has_any else 0
 
     @property
@@ -94,7 +96,7 @@ class Analysis:
         """(N + G,) int64, of the selected neurons and, beyond all of the layer's, of its control
         units: by these the two are told apart where chance is drawn.
         """
-        units = self.card.site(self.site.name).units
+        units = self.card.site(self.request.neurons.site).units
         return np.concatenate([self.neurons, np.arange(units, units + self.controls)])
 
     @property
