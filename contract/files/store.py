@@ -379,6 +379,16 @@ class Layout:
         own = f"corpora/{corpus}"
         return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
 
+    @staticmethod
+    def vectors(name: str, tenant: str = DEFAULT_TENANT) -> str:
+        """The file of a set of directions, in the safetensors format."""
+        return f"{Layout.vector_set(name, tenant)}/vectors.safetensors"
+
+    @staticmethod
+    def vector_set(name: str, tenant: str = DEFAULT_TENANT) -> str:
+        own = f"vectors/{name}"
+        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+
     WORK = "work"
 
     @staticmethod

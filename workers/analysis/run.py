@@ -16,6 +16,7 @@ from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
+from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
@@ -32,10 +33,11 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
+    own_site: Site | None = None,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`.
+    `TextInLanguage`; own_site: of units that are not the model's own.
 
     Layers count as progress of "merging".
     """
@@ -45,16 +47,18 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
+    card = model.card if own_site is None else model.card.with_site(own_site.card(model.parts))
     analysis = Analysis(
-        model.card.settle(request),
+        card.settle(request),
         corpus,
-        model.card,
+        card,
         store,
         "work",
         ".",
         "work/lens",
         sizes.block_tokens,
         sizes.shard_tokens,
+        own_site=own_site,
     )
     work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
