@@ -9,9 +9,9 @@ from polyseme.contract.errors import AnalysisError, DamagedFile
 from polyseme.contract.files.store import Store
 from polyseme.contract.files.vector_sets import read_numbers
 from polyseme.workers.analysis.models.load import LoadedModel
+from polyseme.workers.analysis.sites.own_vectors import Projection, check_fits, make_site
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
-from polyseme.workers.analysis.sites.vectors import Projection, check_fits, make_site
 
 
 def find_vectors_site(

@@ -364,6 +364,10 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
+def _own(tenant: str, path: str) -> str:
+    return path if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{path}"
+
+
 class Layout:
     """Where things lie in the store. Only code that passed an id's pattern calls these."""
 
@@ -376,18 +380,15 @@ class Layout:
     @staticmethod
     def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
         """Two tenants may call a corpus the same."""
-        own = f"corpora/{corpus}"
-        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+        return _own(tenant, f"corpora/{corpus}")
 
     @staticmethod
     def vectors(name: str, tenant: str = DEFAULT_TENANT) -> str:
-        """The file of a set of directions, in the safetensors format."""
         return f"{Layout.vector_set(name, tenant)}/vectors.safetensors"
 
     @staticmethod
     def vector_set(name: str, tenant: str = DEFAULT_TENANT) -> str:
-        own = f"vectors/{name}"
-        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+        return _own(tenant, f"vectors/{name}")
 
     WORK = "work"
 

@@ -70,6 +70,13 @@ def analyse(
         str | None,
         typer.Option(help="In place of --site and --layers: blocks.3-5.hook_resid_post."),
     ] = None,
+    directions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS",
+            help="In place of --site and --layers: the id of uploaded directions, the units.",
+        ),
+    ] = None,
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
     top_k: Annotated[
         int | None, typer.Option(help="Contexts of the largest activations. [60]")
@@ -126,7 +133,13 @@ def analyse(
     is_short = window is not None and window < Contexts.display_tokens
     contexts = {"window": window, "display_tokens": window if is_short else None}
     parts: dict[str, dict[str, Any]] = {
-        "neurons": {"site": site, "hook": hook, "layers": layers, "indices": neurons},
+        "neurons": {
+            "site": site,
+            "hook": hook,
+            "layers": layers,
+            "vectors": directions,
+            "indices": neurons,
+        },
         "contexts": {
             **_lists(top_k, sampled),
             **contexts,

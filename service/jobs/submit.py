@@ -51,7 +51,7 @@ from polyseme.service.jobs.fitting import add_site, fit_request, name_site, name
 from polyseme.service.jobs.notes import Note, Staff, notes_of
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
-from polyseme.service.vectors.register import find_vectors
+from polyseme.service.vectors.sets import find_vectors
 
 _log = logging.getLogger("polyseme.service")
 

@@ -24,14 +24,14 @@ from polyseme.service.schemas.vectors import (
     VectorsQuery,
     VectorsSchema,
 )
-from polyseme.service.vectors.register import (
+from polyseme.service.vectors.sent import Sent, read_body, read_file
+from polyseme.service.vectors.sets import (
     delete_vectors,
     find_vectors,
     read_labels,
     register_vectors,
     vectors_to_dict,
 )
-from polyseme.service.vectors.sent import Sent, read_body, read_file
 
 blueprint = Blueprint(
     "vectors",

@@ -8,7 +8,16 @@ from marshmallow import Schema
 from marshmallow import fields as marshmallow_fields
 
 from polyseme.reading import read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, JobOfBatch, Model
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Estimate,
+    Job,
+    JobOfBatch,
+    Model,
+    VectorSet,
+)
 from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
 from polyseme.service.schemas.batches import JobOfBatchSchema, SubmittedBatchSchema
@@ -16,6 +25,7 @@ from polyseme.service.schemas.corpora import CorpusSchema
 from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
+from polyseme.service.schemas.vectors import VectorsSchema
 from tests.client.wire import grouped_report, job_state
 
 _UNREAD = {"object", "links", "link", "webhook", "estimate", "basis", "request"}  # in `raw`
@@ -66,6 +76,7 @@ def test_a_record_cannot_be_changed() -> None:
         (JobOfBatch, JobOfBatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),
+        (VectorSet, VectorsSchema),
         (Model, ModelSchema),
         (NeuronRow, NeuronRowSchema),
         (Report, NeuronSchema),
