@@ -364,10 +364,6 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def _own(tenant: str, path: str) -> str:
-    return path if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{path}"
-
-
 class Layout:
     """Where things lie in the store. Only code that passed an id's pattern calls these."""
 
@@ -380,7 +376,11 @@ class Layout:
     @staticmethod
     def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
         """Two tenants may call a corpus the same."""
-        return _own(tenant, f"corpora/{corpus}")
+        return Layout._own(tenant, f"corpora/{corpus}")
+
+    @staticmethod
+    def _own(tenant: str, path: str) -> str:
+        return path if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{path}"
 
     @staticmethod
     def vectors(name: str, tenant: str = DEFAULT_TENANT) -> str:
@@ -388,7 +388,7 @@ class Layout:
 
     @staticmethod
     def vector_set(name: str, tenant: str = DEFAULT_TENANT) -> str:
-        return _own(tenant, f"vectors/{name}")
+        return Layout._own(tenant, f"vectors/{name}")
 
     WORK = "work"
 
