@@ -365,9 +365,10 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
 
 
 class Layout:
-    """Where things lie in the store. Only code that passed an id's pattern calls these."""
+    """Where things lie, each tenant's apart. Only code that passed an id's pattern calls these."""
 
     LENS = "lens"  # logit-lens tables of models, by the hash of their weights; they outlive jobs
+    WORK = "work"
 
     @staticmethod
     def documents(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
@@ -375,7 +376,6 @@ class Layout:
 
     @staticmethod
     def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
-        """Two tenants may call a corpus the same."""
         return Layout._own(tenant, f"corpora/{corpus}")
 
     @staticmethod
@@ -389,8 +389,6 @@ class Layout:
     @staticmethod
     def vector_set(name: str, tenant: str = DEFAULT_TENANT) -> str:
         return Layout._own(tenant, f"vectors/{name}")
-
-    WORK = "work"
 
     @staticmethod
     def work(job: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -52,6 +52,19 @@ def open_set(store: Store, vectors: VectorSet, tenant: str) -> Iterator[VectorFi
             yield VectorFile(file, read_header(file, vectors.size))
         except MalformedRequest as e:
             raise DamagedFile(f"{path}: {e.message}", path=path) from e
+
+
+@contextmanager
+def open_if_there(
+    store: Store, vectors: VectorSet | None, tenant: str
+) -> Iterator[VectorFile | None]:
+    """None for no set, and for one whose file is gone. Raises DamagedFile."""
+    with ExitStack() as stack:
+        opened = None
+        if vectors is not None:
+            with suppress(FileNotFoundError):
+                opened = stack.enter_context(open_set(store, vectors, tenant))
+        yield opened
 
 
 def read_numbers(store: Store, vectors: VectorSet, tenant: str) -> Numbers:

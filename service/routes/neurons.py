@@ -18,6 +18,7 @@ from polyseme.contract.files.results import (
     TOKENS,
     report_file,
 )
+from polyseme.contract.files.vector_sets import open_if_there
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page, answer_tagged
@@ -306,8 +307,11 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
 def _answer_bundle(
     here: Services, job: Job, layers: list[int], query: Mapping[str, Any]
 ) -> Response:
-    origin = read_origin(here.results, job, query.get("model_id"), query.get("creator_id"))
-    chunks = stream_bundle(here.results, origin, layers)
+    name = job.analysis.neurons.vectors
+    vectors = None if name is None else here.board.registry.get_vectors(name, here.tenant)
+    origin = read_origin(here.results, job, query.get("model_id"), query.get("creator_id"), vectors)
+    directions = open_if_there(here.store, vectors, here.tenant)
+    chunks = stream_bundle(here.results, origin, layers, directions)
     return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 
 

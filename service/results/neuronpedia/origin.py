@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyseme.contract.files.vector_sets import VectorFile
 from polyseme.contract.records.job import Job
+from polyseme.contract.records.vector_set import VectorSet
 from polyseme.service.json_text import timestamp
 from polyseme.service.results.result import Results
 
@@ -29,10 +31,13 @@ class Origin:
     layers: int  # of the result
     neurons: int  # a layer
     site: str
+    vectors: str | None = None  # what uploaded directions, its units, are called
 
     @property
     def source_set(self) -> str:
         """Of sources: one whose name is a whole number belongs to `neurons`."""
+        if self.vectors is not None:
+            return f"{self.site}-{self.vectors}"
         return _SETS.get(self.site, self.site.replace("_", "-"))
 
     def source(self, layer: int) -> str:
@@ -43,8 +48,17 @@ class Origin:
 _SETS = {"mlp": "neurons", "z": "att-z"}
 
 
-def read_origin(results: Results, job: Job, model: str | None, creator: str | None) -> Origin:
-    """model, creator: as the importing Neuronpedia calls them; None for this service's names."""
+def read_origin(
+    results: Results,
+    job: Job,
+    model: str | None,
+    creator: str | None,
+    vectors: VectorSet | None = None,
+) -> Origin:
+    """model, creator: as the importing Neuronpedia calls them; None for this service's names.
+
+    vectors: the job's; None where it has none, and where they were deleted.
+    """
     scalars = results.scalars(job.id).table
     layers = len(pc.unique(scalars["layer"]))
     return Origin(
@@ -57,13 +71,23 @@ def read_origin(results: Results, job: Job, model: str | None, creator: str | No
         layers=layers,
         neurons=len(scalars) // layers,
         site=job.analysis.neurons.site,
+        vectors=(vectors and vectors.name) or job.analysis.neurons.vectors,
     )
 
 
 class Texts:
     """JSON of what comes again and again in one layer."""
 
-    def __init__(self, origin: Origin, layer: int, tokens: pa.Array, spoken: pa.Array) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        layer: int,
+        tokens: pa.Array,
+        spoken: pa.Array,
+        directions: VectorFile | None = None,
+    ) -> None:
+        self.directions = directions  # of the units, where they are uploaded ones
+        self.labels = directions.labels if directions else None
         self.tokens = tokens  # of the vocabulary
         self.spoken = spoken  # what they read as, no JSON; "" for special ones
         source = origin.source(layer)
