@@ -67,7 +67,10 @@ from polyseme.service.waiting.waits import WaitRoom
 from polyseme.service.waiting.watch import Watch, read_jobs
 
 # In the order of the OpenAPI document.
-ROUTES = (jobs, job_events, batches, neurons, senses, activations, corpora, vectors, models, health)
+ROUTES = (
+    *(jobs, job_events, batches, neurons, senses, activations),
+    *(corpora, vectors, models, health),
+)
 EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 
 
