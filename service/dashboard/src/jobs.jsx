@@ -171,11 +171,11 @@ export function JobPage({ id }) {
   );
 }
 
-const again = ({ request }) => `/ui/new${query({
-  model: request.model,
-  corpus: request.corpus.id,
-  site: request.neurons.site === "mlp" ? "" : request.neurons.site,
-  layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
+// Uploaded directions say site and layer themselves.
+const again = ({ request: { model, corpus, neurons: n } }) => `/ui/new${query({
+  model,
+  corpus: corpus.id,
+  ...(n.vectors ? { vectors: n.vectors } : { site: n.site === "mlp" ? "" : n.site, layers: n.layers === "all" ? "" : n.layers }),
 })}`;
 
 const PHASES = {

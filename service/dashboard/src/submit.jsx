@@ -9,12 +9,13 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { site: "mlp", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { vectors: "", site: "mlp", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
   "/corpus": "corpus",
   "/neurons/site": "site",
+  "/neurons/vectors": "vectors",
   "/neurons/layers": "layers",
   "/neurons/indices": "indices",
   "/contexts/top_k": "top_k",
@@ -49,7 +50,7 @@ export function buildRequest(form, text) {
   return {
     model: form.model,
     corpus,
-    neurons: part({ site: value("site", String), layers: value("layers", String), indices: value("indices", String) }),
+    neurons: part({ ...(form.vectors ? { vectors: form.vectors } : { site: value("site", String), layers: value("layers", String) }), indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
     senses: part({ same_at: value("same_at") }),
@@ -160,8 +161,9 @@ function Form({ models, corpora: found }) {
             {(a) => <textarea {...a} rows={8} value={text} onInput={(e) => setText(e.target.value)} />}
           </Field>
         )}
-        {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
-        {field("layers", "Layers", "all, or ranges such as 0-3,14")}
+        {form.vectors && field("vectors", "Directions", "the id of uploaded ones, which are the units; empty for the model's own")}
+        {!form.vectors && choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
+        {!form.vectors && field("layers", "Layers", "all, or ranges such as 0-3,14")}
         {field("indices", "Which of each layer", "all, or ranges such as 0-99")}
         <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
           <summary>More settings</summary>
