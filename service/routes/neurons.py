@@ -162,8 +162,9 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     row = here.results.report(job_id, layer, neuron)
 
     def answer() -> Response:
-        vocabulary = here.results.vocabulary(job_id)
-        return answer_json(build_report(row, job_id, job.request.model, vocabulary, here.base))
+        vocabulary, site = here.results.vocabulary(job_id), job.analysis.neurons.site
+        model = job.request.model
+        return answer_json(build_report(row, job_id, model, vocabulary, here.base, site=site))
 
     return answer_tagged(result_tag(job_id), request.headers, answer)
 
@@ -294,7 +295,8 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
             f"{job.id}-controls.ndjson",
         )
     else:
-        lines = stream_lines(here.results, job.id, job.request.model, layers, here.base)
+        model, site = job.request.model, job.analysis.neurons.site
+        lines = stream_lines(here.results, job.id, model, layers, here.base, site=site)
         name = f"{job.id}.ndjson"
     packed = request.accept_encodings.quality("gzip") > 0
     answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", name)
