@@ -226,6 +226,7 @@ def test_the_lens_of_one_set_is_not_anothers(bench: Bench) -> None:
     one, other = (bench.make({"vectors": bench.add(directions(2, seed=i))}) for i in range(2))
 
     assert bench.report(one, 0)["logits"] != bench.report(other, 0)["logits"]
+    assert bench.report(one, 0)["site"] == "vectors"
     assert not any("vectors" in name for name in bench.store.file_sizes(Layout.LENS))
 
 
