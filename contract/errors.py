@@ -81,6 +81,12 @@ class CorpusNotFound(InvalidRequest):
     code = "corpus_not_found"
 
 
+class VectorsNotFound(InvalidRequest):
+    """A job names uploaded directions that are not there. As a path of their own: `NotFound`."""
+
+    code = "vectors_not_found"
+
+
 class InvalidCorpus(InvalidRequest):
     code = "invalid_corpus"
 

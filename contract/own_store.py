@@ -9,7 +9,7 @@ from polyseme.contract.errors import StoreTaken
 from polyseme.contract.files.identity import IDENTITY_FILE, Identity, OtherStore
 from polyseme.contract.files.store import Store
 
-_FOLDERS = frozenset({"corpora", "results", "tenants"})
+_FOLDERS = frozenset({"corpora", "results", "tenants", "vectors"})
 
 log = logging.getLogger(__name__)
 

@@ -33,11 +33,13 @@ from polyseme.records import (
     Job,
     JobOfBatch,
     Model,
+    VectorSet,
 )
 from polyseme.reports import ControlRow, NeuronRow, Report
 from polyseme.rows import AsyncRows
 from polyseme.steps import Json, Query
 from polyseme.tables import read_arrow, read_pandas, read_polars
+from polyseme.uploads import pack_vectors, read_file
 
 if TYPE_CHECKING:
     from pandas import DataFrame as PandasFrame
@@ -325,6 +327,50 @@ class AsyncPolyseme:
     async def delete_corpus(self, corpus: str) -> None:
         """Deletes a corpus; results made from it stay."""
         await self._driver.run(self._calls.delete_corpus(corpus))
+
+    async def add_vectors(
+        self,
+        vectors: Any,
+        *,
+        model: str,
+        site: str,
+        layer: int,
+        bias: Any = None,
+        labels: Sequence[str] | None = None,
+        name: str | None = None,
+        normalize: bool = False,
+    ) -> VectorSet:
+        """Adds directions, whose id goes into a request as `neurons.vectors`.
+
+        vectors: rows of numbers, each as wide as the site: lists, an array or a tensor; bias: a
+        number for each; labels: what each is called; normalize: divides each, and its bias, by its
+        length. Raises ValueError where rows are not of one length.
+        """
+        content = pack_vectors(
+            vectors, bias, labels, model=model, site=site, layer=layer, name=name
+        )
+        query = {"normalize": True if normalize else None}
+        return await self._driver.run(self._calls.add_vectors(lambda: [content], query))
+
+    async def add_vectors_file(self, path: str | Path, **query: Query) -> VectorSet:
+        """Uploads a safetensors file with a tensor `vectors` and, if any, `bias`.
+
+        query: model, site, layer and name, where its metadata does not say them; normalize.
+        """
+        file = Path(path)
+        return await self._driver.run(self._calls.add_vectors(lambda: read_file(file), query))
+
+    async def vectors(self, vectors: str) -> VectorSet:
+        """A set of directions: where it is of, its sizes, and its labels."""
+        return await self._driver.run(self._calls.vectors(vectors))
+
+    def vector_sets(self) -> AsyncRows[VectorSet]:
+        """The sets of directions, newest first."""
+        return AsyncRows(self._driver, "/v1/vectors", {}, VectorSet)
+
+    async def delete_vectors(self, vectors: str) -> None:
+        """Deletes a set of directions; results made from it stay."""
+        await self._driver.run(self._calls.delete_vectors(vectors))
 
     async def model(self, model: str) -> Model:
         """What is known of a model."""

@@ -15,7 +15,16 @@ from polyseme.contract.records.job import TERMINAL
 from polyseme.feed import Feed
 from polyseme.problems import StillRunning
 from polyseme.reading import Record, read
-from polyseme.records import Activations, Batch, Corpus, Dictionary, Estimate, Job, Model
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Dictionary,
+    Estimate,
+    Job,
+    Model,
+    VectorSet,
+)
 from polyseme.reports import Report
 from polyseme.steps import Answer, Call, Json, Pause, Query, Steps, asked_pause_s, send
 from polyseme.uploads import LANGUAGE, Folder, plan_folder, read_file, read_folder, text_lines
@@ -262,6 +271,20 @@ class Operations:
 
     def delete_corpus(self, corpus: str) -> Steps[None]:
         yield from self.send("DELETE", f"/v1/corpora/{corpus}")
+
+    def add_vectors(
+        self, content: Callable[[], Iterable[bytes]], query: Mapping[str, Query]
+    ) -> Steps[VectorSet]:
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._fetch(
+            VectorSet, "POST", "/v1/vectors", headers=headers, content=content, query=query
+        )
+
+    def vectors(self, vectors: str) -> Steps[VectorSet]:
+        return self._fetch(VectorSet, "GET", f"/v1/vectors/{vectors}")
+
+    def delete_vectors(self, vectors: str) -> Steps[None]:
+        yield from self.send("DELETE", f"/v1/vectors/{vectors}")
 
     def model(self, model: str) -> Steps[Model]:
         return self._fetch(Model, "GET", f"/v1/models/{model}")

@@ -208,6 +208,25 @@ class Corpus(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorSet(Record):
+    """Directions of one's own: each is a unit of jobs over them."""
+
+    id: str
+    model: str = ""
+    site: str = ""  # that they are of
+    layer: int = 0
+    count: int = 0  # of directions
+    width: int = 0  # numbers of each
+    name: str | None = None
+    has_bias: bool = False
+    normalized: bool = False  # divided by their lengths when they came
+    labels: tuple[str, ...] | None = None  # in their order; None without, and in lists
+    sha256: str = ""
+    bytes: int = 0
+    created_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site(Record):
     """A place of a model whose units can be analysed, or the reason why it has none."""
 

@@ -302,6 +302,7 @@ class Report(Record):
 
     job: str = ""
     model: str = ""
+    site: str = "mlp"  # whose unit it is
     layer: int
     neuron: int
     hook: str = ""

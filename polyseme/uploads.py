@@ -1,15 +1,18 @@
-"""Texts, files and folders as the bytes of an upload. Knows nothing of the service."""
+"""Texts, files, folders and directions as the bytes of an upload. Knows nothing of the service."""
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from polyseme.contract.errors import PolysemeError
+from polyseme.contract.files.safetensors import format_header
 from polyseme.contract.texts.formats import Notes, Reading, format_of
 from polyseme.contract.texts.languages import language_of
 from polyseme.contract.texts.read import read_texts
@@ -54,6 +57,38 @@ def read_file(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
+
+
+def pack_vectors(
+    vectors: Any, bias: Any, labels: Sequence[str] | None, **said: str | int | None
+) -> bytes:
+    """A safetensors file of directions, in float32. vectors, bias: rows of numbers and numbers, as
+    lists, or what has `tolist`. said: what the file says of them.
+
+    Raises ValueError where rows are not of one length.
+    """
+    rows: list[list[float]] = _listed(vectors)
+    shapes: dict[str, tuple[int, ...]] = {"vectors": (len(rows), len(rows[0]) if rows else 0)}
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError("vectors: the rows are not all of one length")
+    numbers = array("f", (number for row in rows for number in row))
+    if bias is not None:
+        of_bias: list[float] = _listed(bias)
+        shapes["bias"] = (len(of_bias),)
+        numbers.extend(of_bias)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    metadata = {name: str(value) for name, value in said.items() if value is not None}
+    metadata |= {} if labels is None else {"labels": json.dumps(list(labels))}
+    return format_header(shapes, metadata) + numbers.tobytes()
+
+
+def _listed(numbers: Any) -> Any:
+    return numbers.tolist() if hasattr(numbers, "tolist") else [_listed_row(row) for row in numbers]
+
+
+def _listed_row(row: Any) -> Any:
+    return row.tolist() if hasattr(row, "tolist") else row
 
 
 def plan_folder(query: Mapping[str, Any]) -> Reading:

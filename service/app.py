@@ -57,6 +57,7 @@ from polyseme.service.routes import (
     models,
     neurons,
     senses,
+    vectors,
 )
 from polyseme.service.routes.dashboard import register_dashboard
 from polyseme.service.routes.docs import register_docs
@@ -68,16 +69,8 @@ from polyseme.service.waiting.watch import Watch, read_jobs
 
 # In the order of the OpenAPI document.
 ROUTES = (
-    jobs,
-    job_events,
-    batches,
-    neurons,
-    senses,
-    activations,
-    corpora,
-    models,
-    dictionaries,
-    health,
+    *(jobs, job_events, batches, neurons, senses, activations),
+    *(corpora, vectors, models, dictionaries, health),
 )
 EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 

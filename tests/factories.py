@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import random
 import statistics
+import struct
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -36,6 +38,7 @@ from polyseme.contract.files.results import (
     ZERO_BIN,
     report_file,
 )
+from polyseme.contract.files.safetensors import format_header
 from polyseme.contract.files.seals import format_manifest, seal_stream
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.names import DEFAULT_QUEUE
@@ -43,6 +46,7 @@ from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard, SiteCard
 from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.records.vector_set import VectorSet
 from polyseme.workers.analysis.reports.summary import summarise
 
 MODEL = "tiny-gated"
@@ -132,6 +136,27 @@ def add_corpus(
     corpus = write_documents(texts or make_texts(), file, name=name, max_documents=10_000)
     store.write(Layout.documents(corpus.id), file.getvalue())
     return board.registry.add_corpus(corpus)
+
+
+def add_vectors(
+    board: Board, store: Store, tenant: str = "default", count: int = 3, **changes: Any
+) -> VectorSet:
+    """A set of random directions on the board with its file in the store."""
+    values: dict[str, Any] = {"model": MODEL, "site": "resid_post", "layer": 2, "width": 16}
+    values |= {"id": "vec_0123456789abcdef01234567", "count": count, "name": None, "labels": False}
+    values |= {"has_bias": False, "normalized": False, "units_sha256": "0" * 64} | changes
+    width, draw = values["width"], random.Random(0).gauss
+    numbers = [draw(0, 1) for _ in range(count * width)]
+    content = format_header({"vectors": (count, width)}, {})
+    content += struct.pack(f"<{len(numbers)}f", *numbers)
+    vectors = VectorSet(
+        **values,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        created_at=1_760_000_000.0,
+    )
+    store.write(Layout.vectors(vectors.id, tenant), content)
+    return board.registry.add_vectors(vectors, tenant)
 
 
 def make_body(**changes: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import Planned, cut_of, reader_of
+from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.settings import Settings
 from polyseme.workers.analysis.live.check import Check
 from polyseme.workers.analysis.machine.limits import Limits
@@ -36,11 +37,16 @@ from polyseme.workers.analysis.pipeline import (
     Stage,
     split_unit,
 )
-from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
+from polyseme.workers.analysis.reports.result_files import read_manifest
+from polyseme.workers.analysis.sites.latents import Latents
+from polyseme.workers.analysis.sites.latents import make_site as make_latents_site
+from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import scan_address
-from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
+from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site, read_site
 from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
+from polyseme.workers.own_sites import find_vectors_site
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
 
@@ -72,8 +78,10 @@ class JobWork:
         self, job: Job, stage: Stage[AnalysisWork], number: int, held: HeldLease
     ) -> Done:
         model = self._model(job)
-        analysis = self._analysis(job, model.card, self._corpus(job))
-        analysis = self._with_own_units(analysis, model)
+        own = self._own_site(job.analysis, job.tenant, model)
+        card = model.card if own is None else model.card.with_site(own.card(model.parts))
+        analysis = self._analysis(job, card, self._corpus(job), own)
+        analysis = replace(analysis, latents=self._latents(job.analysis, model))
         address = scan_address(analysis, model)
         if stage is ANALYSIS[0]:
             analysis = self._choose_reused(analysis, job, address, held)
@@ -117,19 +125,23 @@ class JobWork:
                 f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
             )
         source = Layout.result(job.analysis.source_job or "")
-        card = card.with_site(read_site(self.store, source, card, job.analysis))
-        analysis = self._analysis(job, card, read_corpus(self.store, source))
+        site = read_site(self.store, source, card, job.analysis)
+        own, corpus = read_own_site(self.store, source, site), read_corpus(self.store, source)
+        analysis = self._analysis(job, card.with_site(site), corpus, own)
         return RegroupingWork(analysis, source, held.should_stop)
 
     def _check_work(self, job: Job, held: HeldLease) -> CheckWork:
         request, model = job.check, self._model(job)
+        source = Layout.result(request.job)
+        analysed = AnalysisRequest.from_dict(read_manifest(self.store, source)["request"])
         check = Check(
             request=request,
             store=self.store,
-            source=Layout.result(request.job),
+            source=source,
             result=Layout.result(job.id),
             block_tokens=self._limits(model.card).block_tokens,
             encoder=self.encoder,
+            own_site=self._own_site(analysed, job.tenant, model),
         )
         return CheckWork(check, model, held.should_stop)
 
@@ -138,6 +150,18 @@ class JobWork:
         if (entry := self.catalogue.get(model)) is None:
             raise ModelLoadError(f"model {model!r} is not in this worker's catalogue")
         return self.shelf.get(entry)
+
+    def _own_site(self, request: AnalysisRequest, tenant: str, model: LoadedModel) -> Site | None:
+        """What the units are where the model does not have them itself. Raises AnalysisError."""
+        if (name := request.neurons.vectors) is not None:
+            return find_vectors_site(self.board, self.store, name, tenant, model)
+        latents = self._latents(request, model)
+        return make_latents_site(latents) if latents else None
+
+    def _latents(self, request: AnalysisRequest, model: LoadedModel) -> dict[int, Latents]:
+        """By layer; of a job over dictionaries alone. Raises DictionaryLoadError."""
+        names = request.neurons.dictionary
+        return {} if names is None else self.dictionaries.get(model, names)
 
     def _corpus(self, job: Job) -> Corpus:
         name = job.analysis.corpus
@@ -156,7 +180,9 @@ class JobWork:
         wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)
         return wanted.on(self.shelf.device, self.shelf.dtype, card)
 
-    def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
+    def _analysis(
+        self, job: Job, card: ModelCard, corpus: Corpus, own_site: Site | None = None
+    ) -> Analysis:
         limits = self._limits(card)
         return Analysis(
             request=job.analysis,
@@ -170,14 +196,8 @@ class JobWork:
             shard_tokens=limits.shard_tokens,
             encoder=self.encoder,
             reused=job.reused,
+            own_site=own_site,
         )
-
-    def _with_own_units(self, analysis: Analysis, model: LoadedModel) -> Analysis:
-        """With what the job's units are where they are none of the model's own."""
-        names = analysis.request.neurons.dictionary
-        if names is None:
-            return analysis
-        return with_latents(analysis, model, self.dictionaries.get(model, names))
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]
@@ -198,7 +218,8 @@ class JobWork:
         """Notes on the model's card how fast a whole scan and its merges went, for estimates."""
         request, total = analysis.request, job.progress.tokens_total or 0
         is_whole = (
-            len(analysis.scanned) == analysis.card.layers
+            analysis.own_site is None
+            and len(analysis.scanned) == analysis.card.layers
             and request.neurons.indices == "all"
             and request.senses.enabled
             and total >= _MEASURED_BLOCKS * analysis.block_tokens

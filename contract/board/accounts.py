@@ -169,7 +169,7 @@ class Accounts:
         """Counts an item as `size` bytes of the tenant's from now on; False, and no change, when
         that is too much.
 
-        item: "corpus:<id>" or "job:<id>". 0 bytes: it is deleted.
+        item: "corpus:<id>", "vectors:<id>" or "job:<id>". 0 bytes: it is deleted.
         """
         noted = self._note_stored(
             stored=self._keys.stored(tenant),

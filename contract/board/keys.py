@@ -3,8 +3,8 @@
 The patterns that a Lua script needs as it runs stand once more in scripts/shared/keys.lua.
 
 Times are seconds since the epoch, by Redis' clock, unless the board's own is named. `jobs`,
-`activations`, `idem`, `corpus`, `corpora`, `batches` and `batch_idem` are those of the tenant
-"default"; another's are the same under tenant:<tenant>:.
+`activations`, `idem`, `corpus`, `corpora`, `vectors`, `vector_sets`, `batches` and `batch_idem` are
+those of the tenant "default"; another's are the same under tenant:<tenant>:.
 """
 
 from __future__ import annotations
@@ -170,6 +170,14 @@ class Keys:
         """Hash: who read it, and how it was cut -> its tokens and windows, as JSON."""
         return self._own(tenant, "planned", corpus)
 
+    def vector_sets(self, tenant: str) -> str:
+        """Zset by creation of a tenant's sets of directions."""
+        return self._own(tenant, "vector_sets")
+
+    def vectors(self, tenant: str, name: str) -> str:
+        """The record of a set, as JSON."""
+        return self._own(tenant, "vectors", name)
+
     def secret(self) -> str:
         """What all API processes of this board sign cursors with."""
         return self._key("secret")
@@ -241,7 +249,7 @@ class Keys:
         return self._key("tenant", tenant, "minute")
 
     def stored(self, tenant: str) -> str:
-        """Hash: corpus:<id> or job:<id> -> bytes in the store."""
+        """Hash: corpus:<id>, vectors:<id> or job:<id> -> bytes in the store."""
         return self._key("stored", tenant)
 
     def stored_bytes(self) -> str:

@@ -1,5 +1,5 @@
-"""What is registered on the board: corpora, model cards, its store, the secret of the API's
-processes.
+"""What is registered on the board: corpora, sets of directions, model cards, its store, the
+secret of the API's processes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import Planned
+from polyseme.contract.records.vector_set import VectorSet
 
 
 class Registry:
@@ -52,6 +53,32 @@ class Registry:
         self._redis.zrem(self._keys.corpora(tenant), corpus)
         self._redis.delete(self._keys.planned(tenant, corpus))
         return bool(self._redis.delete(self._keys.corpus(tenant, corpus)))
+
+    def add_vectors(self, vectors: VectorSet, tenant: str = DEFAULT_TENANT) -> VectorSet:
+        """Registers a tenant's set of directions, or returns the one that has the id already."""
+        if self._redis.set(self._keys.vectors(tenant, vectors.id), vectors.to_json(), nx=True):
+            self._redis.zadd(self._keys.vector_sets(tenant), {vectors.id: vectors.created_at})
+            return vectors
+        return self.get_vectors(vectors.id, tenant) or vectors
+
+    def get_vectors(self, name: str, tenant: str = DEFAULT_TENANT) -> VectorSet | None:
+        text = cast(str | None, self._redis.get(self._keys.vectors(tenant, name)))
+        return _read_vectors(name, text) if text else None
+
+    def list_vectors(self, tenant: str = DEFAULT_TENANT) -> list[VectorSet]:
+        """Newest first."""
+        ids = cast(list[str], self._redis.zrange(self._keys.vector_sets(tenant), 0, -1, desc=True))
+        keys = [self._keys.vectors(tenant, name) for name in ids]
+        texts = cast(list[str | None], self._redis.mget(keys) if keys else [])
+        there = ((name, text) for name, text in zip(ids, texts, strict=True) if text)
+        return list(leave_out_damaged(there, _read_vectors))
+
+    def has_vectors(self, name: str, tenant: str = DEFAULT_TENANT) -> bool:
+        return bool(self._redis.exists(self._keys.vectors(tenant, name)))
+
+    def delete_vectors(self, name: str, tenant: str = DEFAULT_TENANT) -> bool:
+        self._redis.zrem(self._keys.vector_sets(tenant), name)
+        return bool(self._redis.delete(self._keys.vectors(tenant, name)))
 
     def note_planned(
         self, corpus: str, tenant: str, reader: str, cut: str, planned: Planned
@@ -132,6 +159,11 @@ class Registry:
 def _read_corpus(corpus: str, text: str) -> Corpus:
     with reading_record(f"the corpus {corpus!r}"):
         return Corpus.from_json(text)
+
+
+def _read_vectors(name: str, text: str) -> VectorSet:
+    with reading_record(f"the vectors {name!r}"):
+        return VectorSet.from_json(text)
 
 
 def _read_card(model: str, text: str) -> ModelCard:

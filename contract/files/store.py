@@ -365,9 +365,10 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
 
 
 class Layout:
-    """Where things lie in the store. Only code that passed an id's pattern calls these."""
+    """Where things lie, each tenant's apart. Only code that passed an id's pattern calls these."""
 
     LENS = "lens"  # logit-lens tables of models, by the hash of their weights; they outlive jobs
+    WORK = "work"
 
     @staticmethod
     def documents(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
@@ -375,11 +376,19 @@ class Layout:
 
     @staticmethod
     def corpus(corpus: str, tenant: str = DEFAULT_TENANT) -> str:
-        """Two tenants may call a corpus the same."""
-        own = f"corpora/{corpus}"
-        return own if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{own}"
+        return Layout._own(tenant, f"corpora/{corpus}")
 
-    WORK = "work"
+    @staticmethod
+    def _own(tenant: str, path: str) -> str:
+        return path if tenant == DEFAULT_TENANT else f"tenants/{tenant}/{path}"
+
+    @staticmethod
+    def vectors(name: str, tenant: str = DEFAULT_TENANT) -> str:
+        return f"{Layout.vector_set(name, tenant)}/vectors.safetensors"
+
+    @staticmethod
+    def vector_set(name: str, tenant: str = DEFAULT_TENANT) -> str:
+        return Layout._own(tenant, f"vectors/{name}")
 
     @staticmethod
     def work(job: str) -> str:

@@ -77,6 +77,13 @@ def analyse(
             help="In place of --site and --layers: latents of sparse dictionaries, one a layer.",
         ),
     ] = None,
+    directions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS",
+            help="In place of --site and --layers: the id of uploaded directions, the units.",
+        ),
+    ] = None,
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
     top_k: Annotated[
         int | None, typer.Option(help="Contexts of the largest activations. [60]")
@@ -138,6 +145,7 @@ def analyse(
             "hook": hook,
             "dictionary": None if dictionary is None else read_ids(dictionary),
             "layers": layers,
+            "vectors": directions,
             "indices": neurons,
         },
         "contexts": {

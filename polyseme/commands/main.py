@@ -25,6 +25,7 @@ from polyseme.commands import (
 from polyseme.commands.accounts import keys_app, tenants_app
 from polyseme.commands.dictionaries.app import app as dictionaries_app
 from polyseme.commands.terminal import FAILED, ApiKey, connect, describe_error, exit_code, say
+from polyseme.commands.vectors.vector_sets import app as vectors_app
 from polyseme.errors import CommandError
 from polyseme.problems import ClientError
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.add_typer(dictionaries_app, name="dictionaries")
 app.add_typer(corpora.app, name="corpora")
+app.add_typer(vectors_app, name="vectors")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(keys_app, name="keys")

@@ -35,8 +35,8 @@ class Orphan:
 
 
 def find_orphans(results: Results, *, younger_than_s: float = _YOUNG_S) -> Iterator[Orphan]:
-    """Folders of jobs and corpora that the board does not know, and files that were never finished,
-    if nothing in them was written for `younger_than_s` seconds.
+    """Folders of jobs, corpora and sets of directions that the board does not know, and files that
+    were never finished, if nothing in them was written for `younger_than_s` seconds.
     """
     before = time.time() - younger_than_s
     unknown = list(_unknown_folders(results))
@@ -56,10 +56,13 @@ def _unknown_folders(results: Results) -> Iterator[tuple[str, str]]:
     for folder, of_job in (("results", Layout.result), (Layout.WORK, Layout.work)):
         yield from _without(store.names(folder), of_job, board.jobs.exists, "no such job")
     for tenant in (DEFAULT_TENANT, *store.names("tenants")):
-        of_corpus = partial(Layout.corpus, tenant=tenant)
-        is_known = partial(board.registry.has_corpus, tenant=tenant)
-        names = store.names(of_corpus("").rstrip("/"))
-        yield from _without(names, of_corpus, is_known, f"no such corpus of the tenant {tenant}")
+        for what, place, has in (
+            ("corpus", Layout.corpus, board.registry.has_corpus),
+            ("vectors", Layout.vector_set, board.registry.has_vectors),
+        ):
+            own, is_known = partial(place, tenant=tenant), partial(has, tenant=tenant)
+            names = store.names(own("").rstrip("/"))
+            yield from _without(names, own, is_known, f"no such {what} of the tenant {tenant}")
 
 
 def _without(
@@ -77,7 +80,7 @@ def tidy(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """List files of the store that belong to no job and no corpus; with --delete remove them."""
+    """List files of the store that belong to nothing on the board; with --delete remove them."""
     found, total = 0, 0
     with open_results(data, redis_url, store) as results:
         for orphan in list(find_orphans(results)):

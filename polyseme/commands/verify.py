@@ -78,6 +78,7 @@ class Results:
         if MANIFEST in damage:
             raise RepairRefused("its manifest is damaged, so nothing says what the files were")
         self._check_corpus(job)
+        self._check_vectors(job)
         again = self._run_again(job)
         try:
             self._take_files(job, again, damage)
@@ -98,6 +99,13 @@ class Results:
             raise RepairRefused(f"its corpus {name!r} was deleted")
         if corpus is not None and corpus.sha256 != manifest["corpus"]["sha256"]:
             raise RepairRefused(f"the corpus {name!r} has other texts now")
+
+    def _check_vectors(self, job: Job) -> None:
+        name = job.analysis.neurons.vectors
+        if name is None or job.analysis.source_job is not None:
+            return
+        if not self.board.registry.has_vectors(name, job.tenant):
+            raise RepairRefused(f"its vectors {name!r} were deleted")
 
     def _run_again(self, job: Job) -> Job:
         """Whole layers of the damaged result are taken over from it: see docs/operations.md."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from flask import Request, g
 
@@ -105,6 +105,24 @@ def read_bytes(request: Request, limit: int) -> bytes:
         raise TooLarge(f"the body has more than {limit} bytes; upload a corpus instead")
     large.look_at(body)
     return body
+
+
+def read_to(request: Request, file: IO[bytes], limit: int) -> int:
+    """Writes what is sent to a file, and says how much it is.
+
+    Raises TooLarge, Unavailable, MalformedRequest.
+    """
+    large: LargeBody = g.large_body
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"the body has {request.content_length} bytes, at most {limit} are taken")
+    large.expect(request.content_length)
+    read, came = reader_of(request), 0
+    while piece := read(LONG_BYTES):
+        came += len(piece)
+        if came > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        file.write(piece)
+    return came
 
 
 def reader_of(request: Request) -> Callable[[int], bytes]:

@@ -15,6 +15,7 @@ from werkzeug.routing import BaseConverter
 from polyseme.contract import __version__
 from polyseme.contract.records.catalogue import MODEL_ID
 from polyseme.contract.records.job import BATCH_ID, CHECK_ID, CORPUS_ID, JOB_ID
+from polyseme.contract.records.vector_set import VECTORS_ID
 from polyseme.service.http.problems import MEDIA_TYPE
 
 _DESCRIPTION = """\
@@ -83,6 +84,10 @@ class CorpusConverter(BaseConverter):
     regex = CORPUS_ID.pattern
 
 
+class VectorsConverter(BaseConverter):
+    regex = VECTORS_ID.pattern
+
+
 class ModelConverter(BaseConverter):
     regex = MODEL_ID.pattern
 
@@ -101,6 +106,7 @@ CONVERTERS: dict[str, type[BaseConverter]] = {
     "check": CheckConverter,
     "batch": BatchConverter,
     "corpus": CorpusConverter,
+    "vectors": VectorsConverter,
     "model": ModelConverter,
     "index": IndexConverter,
 }
@@ -129,6 +135,7 @@ def create_api(app: Flask) -> Api:
         CheckConverter,
         BatchConverter,
         CorpusConverter,
+        VectorsConverter,
         ModelConverter,
     ):
         api.register_converter(converter, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from polyseme.contract.errors import InvalidRequest, UnknownSite
 from polyseme.contract.records.hooks import find_site
-from polyseme.contract.records.model_card import ModelCard
+from polyseme.contract.records.model_card import ModelCard, SiteCard
 from polyseme.contract.records.request import AnalysisRequest
+from polyseme.contract.records.vector_set import SITE, VectorSet
 
 # Where a model's first token, whatever it is, has a residual stream of thousands of times the
 # others' size.
@@ -36,6 +37,46 @@ def name_site(body: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
         )
     site, layers = find_site(hook, card)
     return {**body, "neurons": {**neurons, "site": site, "layers": layers}}
+
+
+def name_vectors(body: Mapping[str, Any], vectors: VectorSet) -> dict[str, Any]:
+    """What `AnalysisSchema` loaded, with the site and the layer of uploaded directions.
+
+    Raises InvalidRequest for what they say themselves.
+    """
+    neurons = dict(body["neurons"])
+    for name in ("layers", "hook"):
+        if name in neurons:
+            raise InvalidRequest(
+                f"{name} and vectors: {vectors.id} is of {vectors.site} of layer {vectors.layer}; "
+                f"leave {name} out",
+                pointer=f"/neurons/{name}",
+            )
+    if neurons.get("site", SITE) != SITE:
+        raise InvalidRequest(
+            f"site {neurons['site']} and vectors: send {SITE}, or leave it out",
+            pointer="/neurons/site",
+        )
+    if body["model"] != vectors.model:
+        raise InvalidRequest(
+            f"the vectors {vectors.id} are of {vectors.model}, not of {body['model']}",
+            pointer="/neurons/vectors",
+        )
+    return {**body, "neurons": {**neurons, "site": SITE, "layers": [vectors.layer]}}
+
+
+def add_site(card: ModelCard, vectors: VectorSet) -> ModelCard:
+    """The model with directions of its own as units.
+
+    Raises InvalidRequest where the model has changed since they came.
+    """
+    place = card.site(vectors.site)
+    if place.units != vectors.width or vectors.layer >= card.layers:
+        raise InvalidRequest(
+            f"the vectors {vectors.id} do not fit {card.id} any more: upload them again",
+            pointer="/neurons/vectors",
+        )
+    return card.with_site(SiteCard(SITE, vectors.count, place.hook, signed=True))
 
 
 def fit_request(

@@ -24,8 +24,10 @@ from polyseme.contract.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
     ModelNotListed,
+    NotFound,
     TooManyJobs,
     Unavailable,
+    VectorsNotFound,
 )
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Layout
@@ -38,6 +40,7 @@ from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import reader_of
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.records.tenants import Quotas
+from polyseme.contract.records.vector_set import SITE, VectorSet
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import send_ticket
 from polyseme.service.access.quotas import check_room, find_quotas, too_many_jobs, too_many_tokens
@@ -46,10 +49,11 @@ from polyseme.service.corpora.register import keep_corpus
 from polyseme.service.jobs.checks import check_request
 from polyseme.service.jobs.dictionary_units import find_dictionaries, use_dictionaries
 from polyseme.service.jobs.estimate import Estimate, estimate_job
-from polyseme.service.jobs.fitting import fit_request, name_site
+from polyseme.service.jobs.fitting import add_site, fit_request, name_site, name_vectors
 from polyseme.service.jobs.notes import Note, Staff, notes_of, notes_of_dictionaries
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
+from polyseme.service.vectors.sets import find_vectors
 
 _log = logging.getLogger("polyseme.service")
 
@@ -120,10 +124,10 @@ def check_job(services: Services, body: Body) -> CheckedJob:
 
     `body` is what AnalysisSchema loaded.
     """
-    card = _find_card(services, body["model"])
+    card = find_card(services, body["model"])
     dictionaries = find_dictionaries(services, body, card)
     body, card = use_dictionaries(body, card, dictionaries)
-    body = name_site(body, card)
+    body, card = _name_units(services, body, card)
     reference, documents = body["corpus"], None
     if "texts" in reference:
         # They came in one body and are in memory; as a file they take less.
@@ -258,7 +262,8 @@ def catalogue(settings: Settings) -> dict[str, str]:
         raise Unavailable(f"the catalogue cannot be read: {e}", retry_after_s=60) from e
 
 
-def _find_card(services: Services, model: str) -> ModelCard:
+def find_card(services: Services, model: str) -> ModelCard:
+    """Of a model that can be analysed. Raises ModelNotListed, InvalidRequest, Unavailable."""
     card = services.board.registry.get_card(model)
     if card is None:
         listed = list_models(services.settings, services.board.registry.list_cards())
@@ -272,6 +277,34 @@ def _find_card(services: Services, model: str) -> ModelCard:
             f"{model} cannot be analysed: {hide_paths(card.error)}", pointer="/model"
         )
     return card
+
+
+def _name_units(
+    services: Services, body: Body, card: ModelCard
+) -> tuple[dict[str, Any], ModelCard]:
+    """The body with site and layers, and the card with the units that a job brings."""
+    neurons = body.get("neurons", {})
+    if (name := neurons.get("vectors")) is not None:
+        vectors = _find_vectors(services, name)
+        return name_vectors(body, vectors), add_site(card, vectors)
+    if neurons.get("site") == SITE:
+        raise InvalidRequest(
+            f"site {SITE}: send `vectors` too, the id of uploaded directions",
+            pointer="/neurons/vectors",
+        )
+    return name_site(body, card), card
+
+
+def _find_vectors(services: Services, name: str) -> VectorSet:
+    try:
+        vectors = find_vectors(services, name)
+    except NotFound as e:
+        raise VectorsNotFound(
+            f"no vectors {name!r}: upload them with POST /v1/vectors", pointer="/neurons/vectors"
+        ) from e
+    if not services.store.exists(Layout.vectors(name, services.tenant)):
+        raise Conflict(f"the vectors {name!r} are still being written: try again")
+    return vectors
 
 
 def _find_corpus(services: Services, corpus: str) -> Corpus:

@@ -36,16 +36,22 @@ def stream_zip(
 
 
 def stream_lines(
-    results: Results, job: str, model: str, layers: Sequence[int], base: str = ""
+    results: Results,
+    job: str,
+    model: str,
+    layers: Sequence[int],
+    base: str = "",
+    *,
+    site: str = "mlp",
 ) -> Iterator[bytes]:
     """One whole report a line, by layer and neuron; a row group of 64 in memory at a time.
 
-    base: the path that the service lies below.
+    base: the path that the service lies below; site: the job's.
     """
     vocabulary = results.vocabulary(job)
     for layer in layers:
         for row in results.rows(job, layer):
-            yield dump_json(build_report(row, job, model, vocabulary, base)) + b"\n"
+            yield dump_json(build_report(row, job, model, vocabulary, base, site=site)) + b"\n"
 
 
 def stream_control_lines(results: Results, job: str, layers: Sequence[int]) -> Iterator[bytes]:

@@ -20,15 +20,16 @@ _STATS = tuple(c.name for c in STATS)
 
 
 def build_report(
-    row: Row, job: str, model: str, vocabulary: Vocabulary, base: str = ""
+    row: Row, job: str, model: str, vocabulary: Vocabulary, base: str = "", *, site: str = "mlp"
 ) -> dict[str, Any]:
-    """base: the path that the service lies below."""
+    """base: the path that the service lies below; site: the job's."""
     text = _read_texts(row, vocabulary)
     spoken = _read_spoken(row, text)
     return {
         "object": "neuron",
         "job": job,
         "model": model,
+        "site": site,
         **{name: row[name] for name in ("layer", "neuron", "hook", "status")},
         "meaning": row["meaning"],
         "polysemanticity": _scores(row, str),

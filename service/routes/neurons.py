@@ -18,6 +18,7 @@ from polyseme.contract.files.results import (
     TOKENS,
     report_file,
 )
+from polyseme.contract.files.vector_sets import open_if_there
 from polyseme.contract.records.job import Job
 from polyseme.service.context import Services, services
 from polyseme.service.http.answers import answer_json, answer_page, answer_tagged
@@ -161,8 +162,9 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     row = here.results.report(job_id, layer, neuron)
 
     def answer() -> Response:
-        vocabulary = here.results.vocabulary(job_id)
-        return answer_json(build_report(row, job_id, job.request.model, vocabulary, here.base))
+        vocabulary, site = here.results.vocabulary(job_id), job.analysis.neurons.site
+        model = job.request.model
+        return answer_json(build_report(row, job_id, model, vocabulary, here.base, site=site))
 
     return answer_tagged(result_tag(job_id), request.headers, answer)
 
@@ -293,7 +295,8 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
             f"{job.id}-controls.ndjson",
         )
     else:
-        lines = stream_lines(here.results, job.id, job.request.model, layers, here.base)
+        model, site = job.request.model, job.analysis.neurons.site
+        lines = stream_lines(here.results, job.id, model, layers, here.base, site=site)
         name = f"{job.id}.ndjson"
     packed = request.accept_encodings.quality("gzip") > 0
     answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", name)
@@ -306,16 +309,19 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
 def _answer_bundle(
     here: Services, job: Job, layers: list[int], query: Mapping[str, Any]
 ) -> Response:
-    named = job.analysis.neurons.dictionary is not None
-    cards = here.board.registry.list_dictionaries() if named else []
+    asked = job.analysis.neurons
+    cards = here.board.registry.list_dictionaries() if asked.dictionary else []
+    vectors = asked.vectors and here.board.registry.get_vectors(asked.vectors, here.tenant)
     origin = read_origin(
         here.results,
         job,
         query.get("model_id"),
         query.get("creator_id"),
         {card.id: card for card in cards},
+        vectors or None,
     )
-    chunks = stream_bundle(here.results, origin, layers)
+    directions = open_if_there(here.store, vectors or None, here.tenant)
+    chunks = stream_bundle(here.results, origin, layers, directions)
     return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 
 

@@ -343,6 +343,9 @@ class NeuronSchema(Schema):
     object = fields.String(required=True, validate=validate.OneOf(["neuron"]))
     job = fields.String(required=True)
     model = fields.String(required=True)
+    site = fields.String(
+        required=True, metadata={"description": "Whose unit it is.", "example": "mlp"}
+    )
     layer = fields.Integer(required=True)
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True)

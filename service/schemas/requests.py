@@ -84,6 +84,15 @@ class NeuronsSchema(StrictSchema):
     )
     layers = Selected(metadata=SELECTION_SCHEMA | _default("all"))
     indices = Selected(metadata=SELECTION_SCHEMA | _default("all"))
+    vectors = fields.String(
+        allow_none=True,
+        validate=validate.Length(1, 64),
+        metadata={
+            "description": "In place of `layers`: the id of uploaded directions, which are the "
+            "units. `site` is `vectors`, and may be left out.",
+            "example": "vec_0c9f8b6f4ab2b8c17a54bd10",
+        },
+    )
 
 
 class ContextsSchema(StrictSchema):

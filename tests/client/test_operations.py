@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
+import torch
 
 from polyseme import Polyseme, Problem, Unreachable
 from tests.client.standins import free_port
@@ -142,6 +147,56 @@ def test_a_file_is_uploaded_without_being_read_at_once(
     with (tmp_path / "c.txt").open("rb") as file:
         client.add_corpus(file, media_type="text/plain")
     assert wire.asked[0].body == b"a line\n" * 100_000
+
+
+@pytest.mark.parametrize("kind", ["lists", "array", "tensor", "rows of arrays"])
+def test_directions_are_sent_as_safetensors(client: Polyseme, wire: Wire, kind: str) -> None:
+    numbers = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    bias = np.array([1.5, -2.0], np.float32)
+    sent: Any = {
+        "lists": numbers.tolist(),
+        "array": numbers.astype(np.float64),
+        "tensor": torch.from_numpy(numbers),
+        "rows of arrays": list(numbers),
+    }[kind]
+    wire.on("POST /v1/vectors?normalize=true", Answer({"id": "vec_1", "count": 2}, 201))
+
+    found = client.add_vectors(
+        sent,
+        model="m",
+        site="resid_post",
+        layer=3,
+        bias=bias,
+        labels=["a", "ü"],
+        normalize=True,
+    )
+
+    assert (found.id, found.count) == ("vec_1", 2)
+    assert wire.asked[0].headers["Content-Type"] == "application/octet-stream"
+    body = safetensors.numpy.load(wire.asked[0].body)
+    assert (body["vectors"] == numbers).all()
+    assert (body["bias"] == bias).all()
+    header = json.loads(wire.asked[0].body[8:].partition(b'},"vectors"')[0] + b"}}")
+    said = header["__metadata__"]
+    assert json.loads(said.pop("labels")) == ["a", "ü"]
+    assert said == {"model": "m", "site": "resid_post", "layer": "3"}
+
+
+def test_rows_of_several_lengths_are_not_sent(client: Polyseme, wire: Wire) -> None:
+    with pytest.raises(ValueError, match="not all of one length"):
+        client.add_vectors([[1.0], [1.0, 2.0]], model="m", site="s", layer=0)
+    assert wire.asked == []
+
+
+def test_sets_of_directions_are_read_listed_and_deleted(client: Polyseme, wire: Wire) -> None:
+    one = {"id": "vec_1", "count": 2, "labels": ["a", "b"]}
+    wire.on("GET /v1/vectors/vec_1", Answer(one))
+    wire.on("GET /v1/vectors", Answer({"data": [one | {"labels": None}]}))
+    wire.on("DELETE /v1/vectors/vec_1", Answer(status=204))
+
+    assert client.vectors("vec_1").labels == ("a", "b")
+    assert [found.labels for found in client.vector_sets()] == [None]
+    client.delete_vectors("vec_1")
 
 
 def test_a_refused_upload_is_not_repeated(client: Polyseme, wire: Wire) -> None:

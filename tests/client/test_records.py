@@ -17,6 +17,7 @@ from polyseme.records import (
     Job,
     JobOfBatch,
     Model,
+    VectorSet,
 )
 from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
@@ -26,6 +27,7 @@ from polyseme.service.schemas.dictionaries import DictionarySchema
 from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
+from polyseme.service.schemas.vectors import VectorsSchema
 from tests.client.wire import grouped_report, job_state
 
 _UNREAD = {"object", "links", "link", "webhook", "estimate", "basis", "request"}  # in `raw`
@@ -76,6 +78,7 @@ def test_a_record_cannot_be_changed() -> None:
         (JobOfBatch, JobOfBatchSchema),
         (Estimate, EstimateSchema),
         (Corpus, CorpusSchema),
+        (VectorSet, VectorsSchema),
         (Model, ModelSchema),
         (Dictionary, DictionarySchema),
         (NeuronRow, NeuronRowSchema),

@@ -21,6 +21,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "demo",
         "models",
         "corpora",
+        "vectors",
         "analyse",
         "senses",
         "jobs",
@@ -346,6 +347,46 @@ def test_corpora_add_sends_the_file_as_it_is_with_its_name(
     assert done.stderr == "Dropped: 2 bad lines.\nc.json.gz: 1 byte, say.\n"
     assert wire.asked[0].headers["Content-Type"] == "application/octet-stream"
     assert wire.asked[0].body == content
+
+
+def test_vectors_add_sends_the_file_as_it_is(tmp_path: Path, wire: Wire) -> None:
+    (tmp_path / "v.safetensors").write_bytes(b"content")
+    made = {"id": "vec_1", "model": "m", "site": "resid_post", "layer": 3, "count": 2}
+    query = "model=m&site=resid_post&layer=3&name=mine&normalize=true"
+    wire.on(f"POST /v1/vectors?{query}", Answer(made | {"name": "mine"}, 201))
+    options = ["--model", "m", "--site", "resid_post", "--layer", "3", "--name", "mine"]
+
+    done = run_polyseme(
+        ["vectors", "add", "v.safetensors", *options, "--normalize", "--url", wire.url], tmp_path
+    )
+    missing = run_polyseme(["vectors", "add", "w.safetensors", "--url", wire.url], tmp_path)
+
+    assert done.stdout.split() == ["vec_1", "2", "directions", "m", "resid_post", "3", "mine"], (
+        done.stderr
+    )
+    assert wire.asked[0].body == b"content"
+    assert (missing.returncode, missing.stderr) == (5, "w.safetensors: there is no such file.\n")
+
+
+def test_vectors_are_listed_and_deleted(tmp_path: Path, wire: Wire) -> None:
+    wire.on("GET /v1/vectors", Answer({"data": [{"id": "vec_1", "count": 1}]}))
+    wire.on("DELETE /v1/vectors/vec_1", Answer(status=204))
+
+    listed = run_polyseme(["vectors", "list", "--url", wire.url, "--json"], tmp_path)
+    deleted = run_polyseme(["vectors", "delete", "vec_1", "--url", wire.url], tmp_path)
+
+    assert json.loads(listed.stdout) == {"id": "vec_1", "count": 1}
+    assert deleted.stdout == "vec_1 is deleted.\n"
+
+
+def test_a_job_over_directions_names_them_alone(tmp_path: Path, wire: Wire) -> None:
+    wire.on("POST /v1/jobs?dry_run=true", Answer(estimate()))
+    arguments = ["analyse", "m", "c", "--directions", "vec_1", "--dry-run", "--url", wire.url]
+
+    done = run_polyseme(arguments, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert wire.asked[0].json()["neurons"] == {"vectors": "vec_1", "indices": "all"}
 
 
 def test_a_folder_says_what_it_leaves_out_and_which_of_its_files_is_bad(

@@ -13,7 +13,7 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.own_store import open_store
 from tests.client.standins import run_polyseme
-from tests.factories import add_corpus, open_job, run_job, write_result
+from tests.factories import add_corpus, add_vectors, open_job, run_job, write_result
 
 OLD = time.time() - 7200
 
@@ -35,6 +35,8 @@ def test_only_what_nothing_speaks_of_is_listed_and_removed(
     corpus = add_corpus(board, store)
     board.registry.add_corpus(corpus, "acme")
     store.write(Layout.documents(corpus.id, "acme"), b"the other tenant's")
+    add_vectors(board, store)
+    add_vectors(board, store, "acme")
     store.write(f"{Layout.work(running)}/plan.json", b"{}")
     store.write("lens/abc/mlp-000-10.npz", b"kept for later jobs")
     gone = "job_" + "0" * 28
@@ -43,6 +45,8 @@ def test_only_what_nothing_speaks_of_is_listed_and_removed(
         Layout.work(gone),
         Layout.corpus("forgotten"),
         Layout.corpus("forgotten", "acme"),
+        Layout.vector_set("vec_" + "1" * 24),
+        Layout.vector_set("vec_" + "1" * 24, "acme"),
         "lens/abc/half.npz.tmp",
     ]
     for path in orphans:

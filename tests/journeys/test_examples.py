@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from polyseme import Polyseme
@@ -41,6 +42,7 @@ PAGES = {  # and how many examples they have at least
     "docs/own-model.md": 2,
     "docs/own-texts.md": 8,
     "docs/dictionaries.md": 4,
+    "docs/sites.md": 1,
     "docs/notebook.md": 5,
     "docs/client.md": 10,
     "docs/cli.md": 22,
@@ -224,6 +226,8 @@ def write_files(folder: Path, site: Site) -> None:
     )
     shutil.copytree(site.data / "example", folder / "my-model")
     write_mirror(folder / "my-dictionary", "blocks.3.mlp.hook_post", NEURONS)
+    place = {"model": MODEL, "site": "resid_post", "layer": "3"}
+    save_file({"vectors": torch.eye(HIDDEN)[:2] * 3}, folder / "probes.safetensors", place)
     torch.save(mirror_autoencoder(HIDDEN), folder / "ae.pt")
     (folder / "docs").symlink_to(ROOT / "docs")
 

@@ -27,6 +27,7 @@ from polyseme.service.http.cursors import Cursors
 from tests.factories import (
     MODEL,
     add_corpus,
+    add_vectors,
     make_body,
     make_card,
     make_request,
@@ -151,6 +152,15 @@ FOREIGN = [
     Attempt("deletes a batch", 404, "not_found", "DELETE", "/v1/batches/{batch}?with_jobs=true"),
     Attempt("reads a corpus", 404, "not_found", path="/v1/corpora/private"),
     Attempt("deletes a corpus", 404, "not_found", "DELETE", "/v1/corpora/private"),
+    Attempt("reads vectors", 404, "not_found", path="/v1/vectors/{vectors}"),
+    Attempt("deletes vectors", 404, "not_found", "DELETE", "/v1/vectors/{vectors}"),
+    post(
+        "runs over vectors",
+        422,
+        "vectors_not_found",
+        "/v1/jobs",
+        make_body(neurons={"vectors": "{vectors}"}),
+    ),
     post(
         "runs over a corpus",
         422,
@@ -180,6 +190,9 @@ CURSORS = [
     ),
     Attempt(
         "another's cursor of corpora", 400, "bad_cursor", path="/v1/corpora?cursor={corpora_cursor}"
+    ),
+    Attempt(
+        "another's cursor of vectors", 400, "bad_cursor", path="/v1/vectors?cursor={vectors_cursor}"
     ),
     Attempt(
         "another's cursor of neurons",
@@ -301,6 +314,15 @@ SCOPES = [
     post("reader adds a corpus", 403, "missing_scope", "/v1/corpora", {"texts": ["a"]}, key="read"),
     Attempt("reader cancels", 403, "missing_scope", "POST", "/v1/jobs/{own}/cancel", key="read"),
     Attempt("reader deletes a job", 403, "missing_scope", "DELETE", "/v1/jobs/{own}", key="read"),
+    post("reader adds vectors", 403, "missing_scope", "/v1/vectors", {"layer": 0}, key="read"),
+    Attempt(
+        "reader deletes vectors",
+        403,
+        "missing_scope",
+        "DELETE",
+        "/v1/vectors/{vectors}",
+        key="read",
+    ),
     Attempt(
         "reader deletes a corpus", 403, "missing_scope", "DELETE", "/v1/corpora/notes", key="read"
     ),
@@ -509,14 +531,19 @@ class Site:
             for t in tenants
         ]
         corpora = [self.board.registry.list_corpora(t) for t in tenants]
+        vectors = [self.board.registry.list_vectors(t) for t in tenants]
         files = [
             self.store.names(f)
-            for f in ("results", "work", "corpora", "tenants", "tenants/acme/corpora")
+            for f in (
+                *("results", "work", "corpora", "vectors", "tenants"),
+                *("tenants/acme/corpora", "tenants/acme/vectors"),
+            )
         ]
         tickets = sum(int(self.queue.llen(key)) for key in ticket_keys().values())
         return (
             jobs,
             corpora,
+            vectors,
             files,
             tickets,
             self.board.jobs.list_active(),
@@ -534,6 +561,7 @@ def site(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     add_tenant_corpus(board, store, "acme", "notes", MARK)
     add_tenant_corpus(board, store, "beta", "notes", "beta's own")
     names = add_jobs(board, store) | make_cursors(board)
+    names["vectors"] = add_vectors(board, store, "acme", name=MARK).id
     secrets = make_keys(board)
     names |= {
         "secret": secrets["admin"],
@@ -587,6 +615,7 @@ def make_cursors(board: Board) -> dict[str, str]:
     return {
         "jobs_cursor": cursors.seal("jobs", {}, [2e9, "job_z"], "acme"),
         "batches_cursor": cursors.seal("batches", {}, [2e9, "bat_z"], "acme"),
+        "vectors_cursor": cursors.seal("vectors", {}, 0, "acme"),
         "corpora_cursor": cursors.seal("corpora", {}, 0, "acme"),
         "neurons_cursor": cursors.seal(job, {}, 1, "acme"),
         "own_cursor": cursors.seal(job, {}, 1, "beta"),
@@ -643,6 +672,7 @@ def test_anothers_id_answers_exactly_as_an_unknown_one(attempt: Attempt, site: S
         open="job_" + "1" * 28,
         check="act_" + "0" * 28,
         batch="bat_" + "0" * 28,
+        vectors="vec_" + "0" * 24,
         own=site.names["own"],
     )
     nobody = Attempt(**{**vars(attempt), "path": attempt.path.replace("private", "nowhere")})
@@ -659,9 +689,12 @@ def comparable(answer: httpx.Response, names: Mapping[str, str]) -> tuple[Any, l
     request's.
     """
     text = answer.text.replace("private", "nowhere").replace(answer.headers["X-Request-Id"], "")
-    for name in ("job", "open", "check", "batch"):
+    for name in ("job", "open", "check", "batch", "vectors"):
         text = text.replace(names[name], name)
     return json.loads(text), sorted(h for h in answer.headers if h != "content-length")
+
+
+ID_PARAMETERS = ("job_id", "check_id", "batch_id", "corpus_id", "vectors_id")
 
 
 def test_every_operation_on_a_tenants_ids_is_attempted(site: Site) -> None:
@@ -670,14 +703,13 @@ def test_every_operation_on_a_tenants_ids_is_attempted(site: Site) -> None:
         (method.upper(), path)
         for path, item in document["paths"].items()
         for method in item
-        if method in METHODS
-        and any(f"{{{p}}}" in path for p in ("job_id", "check_id", "batch_id", "corpus_id"))
+        if method in METHODS and any(f"{{{p}}}" in path for p in ID_PARAMETERS)
     }
 
     done = {(a.method, a.path.partition("?")[0]) for a in FOREIGN}
 
     filled = {("job_id", "job"), ("job_id", "open"), ("check_id", "check"), ("batch_id", "batch")}
-    filled |= {("corpus_id", "private")}
+    filled |= {("corpus_id", "private"), ("vectors_id", "vectors")}
     for method, path in wanted:
         ways = {path.replace(f"{{{p}}}", v if v == "private" else f"{{{v}}}") for p, v in filled}
         ways = {w.replace("{layer}", "0").replace("{neuron}", "1") for w in ways}
@@ -690,6 +722,7 @@ def test_every_operation_but_the_open_ones_asks_for_a_key(site: Site) -> None:
         "{job_id}": site.names["job"],
         "{check_id}": site.names["check"],
         "{corpus_id}": "private",
+        "{vectors_id}": site.names["vectors"],
     }
     values |= {
         "{batch_id}": site.names["batch"],

@@ -175,12 +175,13 @@ export function JobPage({ id }) {
   );
 }
 
-const again = ({ request }) => `/ui/new${query({
-  model: request.model,
-  corpus: request.corpus.id,
-  ...(request.neurons.dictionary ? { dictionary: request.neurons.dictionary.join(",") } : {
-    site: request.neurons.site === "mlp" ? "" : request.neurons.site,
-    layers: request.neurons.layers === "all" ? "" : request.neurons.layers,
+// Uploaded directions, and a dictionary, say site and layer themselves.
+const again = ({ request: { model, corpus, neurons: n } }) => `/ui/new${query({
+  model,
+  corpus: corpus.id,
+  ...(n.vectors ? { vectors: n.vectors } : n.dictionary ? { dictionary: n.dictionary.join(",") } : {
+    site: n.site === "mlp" ? "" : n.site,
+    layers: n.layers === "all" ? "" : n.layers,
   }),
 })}`;
 

@@ -13,8 +13,10 @@ const TAILS = { positive: "Positive tail", negative: "Negative tail" };
 const LOOSE = 5; // contexts in no sense shown at first
 const NEVER = new Promise(() => {});
 
-// A hook names the site: that of MLP neurons ends so, whatever the architecture.
-const unitOf = ({ hook }) => (hook.endsWith(".mlp.hook_post") ? "neuron" : `${hook.split(".").slice(2).join(".").replace("hook_", "")} unit`);
+// A hook names the place, and uploaded directions of it are none of its own units.
+const placeOf = ({ hook }) => hook.split(".").slice(2).join(".").replace("hook_", "");
+const unitOf = (report) =>
+  ({ mlp: "neuron", vectors: `${placeOf(report)} direction` })[report.site] ?? `${placeOf(report)} unit`;
 
 export function NeuronPage({ job, layer, neuron }) {
   useTitle(`Layer ${layer}, neuron ${neuron}`);

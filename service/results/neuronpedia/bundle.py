@@ -6,12 +6,14 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
 
 from polyseme.contract.files.results import report_file
+from polyseme.contract.files.vector_sets import VectorFile
 from polyseme.service.json_text import timestamp
 from polyseme.service.results.exports import Sink
 from polyseme.service.results.neuronpedia.contexts import read_neurons
@@ -24,19 +26,27 @@ FEATURES_A_FILE: Final = 128
 _LEVEL: Final = 1  # of gzip: a sixth more bytes than level 6, in a quarter of its time
 
 
-def stream_bundle(results: Results, origin: Origin, layers: Sequence[int]) -> Iterator[bytes]:
+def stream_bundle(
+    results: Results,
+    origin: Origin,
+    layers: Sequence[int],
+    directions: AbstractContextManager[VectorFile | None],
+) -> Iterator[bytes]:
     """The zip; stored, because its files are compressed.
 
-    A batch of neurons is in memory at a time.
+    A batch of neurons is in memory at a time. directions: the units', where they are uploaded ones.
     """
     vocabulary = results.vocabulary(origin.job)
     tokens = pa.array([json.dumps(t) for t in vocabulary.texts.to_pylist()], pa.string())
     spoken = vocabulary.without_special()
     moment = datetime.fromtimestamp(origin.created_at, UTC).timetuple()[:6]
     sink = Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+    with (
+        directions as file,
+        zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive,  # type: ignore[call-overload]
+    ):
         for layer in layers:
-            texts = Texts(origin, layer, tokens, spoken)
+            texts = Texts(origin, layer, tokens, spoken, file)
             with results.reading(origin.job, report_file(layer)) as path:
                 for name, body in _files_of_layer(path, origin, layer, texts):
                     whole_name = f"{origin.model}/{origin.source(layer)}/{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -20,9 +21,7 @@ _UNKNOWN: Final = (
     '"dfaValues":[],"dfaTargetIndex":null,"dfaMaxValue":null,"lossValues":[],'
     '"logitContributions":null'
 )
-_NO_VECTOR: Final = (
-    '"hasVector":false,"vector":[],"vectorLabel":null,"topkCosSimIndices":[],"topkCosSimValues":[]'
-)
+_NO_NEIGHBOURS: Final = '"topkCosSimIndices":[],"topkCosSimValues":[]'
 _NO_TABLES: Final = ",".join(
     f'"{name}":[]'
     for name in (
@@ -87,7 +86,8 @@ def _show_feature(neuron: Row, counts: Counts, top: str, texts: Texts) -> str:
             f'"freq_hist_data_bar_heights":{heights}',
             f'"freq_hist_data_bar_values":{_join(map(number, values))}',
             f'"hookName":{json.dumps(neuron["hook"])}',
-            _NO_VECTOR,
+            _show_vector(neuron, texts),
+            _NO_NEIGHBOURS,
             _NO_TABLES,
         ]
     )
@@ -97,6 +97,15 @@ def _show_logits(side: str, logits: Sequence[Row] | None, texts: Texts) -> str:
     shown = (logits or ())[:MOST_LOGITS]
     tokens = _join(texts.tokens.take(pa.array([e["token"] for e in shown], pa.int32())).to_pylist())
     return f'"{side}_str":{tokens},"{side}_values":{_join(number(e["logit"]) for e in shown)}'
+
+
+def _show_vector(neuron: Row, texts: Texts) -> str:
+    if texts.directions is None:
+        return '"hasVector":false,"vector":[],"vectorLabel":null'
+    numbers = array("f", texts.directions.row(neuron["neuron"]))
+    label = texts.labels[neuron["neuron"]] if texts.labels else None
+    shown = _join(map(number, numbers))
+    return f'"hasVector":true,"vector":{shown},"vectorLabel":{json.dumps(label)}'
 
 
 def _bin_of(context: Row) -> int | str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from polyseme.contract.files.vector_sets import VectorFile
 from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Job
+from polyseme.contract.records.vector_set import VectorSet
 from polyseme.service.json_text import timestamp
 from polyseme.service.results.result import Results
 
@@ -31,6 +33,7 @@ class Origin:
     layers: int  # of the result
     neurons: int  # a layer
     site: str
+    vectors: str | None = None  # what uploaded directions, its units, are called
     # Of latents: by layer the id of the dictionary, and the set that it is of; else none.
     dictionaries: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
@@ -38,6 +41,8 @@ class Origin:
         """Of sources: one whose name is a whole number belongs to `neurons`."""
         if layer in self.dictionaries:
             return self.dictionaries[layer][1]
+        if self.vectors is not None:
+            return f"{self.site}-{self.vectors}"
         return _SETS.get(self.site, self.site.replace("_", "-"))
 
     def source(self, layer: int) -> str:
@@ -69,10 +74,12 @@ def read_origin(
     model: str | None,
     creator: str | None,
     cards: Mapping[str, DictionaryCard],
+    vectors: VectorSet | None = None,
 ) -> Origin:
     """model, creator: as the importing Neuronpedia calls them; None for this service's names.
 
-    cards: of dictionaries that there are, by id.
+    cards: of dictionaries that there are, by id; vectors: the job's; None where it has none, and
+    where they were deleted.
     """
     scalars = results.scalars(job.id).table
     numbers = results.layers(job.id)
@@ -88,6 +95,7 @@ def read_origin(
         layers=layers,
         neurons=len(scalars) // layers,
         site=asked.site,
+        vectors=(vectors and vectors.name) or asked.vectors,
         dictionaries={
             layer: (name, find_set(cards.get(name), name, layer)) for layer, name in named
         },
@@ -97,7 +105,16 @@ def read_origin(
 class Texts:
     """JSON of what comes again and again in one layer."""
 
-    def __init__(self, origin: Origin, layer: int, tokens: pa.Array, spoken: pa.Array) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        layer: int,
+        tokens: pa.Array,
+        spoken: pa.Array,
+        directions: VectorFile | None = None,
+    ) -> None:
+        self.directions = directions  # of the units, where they are uploaded ones
+        self.labels = directions.labels if directions else None
         self.tokens = tokens  # of the vocabulary
         self.spoken = spoken  # what they read as, no JSON; "" for special ones
         source = origin.source(layer)

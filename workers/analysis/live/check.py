@@ -40,6 +40,8 @@ from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.nonfinite import explain_nonfinite
 from polyseme.workers.analysis.reports.result_files import read_manifest
 from polyseme.workers.analysis.senses.firing import FIRES
+from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.sites.table import SITES
 
 _NAMED = 3  # words in the name of a sense
 
@@ -59,6 +61,7 @@ class Check:
     result: str
     block_tokens: int
     encoder: LazyEncoder
+    own_site: Site | None = None  # of an analysis whose units are not the model's own
 
 
 def write_activations(
@@ -70,7 +73,8 @@ def write_activations(
     there.
     """
     analysed = AnalysisRequest.from_dict(read_manifest(check.store, check.source)["request"])
-    run = run_text(model, analysed, check.request, check.block_tokens, should_stop)
+    site = check.own_site or SITES[analysed.neurons.site]
+    run = run_text(model, site, analysed, check.request, check.block_tokens, should_stop)
     answer = describe_run(check, model, analysed, run)
     text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     check.store.write(f"{check.result}/{ACTIVATIONS}", text.encode())
@@ -92,7 +96,9 @@ def describe_run(
     check: Check, model: LoadedModel, analysed: AnalysisRequest, run: Run
 ) -> dict[str, Any]:
     """The answer, but for what the board knows."""
-    reports = read_reports(check.store, check.source, analysed, model.card, check.request.neurons)
+    own, card = check.own_site, model.card
+    card = card if own is None else card.with_site(own.card(model.parts))
+    reports = read_reports(check.store, check.source, analysed, card, check.request.neurons)
     _refuse_nonfinite(model, run, reports)
     peaks = {
         t: {tail: _peaks_of(run, t, reports[t], tail) for tail in analysed.tails} for t in reports

@@ -24,7 +24,6 @@ from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import Framing, frame, tokenize
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.sites.site import Site
-from polyseme.workers.analysis.sites.table import SITES
 
 Target = tuple[int, int]  # layer, neuron
 
@@ -41,16 +40,16 @@ class Run:
 
 def run_text(
     model: LoadedModel,
+    site: Site,
     analysed: AnalysisRequest,
     request: ActivationsRequest,
     block_tokens: int,
     should_stop: Callable[[], bool],
 ) -> Run:
     """The text is cut as one document of the analysis, in windows of its size and with its special
-    tokens.
+    tokens. site: that of the neurons.
     """
     framing = frame(model.tokenizer, model.card, analysed.tokens.bos)
-    site = SITES[analysed.neurons.site]
     windows = _cut(model, analysed, framing, request.text)
     if not windows:
         raise AnalysisError(

@@ -383,15 +383,17 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     """
     path = lens_file(analysis, model, layer)
     try:
-        found = Lens(**read_arrays(analysis.store, path))
+        # Of units that a job brings there is none: the folder outlives jobs, and is everybody's.
+        found = None if analysis.own_site else Lens(**read_arrays(analysis.store, path))
     except DamagedFile:
-        # Not there yet, or of no use.
+        found = None  # not there yet, or of no use
+    if found is None:
         with keeping_freed_arrays():
-            computed = logit_lens(
+            found = logit_lens(
                 model.parts, analysis.site.directions(model.parts, layer), LENS_TOKENS
             )
-        if computed is None:
+        if found is None:
             return None
-        found = computed
-        write_arrays(analysis.store, path, asdict(found))
+        if analysis.own_site is None:
+            write_arrays(analysis.store, path, asdict(found))
     return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})

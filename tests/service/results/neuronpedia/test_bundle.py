@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
+from safetensors.numpy import load
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.results import (
@@ -28,10 +29,12 @@ from polyseme.contract.files.results import (
 )
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.records.job import Job
+from polyseme.contract.records.vector_set import VectorSet
 from polyseme.service.results.neuronpedia.contexts import LONGEST, lower_others
 from polyseme.service.results.neuronpedia.counts import BARS, Counts
 from tests.factories import (
     MODEL,
+    add_vectors,
     make_dictionary,
     make_vocabulary,
     open_job,
@@ -496,3 +499,30 @@ def test_what_a_bundle_cannot_have_is_refused(
     answer = http.get(f"/v1/jobs/{done.id}/export?{query}")
 
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_units_that_are_uploaded_directions_have_them(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    def made(**changes: Any) -> tuple[Job, VectorSet]:
+        vectors = add_vectors(board, store, count=48, **changes)
+        neurons = {"site": "vectors", "vectors": vectors.id, "layers": [2]}
+        job = open_job(board, neurons=neurons)
+        write_result(store, job.id, layers=(2,))
+        return run_job(board, job.id), vectors
+
+    job, vectors = made(name="tenses")
+    nameless, other = made(id="vec_" + "9" * 24)
+
+    files = export(http, job)
+    features = files[f"{MODEL}/2-vectors-tenses/features/batch-0.jsonl.gz"]
+    sent = load(store.read(Layout.vectors(vectors.id)))["vectors"]
+    for feature, row in zip(features, sent, strict=True):
+        assert (feature["hasVector"], feature["vectorLabel"]) == (True, None)
+        assert feature["vector"] == pytest.approx(row.tolist(), rel=1e-5)
+        assert conforms(feature, FEATURE)
+    assert files[f"{MODEL}/2-vectors-tenses/sourceset.jsonl"][0]["name"] == "vectors-tenses"
+
+    assert http.delete(f"/v1/vectors/{other.id}").status_code == 204
+    left = export(http, nameless)[f"{MODEL}/2-vectors-{other.id}/features/batch-0.jsonl.gz"]
+    assert {(feature["hasVector"], len(feature["vector"])) for feature in left} == {(False, 0)}

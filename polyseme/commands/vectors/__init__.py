@@ -1,0 +1,1 @@
+"""`polyseme vectors`: directions of one's own that jobs analyse as units."""
