@@ -14,6 +14,7 @@ from typing import IO, Any, Generic, Literal, TypeVar
 
 from polyseme.contract.files.documents import read_documents, read_languages
 from polyseme.contract.files.results import BACKGROUND, LANGUAGES
+from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.corpus.plan import PLAN
 from polyseme.workers.analysis.live.check import Check, write_activations
 from polyseme.workers.analysis.machine.stopping import Stop, never
@@ -27,6 +28,7 @@ from polyseme.workers.analysis.steps.planning import (
     calibrate_part,
     count_parts,
     fix_bands,
+    measure_norms,
     plan_windows,
 )
 from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
@@ -48,6 +50,11 @@ class Size:
     layers: int = 0
     calibration_parts: int = 0  # 0: the plan calibrates, or nothing does
     senses: bool = True
+    sinks: bool = False  # whether tokens are left out as such
+
+    @classmethod
+    def before_plan(cls, request: AnalysisRequest) -> Size:
+        return cls(senses=request.senses.enabled, sinks=request.tokens.exclude_sinks is not None)
 
     def after(self, facts: Mapping[str, str | int | float]) -> Size:
         """With what a unit has found out."""
@@ -153,6 +160,11 @@ def _plan(work: AnalysisWork, number: int) -> Done:
     return Done(facts={**facts, "scan_began_at": "@now"})
 
 
+def _measure_norms(work: AnalysisWork, part: int) -> Done:
+    measure_norms(work.analysis, work.model, part, should_stop=work.should_stop)
+    return Done()
+
+
 def _calibrate(work: AnalysisWork, part: int) -> Done:
     calibrate_part(work.analysis, work.model, part, should_stop=work.should_stop)
     return Done()
@@ -230,6 +242,15 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
             Files(r"calibration/windows\.npz"),
             Files(r"reused/.+"),
         ),
+    ),
+    Stage(
+        "norms",
+        "calibrating",
+        _measure_norms,
+        count=lambda size: size.calibration_parts if size.sinks else 0,
+        numbered=True,
+        serves="bands",
+        files=(Files(r"calibration/norms-(\d+)\.npz"),),
     ),
     Stage(
         "calibrate",

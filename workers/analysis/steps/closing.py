@@ -96,7 +96,8 @@ def join_layers(
     ]
     neurons = write_neurons(result, layers)
     controls = write_controls(result, of_controls)
-    summary = summarise(neurons, plan, warnings, controls)
+    has_sinks = analysis.request.tokens.exclude_sinks is not None
+    summary = summarise(neurons, plan, warnings, controls, excludes_sinks=has_sinks)
     write_summary(result, summary)
 
 
