@@ -376,37 +376,3 @@ def split_unit(stages: Sequence[Stage[W]], unit: str) -> tuple[Stage[W], int]:
     """The stage of a unit, and the unit's number, 0 for an only one."""
     name, _, number = unit.partition(":")
     return next(stage for stage in stages if stage.name == name), int(number or 0)
-
-
-def find_writer(
-    stages: Sequence[Stage[Any]], name: str, size: Size, layers: Sequence[int]
-) -> str | None:
-    """The unit that wrote a file of the work folder; None when no stage does.
-
-    What a stage without units would have written, the plan did.
-    """
-    for stage in stages:
-        for files in stage.files:
-            if match := re.fullmatch(files.pattern, name):
-                return _unit_of(stage, files, match, size, layers) or stages[0].name
-    return None
-
-
-def find_result_writer(
-    stages: Sequence[Stage[Any]], name: str, size: Size, layers: Sequence[int]
-) -> str:
-    """The unit that wrote a file of the result."""
-    for stage in stages:
-        for files in stage.results:
-            if match := re.fullmatch(files.pattern, name):
-                return _unit_of(stage, files, match, size, layers) or stages[-1].name
-    return stages[-1].name
-
-
-def _unit_of(
-    stage: Stage[Any], files: Files, match: re.Match[str], size: Size, layers: Sequence[int]
-) -> str | None:
-    """None of a stage without units."""
-    if not (units := stage.units(size)):
-        return None
-    return units[files.unit(int(match[1]), layers) if match.groups() else 0]

@@ -30,7 +30,7 @@ from polyseme.workers.analysis.scan.out_of_memory import count_cut
 from polyseme.workers.analysis.senses.pairs import kind_of_pairs
 from polyseme.workers.analysis.sites.controls import SEED
 from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
-from polyseme.workers.analysis.steps.sinks import describe_sinks
+from polyseme.workers.analysis.steps.sink_limits import describe_sinks
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 _UNRELATED = (

@@ -44,7 +44,7 @@ from polyseme.workers.analysis.steps.analysis import (
     run_selected,
     tap_controls,
 )
-from polyseme.workers.analysis.steps.sinks import (
+from polyseme.workers.analysis.steps.sink_limits import (
     Counting,
     Limits,
     choose_limits,

@@ -42,7 +42,7 @@ from polyseme.workers.analysis.steps.analysis import (
     tap_controls,
 )
 from polyseme.workers.analysis.steps.lost_neurons import refuse_poisoned
-from polyseme.workers.analysis.steps.sinks import Counting, read_limits
+from polyseme.workers.analysis.steps.sink_limits import Counting, read_limits
 
 
 class _Kept:
