@@ -30,6 +30,8 @@ class _NeuronPlace(Record):
     layer: int | None = None
     neuron: int | None = None
     hook: str | None = None
+    head: int | None = None  # None of units that lie in no attention head
+    head_dimension: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +308,8 @@ class Report(Record):
     layer: int
     neuron: int
     hook: str = ""
+    head: int | None = None  # None of units that lie in no attention head
+    head_dimension: int | None = None
     # polysemantic, monosemantic, described, insufficient_evidence, not_scored, not_finite
     status: str
     meaning: str  # one sentence, made by rules from the words at the peaks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from polyseme.contract.records.job import Job
@@ -27,8 +28,8 @@ def size_of(job: Job) -> Size | None:
     shards, layers = job.progress.shards_total, job.progress.layers_total
     if shards is None or layers is None:
         return None
-    senses = job.kind == "analysis" and job.analysis.senses.enabled
-    return Size(shards, layers, job.calibration_parts, senses)
+    size = Size.before_plan(job.analysis) if job.kind == "analysis" else Size(senses=False)
+    return replace(size, shards=shards, layers=layers, calibration_parts=job.calibration_parts)
 
 
 def due_of(job: Job, done: set[str]) -> Due | None:

@@ -1,7 +1,8 @@
 """Units on the board: what workers claim, take, renew and finish.
 
-A job is cut into units of work: "plan", "calibrate:<part>", "bands", "scan:<shard>", "background",
-"project:<n>", "merge:<layer>" and "close". A live check is a job of the one unit "activate".
+A job is cut into units of work: "plan", "norms:<part>", "calibrate:<part>", "bands",
+"scan:<shard>", "background", "project:<n>", "merge:<layer>" and "close". A live check is a job of
+the one unit "activate".
 
 A unit is *in flight* from the moment it begins to wait until it is finished or its deadline passes;
 a worker that runs it moves the deadline on (the lease). Deadlines use the board's own clock, which

@@ -53,6 +53,22 @@ PLACE: Final = (
     Column("hook", TEXT, "TransformerLens' name of where it is."),
 )
 
+# Of units that lie in attention heads. Not in the files: they follow from the unit's number and the
+# size of a head, which the manifest's `site` has. Answers have them, and lists sort by them.
+_HEADLESS: Final = "of units that lie in no head"
+IN_HEADS: Final = (
+    Column(
+        "head",
+        INT,
+        "The attention head that it lies in, from 0; in answers, not in files.",
+        null=_HEADLESS,
+        is_bounded=True,
+    ),
+    Column(
+        "head_dimension", INT, "Which of the head's, likewise.", null=_HEADLESS, is_bounded=True
+    ),
+)
+
 # What is said of one tail of a neuron. The scalars hold these for the positive tail under these
 # names, and for the negative one under the names that `negative` gives.
 SCORES: Final = (
@@ -261,8 +277,11 @@ GHOST_SCALARS: Final = (
     Column("ghost", INT, "In its layer, from 0."),
     *SCORES, *NEGATIVE_SCORES, SAME_AT, *STATS, *EVIDENCE,
 )  # fmt: skip
-LISTED: Final = tuple(c.name for c in SCALARS if c.is_listed)
-BOUNDED: Final = tuple(c.name for c in SCALARS if c.is_bounded)
+STORED: Final = tuple(c.name for c in SCALARS if c.is_listed)
+# A row of a list.
+ROW: Final = (*PLACE, *IN_HEADS, *(c for c in SCALARS[len(PLACE) :] if c.is_listed))
+LISTED: Final = tuple(c.name for c in ROW)
+BOUNDED: Final = tuple(c.name for c in ROW if c.is_bounded)
 GHOST_LISTED: Final = tuple(c.name for c in GHOST_SCALARS if c.is_listed)
 GHOST_BOUNDED: Final = tuple(c.name for c in GHOST_SCALARS if c.is_bounded)
 
@@ -294,8 +313,8 @@ def table_lines() -> Iterator[str]:
     """The table of docs/measures.md, in Markdown."""
     yield "| column | type | what it is | unit or range | `null` | `min_`, `max_` |"
     yield "|---|---|---|---|---|---|"
-    yield from map(_row, SCALARS)
-    for column in REPORTS[len(LISTED) :]:
+    yield from map(_row, (*PLACE, *IN_HEADS, *SCALARS[len(PLACE) :]))
+    for column in REPORTS[len(STORED) :]:
         yield from _rows(column, "")
 
 

@@ -156,9 +156,9 @@ class Job:
     # Layers taken over from the results of other jobs, by job. None from none; empty before the
     # plan is made, too.
     reused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    calibration_parts: int = (
-        0  # units "calibrate"; 0 before the plan is made, and when that calibrates or nothing does
-    )
+    # units "calibrate", and "norms" where there are any; 0 before the plan is made, and when that
+    # calibrates or nothing does
+    calibration_parts: int = 0
     busy: Busy = Busy()
     scan_address: str = (
         ""  # by which others find its scan; "" when they are not to, and before the plan is made

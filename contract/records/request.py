@@ -73,6 +73,9 @@ class Tokens:
     bos: Bos = "model"  # model: what the model's own tokenizer does
     exclude_special: bool = True  # special tokens count neither as peaks nor in any statistic
     exclude_positions: int = 0  # the first positions of every window, likewise
+    # tokens whose residual stream is longer than so many times the median at the unit's layer,
+    # likewise; None for none. From 2
+    exclude_sinks: float | None = None
     max_tokens: int | None = None  # stop planning windows once this many tokens are planned
 
 

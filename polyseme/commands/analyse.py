@@ -112,6 +112,13 @@ def analyse(
     min_contexts: _MinContexts = None,
     vectors: _Vectors = None,
     bos: Annotated[str | None, typer.Option(help="model, always or never. [model]")] = None,
+    exclude_sinks: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out tokens whose residual stream is so many times as long as the median. "
+            "[none]"
+        ),
+    ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="Only the first so many tokens of the corpus.")
     ] = None,
@@ -153,7 +160,7 @@ def analyse(
             **contexts,
             "tails": None if both_tails is None else "both" if both_tails else "positive",
         },
-        "tokens": {"bos": bos, "max_tokens": max_tokens},
+        "tokens": {"bos": bos, "exclude_sinks": exclude_sinks, "max_tokens": max_tokens},
         "senses": {
             "same_at": same_at,
             "alpha": alpha,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polyseme.contract.files.column import negative
-from polyseme.contract.files.columns import SCORES, STATS
+from polyseme.contract.files.columns import IN_HEADS, PLACE, SCORES, STATS
 from polyseme.contract.files.results import QUANTILES, histogram_edges
 from polyseme.service.results.curve import Grouping, draw_curve
 from polyseme.service.results.scalars import Vocabulary
@@ -17,6 +17,7 @@ Texts = Callable[[int], str]
 
 _EDGES = histogram_edges()
 _STATS = tuple(c.name for c in STATS)
+_PLACE = tuple(c.name for c in (*PLACE, *IN_HEADS))
 
 
 def build_report(
@@ -30,7 +31,8 @@ def build_report(
         "job": job,
         "model": model,
         "site": site,
-        **{name: row[name] for name in ("layer", "neuron", "hook", "status")},
+        **{name: row[name] for name in _PLACE},
+        "status": row["status"],
         "meaning": row["meaning"],
         "polysemanticity": _scores(row, str),
         "negative": _negative(row),

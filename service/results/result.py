@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import Gone, NotFound, PolysemeError, ResultDamaged, Unavailable
+from polyseme.contract.files.columns import IN_HEADS
 from polyseme.contract.files.results import (
     GHOSTS,
     MANIFEST,
@@ -95,6 +96,20 @@ class Report:
         return report
 
 
+@dataclass(frozen=True)
+class _Sealed:
+    """What of a manifest reading the result takes."""
+
+    seals: Mapping[str, Seal]
+    head_size: int | None  # units that lie in one attention head; None of units in none
+
+    def place(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A report's row with the head that the unit lies in."""
+        size = self.head_size
+        places = (None, None) if size is None else divmod(row["neuron"], size)
+        return row | dict(zip((c.name for c in IN_HEADS), places, strict=True))
+
+
 def _damaged(job: str, name: str, trouble: str) -> ResultDamaged:
     return ResultDamaged(
         f"{name} of {job} is damaged: {trouble}. Submit the job again, or have the operator run "
@@ -119,12 +134,12 @@ class Results:
         self._pages: SharedLru[WrittenPage] = SharedLru(
             PAGE_BYTES, lambda p: len(p.rows) + _ASKED_BYTES
         )
-        self._seals: SharedLru[Mapping[str, Seal]] = SharedLru(SEALED_RESULTS)
+        self._sealed: SharedLru[_Sealed] = SharedLru(SEALED_RESULTS)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     def scalars(self, job: str) -> Scalars:
         opened = partial(self.reading_whole, job, NEURONS)
-        return self._scalars.get(job, lambda: read_scalars(opened))
+        return self._scalars.get(job, lambda: read_scalars(opened, self._sealed_of(job).head_size))
 
     def controls(self, job: str) -> Scalars:
         """Of its control units, none where the result has none. Raises Gone, ResultDamaged."""
@@ -164,7 +179,7 @@ class Results:
             with self._suspecting(job, name):
                 row = self._open_report(job, layer).read(neuron)
         if row is not None and row["layer"] == layer:
-            return row
+            return self._sealed_of(job).place(row)
         if self.scalars(job).has(layer, neuron):
             raise ResultDamaged(f"{name} of {job} does not fit {NEURONS}")
         raise NotFound(f"layer {layer}, neuron {neuron} is not among the neurons of {job}")
@@ -203,7 +218,8 @@ class Results:
             pq.ParquetFile(path, page_checksum_verification=True) as file,
         ):
             for group in range(file.num_row_groups):
-                yield from file.read_row_group(group, use_threads=False).to_pylist()
+                rows = file.read_row_group(group, use_threads=False).to_pylist()
+                yield from map(self._sealed_of(job).place, rows)
 
     def read(self, job: str, name: str) -> bytes:
         """A whole small file of the result. Raises Gone, ResultDamaged."""
@@ -267,9 +283,12 @@ class Results:
 
         Raises Gone, ResultDamaged.
         """
-        return self._seals.get(job, lambda: self._read_seals(job))
+        return self._sealed_of(job).seals
 
-    def _read_seals(self, job: str) -> Mapping[str, Seal]:
+    def _sealed_of(self, job: str) -> _Sealed:
+        return self._sealed.get(job, lambda: self._read_sealed(job))
+
+    def _read_sealed(self, job: str) -> _Sealed:
         folder = Layout.result(job)
         try:
             manifest = self._parse_manifest(job, self._store.read(f"{folder}/{MANIFEST}"))
@@ -278,7 +297,7 @@ class Results:
         seals = seals_of(manifest)
         for name, trouble in find_wrong_sizes(self._store, folder, seals).items():
             raise _damaged(job, name, trouble)
-        return seals
+        return _Sealed(seals, (manifest.get("site") or {}).get("head_size"))
 
     def _parse_manifest(self, job: str, content: bytes) -> dict[str, Any]:
         try:
@@ -331,7 +350,7 @@ class Results:
 
     def forget(self, job: str) -> None:
         """Lets go of what is kept of a job."""
-        self._seals.drop(lambda key: key == job)
+        self._sealed.drop(lambda key: key == job)
         self._scalars.drop(lambda key: key == job)
         self._controls.drop(lambda key: key == job)
         self._vocabularies.drop(lambda key: key == job)

@@ -30,6 +30,7 @@ _CHOICES: Final = (
     "/model/weights_sha256",
     "/dtype",
     "/request/neurons",
+    "/request/tokens/exclude_sinks",
     "/request/contexts",
     "/request/senses",
     "/senses/encoder_sha256",

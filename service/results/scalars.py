@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polyseme.contract.errors import ResultDamaged
-from polyseme.contract.files.columns import GHOST_LISTED, LISTED, PEAK_TEXTS, PEAK_TOKEN_IDS
+from polyseme.contract.files.columns import (
+    GHOST_LISTED,
+    IN_HEADS,
+    LISTED,
+    PEAK_TEXTS,
+    PEAK_TOKEN_IDS,
+    STORED,
+)
 from polyseme.contract.files.results import GHOST_SCALARS
 from polyseme.service.results.lru import SharedLru
 
@@ -169,16 +176,36 @@ def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     return pc.rank(texts.dictionary, tiebreaker="first").take(texts.indices)
 
 
-def read_scalars(opened: Callable[[], AbstractContextManager[str]]) -> Scalars:
+def read_scalars(
+    opened: Callable[[], AbstractContextManager[str]], head_size: int | None = None
+) -> Scalars:
     """opened: gives where the file is; asked again when the lists are, which the store may have
-    lost by then.
+    lost by then. head_size: units that lie in one head; None of units in none.
     """
 
     def read(names: Sequence[str]) -> pa.Table:
         with opened() as path:
             return _read_columns(path, names)
 
-    return Scalars(_without_nan(read(LISTED)), lambda: read(_PEAKS))
+    table = _with_heads(_without_nan(read(STORED)), head_size)
+    return Scalars(table, lambda: read(_PEAKS))
+
+
+def _with_heads(table: pa.Table, size: int | None) -> pa.Table:
+    """In the order of LISTED."""
+    for i, column in enumerate(IN_HEADS):
+        if size is None:
+            places = pa.nulls(len(table), column.type)
+        else:
+            places = pa.chunked_array(
+                [
+                    pa.array(divmod(c.to_numpy(), size)[i], column.type)
+                    for c in table["neuron"].chunks
+                ],
+                column.type,
+            )
+        table = table.append_column(column.name, places)
+    return table.select(LISTED)
 
 
 def read_controls(path: str | None) -> Scalars:

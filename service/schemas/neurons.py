@@ -87,11 +87,7 @@ NeuronRowSchema: type[Schema] = type(
     (Schema,),
     {
         "__doc__": "Only the columns asked for with `fields`; all of them by default.",
-        **{
-            c.name: _document(c, is_nullable=c.name not in _IN_EVERY_ROW)
-            for c in columns.SCALARS
-            if c.is_listed
-        },
+        **{c.name: _document(c, is_nullable=c.name not in _IN_EVERY_ROW) for c in columns.ROW},
     },
 )
 
@@ -349,6 +345,16 @@ class NeuronSchema(Schema):
     layer = fields.Integer(required=True)
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True)
+    head = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": columns.IN_HEADS[0].description},
+    )
+    head_dimension = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": columns.IN_HEADS[1].description},
+    )
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     meaning = fields.String(
         required=True,

@@ -169,6 +169,16 @@ class TokensSchema(StrictSchema):
             "residual streams of models that put no token before a text."
         },
     )
+    exclude_sinks = Fraction(
+        allow_none=True,
+        validate=between(2, 10**6),
+        metadata=_default(_TOKENS.exclude_sinks)
+        | {
+            "description": "Tokens whose residual stream is longer than so many times the median "
+            "at the unit's layer; null leaves none out.",
+            "example": 10,
+        },
+    )
     max_tokens = Whole(
         allow_none=True, validate=between(1, 10**12), metadata=_default(_TOKENS.max_tokens)
     )

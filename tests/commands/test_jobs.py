@@ -92,6 +92,7 @@ def test_analyse_sends_the_options_of_a_request(tmp_path: Path, wire: Wire) -> N
         "--vectors": "window",
         "--min-contexts": 5,
         "--bos": "never",
+        "--exclude-sinks": 10,
         "--name": "n",
         "--metadata": "run=7",
         "--webhook": "https://example.org/x",
@@ -103,7 +104,7 @@ def test_analyse_sends_the_options_of_a_request(tmp_path: Path, wire: Wire) -> N
     sent = wire.asked[0].json()
     assert sent["contexts"] == {"top_k": 60, "sampled": 0}
     assert sent["senses"] == {"min_contexts": 5, "vectors": "window"}
-    assert sent["tokens"] == {"bos": "never"}
+    assert sent["tokens"] == {"bos": "never", "exclude_sinks": 10}
     assert sent["metadata"] == {"run": "7", "name": "n"}
     assert sent["webhook"] == {"url": "https://example.org/x"}
 

@@ -136,6 +136,9 @@ REFUSALS = [
     job("vectors of the neuron's own", "/senses/vectors", senses={"vectors": "neuron"}),
     job("samples that fill no bands", "/contexts/sampled", contexts={"sampled": 21, "bands": 5}),
     job("every position excluded", "/tokens/exclude_positions", tokens={"exclude_positions": 128}),
+    job("sinks of ordinary length", "/tokens/exclude_sinks", tokens={"exclude_sinks": 1.9}),
+    job("sinks of any length", "/tokens/exclude_sinks", tokens={"exclude_sinks": 1e7}),
+    job("sinks as a flag", "/tokens/exclude_sinks", tokens={"exclude_sinks": True}),
     # Models and corpora
     job("a model that is not listed", "/model", code="model_not_listed", model="gpt-5"),
     job("a path for a model", "/model", code="model_not_listed", model="../../etc/passwd"),

@@ -36,6 +36,7 @@ def make_job(*, shards: int = 20, calibration_parts: int = 0, **changes: Any) ->
         ("work/j/plan.json", "plan"),
         ("work/j/bands.npz", "bands"),
         ("work/j/calibration/windows.npz", "plan"),
+        ("work/j/calibration/norms-011.npz", "norms:11"),
         ("work/j/calibration/peaks-011.npz", "calibrate:11"),
         ("work/j/reuse-0123456789abcdef/calibration/peaks-000.npz", "calibrate:0"),
         ("work/j/windows/000003.arrow", "plan"),
@@ -64,10 +65,13 @@ def make_job(*, shards: int = 20, calibration_parts: int = 0, **changes: Any) ->
     ],
 )
 def test_each_file_has_its_writer(path: str, unit: str | None) -> None:
-    assert find_writer(path, make_job(calibration_parts=12), make_card(layers=8)) == unit
+    job = make_job(calibration_parts=12, tokens={"exclude_sinks": 8})
+    assert find_writer(path, job, make_card(layers=8)) == unit
 
 
-@pytest.mark.parametrize("name", ["bands.npz", "calibration/peaks-000.npz"])
+@pytest.mark.parametrize(
+    "name", ["bands.npz", "calibration/peaks-000.npz", "calibration/norms-000.npz"]
+)
 def test_a_plan_that_calibrates_wrote_the_files_of_that(name: str) -> None:
     assert find_writer(f"work/j/{name}", make_job(), make_card(layers=8)) == "plan"
 

@@ -94,6 +94,32 @@ def test_nothing_is_scanned_before_the_bands_are_fixed(
     assert (due.phase, due.units) == (phase, units)
 
 
+@pytest.mark.parametrize(
+    ("done", "units"),
+    [
+        ((), ("norms:0", "norms:1")),
+        (("norms:0", "norms:1"), ("calibrate:0", "calibrate:1")),
+        (("norms:0", "norms:1", "calibrate:0", "calibrate:1"), ("bands",)),
+        (("bands",), ("scan:0", "scan:1", "scan:2")),
+    ],
+)
+def test_all_norms_are_measured_before_peaks_are_that_leave_sinks_out(
+    board: Board, done: tuple[str, ...], units: tuple[str, ...]
+) -> None:
+    job = open_job(board, tokens={"exclude_sinks": 8.0})
+    board.units.finish(
+        job.id, "plan", fields={"shards_total": 3, "layers_total": 2, "calibration_parts": 2}
+    )
+    finish(board, job.id, *done)
+    found = board.jobs.get(job.id)
+    assert found is not None
+
+    due = due_of(found, board.units.list_done(job.id))
+
+    assert due is not None
+    assert due.units == units
+
+
 def open_check(board: Board) -> str:
     request = ActivationsRequest("job_" + "0" * 28, "tiny-gated", "a text", ((0, 0),), 50)
     return board.jobs.open(request).job

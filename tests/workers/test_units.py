@@ -12,6 +12,7 @@ import torch
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.errors import AnalysisError, DamagedFile
+from polyseme.contract.files.results import MANIFEST
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.records.job import (
@@ -318,6 +319,24 @@ def test_a_job_that_samples_nothing_is_not_calibrated(
     ran = run_what_is_due(board, runner, job)
 
     assert ran[:2] == ["plan", "scan:0"]
+
+
+def test_a_job_without_sinks_is_calibrated_and_its_norms_are_made_again(
+    board: Board, store: Store, runner: Runner
+) -> None:
+    add_corpus(board, store)
+    contexts = {"window": 32, "sampled": 0}
+    parts = {"contexts": contexts, "senses": {"enabled": False}, "tokens": {"exclude_sinks": 2.0}}
+    job = open_job(board, model="tiny-llama", reuse=False, **parts).id
+    first = run_what_is_due(board, runner, job, until="calibrate:0")
+    harm(store, f"{Layout.work(job)}/calibration/norms-001.npz", next(iter(DAMAGES)))
+
+    ran = run_what_is_due(board, runner, job)
+
+    assert first[:3] == ["plan", "norms:0", "norms:1"]
+    assert ran[:3] == ["calibrate:0", "norms:1", "calibrate:0"]
+    manifest = json.loads(store.read(f"{Layout.result(job)}/{MANIFEST}"))
+    assert manifest["sinks"]["factor"] == 2.0
 
 
 def test_a_scans_time_begins_when_the_bands_are_fixed(

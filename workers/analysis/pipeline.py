@@ -14,6 +14,7 @@ from typing import IO, Any, Generic, Literal, TypeVar
 
 from polyseme.contract.files.documents import read_documents, read_languages
 from polyseme.contract.files.results import BACKGROUND, LANGUAGES
+from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.corpus.plan import PLAN
 from polyseme.workers.analysis.live.check import Check, write_activations
 from polyseme.workers.analysis.machine.stopping import Stop, never
@@ -28,6 +29,7 @@ from polyseme.workers.analysis.steps.planning import (
     count_parts,
     fix_bands,
     measure_fits,
+    measure_norms,
     plan_windows,
 )
 from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
@@ -49,6 +51,11 @@ class Size:
     layers: int = 0
     calibration_parts: int = 0  # 0: the plan calibrates, or nothing does
     senses: bool = True
+    sinks: bool = False  # whether tokens are left out as such
+
+    @classmethod
+    def before_plan(cls, request: AnalysisRequest) -> Size:
+        return cls(senses=request.senses.enabled, sinks=request.tokens.exclude_sinks is not None)
 
     def after(self, facts: Mapping[str, str | int | float]) -> Size:
         """With what a unit has found out."""
@@ -155,6 +162,11 @@ def _plan(work: AnalysisWork, number: int) -> Done:
     return Done(facts={**facts, "scan_began_at": "@now"})
 
 
+def _measure_norms(work: AnalysisWork, part: int) -> Done:
+    measure_norms(work.analysis, work.model, part, should_stop=work.should_stop)
+    return Done()
+
+
 def _calibrate(work: AnalysisWork, part: int) -> Done:
     calibrate_part(work.analysis, work.model, part, should_stop=work.should_stop)
     return Done()
@@ -233,6 +245,15 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
             Files(r"calibration/windows\.npz"),
             Files(r"reused/.+"),
         ),
+    ),
+    Stage(
+        "norms",
+        "calibrating",
+        _measure_norms,
+        count=lambda size: size.calibration_parts if size.sinks else 0,
+        numbered=True,
+        serves="bands",
+        files=(Files(r"calibration/norms-(\d+)\.npz"),),
     ),
     Stage(
         "calibrate",
@@ -358,37 +379,3 @@ def split_unit(stages: Sequence[Stage[W]], unit: str) -> tuple[Stage[W], int]:
     """The stage of a unit, and the unit's number, 0 for an only one."""
     name, _, number = unit.partition(":")
     return next(stage for stage in stages if stage.name == name), int(number or 0)
-
-
-def find_writer(
-    stages: Sequence[Stage[Any]], name: str, size: Size, layers: Sequence[int]
-) -> str | None:
-    """The unit that wrote a file of the work folder; None when no stage does.
-
-    What a stage without units would have written, the plan did.
-    """
-    for stage in stages:
-        for files in stage.files:
-            if match := re.fullmatch(files.pattern, name):
-                return _unit_of(stage, files, match, size, layers) or stages[0].name
-    return None
-
-
-def find_result_writer(
-    stages: Sequence[Stage[Any]], name: str, size: Size, layers: Sequence[int]
-) -> str:
-    """The unit that wrote a file of the result."""
-    for stage in stages:
-        for files in stage.results:
-            if match := re.fullmatch(files.pattern, name):
-                return _unit_of(stage, files, match, size, layers) or stages[-1].name
-    return stages[-1].name
-
-
-def _unit_of(
-    stage: Stage[Any], files: Files, match: re.Match[str], size: Size, layers: Sequence[int]
-) -> str | None:
-    """None of a stage without units."""
-    if not (units := stage.units(size)):
-        return None
-    return units[files.unit(int(match[1]), layers) if match.groups() else 0]

@@ -73,7 +73,7 @@ def run_analysis(
 
 
 def _run_stages(work: AnalysisWork, on_progress: Callable[[str, int, int], None]) -> None:
-    size, tokens, total = Size(senses=work.analysis.request.senses.enabled), 0, 0
+    size, tokens, total = Size.before_plan(work.analysis.request), 0, 0
 
     def on_tokens(stage: Stage[AnalysisWork], before: int, now: int) -> None:
         on_progress(stage.phase, before + now, total or now)

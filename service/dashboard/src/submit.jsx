@@ -9,7 +9,7 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { vectors: "", site: "mlp", dictionary: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { vectors: "", site: "mlp", dictionary: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", exclude_sinks: "", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
@@ -24,6 +24,7 @@ const POINTERS = {
   "/contexts/window": "window",
   "/contexts/tails": "tails",
   "/contexts/per_document": "per_document",
+  "/tokens/exclude_sinks": "exclude_sinks",
   "/tokens/max_tokens": "max_tokens",
   "/senses/same_at": "same_at",
 };
@@ -40,7 +41,7 @@ const SITES = {
   z: "outputs of attention heads",
 };
 
-const HIDDEN = ["top_k", "sampled", "window", "max_tokens", "tails", "per_document", "same_at"];
+const HIDDEN = ["top_k", "sampled", "window", "exclude_sinks", "max_tokens", "tails", "per_document", "same_at"];
 
 const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
@@ -56,7 +57,7 @@ export function buildRequest(form, text) {
     corpus,
     neurons: part({ ...where, indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
-    tokens: part({ max_tokens: value("max_tokens") }),
+    tokens: part({ exclude_sinks: value("exclude_sinks"), max_tokens: value("max_tokens") }),
     senses: part({ same_at: value("same_at") }),
     priority: value("priority", String),
   };
@@ -191,6 +192,7 @@ function Form({ models, corpora: found, dictionaries }) {
             {field("top_k", "Strongest contexts", "kept of each neuron; 1 to 200", { inputMode: "numeric" })}
             {field("sampled", "Sampled contexts", "drawn from all that fires, by activation", { inputMode: "numeric" })}
             {field("window", "Window", "tokens that the model sees at once", { inputMode: "numeric" })}
+            {field("exclude_sinks", "Leave sinks out", "tokens whose residual stream is so many times as long as the median, such as 10; empty for none", { inputMode: "decimal" })}
             {field("max_tokens", "At most so many tokens", "empty for the whole text", { inputMode: "numeric" })}
             {choice("per_document", "Contexts of one document", "in one list of a neuron", [["one", "at most one"], ["any", "any number"]])}
             {choice("tails", "Tails", "the most negative activations too?", [["auto", "as suits the units"], ["positive", "positive only"], ["both", "both"]])}

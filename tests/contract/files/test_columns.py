@@ -46,6 +46,6 @@ def test_the_negative_tails_columns_are_null_unless_it_ran() -> None:
 
 
 def test_bounded_columns_are_numbers() -> None:
-    types = [results.SCALARS.field(name).type for name in columns.BOUNDED]
+    types = [column.type for column in columns.ROW if column.is_bounded]
 
     assert all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in types)

@@ -11,9 +11,10 @@ from polyseme.contract.errors import InvalidRequest
 from polyseme.contract.files.columns import LISTED
 from polyseme.contract.files.store import Store
 from polyseme.service.results.queries import Page, plan_query, read_ranges, run_query
+from polyseme.service.results.reports import build_report
 from polyseme.service.results.result import Results
 from polyseme.service.results.scalars import Scalars, Vocabulary
-from tests.factories import make_vocabulary, write_result
+from tests.factories import make_manifest, make_vocabulary, write_result
 
 JOB = "job_" + "1" * 28
 
@@ -55,6 +56,45 @@ def test_any_column_sorts_as_a_plain_sort_does(results: Results, name: str, sign
     assert [(r["layer"], r["neuron"]) for r in page.rows] == sorted_plainly(
         rows_of(results.scalars(JOB)), name, sign == "-"
     )
+
+
+def make_of_heads(store: Store, tmp_path: Path) -> Results:
+    """48 units a layer, 12 of each head."""
+    site = {"site": "z", "units": 48, "hook": "blocks.{layer}.attn.hook_z", "head_size": 12}
+    write_result(store, JOB, seed=3, manifest=make_manifest() | {"site": site})
+    return Results(store, str(tmp_path))
+
+
+def test_units_of_heads_sort_and_filter_by_head_and_dimension(store: Store, tmp_path: Path) -> None:
+    results = make_of_heads(store, tmp_path)
+
+    page = run(
+        results, {"sort": "head_dimension,-head", "min_head": 1, "max_head": 2, "layer": "3"}
+    )
+
+    places = [(r["head_dimension"], r["head"]) for r in page.rows]
+    assert places == [(d, h) for d in range(12) for h in (2, 1)]
+    assert all(r["neuron"] == 12 * r["head"] + r["head_dimension"] for r in page.rows)
+
+
+def test_a_report_says_in_which_head_its_unit_lies(store: Store, tmp_path: Path) -> None:
+    results = make_of_heads(store, tmp_path)
+    vocabulary = results.vocabulary(JOB)
+
+    report = build_report(results.report(JOB, 1, 29), JOB, "m", vocabulary)
+    every = [build_report(row, JOB, "m", vocabulary) for row in results.rows(JOB, 1)]
+
+    assert (report["head"], report["head_dimension"]) == (2, 5)
+    assert [(r["head"], r["head_dimension"]) for r in every] == [divmod(n, 12) for n in range(48)]
+
+
+def test_units_of_other_sites_lie_in_no_head(results: Results) -> None:
+    page = run(results, {"layer": "0", "fields_": "neuron,head,head_dimension"})
+    report = build_report(results.report(JOB, 0, 3), JOB, "m", results.vocabulary(JOB))
+
+    assert page.rows[3] == {"neuron": 3, "head": None, "head_dimension": None}
+    assert (report["head"], report["head_dimension"]) == (None, None)
+    assert run(results, {"min_head": 0}).total == 0
 
 
 def test_several_columns_sort_one_after_the_other(results: Results) -> None:

@@ -72,13 +72,20 @@ def write_activations(
     Raises Cancelled, NonFiniteActivation, and AnalysisError when the analysis' result is no longer
     there.
     """
-    analysed = AnalysisRequest.from_dict(read_manifest(check.store, check.source)["request"])
-    site = check.own_site or SITES[analysed.neurons.site]
-    run = run_text(model, site, analysed, check.request, check.block_tokens, should_stop)
+    manifest = read_manifest(check.store, check.source)
+    analysed = AnalysisRequest.from_dict(manifest["request"])
+    site, limits = check.own_site or SITES[analysed.neurons.site], _read_limits(manifest)
+    run = run_text(model, site, analysed, check.request, limits, check.block_tokens, should_stop)
     answer = describe_run(check, model, analysed, run)
     text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     check.store.write(f"{check.result}/{ACTIVATIONS}", text.encode())
     return len(run.windows.ids)
+
+
+def _read_limits(manifest: Mapping[str, Any]) -> dict[int, float]:
+    """By layer, beyond what length of its residual stream a token did not count in the analysis."""
+    limits = (manifest.get("sinks") or {}).get("limits", {})
+    return {int(layer): limit for layer, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +195,7 @@ def _peaks_of(run: Run, target: Target, report: Row, tail: Tail) -> np.ndarray:
     strength = run.activations[target] * (1 if tail == "positive" else -1)
     peaks = find_peaks(
         strength[:, None],
-        run.windows.counted,
+        run.counted(target[0]),
         run.windows.offsets,
         np.array([np.inf if threshold is None else threshold]),
     )
@@ -257,7 +264,7 @@ def _activations(run: Run, target: Target) -> list[float | None]:
     values: list[float] = run.activations[target].tolist()
     return [
         v if counts and math.isfinite(v) else None
-        for v, counts in zip(values, run.windows.counted.tolist(), strict=True)
+        for v, counts in zip(values, run.counted(target[0]).tolist(), strict=True)
     ]
 
 

@@ -19,9 +19,10 @@ from polyseme.contract.records.job import ActivationsRequest
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.workers.analysis.corpus.plan import cut_windows, group_blocks
 from polyseme.workers.analysis.corpus.windows import Window, Windows, pack, unpack
-from polyseme.workers.analysis.models.capture import Taps, level, reference_layers, run_block
+from polyseme.workers.analysis.models.capture import Tap, Taps, level, reference_layers, run_block
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import Framing, frame, tokenize
+from polyseme.workers.analysis.scan.sinks import find_sinks, measure_norms
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.sites.site import Site
 
@@ -36,6 +37,12 @@ class Run:
     special: np.ndarray  # (T,) bool: put around the text, not part of it
     activations: Mapping[Target, np.ndarray]  # (T,) float32, not all of them finite
     residual: np.ndarray  # (T, K * D) float16, of K reference layers, as vectors are stored
+    sinks: Mapping[int, np.ndarray]  # (T,) bool, of the layers where sinks do not count
+
+    def counted(self, layer: int) -> np.ndarray:
+        """(T,) bool: the tokens that count at a layer."""
+        sinks = self.sinks.get(layer)
+        return self.windows.counted if sinks is None else self.windows.counted & ~sinks
 
 
 def run_text(
@@ -43,11 +50,15 @@ def run_text(
     site: Site,
     analysed: AnalysisRequest,
     request: ActivationsRequest,
+    limits: Mapping[int, float],
     block_tokens: int,
     should_stop: Callable[[], bool],
 ) -> Run:
     """The text is cut as one document of the analysis, in windows of its size and with its special
-    tokens. site: that of the neurons.
+    tokens.
+
+    site: that of the neurons; limits: by layer, of the residual stream's length, beyond which a
+    token is a sink.
     """
     framing = frame(model.tokenizer, model.card, analysed.tokens.bos)
     windows = _cut(model, analysed, framing, request.text)
@@ -57,15 +68,17 @@ def run_text(
         )
     offsets = np.concatenate([[0], np.cumsum([len(w) for w in windows])])
     kept: dict[Target, np.ndarray] = {t: np.zeros(offsets[-1], np.float32) for t in request.neurons}
+    layers = {layer for layer, _ in request.neurons} & limits.keys()
+    sinks = {layer: np.zeros(offsets[-1], bool) for layer in layers}
     references = reference_layers(model.card.layers)
     residual = np.zeros((offsets[-1], len(references), model.card.hidden_size), np.float16)
     for block in group_blocks(windows, block_tokens):
         if should_stop():
             raise Cancelled
-        _run_block(model, site, block, framing.pad, offsets, kept, residual)
+        _run_block(model, site, block, framing.pad, offsets, kept, residual, limits, sinks)
     joined = unpack(pack(windows))
     special = np.concatenate([framing.around(len(w)) for w in windows])
-    return Run(joined, special, kept, residual.reshape(len(residual), -1))
+    return Run(joined, special, kept, residual.reshape(len(residual), -1), sinks)
 
 
 def _cut(
@@ -90,9 +103,11 @@ def _run_block(
     offsets: np.ndarray,
     kept: Mapping[Target, np.ndarray],
     residual: np.ndarray,
+    limits: Mapping[int, float],
+    sinks: Mapping[int, np.ndarray],
 ) -> None:
     """Fills in what these windows give. offsets: of all windows in the text's tokens; residual: (T,
-    K, D).
+    K, D); sinks: (T,) bool, by layer, by the limits.
     """
     block = Block(unpack(pack(windows)), 0, pad, model.device)
     references = reference_layers(model.card.layers)
@@ -110,6 +125,11 @@ def _run_block(
     def keep(layer: int, hidden: Tensor) -> None:
         residual[at, references.index(layer)] = level(hidden[block.inside]).cpu().numpy()
 
+    def note_sinks(layer: int, hidden: Tensor) -> None:
+        found = find_sinks(measure_norms(hidden), limits[layer])
+        sinks[layer][at] = found[block.inside].cpu().numpy()
+
     mask = block.inside.to(torch.int64) if model.card.kind == "encoder" else None
     points = site.points(model.parts, wanted)
-    run_block(model, block.ids, mask, points, receive, Taps(residual=keep))
+    streams = Tap(site.stream_points(model.parts, sinks), note_sinks)
+    run_block(model, block.ids, mask, points, receive, Taps(residual=keep, streams=streams))

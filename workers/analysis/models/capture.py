@@ -40,6 +40,8 @@ class Taps:
 
     residual: Receive | None = None  # what enters each reference layer, ascending
     controls: Tap | None = None  # what control units are computed from
+    # residual streams at a block's door, each before what its layer's units are computed from
+    streams: Tap | None = None
 
 
 def reference_layers(layers: int) -> tuple[int, ...]:
@@ -128,6 +130,11 @@ class _Watch:
         self.taps.residual(layer, lay_flat(hidden, *self._shape))
         self._end_if_done()
 
+    def take_stream(self, layer: int, hidden: Tensor) -> None:
+        tap = self.taps.streams
+        assert tap is not None
+        tap.receive(layer, tap.points[layer].shape(hidden, *self._shape))
+
     def take_control(self, layer: int, hidden: Tensor) -> None:
         tap = self.taps.controls
         assert tap is not None
@@ -157,6 +164,10 @@ def _hooked(model: LoadedModel, watch: _Watch) -> Iterator[None]:
             (p, partial(watch.take_control, n)) for n, p in watch.taps.controls.points.items()
         ]
     with ExitStack() as stack:
+        if watch.taps.streams is not None:
+            # First, as what is handed on may stand at the same door. Outside of what is compiled.
+            for layer, point in watch.taps.streams.points.items():
+                _hook(stack, point, partial(watch.take_stream, layer))
         if model.relay is not None:
             stack.enter_context(explaining_failures(model.card.id))
         if model.relay is not None and model.relay.covers(p for p, _ in takes):

@@ -39,15 +39,19 @@ def summarise(
     warnings: Sequence[str] = (),
     controls: pa.Table = _NO_CONTROLS,
     dictionaries: Sequence[Described] = (),
+    *,
+    excludes_sinks: bool = False,
 ) -> dict[str, Any]:
     """Counts and distributions over the scalars of a result.
 
     Dead neurons, never above 0, are in every denominator.
 
     plan: at least the fields of `Plan` that are returned; warnings: sentences for whoever reads the
-    result; controls: the scalars of the control units; dictionaries: as the manifest has them.
+    result; controls: the scalars of the control units; dictionaries: as the manifest has them;
+    excludes_sinks: whether a layer may count fewer tokens than were counted.
     """
     layers = neurons.column("layer").to_numpy()
+    sinks = _count_sinks(neurons, plan["counted_tokens"]) if excludes_sinks else {}
     status = neurons.column("status").to_numpy(zero_copy_only=False)
     dead = neurons.column("density").to_numpy() == 0
     of_layers = {described["layer"]: described for described in dictionaries}
@@ -55,6 +59,7 @@ def summarise(
         "object": "summary",
         "neurons": len(layers),
         **{name: plan[name] for name in ("tokens", "counted_tokens", "windows", "documents")},
+        "excluded_sinks": sum(sinks.values()) if excludes_sinks else None,
         "statuses": _count(status),
         "senses": _count_senses(neurons),
         "dead": int(dead.sum()),
@@ -65,6 +70,7 @@ def summarise(
             {
                 "layer": int(layer),
                 "neurons": int((layers == layer).sum()),
+                "excluded_sinks": sinks.get(int(layer)),
                 "statuses": _count(status[layers == layer]),
                 "dead": int(dead[layers == layer].sum()),
                 "controls": _controls(controls.filter(pc.equal(controls.column("layer"), layer))),
@@ -83,6 +89,14 @@ def _dictionary(described: Described | None, latents: pa.Table, layer: int) -> d
         return {}
     own = latents.filter(pc.equal(latents.column("layer"), layer))
     return {"dictionary": summarise_dictionary(described, own)}
+
+
+def _count_sinks(neurons: pa.Table, counted_tokens: int) -> dict[int, int]:
+    """By layer, how many of the tokens its units do not count."""
+    layers, tokens = (neurons.column(name).to_numpy() for name in ("layer", "n_tokens"))
+    found, first = np.unique(layers, return_index=True)
+    left_out = counted_tokens - tokens[first]
+    return dict(zip(found.tolist(), left_out.tolist(), strict=True))
 
 
 def _choose_examples(neurons: pa.Table) -> list[dict[str, Any]]:

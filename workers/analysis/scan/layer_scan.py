@@ -56,6 +56,9 @@ class LayerScan:
         if activations.shape[2] != len(self.statistics.low):
             # Compiled kernels check no place: they would write beyond the lists.
             raise ValueError(f"{activations.shape[2]} units for {len(self.statistics.low)} lists")
+        block, activations = block.drop_uncounted_windows(activations)
+        if not len(activations):
+            return
         if not activations.is_cuda:
             activations = activations.float()  # once, for all that follows
         extremes = self._reduce(block, activations, self.statistics)

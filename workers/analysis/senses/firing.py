@@ -33,11 +33,16 @@ class FiringSample:
         self._thresholds = {tail: torch.from_numpy(t).to(device) for tail, t in thresholds.items()}
         self._rows = {tail: _Rows((len(t) + 7) // 8, device) for tail, t in thresholds.items()}
 
-    def update(self, index: Tensor, activations: Tensor) -> None:
-        """index: (r,) of the block's random tokens among its B * S; activations: (B, S, N)."""
+    def update(self, index: Tensor, activations: Tensor, counted: Tensor | None = None) -> None:
+        """index: (r,) of the block's random tokens among its B * S; activations: (B, S, N);
+        counted: (B, S) bool, False where nothing fires. None: all may.
+        """
         flat = activations.flatten(0, 1)
+        silent = None if counted is None else ~counted.view(-1)[index, None]
         for tail, threshold in self._thresholds.items():
             firings = self._kernels.find_firings(flat, index, SIGN[tail], threshold)
+            if silent is not None:
+                firings = firings.masked_fill(silent, 0)
             self._rows[tail].add(firings)
 
     def arrays(self) -> dict[str, np.ndarray]:

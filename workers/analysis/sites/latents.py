@@ -186,6 +186,7 @@ def make_site(latents: Mapping[int, Latents]) -> Site:
             reads=under.point,
             as_sparse=True,
         ),
+        stream=under.stream,
         sha256=_digest(read),
         sparse=True,
     )

@@ -69,6 +69,7 @@ def make_site(of: Site, projection: Projection, sha256: str) -> Site:
         directions=_carry(of, projection),
         controls=None if of.controls is None else _scale(of, of.controls, projection),
         why_not=of.why_not,
+        stream=of.stream,
         sha256=sha256,
     )
 

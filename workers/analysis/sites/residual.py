@@ -12,7 +12,7 @@ from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts, matrix_rows, weight_of
 from polyseme.workers.analysis.sites.controls import Controls, Directions, Recipe, draw_directions
 from polyseme.workers.analysis.sites.point import Point
-from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.sites.site import Site, enter_block
 
 
 def width_of(parts: Parts) -> int:
@@ -62,10 +62,6 @@ def _hook_post(family: Family) -> str:
     return f"blocks.{{layer}}.hook_{made}"
 
 
-def _enter_block(parts: Parts, layer: int) -> Point:
-    return Point(parts.blocks[layer], "input")
-
-
 def _leave_block(parts: Parts, layer: int) -> Point:
     return Point(parts.blocks[layer], "output")
 
@@ -82,9 +78,10 @@ def _has_no_middle(parts: Parts) -> str | None:
     return None
 
 
-PRE = dimension_site("resid_pre", "blocks.{layer}.hook_resid_pre", _enter_block)
+PRE = dimension_site("resid_pre", "blocks.{layer}.hook_resid_pre", enter_block)
 MID = replace(
     dimension_site("resid_mid", "blocks.{layer}.hook_resid_mid", _enter_middle),
     why_not=_has_no_middle,
 )
-POST = replace(dimension_site("resid_post", "", _leave_block), hook=_hook_post)
+# What leaves the block is its own stream: a sink of this layer is one in it.
+POST = replace(dimension_site("resid_post", "", _leave_block), hook=_hook_post, stream=_leave_block)

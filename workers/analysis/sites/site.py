@@ -19,6 +19,11 @@ def exists(parts: Parts) -> None:
     return
 
 
+def enter_block(parts: Parts, layer: int) -> Point:
+    """The residual stream before a block."""
+    return Point(parts.blocks[layer], "input")
+
+
 def one_a_unit(parts: Parts) -> int | None:
     """No heads."""
     return None
@@ -41,10 +46,15 @@ class Site:
     why_not: Callable[[Parts], str | None] = exists  # a sentence's end, where a model has none
     head_size: Callable[[Parts], int | None] = one_a_unit  # units that lie side by side in a head
     sparse: bool = False  # nearly all activations are 0, and none is below
+    # The residual stream whose length says which tokens are sinks: there before the units are.
+    stream: Callable[[Parts, int], Point] = enter_block
     sha256: str = ""  # of what its units are made of beyond the model's weights; "" of nothing
 
     def points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:
         return {layer: self.point(parts, layer) for layer in layers}
+
+    def stream_points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:
+        return {layer: self.stream(parts, layer) for layer in layers}
 
     def control_points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:
         """What the control units are computed from."""

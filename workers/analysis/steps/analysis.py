@@ -31,6 +31,7 @@ from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, S
 from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
 from polyseme.workers.analysis.sites.controls import Controls, CutOff, count_controls
 from polyseme.workers.analysis.sites.latents import Latents
+from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
 
@@ -99,8 +100,12 @@ class Analysis:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the plan runs windows beforehand, to know how strongly neurons fire."""
-        return bool(self.request.contexts.sampled or self.request.senses.enabled)
+        """Whether the plan runs windows beforehand, to know how strongly neurons fire, and which
+        tokens are sinks.
+        """
+        request = self.request
+        has_sinks = request.tokens.exclude_sinks is not None
+        return bool(request.contexts.sampled or request.senses.enabled or has_sinks)
 
     @property
     def vectors(self) -> str:
@@ -217,10 +222,23 @@ def run_selected(
             activations = activations.index_select(-1, index)
         receive(layer, activations.contiguous())
 
+    run_points(
+        analysis, model, block, analysis.site.points(model.parts, analysis.scanned), select, taps
+    )
+
+
+def run_points(
+    analysis: Analysis,
+    model: LoadedModel,
+    block: Block,
+    points: Mapping[int, Point],
+    receive: Callable[[int, Tensor], None],
+    taps: Taps | None = None,
+) -> None:
+    """Runs a block and hands on what stands at some points, (B, S, D). Raises BlockTooLarge."""
     mask = block.inside.to(torch.int64) if analysis.card.kind == "encoder" else None
     with measuring(block):
-        points = analysis.site.points(model.parts, analysis.scanned)
-        run_block(model, block.ids, mask, points, select, taps)
+        run_block(model, block.ids, mask, points, receive, taps)
 
 
 def new_scan(

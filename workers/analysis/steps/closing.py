@@ -106,7 +106,8 @@ def join_layers(
     ]
     neurons = write_neurons(result, layers)
     controls = write_controls(result, of_controls)
-    summary = summarise(neurons, plan, warnings, controls, dictionaries)
+    has_sinks = analysis.request.tokens.exclude_sinks is not None
+    summary = summarise(neurons, plan, warnings, controls, dictionaries, excludes_sinks=has_sinks)
     write_summary(result, summary)
 
 

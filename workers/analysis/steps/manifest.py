@@ -20,6 +20,7 @@ import transformers
 from polyseme.contract import __version__
 from polyseme.contract.files.results import FORMAT
 from polyseme.contract.records.catalogue import shown_source
+from polyseme.contract.records.request import Tokens
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.files.arrays import partial_file, read_arrays
@@ -30,6 +31,7 @@ from polyseme.workers.analysis.senses.pairs import kind_of_pairs
 from polyseme.workers.analysis.sites.controls import SEED
 from polyseme.workers.analysis.steps.analysis import Analysis, bands_file, fits_file
 from polyseme.workers.analysis.steps.copies import copy_of_layer, read_copied_manifest
+from polyseme.workers.analysis.steps.sink_limits import describe_sinks
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 _UNRELATED = (
@@ -72,6 +74,7 @@ def describe_analysis(
         "senses": describe_senses(analysis, chosen_encoder(analysis)),
         "controls": describe_controls(analysis),
         "dictionaries": describe_dictionaries(analysis),
+        "sinks": describe_sinks(analysis),
         **_describe_machine(model),
         "scan_address": scan_address(analysis, model),
         "reused": {job: format_ranges(layers) for job, layers in analysis.reused.items()} or None,
@@ -114,13 +117,20 @@ def scan_address(analysis: Analysis, model: LoadedModel) -> str:
         **({"own_units": analysis.site.sha256} if analysis.site.sha256 else {}),
         "neurons": analysis.neurons,
         "contexts": asdict(request.contexts),
-        "tokens": asdict(request.tokens),
+        "tokens": _decisive(request.tokens),
         "senses": request.senses.enabled,
         "controls": describe_controls(analysis),
         "block_tokens": analysis.block_tokens,
         **_describe_machine(model),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _decisive(tokens: Tokens) -> dict[str, Any]:
+    """Sinks that count are not named, as they were not before they could be left out."""
+    found = asdict(tokens)
+    factor = found.pop("exclude_sinks")
+    return found if factor is None else found | {"exclude_sinks": float(factor)}
 
 
 def describe_dictionaries(analysis: Analysis) -> list[dict[str, Any]] | None:

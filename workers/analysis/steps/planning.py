@@ -57,6 +57,13 @@ from polyseme.workers.analysis.steps.analysis import (
     run_selected,
     tap_controls,
 )
+from polyseme.workers.analysis.steps.sink_limits import (
+    Counting,
+    Limits,
+    choose_limits,
+    measure_part,
+    note_limits,
+)
 from polyseme.workers.analysis.steps.word_encoder import choose_encoder
 
 CALIBRATION_PARTS = 16  # at most: each costs a unit's round trips
@@ -102,6 +109,8 @@ def calibrate(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = nev
     """Fixes the bands, where there are to be any. Raises Cancelled."""
     parts = count_parts(analysis)
     for part in range(parts):
+        measure_norms(analysis, model, part, should_stop=should_stop)
+    for part in range(parts):
         calibrate_part(analysis, model, part, should_stop=should_stop)
     if parts:
         fix_bands(analysis, should_stop=should_stop)
@@ -133,26 +142,45 @@ def count_parts(analysis: Analysis) -> int:
         return len(file.names)
 
 
-def _read_sample(analysis: Analysis, part: int) -> list[Windows]:
-    with reading_arrays(analysis.store, _sample_file(analysis)) as file:
-        return list(read_blocks(io.BytesIO(file(_name(part)).tobytes())))
-
-
 def calibrate_part(
     analysis: Analysis, model: LoadedModel, part: int, *, should_stop: Stop = never
 ) -> None:
-    """Runs a part of the calibration windows and writes their peaks. Raises Cancelled."""
-    blocks = _read_sample(analysis, part)
-    halving = Halving()
+    """Runs a part of the calibration windows and writes their peaks, but for those of sinks, by the
+    norms of all parts. Raises Cancelled.
+    """
+    blocks, halving = _read_part(analysis, part), Halving()
+    limits = _choose_limits(analysis, should_stop)
     with keeping_freed_arrays():
-        peaks = halving.run(lambda: _find_peaks(analysis, model, blocks, halving, should_stop))
+        peaks = halving.run(
+            lambda: _find_peaks(analysis, model, blocks, limits, halving, should_stop)
+        )
     write_arrays(analysis.store, _peaks_file(analysis, part), peaks | halving.arrays())
+
+
+def measure_norms(
+    analysis: Analysis, model: LoadedModel, part: int, *, should_stop: Stop = never
+) -> None:
+    """Runs a part of the calibration windows and writes how long their residual streams are, where
+    sinks are to be known by it. Raises Cancelled.
+    """
+    if analysis.request.tokens.exclude_sinks is None:
+        return
+    blocks, halving = _read_part(analysis, part), Halving()
+    with keeping_freed_arrays():
+        norms = halving.run(lambda: measure_part(analysis, model, blocks, halving, should_stop))
+    write_arrays(analysis.store, _norms_file(analysis, part), norms | halving.arrays())
+
+
+def _read_part(analysis: Analysis, part: int) -> list[Windows]:
+    with reading_arrays(analysis.store, _sample_file(analysis)) as file:
+        return list(read_blocks(io.BytesIO(file(_name(part)).tobytes())))
 
 
 def _find_peaks(
     analysis: Analysis,
     model: LoadedModel,
     blocks: Sequence[Windows],
+    limits: Limits,
     halving: Halving,
     should_stop: Stop,
 ) -> dict[str, np.ndarray]:
@@ -173,27 +201,27 @@ def _find_peaks(
     for windows in halving.cut(blocks):
         check_stop(should_stop)
         block, rows = Block(windows, 0, pad, model.device), slice(first, first + len(windows))
+        counting = Counting(analysis, model, block, limits)
 
         def note_peaks(
             layer: int,
             activations: Tensor,
-            block: Block = block,
+            counting: Counting = counting,
             rows: slice = rows,
             *,
             controls: bool = False,
         ) -> None:
             if layer in sparsity:
                 note = sparsity[layer].note_controls if controls else sparsity[layer].note_units
-                note(block, activations)
+                note(counting.at(layer), activations)
             for tail in analysis.request.tails:
                 peaks[prefix_of(layer, controls=controls) + tail][rows] = (
-                    find_peaks(block, activations, tail).float().cpu().numpy()
+                    find_peaks(counting.at(layer), activations, tail).float().cpu().numpy()
                 )
 
         tap = tap_controls(analysis, model, controls, partial(note_peaks, controls=True))
-        run_selected(
-            analysis, model, block, note_peaks, Taps(controls=tap), should_stop=should_stop
-        )
+        taps = Taps(controls=tap, streams=counting.tap)
+        run_selected(analysis, model, block, note_peaks, taps, should_stop=should_stop)
         first += len(windows)
     # Whoever lost the lease is not to write beside its successor.
     check_stop(should_stop)
@@ -201,7 +229,8 @@ def _find_peaks(
 
 
 def fix_bands(analysis: Analysis, *, should_stop: Stop = never) -> None:
-    """Makes the sampling bands and the firing thresholds of the peaks of all parts.
+    """Makes the sampling bands and the firing thresholds of the peaks of all parts, and notes the
+    limits from which tokens are sinks.
 
     Raises Cancelled.
     """
@@ -219,6 +248,8 @@ def fix_bands(analysis: Analysis, *, should_stop: Stop = never) -> None:
         if contexts.sampling != "activation":
             bands[name] = inner_edges(peaks, contexts.bands, contexts.sampling)
         bands[f"{name}/fires"] = firing_threshold(peaks)
+    bands |= note_limits(_choose_limits(analysis, should_stop))
+    paths += _norms_files(analysis)
     write_arrays(
         analysis.store, bands_file(analysis), bands | note_cut(count_cut(analysis.store, paths))
     )
@@ -239,6 +270,10 @@ def _find_cuts(layer: int, parts: Sequence[dict[str, np.ndarray]]) -> np.ndarray
     """
     active, values = join_parts([under(f"{_sparsity_of(layer)}/", part) for part in parts])
     return find_cuts(values, active[draw_units(layer, active >= FEWEST, values.shape[1])])
+
+
+def _choose_limits(analysis: Analysis, should_stop: Stop) -> dict[int, float]:
+    return choose_limits(analysis, _norms_files(analysis), should_stop)
 
 
 def _names(analysis: Analysis) -> dict[str, int]:
@@ -266,6 +301,16 @@ def _peaks_file(analysis: Analysis, part: int) -> str:
     return f"{analysis.work}/calibration/peaks-{part:03d}.npz"
 
 
+def _norms_file(analysis: Analysis, part: int) -> str:
+    return f"{analysis.work}/calibration/norms-{part:03d}.npz"
+
+
+def _norms_files(analysis: Analysis) -> list[str]:
+    """None where sinks count."""
+    has_any = analysis.request.tokens.exclude_sinks is not None
+    return [_norms_file(analysis, part) for part in range(count_parts(analysis))] if has_any else []
+
+
 def measure_fits(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
     """Says how well the dictionaries of the scanned layers fit, on some calibration windows.
 
@@ -288,7 +333,7 @@ def _some_blocks(analysis: Analysis) -> Iterator[Windows]:
     """The first calibration windows, as far as some thousand tokens."""
     tokens = 0
     for part in range(count_parts(analysis)):
-        for windows in _read_sample(analysis, part):
+        for windows in _read_part(analysis, part):
             if tokens >= FIT_TOKENS:
                 return
             tokens += len(windows.ids)

@@ -42,6 +42,7 @@ from polyseme.workers.analysis.steps.analysis import (
     tap_controls,
 )
 from polyseme.workers.analysis.steps.lost_neurons import refuse_poisoned
+from polyseme.workers.analysis.steps.sink_limits import Counting, read_limits
 
 
 class _Kept:
@@ -58,6 +59,7 @@ class _Kept:
     ) -> None:
         self.prefix = prefix_of(layer, controls=controls)
         self.scan = new_scan(analysis, layer, device, controls=controls)
+        self._has_sinks = analysis.request.tokens.exclude_sinks is not None
         self._firings: FiringSample | None = None
         if with_firings:
             bands = read_arrays(analysis.store, bands_file(analysis), self.prefix)
@@ -65,10 +67,13 @@ class _Kept:
             self._firings = FiringSample(thresholds, device)
 
     def update(self, block: Block, sample: Tensor | None, activations: Tensor) -> None:
-        """sample: where the block's random tokens are; None without firings."""
+        """block: as the layer counts its tokens; sample: where its random tokens are, None without
+        firings.
+        """
         self.scan.update(block, activations)
         if self._firings is not None and sample is not None:
-            self._firings.update(sample, activations)
+            counted = block.counted if self._has_sinks else None
+            self._firings.update(sample, activations, counted)
 
     def arrays(self) -> Iterator[Named]:
         kept = self.scan.arrays() | (self._firings.arrays() if self._firings else {})
@@ -90,6 +95,7 @@ class ShardScan:
         self._should_stop = should_stop
         self._analysis, self._model, self._vectors = analysis, model, vectors
         self._counted_tokens = plan.counted_tokens
+        self._limits = read_limits(analysis)
         self._residual = _ResidualCheck(model.device)
         for_senses = vectors is not None
         self._controls = make_controls(analysis, model) if for_senses else {}
@@ -111,18 +117,21 @@ class ShardScan:
     def run(self, block: Block) -> None:
         sample = None if self._vectors is None else _random_tokens(block, self._counted_tokens)
 
+        counting = Counting(self._analysis, self._model, block, self._limits)
+
         def receive(layer: int, activations: Tensor) -> None:
-            self._neurons[layer].update(block, sample, activations)
+            self._neurons[layer].update(counting.at(layer), sample, activations)
 
         def receive_controls(layer: int, activations: Tensor) -> None:
-            self._ghosts[layer].update(block, sample, activations)
+            self._ghosts[layer].update(counting.at(layer), sample, activations)
 
-        taps = None
+        taps = Taps(streams=counting.tap)
         if self._vectors is not None:
             keep = _keep_residual(self._analysis, block, self._vectors, self._residual)
             taps = Taps(
                 keep,
                 tap_controls(self._analysis, self._model, self._controls, receive_controls),
+                counting.tap,
             )
         with torch.inference_mode():
             run_selected(

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from polyseme.contract.files.columns import LISTED
+from polyseme.contract.files.columns import STORED
 from polyseme.contract.files.results import (
     NEURONS,
     REPORT_ROWS,
@@ -44,7 +44,7 @@ def test_files_have_the_agreed_schemas_and_row_groups(tmp_path: Path) -> None:
 def test_a_report_repeats_its_neurons_scalars(tmp_path: Path) -> None:
     out = analyse(tmp_path, "gpt2", {})
 
-    scalars = pq.read_table(out / NEURONS).select(LISTED).to_pylist()
+    scalars = pq.read_table(out / NEURONS).select(STORED).to_pylist()
     reports = pq.read_table(out / report_file(1)).to_pylist()
 
     assert [{name: report[name] for name in scalars[0]} for report in reports] == scalars

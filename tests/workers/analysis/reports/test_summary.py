@@ -115,3 +115,19 @@ def test_the_most_selective_neurons_are_its_examples() -> None:
         "selectivity": 3.0,
         "meaning": "Fires for 2.",
     }
+
+
+def test_tokens_left_out_as_sinks_are_counted_by_layer() -> None:
+    rows = [
+        make_neuron(layer, 0.5, neuron=n, n_tokens=tokens)
+        for layer, tokens in ((0, 40), (2, 37))
+        for n in range(2)
+    ]
+    neurons = pa.Table.from_pylist(rows, SCALARS)
+
+    found, plain = (summarise(neurons, PLAN, excludes_sinks=given) for given in (True, False))
+
+    assert found["excluded_sinks"] == 3
+    assert [of["excluded_sinks"] for of in found["layers"]] == [0, 3]
+    assert plain["excluded_sinks"] is None
+    assert {of["excluded_sinks"] for of in plain["layers"]} == {None}

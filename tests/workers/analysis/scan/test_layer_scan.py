@@ -338,6 +338,67 @@ def test_statistics_are_over_the_counted_tokens_alone(kernels: str) -> None:
     )
 
 
+def leave_out(block: Block, rng: np.random.Generator) -> tuple[Tensor, Block | None, Tensor]:
+    """Tokens of a block to leave out, in some windows all; the block of what is left; and which
+    windows that has.
+    """
+    tokens = torch.from_numpy(rng.random(tuple(block.ids.shape)) < 0.4)
+    tokens[torch.from_numpy(rng.random(len(tokens)) < 0.3)] = True
+    counted = block.counted.cpu() & ~tokens
+    kept = counted.any(1).nonzero().squeeze(1)
+    if not len(kept):
+        return tokens, None, kept
+    windows, laid = block.windows, []
+    for i in kept.tolist():
+        of = slice(windows.offsets[i], windows.offsets[i + 1])
+        size, number = int(windows.lengths[i]), int(windows.number[i])
+        ids, documents = windows.ids[of].tolist(), windows.documents[of].tolist()
+        laid.append(
+            make_window(number, ids, documents=documents, counted=counted[i, :size].tolist())
+        )
+    left = Block(make_windows(laid), 0, 0, block.ids.device)
+    left.rows = block.rows[kept]
+    return tokens, left, kept
+
+
+@pytest.mark.parametrize(
+    ("kernels", "sampled", "shown"),
+    [
+        *((kernels, *sample) for kernels in ("reference", "cpu") for sample in SAMPLED),
+        pytest.param("gpu", "drawn", True, marks=needs_triton),
+    ],
+)
+def test_tokens_left_out_of_a_layer_are_as_if_they_never_counted(
+    kernels: str, sampled: str | None, shown: bool
+) -> None:
+    device, rng = DEVICES[kernels], np.random.default_rng(8)
+    # An interpreter takes its time.
+    windows = 6 if kernels == "gpu" and device == "cpu" else 60
+    blocks = random_blocks(8, windows=windows, rows=3, device=device)
+    activations = random_activations(blocks, NEURONS, seed=8)
+    found, wanted = (make_scan(kernels=kernels, sampled=sampled, shown=shown) for _ in range(2))
+
+    lost = 0
+    for block, values in zip(blocks, activations, strict=True):
+        tokens, left, kept = leave_out(block, rng)
+        values[tokens.to(device) | ~block.inside] = torch.nan
+        found.update(block.without(tokens.to(device)), values)
+        lost += len(block.rows) - len(kept)
+        if left is not None:
+            wanted.update(left, values[kept, : left.ids.shape[1]].contiguous())
+
+    assert lost >= windows // 6
+    assert_same(found, wanted)
+    assert_close_moments(found, wanted, 1e-12 if kernels == "cpu" else 1e-5)
+    assert not found.statistics.nonfinite.any()
+
+
+def test_a_block_of_which_nothing_is_left_out_is_itself() -> None:
+    [block, *_] = random_blocks(2)
+
+    assert block.without(~block.counted) is block
+
+
 @pytest.mark.parametrize("kernels", ["reference", "cpu"])
 @pytest.mark.parametrize("cut", [0, 1, 9, 17])
 @pytest.mark.parametrize(("sampled", "shown"), SAMPLED[2:])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polyseme.contract.errors import UnknownSite
 from polyseme.workers.analysis.families.parts import find_empty_parts, matrix_rows
-from polyseme.workers.analysis.models.capture import run_block
+from polyseme.workers.analysis.models.capture import Tap, Taps, run_block
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.sites.table import SITES, describe_sites
 from tests.tiny_models import HEADS, HIDDEN, LAYERS, TINY, load_tiny
@@ -207,3 +207,34 @@ def test_every_family_has_every_site_or_says_why_not(name: str) -> None:
     for card in cards:
         assert (card.units > 0) == (card.why_not is None)
         assert card.hook.startswith("blocks.{layer}.")
+
+
+def test_the_residual_stream_of_a_layer_comes_before_the_units_of_any_site(
+    model: LoadedModel,
+) -> None:
+    ids, mask = inputs_of(model)
+    entering = read(model, "resid_pre")
+    for card in model.card.sites:
+        if card.why_not:
+            continue
+        site, layers = SITES[card.site], (0, 2)
+        streams: dict[int, Tensor] = {}
+        seen: list[tuple[int, bool]] = []
+
+        def note(layer: int, x: Tensor, streams: dict[int, Tensor] = streams) -> None:
+            streams[layer] = x.clone()
+
+        def receive(
+            layer: int,
+            x: Tensor,
+            streams: dict[int, Tensor] = streams,
+            seen: list[tuple[int, bool]] = seen,
+        ) -> None:
+            seen.append((layer, layer in streams))
+
+        tap = Tap(site.stream_points(model.parts, layers), note)
+        run_block(model, ids, mask, site.points(model.parts, layers), receive, Taps(streams=tap))
+
+        assert seen == [(0, True), (2, True)]
+        wanted = read(model, "resid_post") if card.site == "resid_post" else entering
+        assert all(torch.equal(streams[layer], wanted[layer]) for layer in layers)

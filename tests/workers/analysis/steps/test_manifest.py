@@ -50,6 +50,7 @@ DECIDING = {
     "tokens.bos": "never",
     "tokens.exclude_special": False,
     "tokens.exclude_positions": 1,
+    "tokens.exclude_sinks": 8.0,
     "tokens.max_tokens": 100,
     "senses.enabled": False,
 }
@@ -105,6 +106,7 @@ OTHER_FACTS = {
     "blocks_in_parts",  # a result with such blocks is not found by its address
     "dictionaries",  # what decides of them joins the address
     "senses",  # made anew where they differ
+    "sinks",  # follow from the request, the corpus and the model
     "scan_address",
     "reused",
 }

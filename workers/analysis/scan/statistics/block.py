@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +30,6 @@ class Block:
         self.inside_index = torch.from_numpy(np.flatnonzero(inside)).to(device)
         self.ids = torch.from_numpy(ids).to(device)  # (B, S)
         self.inside = torch.from_numpy(inside).to(device)
-        self.counted = torch.from_numpy(counted).to(device)
         self.documents = torch.from_numpy(documents).to(device)  # (B, S) int32
         self.lengths = torch.from_numpy(lengths).to(device)  # (B,)
         self.numbers = torch.from_numpy(windows.number.astype(np.int64)).to(device)  # (B,)
@@ -40,9 +40,45 @@ class Block:
             first_row, first_row + len(windows), dtype=torch.int32, device=device
         )
         self.tokens = int(lengths.sum())
+        self._count(torch.from_numpy(counted).to(device), counted.sum(1))
+
+    def _count(self, counted: Tensor, of_each: np.ndarray) -> None:
+        """counted: (B, S) bool; of_each: (B,) how many of each window."""
+        self.counted = counted
+        self.counted_tokens = int(of_each.sum())
         # None when every token counts: then nothing need be masked.
-        self.uncounted = None if bool(counted.all()) else ~self.counted
-        self.counted_tokens = int(counted.sum())
+        self.uncounted = None if self.counted_tokens == counted.numel() else ~counted
+        self._of_each = of_each
+
+    def without(self, tokens: Tensor) -> Block:
+        """The same windows, of which these tokens do not count: it may be all of a window.
+
+        tokens: (B, S) bool. Waits for a GPU.
+        """
+        counted = self.counted & ~tokens
+        of_each = counted.sum(1).cpu().numpy()
+        if of_each.sum() == self.counted_tokens:
+            return self
+        fewer = copy(self)
+        vars(fewer).pop("counted_index", None)
+        fewer._count(counted, of_each)
+        return fewer
+
+    def drop_uncounted_windows(self, activations: Tensor) -> tuple[Block, Tensor]:
+        """What kernels may read, who take it that a window has a counted token: without the windows
+        that have none. activations: (B, S, N).
+        """
+        if self._of_each.all():
+            return self, activations
+        places = np.flatnonzero(self._of_each)
+        kept = torch.from_numpy(places).to(self.counted.device)
+        fewer = copy(self)
+        vars(fewer).pop("counted_index", None)
+        vars(fewer).pop("arrays", None)
+        for name in ("documents", "lengths", "numbers", "priorities", "rows"):
+            setattr(fewer, name, getattr(self, name).index_select(0, kept))
+        fewer._count(self.counted.index_select(0, kept), self._of_each[places])
+        return fewer, activations.index_select(0, kept)
 
     @cached_property
     def counted_index(self) -> Tensor:
