@@ -2,7 +2,8 @@
 
 NAME: speed, memory, api, load, door, merge, scale, growth, shapes, precision, gallery, neuronpedia,
 page, pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists,
-unchanged, versus, way_in, agreement, sites or about.
+unchanged, versus, way_in, agreement, sites, dictionary
+or about.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from benchmarks import (
     about,
     agreement,
     api,
+    dictionary,
     door,
     gallery,
     growth,
@@ -55,6 +57,7 @@ _BENCHMARKS = {
     "lists": lists,
     "agreement": agreement,
     "sites": sites,
+    "dictionary": dictionary,
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,

@@ -28,6 +28,7 @@ from polyseme.records import (
     Activations,
     Batch,
     Corpus,
+    Dictionary,
     Estimate,
     Job,
     JobOfBatch,
@@ -378,6 +379,15 @@ class AsyncPolyseme:
     def models(self) -> AsyncRows[Model]:
         """The models that may be analysed."""
         return AsyncRows(self._driver, "/v1/models", {}, Model)
+
+    async def dictionary(self, dictionary: str) -> Dictionary:
+        """What is known of a sparse dictionary."""
+        return await self._driver.run(self._calls.dictionary(dictionary))
+
+    def dictionaries(self, model: str | None = None) -> AsyncRows[Dictionary]:
+        """The sparse dictionaries whose latents may be analysed; of one model, or of all."""
+        query = {} if model is None else {"model": model}
+        return AsyncRows(self._driver, "/v1/dictionaries", query, Dictionary)
 
     async def readiness(self) -> Json:
         """{"status", "workers"}: how many workers the board has heard of lately."""

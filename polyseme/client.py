@@ -23,6 +23,7 @@ from polyseme.records import (
     Activations,
     Batch,
     Corpus,
+    Dictionary,
     Estimate,
     Job,
     JobOfBatch,
@@ -367,6 +368,15 @@ class Polyseme:
     def models(self) -> Rows[Model]:
         """The models that may be analysed."""
         return Rows(self._driver, "/v1/models", {}, Model)
+
+    def dictionary(self, dictionary: str) -> Dictionary:
+        """What is known of a sparse dictionary."""
+        return self._driver.run(self._calls.dictionary(dictionary))
+
+    def dictionaries(self, model: str | None = None) -> Rows[Dictionary]:
+        """The sparse dictionaries whose latents may be analysed; of one model, or of all."""
+        query = {} if model is None else {"model": model}
+        return Rows(self._driver, "/v1/dictionaries", query, Dictionary)
 
     def readiness(self) -> Json:
         """{"status", "workers"}: how many workers the board has heard of lately."""

@@ -15,7 +15,16 @@ from polyseme.contract.records.job import TERMINAL
 from polyseme.feed import Feed
 from polyseme.problems import StillRunning
 from polyseme.reading import Record, read
-from polyseme.records import Activations, Batch, Corpus, Estimate, Job, Model, VectorSet
+from polyseme.records import (
+    Activations,
+    Batch,
+    Corpus,
+    Dictionary,
+    Estimate,
+    Job,
+    Model,
+    VectorSet,
+)
 from polyseme.reports import Report
 from polyseme.steps import Answer, Call, Json, Pause, Query, Steps, asked_pause_s, send
 from polyseme.uploads import LANGUAGE, Folder, plan_folder, read_file, read_folder, text_lines
@@ -279,6 +288,9 @@ class Operations:
 
     def model(self, model: str) -> Steps[Model]:
         return self._fetch(Model, "GET", f"/v1/models/{model}")
+
+    def dictionary(self, dictionary: str) -> Steps[Dictionary]:
+        return self._fetch(Dictionary, "GET", f"/v1/dictionaries/{dictionary}")
 
     def readiness(self) -> Steps[Json]:
         return self._fetch_json("GET", "/readyz")

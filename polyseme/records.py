@@ -262,6 +262,31 @@ class Model(Record):
     error: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dictionary(Record):
+    """A sparse dictionary. All but `source` that is below `state` is None until a worker has read
+    it.
+    """
+
+    id: str
+    model: str
+    state: str = "undescribed"  # ready, undescribed, unusable
+    source: str = ""
+    hook: str | None = None  # where it reads
+    layer: int | None = None
+    site: str | None = None
+    architecture: str | None = None  # standard, gated, topk, groupmax, jumprelu
+    latents: int | None = None
+    width: int | None = None  # numbers of an activation that it encodes
+    format: str | None = None
+    sha256: str | None = None
+    neuronpedia: str | None = None  # its id there
+    expected_l0: float | None = None  # mean active latents a token
+    prepend_bos: bool | None = None  # texts began with that token in training
+    context_size: int | None = None  # tokens of a window in training
+    error: str | None = None
+
+
 @dataclass(frozen=True)
 class TextToken:
     token: str

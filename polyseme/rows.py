@@ -80,7 +80,7 @@ class AsyncRows(Generic[R]):
 
 
 def _with_limit(path: str, query: Mapping[str, Query], count: int) -> Mapping[str, Query]:
-    """A page no larger than what is asked for. The list of models has no pages."""
-    if path == "/v1/models" or count < 1:
+    """A page no larger than what is asked for. Lists of the catalogue have no pages."""
+    if path in ("/v1/models", "/v1/dictionaries") or count < 1:
         return query
     return {"limit": min(count, _LARGEST_PAGE), **query}

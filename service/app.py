@@ -50,6 +50,7 @@ from polyseme.service.routes import (
     activations,
     batches,
     corpora,
+    dictionaries,
     health,
     job_events,
     jobs,
@@ -68,8 +69,17 @@ from polyseme.service.waiting.watch import Watch, read_jobs
 
 # In the order of the OpenAPI document.
 ROUTES = (
-    *(jobs, job_events, batches, neurons, senses, activations),
-    *(corpora, vectors, models, health),
+    jobs,
+    job_events,
+    batches,
+    neurons,
+    senses,
+    activations,
+    corpora,
+    vectors,
+    models,
+    dictionaries,
+    health,
 )
 EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 

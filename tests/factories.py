@@ -42,6 +42,7 @@ from polyseme.contract.files.safetensors import format_header
 from polyseme.contract.files.seals import format_manifest, seal_stream
 from polyseme.contract.files.store import Layout, Store
 from polyseme.contract.names import DEFAULT_QUEUE
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard, SiteCard
 from polyseme.contract.records.request import AnalysisRequest
@@ -84,6 +85,27 @@ def make_card(**changes: Any) -> ModelCard:
         "sites": (SiteCard("mlp", 48, "blocks.{layer}.mlp.hook_post", signed=True),),
     }
     return ModelCard(**values | changes)
+
+
+def make_dictionary(**changes: Any) -> DictionaryCard:
+    """Of 64 latents of the MLP neurons of layer 1 of `make_card`'s model."""
+    values: dict[str, Any] = {
+        "id": "mlp-1",
+        "model": MODEL,
+        "hook": "blocks.1.mlp.hook_post",
+        "site": "mlp",
+        "layer": 1,
+        "architecture": "topk",
+        "latents": 64,
+        "width": 48,
+        "format": "saelens",
+        "sha256": "0a" * 32,
+        "neuronpedia": "tiny/1-mlp-64",
+        "expected_l0": 8.0,
+        "source": "path:mlp-1",
+        "fingerprint": "0b" * 32,
+    }
+    return DictionaryCard(**values | changes)
 
 
 def make_texts(count: int = 30, *, seed: int = 0) -> list[str]:

@@ -8,7 +8,7 @@ from tests import structure
 
 LARGEST_FOLDER = 16
 LONGEST_MODULE = 400
-MOST_ARROWS = 45
+MOST_ARROWS = 46
 # Halves of one thing: what a route answers, and the shape of it.
 HALVES = {"routes", "schemas"}
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from polyseme.contract.board.board import Board
-from polyseme.contract.errors import AnalysisError, ModelLoadError
+from polyseme.contract.errors import AnalysisError, DamagedFile, ModelLoadError
 from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.files.vector_sets import read_numbers
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard
@@ -38,12 +39,13 @@ from polyseme.workers.analysis.pipeline import (
     split_unit,
 )
 from polyseme.workers.analysis.reports.result_files import read_manifest
+from polyseme.workers.analysis.sites.own_vectors import site_of_set
 from polyseme.workers.analysis.sites.site import Site
-from polyseme.workers.analysis.steps.analysis import Analysis
+from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
 from polyseme.workers.analysis.steps.manifest import scan_address
-from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site, read_site
+from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
-from polyseme.workers.own_sites import find_vectors_site
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
 
@@ -59,6 +61,7 @@ class JobWork:
     encoder: LazyEncoder
     catalogue: dict[str, Entry]
     settings: Settings
+    dictionaries: DictionaryShelf
 
     def run(self, job: Job, unit: str, held: HeldLease) -> tuple[Stage[Any], Done]:
         """Runs a unit. Raises what its step raises."""
@@ -74,9 +77,8 @@ class JobWork:
         self, job: Job, stage: Stage[AnalysisWork], number: int, held: HeldLease
     ) -> Done:
         model = self._model(job)
-        own = self._own_site(job.analysis, job.tenant, model)
-        card = model.card if own is None else model.card.with_site(own.card(model.parts))
-        analysis = self._analysis(job, card, self._corpus(job), own)
+        analysis = self._analysis(job, model.card, self._corpus(job))
+        analysis = self._with_own_units(analysis, model, job.tenant)
         address = scan_address(analysis, model)
         if stage is ANALYSIS[0]:
             analysis = self._choose_reused(analysis, job, address, held)
@@ -120,9 +122,8 @@ class JobWork:
                 f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
             )
         source = Layout.result(job.analysis.source_job or "")
-        site = read_site(self.store, source, card, job.analysis)
-        own, corpus = read_own_site(self.store, source, site), read_corpus(self.store, source)
-        analysis = self._analysis(job, card.with_site(site), corpus, own)
+        card = card.with_site(read_site(self.store, source, card, job.analysis))
+        analysis = self._analysis(job, card, read_corpus(self.store, source))
         return RegroupingWork(analysis, source, held.should_stop)
 
     def _check_work(self, job: Job, held: HeldLease) -> CheckWork:
@@ -136,7 +137,7 @@ class JobWork:
             result=Layout.result(job.id),
             block_tokens=self._limits(model.card).block_tokens,
             encoder=self.encoder,
-            own_site=self._own_site(analysed, job.tenant, model),
+            own_site=self._vectors_site(analysed, job.tenant, model),
         )
         return CheckWork(check, model, held.should_stop)
 
@@ -146,11 +147,22 @@ class JobWork:
             raise ModelLoadError(f"model {model!r} is not in this worker's catalogue")
         return self.shelf.get(entry)
 
-    def _own_site(self, request: AnalysisRequest, tenant: str, model: LoadedModel) -> Site | None:
-        """What the units are where the model does not have them itself. Raises AnalysisError."""
-        if (name := request.neurons.vectors) is not None:
-            return find_vectors_site(self.board, self.store, name, tenant, model)
-        return None
+    def _vectors_site(
+        self, request: AnalysisRequest, tenant: str, model: LoadedModel
+    ) -> Site | None:
+        """Of a job over uploaded directions. Raises AnalysisError."""
+        if (name := request.neurons.vectors) is None:
+            return None
+        if (vectors := self.board.registry.get_vectors(name, tenant)) is None:
+            raise AnalysisError(f"the vectors {name!r} were deleted")
+        try:
+            numbers = read_numbers(self.store, vectors, tenant)
+        except FileNotFoundError as e:
+            raise AnalysisError(f"the file of the vectors {name!r} is not in the store") from e
+        except DamagedFile as e:
+            # Nothing can make it again, so it is no file that a unit is run anew for.
+            raise AnalysisError(f"the vectors {name!r} are damaged: {e.message}") from e
+        return site_of_set(vectors, numbers, model.parts)
 
     def _corpus(self, job: Job) -> Corpus:
         name = job.analysis.corpus
@@ -169,9 +181,7 @@ class JobWork:
         wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)
         return wanted.on(self.shelf.device, self.shelf.dtype, card)
 
-    def _analysis(
-        self, job: Job, card: ModelCard, corpus: Corpus, own_site: Site | None = None
-    ) -> Analysis:
+    def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
         limits = self._limits(card)
         return Analysis(
             request=job.analysis,
@@ -185,8 +195,18 @@ class JobWork:
             shard_tokens=limits.shard_tokens,
             encoder=self.encoder,
             reused=job.reused,
-            own_site=own_site,
         )
+
+    def _with_own_units(self, analysis: Analysis, model: LoadedModel, tenant: str) -> Analysis:
+        """With what the job's units are where they are none of the model's own."""
+        names = analysis.request.neurons.dictionary
+        if names is not None:
+            return with_latents(analysis, model, self.dictionaries.get(model, names))
+        own = self._vectors_site(analysis.request, tenant, model)
+        if own is None:
+            return analysis
+        card = analysis.card.with_site(own.card(model.parts))
+        return replace(analysis, card=card, own_site=own)
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]

@@ -35,6 +35,7 @@ from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.pipeline import Done, Stage, split_unit
 from polyseme.workers.device import DeviceLost, is_device_lost
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.job_work import JobWork
 from polyseme.workers.lease import HeldLease
 from polyseme.workers.metrics import Outcome, WorkerMetrics
@@ -67,6 +68,7 @@ class Runner:
     draining: threading.Event  # set when the process is to end: units are given back
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     tracer: Tracer = field(default_factory=NoTracer)
+    dictionaries: DictionaryShelf = field(default_factory=lambda: DictionaryShelf({}))
     # told of a unit that was given up, whose thread, which is this process' only one, hangs
     on_stall: Callable[[], None] = lambda: None
 
@@ -263,6 +265,12 @@ class Runner:
             self.board.jobs.note_wait(job.id, why)
             raise Cancelled
         work = JobWork(
-            self.board, self.store, self.shelf, self.encoder, self.catalogue, self.settings
+            self.board,
+            self.store,
+            self.shelf,
+            self.encoder,
+            self.catalogue,
+            self.settings,
+            self.dictionaries,
         )
         return work.run(job, unit, held)

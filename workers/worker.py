@@ -25,7 +25,13 @@ from polyseme.contract.board.connection import call_patiently, check_durability
 from polyseme.contract.board.workers import worker_name
 from polyseme.contract.names import DEFAULT_QUEUE
 from polyseme.contract.own_store import open_store
-from polyseme.contract.records.catalogue import Entry, load_catalogue, shown_source
+from polyseme.contract.records.catalogue import (
+    DictionaryEntry,
+    Entry,
+    load_catalogue,
+    load_dictionaries,
+    shown_source,
+)
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.settings import Settings
 from polyseme.contract.tickets import (
@@ -36,12 +42,14 @@ from polyseme.contract.tickets import (
     taken_queues,
 )
 from polyseme.contract.traces import Tracer
+from polyseme.workers.analysis.dictionaries.formats import describe_dictionary
 from polyseme.workers.analysis.machine.threads import set_threads
 from polyseme.workers.analysis.models.encoder import LazyEncoder
 from polyseme.workers.analysis.models.load import describe_model
 from polyseme.workers.analysis.models.shelf import ModelShelf
 from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.device import EXIT_CODE, DeviceLost
+from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.metrics import WorkerMetrics
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
@@ -55,7 +63,9 @@ _TIDY_ROUNDS = 20  # from one look at what ended jobs left to the next
 
 
 def run_worker(settings: Settings, tracer: Tracer) -> None:
-    """Describes the catalogue's models on the board, then takes units until told to end."""
+    """Describes the models and dictionaries of the catalogue on the board, then takes units until
+    told to end.
+    """
     set_threads(settings.threads)
     check = partial(
         check_durability, settings.redis_url, allow_volatile=settings.allow_volatile_redis
@@ -69,6 +79,11 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     served = {e.id: e for e in catalogue.values() if e.queue in settings.queue_names}
     call_patiently(partial(publish_cards, board, served, Path(settings.cache)), _sleep, pause_s=1.0)
     withdraw = partial(withdraw_cards, board, catalogue, settings.queue_names)
+    call_patiently(withdraw, _sleep, pause_s=1.0)
+    dictionaries = load_dictionaries(settings.catalogue)
+    describe = partial(publish_dictionaries, board, dictionaries, served)
+    call_patiently(describe, _sleep, pause_s=1.0)
+    withdraw = partial(withdraw_dictionaries, board, dictionaries, settings.queue_names)
     call_patiently(withdraw, _sleep, pause_s=1.0)
     _register_task(app, runner)
     reaper = Reaper(board, runner.store)
@@ -131,6 +146,36 @@ def withdraw_cards(board: Board, catalogue: Mapping[str, Entry], queues: Sequenc
             board.registry.delete_card(card.id)
 
 
+def publish_dictionaries(
+    board: Board, dictionaries: Mapping[str, DictionaryEntry], models: Mapping[str, Entry]
+) -> None:
+    """Puts a card for every dictionary of one of the models on the board.
+
+    One whose entry has not changed is not read again, unless it could not be read.
+    """
+    for entry in dictionaries.values():
+        if entry.model not in models:
+            continue
+        queue = models[entry.model].queue
+        old = board.registry.get_dictionary(entry.id)
+        if old is None or old.error or old.fingerprint != entry.fingerprint:
+            log.info("reading the dictionary %s (%s)", entry.id, shown_source(entry.source))
+            log.debug("its files: %s", entry.location)
+            board.registry.put_dictionary(replace(describe_dictionary(entry), queue=queue))
+        elif old.queue != queue:
+            board.registry.put_dictionary(replace(old, queue=queue))
+
+
+def withdraw_dictionaries(
+    board: Board, dictionaries: Mapping[str, DictionaryEntry], queues: Sequence[str]
+) -> None:
+    """Takes dictionaries off the board that the workers of these queues have no more."""
+    for card in board.registry.list_dictionaries():
+        if card.queue in queues and card.id not in dictionaries:
+            log.info("the dictionary %s is no more in the catalogue", card.id)
+            board.registry.delete_dictionary(card.id)
+
+
 def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
     board, catalogue = Board.connect(settings.redis_url), load_catalogue(settings.catalogue)
     metrics = WorkerMetrics()
@@ -157,6 +202,7 @@ def make_runner(settings: Settings, app: Celery, tracer: Tracer) -> Runner:
         threading.Event(),
         metrics,
         tracer,
+        DictionaryShelf(load_dictionaries(settings.catalogue)),
         on_stall=_end_process,
     )
 

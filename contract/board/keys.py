@@ -154,6 +154,10 @@ class Keys:
         """Hash: model -> its card, as JSON."""
         return self._key("models")
 
+    def dictionaries(self) -> str:
+        """Hash: sparse dictionary -> its card, as JSON."""
+        return self._key("dictionaries")
+
     def corpora(self, tenant: str) -> str:
         """Zset by creation of a tenant's corpora."""
         return self._own(tenant, "corpora")

@@ -13,6 +13,7 @@ import redis
 from polyseme.contract.board.keys import Keys
 from polyseme.contract.board.reading import leave_out_damaged, reading_record
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import Planned
@@ -114,6 +115,22 @@ class Registry:
         cards = cast(dict[str, str], self._redis.hgetall(self._keys.models()))
         return list(leave_out_damaged(sorted(cards.items()), _read_card))
 
+    def put_dictionary(self, card: DictionaryCard) -> None:
+        self._redis.hset(self._keys.dictionaries(), card.id, card.to_json())
+
+    def delete_dictionary(self, dictionary: str) -> None:
+        self._redis.hdel(self._keys.dictionaries(), dictionary)
+
+    def get_dictionary(self, dictionary: str) -> DictionaryCard | None:
+        text = cast(str | None, self._redis.hget(self._keys.dictionaries(), dictionary))
+        return _read_dictionary(dictionary, text) if text else None
+
+    def list_dictionaries(self, model: str | None = None) -> list[DictionaryCard]:
+        """By id; of one model, or of all."""
+        cards = cast(dict[str, str], self._redis.hgetall(self._keys.dictionaries()))
+        found = leave_out_damaged(sorted(cards.items()), _read_dictionary)
+        return [card for card in found if model in (None, card.model)]
+
     def get_secret(self) -> str:
         """One secret for all API processes of this board, made by the first that asks: it signs
         cursors.
@@ -152,3 +169,8 @@ def _read_vectors(name: str, text: str) -> VectorSet:
 def _read_card(model: str, text: str) -> ModelCard:
     with reading_record(f"the model {model!r}"):
         return ModelCard.from_json(text)
+
+
+def _read_dictionary(dictionary: str, text: str) -> DictionaryCard:
+    with reading_record(f"the dictionary {dictionary!r}"):
+        return DictionaryCard.from_json(text)

@@ -231,6 +231,15 @@ EVIDENCE: Final = (
     ),
     Column("peak_token_count", INT, "Different tokens at the peaks.", "tokens"),
 )
+LATENT: Final = (
+    Column(
+        "decoder_norm",
+        FLOAT,
+        "Length of what a latent of 1 decodes to.",
+        null="but for latents of a dictionary with a decoder",
+        is_bounded=True,
+    ),
+)
 PEAK_TOKEN_IDS: Final = Column(
     "peak_token_ids", pa.list_(INT), "Those tokens, commonest first.", is_listed=False
 )
@@ -244,7 +253,7 @@ PEAK_TEXTS: Final = Column(
 # `neurons.parquet`: one row a neuron.
 SCALARS: Final = (
     *PLACE, *SCORES, *NEGATIVE_SCORES, SAME_AT, MEANING, NEGATIVE_MEANING, *STATS, *EVIDENCE,
-    PEAK_TOKEN_IDS, PEAK_TEXTS,
+    *LATENT, PEAK_TOKEN_IDS, PEAK_TEXTS,
 )  # fmt: skip
 # `ghosts.parquet`: one row a control unit, by layer and number.
 GHOST_SCALARS: Final = (

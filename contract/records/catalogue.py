@@ -25,9 +25,11 @@ path = "/dictionaries/res-9-16k"                   # a folder, or a layer's file
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +76,11 @@ class DictionaryEntry:
         return f"{self.kind}:{self.location}{inside}" + (
             f"@{self.revision}" if self.revision else ""
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that the entry says."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def shown_source(source: str) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from polyseme.contract.names import DEFAULT_QUEUE
 
 
 @dataclass(frozen=True)
 class DictionaryCard:
     """What a worker found out about a dictionary by reading its files.
 
-    With an error, all but id and model are empty, 0 or None.
+    With an error, what its files say is empty, 0 or None.
     """
 
     id: str
@@ -25,6 +29,13 @@ class DictionaryCard:
     sha256: str = ""  # over the names and contents of the files that were read
     neuronpedia: str | None = None  # its id there, where its files say so
     expected_l0: float | None = None  # mean active latents a token, where its files say so
+    prepend_bos: bool | None = None  # whether texts began with that token in training
+    context_size: int | None = None  # tokens of a window in training
+    # With what its writer loaded the model in TransformerLens, such as center_writing_weights
+    loaded_with: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""  # hub:org/name/folder@revision, or path: with the last part of where it lies
+    fingerprint: str = ""  # of the catalogue's entry that it was read for
+    queue: str = DEFAULT_QUEUE  # that of its model
     error: str | None = None  # why it cannot be read, when it cannot
 
     def to_json(self) -> str:

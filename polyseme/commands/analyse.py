@@ -77,6 +77,13 @@ def analyse(
             help="In place of --site and --layers: the id of uploaded directions, the units.",
         ),
     ] = None,
+    dictionary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID[,ID…]",
+            help="In place of --site and --layers: latents of sparse dictionaries, one a layer.",
+        ),
+    ] = None,
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
     top_k: Annotated[
         int | None, typer.Option(help="Contexts of the largest activations. [60]")
@@ -129,15 +136,16 @@ def analyse(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse a model's neurons on a corpus: post a job and watch it."""
+    """Analyse a model's neurons, or a dictionary's latents, on a corpus: post a job and watch."""
     is_short = window is not None and window < Contexts.display_tokens
     contexts = {"window": window, "display_tokens": window if is_short else None}
     parts: dict[str, dict[str, Any]] = {
         "neurons": {
             "site": site,
             "hook": hook,
-            "layers": layers,
+            "dictionary": None if dictionary is None else read_ids(dictionary),
             "vectors": directions,
+            "layers": layers,
             "indices": neurons,
         },
         "contexts": {
@@ -214,6 +222,12 @@ def read_pairs(pairs: Sequence[str], name: str | None) -> dict[str, str]:
             raise CommandError(f"--metadata {text}: expected NAME=VALUE.", exit_code=REFUSED)
         found[key] = value
     return found if name is None else found | {"name": name}
+
+
+def read_ids(text: str) -> str | list[str]:
+    """One id, or a list of those between commas."""
+    ids = [part.strip() for part in text.split(",")]
+    return ids if len(ids) > 1 else ids[0]
 
 
 def _go_on(client: Polyseme, job: Job, watch: bool, patience_s: float, as_json: bool) -> None:

@@ -31,6 +31,7 @@ def check_request(
         *_check_selection(request, card),
         *_check_window(request, card, settings),
         *_check_lists(request, corpus, settings),
+        *_check_tails(request),
         *_check_tokens(request, card),
         *_check_size(request, settings),
     ]
@@ -116,6 +117,13 @@ def _check_lists(
         yield Detail(
             "/contexts/sampled",
             f"sampled {contexts.sampled}: a multiple of bands, {contexts.bands}, or 0",
+        )
+
+
+def _check_tails(request: AnalysisRequest) -> Iterator[Detail]:
+    if request.neurons.dictionary is not None and request.contexts.tails == "both":
+        yield Detail(
+            "/contexts/tails", "tails both: a latent is never negative; use positive or auto"
         )
 
 

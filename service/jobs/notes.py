@@ -4,19 +4,29 @@ it. Does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from polyseme.contract.files.results import EVIDENCE_CONTEXTS
 from polyseme.contract.plurals import counted
 from polyseme.contract.records.alpha import same_at_of
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Corpus
+from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.request import AnalysisRequest, Contexts
 from polyseme.service.jobs.estimate import Estimate
 
 LITTLE_TEXT, ENOUGH_TEXT = 16_000, 64_000  # tokens: see benchmarks/senses/RESULTS.md
 _MUCH_OF_TEXT = 0.5  # share that one document has of it
+MUCH_MEMORY: Final = 4 << 30  # bytes of lists: what the manifests of deploy ask for a worker
+# Options with which TransformerLens loads a model that change what is read at its hooks.
+CHANGING: Final = (
+    "center_writing_weights",
+    "fold_ln",
+    "fold_value_biases",
+    "refactor_factored_attn_matrices",
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,57 @@ def notes_of(
         *_of_text(request, corpus, estimate),
         *_of_fitting(sent.get("contexts", {}), request),
         *notes_of_senses(sent.get("senses", {})),
+        *_of_memory(estimate),
         *_of_staff(request, staff),
     )
+
+
+def notes_of_dictionaries(
+    request: AnalysisRequest, card: ModelCard, dictionaries: Sequence[DictionaryCard]
+) -> Iterator[Note]:
+    """Where a job reads the model otherwise than in the dictionaries' training. card: the
+    model's.
+    """
+    adds_bos, window = card.adds_bos(request.tokens.bos), request.contexts.window
+    other_bos = [d for d in dictionaries if d.prepend_bos not in (None, adds_bos)]
+    other_window = [d for d in dictionaries if d.context_size not in (None, window)]
+    trained, here, advice = [], [], []
+    if other_window:
+        size = other_window[0].context_size or 0
+        trained.append(f"{other_window[0].id} on windows of {counted(size, 'token')}")
+        here.append(f"windows have {counted(window, 'token')}")
+        if size <= (card.max_positions or size):
+            advice.append(f"contexts.window {size}")
+    if other_bos:
+        trained.append(f"{other_bos[0].id} {_say_bos(not adds_bos)}")
+        here.append(f"texts are read {_say_bos(adds_bos)}")
+        if adds_bos or card.bos != "none":
+            advice.append(f"tokens.bos {'never' if adds_bos else 'always'}")
+    if trained:
+        alike = f" Send {' and '.join(advice)} to read them alike." if advice else ""
+        yield Note(
+            "dictionary_trained_otherwise",
+            f"Trained otherwise than texts are read here: {' and '.join(trained)}; here "
+            f"{' and '.join(here)}. Latents may be active where they were not in training.{alike}",
+            "/tokens/bos" if other_bos else "/contexts/window",
+        )
+    yield from _of_loading(dictionaries)
+
+
+def _say_bos(is_there: bool) -> str:
+    return "behind a BOS token" if is_there else "without a BOS token"
+
+
+def _of_loading(dictionaries: Sequence[DictionaryCard]) -> Iterator[Note]:
+    changed = {d.id: [name for name in CHANGING if d.loaded_with.get(name)] for d in dictionaries}
+    if found := next(((name, options) for name, options in changed.items() if options), None):
+        yield Note(
+            "dictionary_model_changed",
+            f"{found[0]} was trained on activations that {' and '.join(found[1])} changed when its "
+            "writer loaded the model; here they are those of the model as it is saved. Figures may "
+            "be off: the operator sees by how much with `polyseme dictionaries check`.",
+            "/neurons/dictionary",
+        )
 
 
 def notes_of_senses(sent: Mapping[str, Any]) -> Iterator[Note]:
@@ -136,6 +195,21 @@ def _of_fitting(sent: Mapping[str, Any], request: AnalysisRequest) -> Iterator[N
     """sent: what the client said of contexts, before they were fitted to the corpus."""
     if "top_k" not in sent and request.contexts.top_k < Contexts.top_k:
         yield Note("top_k_lowered", request.contexts.explain_few() + ".", "/contexts/top_k")
+
+
+def _of_memory(estimate: Estimate) -> Iterator[Note]:
+    if estimate.memory_bytes > MUCH_MEMORY:
+        yield Note(
+            "much_memory",
+            f"The lists of {counted(estimate.neurons, 'unit')} take "
+            f"{estimate.memory_bytes / 2**30:.1f} GiB of a worker's memory, beside the model. "
+            f"Choose fewer with neurons.indices{_or_layers(estimate)}, or keep fewer contexts.",
+            "/neurons/indices",
+        )
+
+
+def _or_layers(estimate: Estimate) -> str:
+    return ", or fewer layers" if estimate.layers > 1 else ""
 
 
 def _of_staff(request: AnalysisRequest, staff: Staff) -> Iterator[Note]:

@@ -34,6 +34,7 @@ from polyseme.contract.files.store import Layout
 from polyseme.contract.logs import add_log_ids
 from polyseme.contract.paths import hide_paths
 from polyseme.contract.records.catalogue import load_catalogue
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import CORPUS_ID, Corpus, Job, Request
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import reader_of
@@ -46,9 +47,10 @@ from polyseme.service.access.quotas import check_room, find_quotas, too_many_job
 from polyseme.service.context import Services
 from polyseme.service.corpora.register import keep_corpus
 from polyseme.service.jobs.checks import check_request
+from polyseme.service.jobs.dictionary_units import find_dictionaries, use_dictionaries
 from polyseme.service.jobs.estimate import Estimate, estimate_job
 from polyseme.service.jobs.fitting import add_site, fit_request, name_site, name_vectors
-from polyseme.service.jobs.notes import Note, Staff, notes_of
+from polyseme.service.jobs.notes import Note, Staff, notes_of, notes_of_dictionaries
 from polyseme.service.monitoring.observation import describe_origin
 from polyseme.service.schemas.requests import to_request
 from polyseme.service.vectors.sets import find_vectors
@@ -68,6 +70,7 @@ class CheckedJob:
     corpus: Corpus
     documents: io.BytesIO | None  # of texts that came in the body: their corpus, kept nowhere yet
     estimate: Estimate
+    dictionaries: tuple[DictionaryCard, ...] = ()  # whose latents are asked for, by layer
 
 
 def submit_job(
@@ -102,12 +105,15 @@ def note_requests(services: Services, checked: Iterable[CheckedJob]) -> list[tup
     workers = services.board.workers
     served, has_encoder = workers.count_by_queue(), workers.count_encoders() > 0
     return [
-        notes_of(
-            job.sent,
-            job.request,
-            job.corpus,
-            job.estimate,
-            Staff(job.card.queue in served, has_encoder),
+        (
+            *notes_of(
+                job.sent,
+                job.request,
+                job.corpus,
+                job.estimate,
+                Staff(job.card.queue in served, has_encoder),
+            ),
+            *notes_of_dictionaries(job.request, job.card, job.dictionaries),
         )
         for job in checked
     ]
@@ -119,6 +125,8 @@ def check_job(services: Services, body: Body) -> CheckedJob:
     `body` is what AnalysisSchema loaded.
     """
     card = find_card(services, body["model"])
+    dictionaries = find_dictionaries(services, body, card)
+    body, card = use_dictionaries(body, card, dictionaries)
     body, card = _name_units(services, body, card)
     reference, documents = body["corpus"], None
     if "texts" in reference:
@@ -136,7 +144,7 @@ def check_job(services: Services, body: Body) -> CheckedJob:
         corpus.id, services.tenant, reader_of(card, corpus)
     )
     estimate = estimate_job(request, card, corpus, planned)
-    return CheckedJob(sent, request, card, corpus, documents, estimate)
+    return CheckedJob(sent, request, card, corpus, documents, estimate, dictionaries)
 
 
 def keep_documents(services: Services, checked: CheckedJob) -> None:

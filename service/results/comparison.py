@@ -47,17 +47,28 @@ def compare_results(results: Results, jobs: tuple[str, str]) -> dict[str, Any]:
 
 
 def count_common(manifests: tuple[Manifest, Manifest], neurons: Sequence[Group]) -> int:
-    """Units that are in both results: the same neurons of the same weights. Every layer of a result
-    has the same neurons.
+    """Units that are in both results: the same neurons of the same weights, or latents of the same
+    dictionary. Every layer of a result has the same neurons.
     """
-    of_what = [(m["model"]["weights_sha256"], m["request"]["neurons"]["site"]) for m in manifests]
-    if of_what[0] != of_what[1]:
-        return 0
+    of_layers = [_name_units(manifest) for manifest in manifests]
     layers, places = (
         [set(pc.unique(group.table[name]).to_pylist()) for group in neurons]
         for name in ("layer", "neuron")
     )
-    return len(layers[0] & layers[1]) * len(places[0] & places[1])
+    both = [n for n in layers[0] & layers[1] if of_layers[0].get(n) == of_layers[1].get(n)]
+    return len(both) * len(places[0] & places[1])
+
+
+def _name_units(manifest: Manifest) -> dict[int, tuple[Any, ...]]:
+    """Of each layer what makes its units the same as those of another result."""
+    asked, layers = manifest["request"]["neurons"], manifest["layers"]
+    brought = [asked.get("vectors")] * len(layers)
+    if names := asked.get("dictionary"):
+        # One id may be of other files when another catalogue was in place.
+        hashes = {d["layer"]: d["sha256"] for d in manifest.get("dictionaries") or ()}
+        brought = [hashes.get(layer, name) for layer, name in zip(layers, names, strict=True)]
+    own = manifest["model"]["weights_sha256"], asked["site"]
+    return {layer: (*own, units) for layer, units in zip(layers, brought, strict=True)}
 
 
 def _describe(job: str, manifest: Manifest, own: Group, controls: Group | None) -> dict[str, Any]:
@@ -66,6 +77,7 @@ def _describe(job: str, manifest: Manifest, own: Group, controls: Group | None) 
         "job": job,
         "model": manifest["model"]["id"],
         "site": asked["site"],
+        "dictionary": asked.get("dictionary"),
         "layers": manifest["layers"],
         "indices": asked["indices"],
         "neurons": own.describe(),

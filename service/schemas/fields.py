@@ -11,10 +11,12 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from polyseme.contract.records.catalogue import MODEL_ID
 from polyseme.contract.records.selection import Selection, normalise
 
 LARGEST = 10**15 - 1  # of whole numbers
 LONGEST_SELECTION = 100_000
+MOST_DICTIONARIES = 256  # of one job, each of another layer
 MOST_METADATA = 16
 LONGEST_METADATA_KEY = 64
 LONGEST_METADATA_VALUE = 512
@@ -124,6 +126,27 @@ class Selected(fields.Field):
         return normalise(tuple(value))
 
 
+class Dictionaries(fields.Field):
+    """One id of a sparse dictionary, or a list of them; a list when loaded."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list):
+            raise ValidationError("expected a dictionary's id, or a list of ids")
+        if not 1 <= len(names) <= MOST_DICTIONARIES:
+            raise ValidationError(f"a list has 1 to {MOST_DICTIONARIES} ids, one a layer")
+        wrong = {
+            i: ["expected a dictionary's id"]
+            for i, name in enumerate(names)
+            if not isinstance(name, str) or not MODEL_ID.fullmatch(name)
+        }
+        if wrong:
+            raise ValidationError(wrong if isinstance(value, list) else wrong[0])
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValidationError(f"{twice[0]} is given twice")
+        return names
+
+
 class Metadata(fields.Field):
     """Pairs of strings that the client keeps with a job."""
 
@@ -172,6 +195,20 @@ SELECTION_SCHEMA: dict[str, Any] = {
             "minItems": 1,
             "maxItems": LONGEST_SELECTION,
         },
+    ],
+}
+_DICTIONARY_ID: dict[str, Any] = {"type": "string", "pattern": f"^{MODEL_ID.pattern}$"}
+DICTIONARIES_SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        _DICTIONARY_ID,
+        {
+            "type": "array",
+            "items": _DICTIONARY_ID,
+            "minItems": 1,
+            "maxItems": MOST_DICTIONARIES,
+            "uniqueItems": True,
+        },
+        {"type": "null"},
     ],
 }
 METADATA_SCHEMA: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -12,8 +12,10 @@ from polyseme.contract.records.job import CORPUS_ID
 from polyseme.contract.records.request import AnalysisRequest, Contexts, Neurons, Senses, Tokens
 from polyseme.service.outbound.addresses import LONGEST_URL
 from polyseme.service.schemas.fields import (
+    DICTIONARIES_SCHEMA,
     METADATA_SCHEMA,
     SELECTION_SCHEMA,
+    Dictionaries,
     Flag,
     Fraction,
     Metadata,
@@ -69,6 +71,15 @@ class NeuronsSchema(StrictSchema):
             "description": "In place of `site` and `layers`: a hook's name, as TransformerLens "
             "has it, with a layer, a range or `*`.",
             "example": "blocks.3-5.hook_resid_post",
+        },
+    )
+    dictionary = Dictionaries(
+        allow_none=True,
+        metadata=DICTIONARIES_SCHEMA
+        | {
+            "description": "In place of `site` and `layers`: an id of GET /v1/dictionaries, or "
+            "several of different layers. Its latents are analysed, and `indices` chooses among "
+            "them.",
         },
     )
     layers = Selected(metadata=SELECTION_SCHEMA | _default("all"))
@@ -275,6 +286,9 @@ class AnalysisSchema(StrictSchema):
     )
 
 
+_NO_FIELDS: Mapping[str, fields.Field] = {}
+
+
 def _of_job(schema: type[Schema], without: Collection[str] = ()) -> dict[str, fields.Field]:
     """The fields of a part of a request as a job shows it: all of them, defaults filled in."""
     shown = {n: deepcopy(f) for n, f in schema().fields.items() if n not in without}
@@ -285,9 +299,13 @@ def _of_job(schema: type[Schema], without: Collection[str] = ()) -> dict[str, fi
 
 
 def _part_of_job(
-    schema: type[Schema], without: Collection[str] = (), **options: Any
+    schema: type[Schema],
+    without: Collection[str] = (),
+    more: Mapping[str, fields.Field] = _NO_FIELDS,
+    **options: Any,
 ) -> fields.Nested:
-    shown = type(f"Job{schema.__name__}", (Schema,), _of_job(schema, without))
+    """more: fields that a job shows otherwise than they were sent."""
+    shown = type(f"Job{schema.__name__}", (Schema,), {**_of_job(schema, without), **more})
     return fields.Nested(shown, required=True, **options)
 
 
@@ -301,7 +319,18 @@ JobRequestSchema = type(
     {
         **_of_job(AnalysisSchema),
         "corpus": fields.Nested(JobCorpusSchema, required=True),
-        "neurons": _part_of_job(NeuronsSchema, without=("hook",)),
+        "neurons": _part_of_job(
+            NeuronsSchema,
+            without=("hook",),
+            more={
+                "dictionary": fields.List(
+                    fields.String(),
+                    required=True,
+                    allow_none=True,
+                    metadata={"description": "Ids by layer; null without."},
+                )
+            },
+        ),
         "contexts": _part_of_job(ContextsSchema),
         "tokens": _part_of_job(TokensSchema),
         "senses": _part_of_job(SensesSchema, without=("alpha",)),

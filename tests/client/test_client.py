@@ -59,6 +59,24 @@ def test_the_address_and_the_key_come_from_the_environment(
     assert wire.asked[0].headers["Authorization"] == "Bearer psk_a"
 
 
+def test_dictionaries_are_listed_read_and_named_in_a_request(wire: Wire) -> None:
+    row = {"id": "res-9", "model": "m", "state": "ready", "latents": 64}
+    wire.on("GET /v1/dictionaries", Answer({"data": [row, row | {"id": "other"}]}))
+    wire.on("GET /v1/dictionaries?model=m", Answer({"data": [row]}))
+    wire.on("GET /v1/dictionaries/res-9", Answer(row))
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    request = {"model": "m", "corpus": {"id": "c"}, "neurons": {"dictionary": "res-9"}}
+
+    with Polyseme(wire.url) as polyseme:
+        assert [d.id for d in polyseme.dictionaries()] == ["res-9", "other"]
+        assert [d.id for d in polyseme.dictionaries().first(1)] == ["res-9"]
+        assert [d.latents for d in polyseme.dictionaries("m")] == [64]
+        assert polyseme.dictionary("res-9").layer is None
+        polyseme.submit(request)
+
+    assert json.loads(wire.asked[-1].body)["neurons"] == {"dictionary": "res-9"}
+
+
 def test_pages_are_asked_for_as_they_are_read(wire: Wire) -> None:
     two_pages(wire)
     with Polyseme(wire.url) as polyseme:

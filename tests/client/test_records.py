@@ -12,6 +12,7 @@ from polyseme.records import (
     Activations,
     Batch,
     Corpus,
+    Dictionary,
     Estimate,
     Job,
     JobOfBatch,
@@ -22,6 +23,7 @@ from polyseme.reports import NeuronRow, Report
 from polyseme.service.schemas.activations import ActivationsSchema
 from polyseme.service.schemas.batches import JobOfBatchSchema, SubmittedBatchSchema
 from polyseme.service.schemas.corpora import CorpusSchema
+from polyseme.service.schemas.dictionaries import DictionarySchema
 from polyseme.service.schemas.jobs import EstimateSchema, SubmittedJobSchema
 from polyseme.service.schemas.models import ModelSchema
 from polyseme.service.schemas.neurons import NeuronRowSchema, NeuronSchema
@@ -78,6 +80,7 @@ def test_a_record_cannot_be_changed() -> None:
         (Corpus, CorpusSchema),
         (VectorSet, VectorsSchema),
         (Model, ModelSchema),
+        (Dictionary, DictionarySchema),
         (NeuronRow, NeuronRowSchema),
         (Report, NeuronSchema),
         (Activations, ActivationsSchema),

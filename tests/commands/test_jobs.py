@@ -108,6 +108,21 @@ def test_analyse_sends_the_options_of_a_request(tmp_path: Path, wire: Wire) -> N
     assert sent["webhook"] == {"url": "https://example.org/x"}
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"), [("res-9", "res-9"), ("res-9, res-12", ["res-9", "res-12"])]
+)
+def test_dictionaries_are_named_in_place_of_a_site(
+    tmp_path: Path, wire: Wire, given: str, sent: Any
+) -> None:
+    wire.on("POST /v1/jobs", Answer(job_state(), 202))
+    arguments = ["analyse", "m", "c", "--dictionary", given, "--neurons", "0-99", "--no-watch"]
+
+    done = run_polyseme([*arguments, "--url", wire.url], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert wire.asked[0].json()["neurons"] == {"dictionary": sent, "indices": "0-99"}
+
+
 def test_the_field_with_the_text_goes_with_the_upload(tmp_path: Path, wire: Wire) -> None:
     (tmp_path / "c.jsonl").write_text('{"body": "one"}\n')
     upload = "POST /v1/corpora?name=mine&filename=c.jsonl&field=body"

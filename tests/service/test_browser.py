@@ -32,6 +32,7 @@ from tests.client.standins import wait_until
 from tests.factories import (
     add_corpus,
     make_card,
+    make_dictionary,
     make_manifest,
     open_job,
     run_job,
@@ -88,6 +89,8 @@ def running_site(folder: Path, **changes: Any) -> Iterator[Site]:
     with RedisServer.running() as redis:
         board, store = Board.connect(redis.url), Store(str(folder / "store"))
         board.registry.put_card(make_card())
+        board.registry.put_dictionary(make_dictionary())
+        board.registry.put_dictionary(make_dictionary(id="mlp-3", layer=3))
         add_corpus(board, store)
         app: Flask = create_app(replace(make_settings(redis.url, folder), **changes))
         other = add_result(board, store, layers=(1, 2), seed=4)
@@ -729,6 +732,38 @@ def test_from_submit_to_result_with_progress_as_it_happens(
 
     expect(page.get_by_role("heading", name="Layers")).to_be_visible()
     expect(page.locator(".layers tbody tr")).to_have_count(2)
+
+
+def test_a_dictionary_is_chosen_in_place_of_units_and_layers(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/ui/new")
+    page.get_by_label("Sparse dictionary").select_option("mlp-1")
+
+    expect(page.get_by_text("64 latents, read at blocks.1.mlp.hook_post")).to_be_visible()
+    expect(page.get_by_label("Layers")).to_have_count(0)
+    expect(page.get_by_label("Units", exact=True)).to_have_count(0)
+    expect(page.locator(".estimate")).to_contain_text("64 in 1 layer")
+    expect(page).to_have_url(f"{site.url}/ui/new?dictionary=mlp-1")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+
+    job = page.url.rpartition("/")[2]
+    assert site.http.get(f"/v1/jobs/{job}").json()["request"]["neurons"]["dictionary"] == ["mlp-1"]
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.get_by_text("It was cancelled, so there is no result.")).to_be_visible()
+    page.goto(f"{site.url}/ui/jobs")
+    expect(page.get_by_text("latents of mlp-1")).to_be_visible()
+
+
+def test_several_dictionaries_come_with_the_address(page: Any, site: Site, seen: Seen) -> None:
+    seen.allowed = "status of 422"
+    page.goto(f"{site.url}/ui/new?dictionary=mlp-1,mlp-3&indices=0-9")
+    expect(page.locator(".estimate")).to_contain_text("20 in 2 layers")
+
+    page.goto(f"{site.url}/ui/new?dictionary=nothing")
+
+    expect(page.locator(".field.wrong .error")).to_contain_text("tiny-gated has mlp-1, mlp-3")
+    page.get_by_label("Sparse dictionary").select_option("")
+    expect(page.locator(".estimate")).to_contain_text("192 in 4 layers")
 
 
 def test_a_job_over_pasted_text_is_submitted_and_cancelled(page: Any, site: Site) -> None:

@@ -221,6 +221,8 @@ KEYS = [
     Attempt("no key", 401, "unauthenticated", key=None),
     Attempt("no key, to submit", 401, "unauthenticated", "POST", "/v1/jobs", b"{}", JSON, key=None),
     Attempt("no key, a bad query", 401, "unauthenticated", path="/v1/models?x=1", key=None),
+    Attempt("no key, dictionaries", 401, "unauthenticated", path="/v1/dictionaries", key=None),
+    Attempt("no key, a dictionary", 401, "unauthenticated", path="/v1/dictionaries/a", key=None),
     Attempt("no key, metrics", 401, "unauthenticated", path="/metrics", key=None),
     Attempt("a key never made", 401, "unauthenticated", key="made_up"),
     Attempt("a revoked key", 401, "unauthenticated", key="revoked"),
@@ -366,6 +368,19 @@ TRICKS = [
         "a path upwards in the docs", 404, "not_found", path="/docs/%2e%2e/%2e%2e/%2e%2e/etc/passwd"
     ),
     Attempt("a path upwards in a model", 404, "not_found", path="/v1/models/..%2f..%2fmodels.toml"),
+    Attempt(
+        "a path upwards in a dictionary",
+        404,
+        "not_found",
+        path="/v1/dictionaries/..%2f..%2fmodels.toml",
+    ),
+    post(
+        "a path for a dictionary",
+        422,
+        "invalid_request",
+        "/v1/jobs",
+        make_body(neurons={"dictionary": "../../models"}),
+    ),
     Attempt(
         "a Redis key as corpus",
         404,
@@ -712,6 +727,7 @@ def test_every_operation_but_the_open_ones_asks_for_a_key(site: Site) -> None:
     values |= {
         "{batch_id}": site.names["batch"],
         "{model_id}": MODEL,
+        "{dictionary_id}": "mlp-1",
         "{layer}": "0",
         "{neuron}": "1",
     }

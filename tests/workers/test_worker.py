@@ -11,14 +11,23 @@ import pytest
 
 from polyseme.contract.board.board import Board
 from polyseme.contract.files.store import Store
-from polyseme.contract.records.catalogue import Entry
+from polyseme.contract.records.catalogue import DictionaryEntry, Entry
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.settings import Settings
 from polyseme.workers import worker
 from polyseme.workers.retention import Reaper
 from polyseme.workers.scheduler import Scheduler
-from polyseme.workers.worker import TICK_S, look_after_jobs, publish_cards, withdraw_cards
+from polyseme.workers.worker import (
+    TICK_S,
+    look_after_jobs,
+    publish_cards,
+    publish_dictionaries,
+    withdraw_cards,
+    withdraw_dictionaries,
+)
 from tests.factories import make_card, open_job
 from tests.tiny_models import save_model
+from tests.workers.analysis.dictionaries.builders import saelens_tensors, write_saelens
 
 
 @pytest.fixture
@@ -139,3 +148,64 @@ def test_a_model_that_left_the_catalogue_leaves_the_board(board: Board) -> None:
     withdraw_cards(board, {"kept": Entry("kept", "path", "/m")}, ("default",))
 
     assert [card.id for card in board.registry.list_cards()] == ["kept", "theirs"]
+
+
+def dictionary_of(folder: Path) -> DictionaryEntry:
+    return DictionaryEntry("mine", "m", "path", str(write_saelens(folder, saelens_tensors())))
+
+
+def test_dictionaries_of_served_models_have_cards_with_their_models_queue(
+    board: Board, tmp_path: Path
+) -> None:
+    mine = dictionary_of(tmp_path / "sae")
+    theirs = replace(mine, id="theirs", model="n")
+
+    publish_dictionaries(
+        board, {"mine": mine, "theirs": theirs}, {"m": Entry("m", "path", "/m", queue="big")}
+    )
+
+    (card,) = board.registry.list_dictionaries()
+    assert (card.id, card.queue, card.format, card.error) == ("mine", "big", "saelens", None)
+
+
+def test_a_dictionary_is_read_again_only_when_its_entry_has_changed(
+    board: Board, tmp_path: Path
+) -> None:
+    entry, models = dictionary_of(tmp_path / "sae"), {"m": Entry("m", "path", "/m")}
+    publish_dictionaries(board, {"mine": entry}, models)
+    before = board.registry.get_dictionary("mine")
+    (tmp_path / "sae/cfg.json").unlink()
+
+    publish_dictionaries(board, {"mine": entry}, {"m": replace(models["m"], queue="big")})
+    unchanged = board.registry.get_dictionary("mine")
+    publish_dictionaries(board, {"mine": replace(entry, format="saelens")}, models)
+    changed = board.registry.get_dictionary("mine")
+
+    assert before is not None
+    assert unchanged == replace(before, queue="big")
+    assert changed is not None
+    assert "sae has sae_weights.safetensors" in (changed.error or "")
+
+
+def test_a_dictionary_that_could_not_be_read_is_tried_again(board: Board, tmp_path: Path) -> None:
+    entry = DictionaryEntry("mine", "m", "path", str(tmp_path / "sae"))
+    publish_dictionaries(board, {"mine": entry}, {"m": Entry("m", "path", "/m")})
+    failed = board.registry.get_dictionary("mine")
+    dictionary_of(tmp_path / "sae")
+
+    publish_dictionaries(board, {"mine": entry}, {"m": Entry("m", "path", "/m")})
+
+    read = board.registry.get_dictionary("mine")
+    assert failed is not None
+    assert "there is no folder" in (failed.error or "")
+    assert read is not None
+    assert (read.error, read.site) == (None, "resid_post")
+
+
+def test_a_dictionary_that_left_the_catalogue_leaves_the_board(board: Board) -> None:
+    for name, queue in (("kept", "default"), ("gone", "default"), ("theirs", "big")):
+        board.registry.put_dictionary(DictionaryCard(name, "m", queue=queue))
+
+    withdraw_dictionaries(board, {"kept": DictionaryEntry("kept", "m", "path", "/d")}, ("default",))
+
+    assert [card.id for card in board.registry.list_dictionaries()] == ["kept", "theirs"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from polyseme.contract.errors import AnalysisError, DictionaryLoadError
 from polyseme.contract.records.request import Bos, Contexts, Tokens
 from polyseme.workers.analysis.corpus.plan import cut_windows, group_blocks
-from polyseme.workers.analysis.corpus.windows import Window, pack, unpack
+from polyseme.workers.analysis.corpus.windows import Window, Windows, pack, unpack
 from polyseme.workers.analysis.dictionaries.dictionary import Dictionary, Place
 from polyseme.workers.analysis.dictionaries.fit import Fit, FitStatistic, Misfit, find_misfits
 from polyseme.workers.analysis.dictionaries.neighbours import (
@@ -23,6 +23,7 @@ from polyseme.workers.analysis.models.capture import run_block
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import Framing, frame, tokenize
 from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.sites.latents import Latents, fit_to_model
 from polyseme.workers.analysis.sites.table import SITES
 
 MOST_TOKENS = 20_000  # of the texts, from their start
@@ -51,56 +52,42 @@ def measure_on_model(
     most: tokens. Raises DictionaryLoadError where it cannot be measured, AnalysisError for texts
     without tokens.
     """
-    own = own_reading(dictionary.to(model.device))
-    _check_places(model, own)
-    others = [
-        reading
-        for reading in other_readings(own.dictionary, model.card.layers)
-        if not _missing(model, reading)
-    ]
-    tried = {reading: FitStatistic(reading.dictionary) for reading in (own, *others)}
+    latents = fit_to_model("", dictionary.to(model.device), model.parts)
     framing = frame(model.tokenizer, model.card, _choose_bos(model, dictionary))
     windows = _cut(model, dictionary, framing, texts, most)
-    for block in group_blocks(windows, _BLOCK_TOKENS):
-        found = _run(model, block, framing.pad, tried)
-        _update(tried, found, own)
-    here = tried.pop(own).compute()
-    if not here.tokens:
+    packed = (unpack(pack(block)) for block in group_blocks(windows, _BLOCK_TOKENS))
+    fit = measure_on_windows(model, latents, packed, framing.pad)
+    if not fit.here.tokens:
         raise AnalysisError("the texts give no token that counts: they are blank")
+    return fit
+
+
+@torch.inference_mode()
+def measure_on_windows(
+    model: LoadedModel, latents: Latents, blocks: Iterable[Windows], pad: int
+) -> ModelFit:
+    """Over their counted tokens."""
+    own = own_reading(latents.dictionary)
+    others = other_readings(own.dictionary, model.card.layers)
+    readings = (own, *(reading for reading in others if _is_there(model, reading)))
+    tried = {reading: FitStatistic(reading.dictionary) for reading in readings}
+    for block in blocks:
+        found = _run(model, block, pad, tried)
+        read = {place: latents.read(place[0], values) for place, values in found.items()}
+        _update(tried, read)
+    here = tried.pop(own).compute()
     fits = {reading.name: statistic.compute() for reading, statistic in tried.items()}
     # A place of another width was not tried.
     elsewhere = {name: fit for name, fit in fits.items() if fit.tokens}
-    notes = dictionary.notes
+    notes = latents.dictionary.notes
     misfits = find_misfits(here, elsewhere, notes.expected_l0, notes.most_active)
-    return ModelFit(here, elsewhere, misfits)
+    return ModelFit(here, elsewhere, misfits if here.tokens else ())
 
 
-def _check_places(model: LoadedModel, own: Reading) -> None:
-    """Raises DictionaryLoadError for places that the model has not, or that are not read."""
-    if own.source.before_weight:
-        raise DictionaryLoadError(
-            f"{own.source.hook} stands before the weight of a norm, where activations are not read"
-        )
-    if missing := _missing(model, own):
-        raise DictionaryLoadError(
-            f"{model.card.id} has no activations of {missing}; it has those of "
-            f"{', '.join(_offered(model))}"
-        )
-    for place in (own.source, own.target):
-        if place.layer >= model.card.layers:
-            raise DictionaryLoadError(
-                f"layer {place.layer} of {model.card.id}: it has 0 to {model.card.layers - 1}"
-            )
-
-
-def _missing(model: LoadedModel, reading: Reading) -> str:
-    sites = dict.fromkeys(place.site for place in (reading.source, reading.target))
-    return " and ".join(site for site in sites if site not in _offered(model))
-
-
-def _offered(model: LoadedModel) -> tuple[str, ...]:
-    """Sites that the model has units at."""
-    return tuple(card.site for card in model.card.sites if card.units)
+def _is_there(model: LoadedModel, reading: Reading) -> bool:
+    """Whether the model has activations of both its places."""
+    offered = {card.site for card in model.card.sites if card.units}
+    return {reading.source.site, reading.target.site} <= offered
 
 
 def _choose_bos(model: LoadedModel, dictionary: Dictionary) -> Bos:
@@ -127,10 +114,10 @@ def _cut(
 
 
 def _run(
-    model: LoadedModel, windows: Sequence[Window], pad: int, readings: Iterable[Reading]
+    model: LoadedModel, windows: Windows, pad: int, readings: Iterable[Reading]
 ) -> Activations:
     """What the counted tokens of some windows have at all places that are read."""
-    block = Block(unpack(pack(windows)), 0, pad, model.device)
+    block = Block(windows, 0, pad, model.device)
     mask = block.inside.long() if model.card.kind == "encoder" else None
     found: Activations = {}
     for site, layers in _group_places(readings).items():
@@ -150,14 +137,17 @@ def _group_places(readings: Iterable[Reading]) -> dict[str, list[int]]:
     return {site: sorted({place.layer for place in places if place.site == site}) for site in sites}
 
 
-def _update(tried: dict[Reading, FitStatistic], found: Activations, own: Reading) -> None:
-    """Raises DictionaryLoadError where its own place is of another width; others are left out."""
-    for reading, statistic in tried.items():
+def _update(tried: dict[Reading, FitStatistic], found: Activations) -> None:
+    """Raises DictionaryLoadError where its own target is of another width; other places that are
+    are left out.
+    """
+    for number, (reading, statistic) in enumerate(tried.items()):
         source = found[reading.source.site, reading.source.layer]
         target = found[reading.target.site, reading.target.layer]
         if statistic.takes(source, target):
             statistic.update(source, target)
-        elif reading is own:
+        elif not number:
             raise DictionaryLoadError(
-                f"{reading.name} of this model is {source.shape[1]} wide, not as the dictionary"
+                f"{reading.name} of this model is {target.shape[1]} wide, not as what the "
+                f"dictionary decodes to"
             )

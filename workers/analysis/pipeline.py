@@ -27,6 +27,7 @@ from polyseme.workers.analysis.steps.planning import (
     calibrate_part,
     count_parts,
     fix_bands,
+    measure_fits,
     plan_windows,
 )
 from polyseme.workers.analysis.steps.projecting import measure_background, project_shard
@@ -150,6 +151,7 @@ def _plan(work: AnalysisWork, number: int) -> Done:
     if (parts := count_parts(analysis)) > 1:
         return Done(facts={**facts, "calibration_parts": parts})
     calibrate(analysis, work.model, should_stop=work.should_stop)
+    measure_fits(analysis, work.model, should_stop=work.should_stop)
     return Done(facts={**facts, "scan_began_at": "@now"})
 
 
@@ -160,6 +162,7 @@ def _calibrate(work: AnalysisWork, part: int) -> Done:
 
 def _fix_bands(work: AnalysisWork, number: int) -> Done:
     fix_bands(work.analysis, should_stop=work.should_stop)
+    measure_fits(work.analysis, work.model, should_stop=work.should_stop)
     return Done(facts={"scan_began_at": "@now"})
 
 
@@ -245,7 +248,7 @@ ANALYSIS: tuple[Stage[AnalysisWork], ...] = (
         "calibrating",
         _fix_bands,
         count=lambda size: int(size.calibration_parts > 0),
-        files=(Files(r"bands\.npz"),),
+        files=(Files(r"bands\.npz"), Files(r"fits\.npz")),
     ),
     Stage(
         "scan",

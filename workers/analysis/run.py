@@ -16,7 +16,6 @@ from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
-from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
@@ -33,11 +32,11 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
-    own_site: Site | None = None,
+    with_units: Callable[[Analysis], Analysis] = lambda analysis: analysis,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`; own_site: of units that are not the model's own.
+    `TextInLanguage`; with_units: puts units into the analysis that are none of the model's own.
 
     Layers count as progress of "merging".
     """
@@ -47,19 +46,19 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
-    card = model.card if own_site is None else model.card.with_site(own_site.card(model.parts))
     analysis = Analysis(
-        card.settle(request),
+        request,
         corpus,
-        card,
+        model.card,
         store,
         "work",
         ".",
         "work/lens",
         sizes.block_tokens,
         sizes.shard_tokens,
-        own_site=own_site,
     )
+    analysis = with_units(analysis)
+    analysis = replace(analysis, request=analysis.card.settle(request))
     work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
     store.delete("work")

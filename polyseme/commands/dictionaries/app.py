@@ -1,4 +1,4 @@
-"""`polyseme dictionaries add`, `check` and `convert`."""
+"""`polyseme dictionaries list`, `add`, `check` and `convert`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
+from polyseme.client import DEFAULT_URL
 from polyseme.commands.dictionaries.entries import find_entry, find_model, make_entry, write_entry
 from polyseme.commands.dictionaries.process import run_apart
-from polyseme.commands.terminal import FAILED, REFUSED, AsJson, note, say, show
+from polyseme.commands.terminal import (
+    FAILED,
+    REFUSED,
+    ApiKey,
+    AsJson,
+    Url,
+    connect,
+    note,
+    say,
+    show,
+)
+from polyseme.contract.plurals import counted
 from polyseme.contract.records.catalogue import FORMATS
 from polyseme.errors import CommandError
+from polyseme.records import Dictionary
 
 app = typer.Typer(
-    help="For operators: sparse dictionaries (SAEs, transcoders) of the models.",
+    help="Sparse dictionaries (SAEs, transcoders) of the models. All but list is for operators.",
     no_args_is_help=True,
 )
 
@@ -27,6 +40,22 @@ Catalogue = Annotated[
 Format = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
 
 _DATA = Path("polyseme-data")
+
+
+@app.command("list")
+def list_dictionaries(
+    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the dictionaries of the service, whose latents `polyseme analyse` takes."""
+    with connect(url, api_key) as client:
+        for found in client.dictionaries(model):
+            if as_json:
+                show(found.raw)
+            else:
+                say(_line(found))
 
 
 @app.command("add")
@@ -143,6 +172,14 @@ def convert_dictionary(
         f"{target} has a {settings['architecture']} of {settings['d_sae']} latents at "
         f"{settings['metadata']['hook_name']}"
     )
+
+
+def _line(found: Dictionary) -> str:
+    what = "not read yet: its worker starts, or there is none"
+    if found.latents is not None:
+        place = f"{found.site}, layer {found.layer}"
+        what = f"{counted(found.latents, 'latent')} of {place} ({found.architecture})"
+    return f"{found.id:<28} {found.model:<28} {found.error or what}"
 
 
 def _say_card(checked: dict[str, Any]) -> None:

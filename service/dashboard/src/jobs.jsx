@@ -106,11 +106,15 @@ function JobTable({ jobs, remove }) {
 
 const part = (value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} chosen` : value.join(", ")) : value);
 
-export function describeNeurons({ site, layers, indices }) {
+export function describeNeurons({ site, dictionary, layers, indices }) {
+  const units = site === "mlp" ? "neurons" : dictionary ? "latents" : "units";
   const chosen = [
-    ...(site === "mlp" ? [] : [site]),
-    ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
-    ...(indices === "all" ? [] : [`${site === "mlp" ? "neurons" : "units"} ${part(indices)}`]),
+    // A dictionary says its layer.
+    ...(dictionary ? [`latents of ${part(dictionary)}`] : [
+      ...(site === "mlp" ? [] : [site]),
+      ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
+    ]),
+    ...(indices === "all" ? [] : [`${units} ${part(indices)}`]),
   ];
   return chosen.join(", ") || "all";
 }
@@ -171,11 +175,17 @@ export function JobPage({ id }) {
   );
 }
 
-// Uploaded directions say site and layer themselves.
-const again = ({ request: { model, corpus, neurons: n } }) => `/ui/new${query({
-  model,
-  corpus: corpus.id,
-  ...(n.vectors ? { vectors: n.vectors } : { site: n.site === "mlp" ? "" : n.site, layers: n.layers === "all" ? "" : n.layers }),
+// Uploaded directions and dictionaries say site and layers themselves.
+const unitsOf = (n) => {
+  if (n.vectors) return { vectors: n.vectors };
+  if (n.dictionary) return { dictionary: n.dictionary.join(",") };
+  return { site: n.site === "mlp" ? "" : n.site, layers: n.layers === "all" ? "" : n.layers };
+};
+
+const again = ({ request }) => `/ui/new${query({
+  model: request.model,
+  corpus: request.corpus.id,
+  ...unitsOf(request.neurons),
 })}`;
 
 const PHASES = {

@@ -9,13 +9,14 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { vectors: "", site: "mlp", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { site: "mlp", dictionary: "", vectors: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
   "/corpus": "corpus",
   "/neurons/site": "site",
   "/neurons/vectors": "vectors",
+  "/neurons/dictionary": "dictionary",
   "/neurons/layers": "layers",
   "/neurons/indices": "indices",
   "/contexts/top_k": "top_k",
@@ -46,11 +47,15 @@ const numeric = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ?
 export function buildRequest(form, text) {
   const corpus = form.corpus === OWN ? { texts: text.split(/\n\s*\n/).map((t) => t.trim()).filter(Boolean) } : { id: form.corpus };
   const value = (name, read = numeric) => (form[name] === DEFAULTS[name] ? undefined : read(form[name]));
+  // Site and layers follow from a dictionary, or from several: one a layer.
+  const ids = form.dictionary.split(",").filter(Boolean);
+  const own = ids.length > 0 ? { dictionary: ids.length > 1 ? ids : ids[0] } : { site: value("site", String), layers: value("layers", String) };
+  const where = form.vectors ? { vectors: form.vectors } : own;
   const part = (values) => (Object.values(values).some((v) => v !== undefined) ? values : undefined);
   return {
     model: form.model,
     corpus,
-    neurons: part({ ...(form.vectors ? { vectors: form.vectors } : { site: value("site", String), layers: value("layers", String) }), indices: value("indices", String) }),
+    neurons: part({ ...where, indices: value("indices", String) }),
     contexts: part({ top_k: value("top_k"), sampled: value("sampled"), window: value("window"), tails: value("tails", String), per_document: form.per_document === "any" ? null : undefined }),
     tokens: part({ max_tokens: value("max_tokens") }),
     senses: part({ same_at: value("same_at") }),
@@ -91,8 +96,9 @@ function useEstimate(request, ready) {
 export function SubmitPage() {
   useTitle("New analysis");
   const found = useAsync(async () => {
-    const [models, corpora] = await Promise.all([read("/v1/models"), read("/v1/corpora?limit=1000")]);
-    return { models: models.data, corpora: corpora.data };
+    const paths = ["/v1/models", "/v1/corpora?limit=1000", "/v1/dictionaries"];
+    const [models, corpora, dictionaries] = await Promise.all(paths.map((path) => read(path)));
+    return { models: models.data, corpora: corpora.data, dictionaries: dictionaries.data };
   }, []);
   return (
     <>
@@ -104,7 +110,14 @@ export function SubmitPage() {
   );
 }
 
-function Form({ models, corpora: found }) {
+// What may be chosen of a model's dictionaries; also what the address has, such as several of them.
+function listChoices(dictionaries, chosen) {
+  const known = dictionaries.map((d) => [d.id, d.state === "ready" ? `${d.id} (${d.site}, layer ${d.layer})` : `${d.id} (${d.state})`]);
+  const others = chosen && known.every(([id]) => id !== chosen) ? [[chosen, chosen.split(",").join(", ")]] : [];
+  return [["", "none: units of the model itself"], ...known, ...others];
+}
+
+function Form({ models, corpora: found, dictionaries }) {
   const [added, add] = useState([]);
   const corpora = [...added, ...found.filter((c) => added.every((a) => a.id !== c.id))];
   const usable = models.filter((m) => m.state === "ready");
@@ -120,7 +133,8 @@ function Form({ models, corpora: found }) {
   const ready = Boolean(form.model) && form.corpus !== NEW && (form.corpus !== OWN || request.corpus.texts.length > 0);
   const { estimate, error, busy } = useEstimate(request, ready);
   const wrong = placeErrors(error);
-  const put = (name) => (e) => setQuery({ [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
+  // Another model has other dictionaries.
+  const put = (name) => (e) => setQuery({ ...(name === "model" && { dictionary: "" }), [name]: e.target.value === DEFAULTS[name] ? "" : e.target.value }, { replace: true });
   const submit = async (event) => {
     event.preventDefault();
     send(true);
@@ -149,6 +163,8 @@ function Form({ models, corpora: found }) {
   );
   const model = models.find((m) => m.id === form.model);
   const site = model?.sites?.find((s) => s.site === form.site);
+  const latents = listChoices(dictionaries.filter((d) => d.model === form.model), form.dictionary);
+  const dictionary = dictionaries.find((d) => d.id === form.dictionary);
   return (
     <form class="submit" onSubmit={submit}>
       <div class="fields">
@@ -162,8 +178,13 @@ function Form({ models, corpora: found }) {
           </Field>
         )}
         {form.vectors && field("vectors", "Directions", "the id of uploaded ones, which are the units; empty for the model's own")}
-        {!form.vectors && choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
-        {!form.vectors && field("layers", "Layers", "all, or ranges such as 0-3,14")}
+        {!form.vectors && latents.length > 1 && choice("dictionary", "Sparse dictionary", dictionary?.error ?? (dictionary?.latents ? `${counted(dictionary.latents, "latent")}, read at ${dictionary.hook}` : "Its latents in place of the model's units"), latents)}
+        {!form.dictionary && !form.vectors && (
+          <>
+            {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
+            {field("layers", "Layers", "all, or ranges such as 0-3,14")}
+          </>
+        )}
         {field("indices", "Which of each layer", "all, or ranges such as 0-99")}
         <details open={HIDDEN.some((n) => wrong[n] || asked[n]) || undefined}>
           <summary>More settings</summary>

@@ -77,7 +77,7 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
     """The records that the importer asks for beside features and activations, by file name."""
     made = {"creatorId": origin.creator, "createdAt": timestamp(origin.created_at)}
     name = f"polyseme-{origin.job}"
-    units = "MLP neurons" if origin.site == "mlp" else f"Units of {origin.site}"
+    units = origin.units(layer)
     text = f"{units} of {origin.model}, analysed by Polyseme on the corpus {origin.corpus}"
     model = {
         "id": origin.model,
@@ -92,7 +92,7 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
     source = {
         "id": origin.source(layer),
         "modelId": origin.model,
-        "setName": origin.source_set,
+        "setName": origin.source_set(layer),
         "dataset": origin.corpus,
     }
     return {
@@ -106,7 +106,7 @@ def _describe_source(origin: Origin, layer: int) -> dict[str, Row]:
         "model": model | made | {"updatedAt": made["createdAt"]},
         "sourceset": {
             "modelId": origin.model,
-            "name": origin.source_set,
+            "name": origin.source_set(layer),
             "description": text,
             "type": "neurons",
             "creatorName": "Polyseme",

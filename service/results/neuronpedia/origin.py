@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from polyseme.contract.files.vector_sets import VectorFile
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import Job
 from polyseme.contract.records.vector_set import VectorSet
 from polyseme.service.json_text import timestamp
@@ -32,20 +34,38 @@ class Origin:
     neurons: int  # a layer
     site: str
     vectors: str | None = None  # what uploaded directions, its units, are called
+    # Of latents: by layer the id of the dictionary, and the set that it is of; else none.
+    dictionaries: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
-    @property
-    def source_set(self) -> str:
+    def source_set(self, layer: int) -> str:
         """Of sources: one whose name is a whole number belongs to `neurons`."""
         if self.vectors is not None:
             return f"{self.site}-{self.vectors}"
+        if layer in self.dictionaries:
+            return self.dictionaries[layer][1]
         return _SETS.get(self.site, self.site.replace("_", "-"))
 
     def source(self, layer: int) -> str:
         """The id of a layer's."""
-        return str(layer) if self.site == "mlp" else f"{layer}-{self.source_set}"
+        return str(layer) if self.site == "mlp" else f"{layer}-{self.source_set(layer)}"
+
+    def units(self, layer: int) -> str:
+        """What is analysed, for people."""
+        if layer in self.dictionaries:
+            return f"Latents of the dictionary {self.dictionaries[layer][0]}"
+        return "MLP neurons" if self.site == "mlp" else f"Units of {self.site}"
 
 
 _SETS = {"mlp": "neurons", "z": "att-z"}
+_OWN_SOURCE = re.compile(r"[^/]+/(\d+)-([A-Za-z0-9_.-]+)")
+
+
+def find_set(card: DictionaryCard | None, dictionary: str, layer: int) -> str:
+    """What Neuronpedia calls the set of a dictionary where its files say so, else the dictionary's
+    id. card: None where there is none any more.
+    """
+    known = _OWN_SOURCE.fullmatch((card.neuronpedia if card else None) or "")
+    return known[2] if known and int(known[1]) == layer else dictionary
 
 
 def read_origin(
@@ -53,14 +73,18 @@ def read_origin(
     job: Job,
     model: str | None,
     creator: str | None,
+    cards: Mapping[str, DictionaryCard],
     vectors: VectorSet | None = None,
 ) -> Origin:
     """model, creator: as the importing Neuronpedia calls them; None for this service's names.
 
-    vectors: the job's; None where it has none, and where they were deleted.
+    cards: of dictionaries that there are, by id; vectors: the job's; None where it has none, and
+    where they were deleted.
     """
     scalars = results.scalars(job.id).table
-    layers = len(pc.unique(scalars["layer"]))
+    numbers = results.layers(job.id)
+    layers, asked = len(numbers), job.analysis.neurons
+    named = zip(numbers, asked.dictionary or (), strict=False)
     return Origin(
         job=job.id,
         model=model or job.request.model,
@@ -70,8 +94,11 @@ def read_origin(
         window=job.analysis.contexts.window,
         layers=layers,
         neurons=len(scalars) // layers,
-        site=job.analysis.neurons.site,
-        vectors=(vectors and vectors.name) or job.analysis.neurons.vectors,
+        site=asked.site,
+        vectors=(vectors and vectors.name) or asked.vectors,
+        dictionaries={
+            layer: (name, find_set(cards.get(name), name, layer)) for layer, name in named
+        },
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from polyseme.contract.records.catalogue import load_catalogue, load_dictionaries
 from tests.client.standins import run_polyseme
+from tests.client.wire import Answer, Wire
 from tests.tiny_models import save_model
 from tests.workers.analysis.dictionaries.builders import noise, saelens_tensors, write_saelens
 
@@ -174,3 +175,26 @@ def test_a_pickle_is_converted_and_told_of(tmp_path: Path) -> None:
         "cfg.json",
         "sae_weights.safetensors",
     ]
+
+
+def test_dictionaries_of_the_service_are_a_line_each(tmp_path: Path, wire: Wire) -> None:
+    known = {"id": "res-9", "model": "m", "site": "resid_post", "layer": 9, "latents": 16384}
+    rows = [
+        known | {"state": "ready", "architecture": "jumprelu"},
+        {"id": "b", "model": "m", "state": "undescribed"},
+        {"id": "c", "model": "m", "state": "unusable", "error": "c: there is no folder"},
+    ]
+    wire.on("GET /v1/dictionaries", Answer({"data": rows}))
+    wire.on("GET /v1/dictionaries?model=m", Answer({"data": rows[:1]}))
+
+    listed = run_polyseme(["dictionaries", "list", "--url", wire.url], tmp_path)
+    one = run_polyseme(
+        ["dictionaries", "list", "--model", "m", "--json", "--url", wire.url], tmp_path
+    )
+
+    assert [" ".join(line.split()) for line in listed.stdout.splitlines()] == [
+        "res-9 m 16,384 latents of resid_post, layer 9 (jumprelu)",
+        "b m not read yet: its worker starts, or there is none",
+        "c m c: there is no folder",
+    ]
+    assert json.loads(one.stdout) == rows[0]

@@ -14,6 +14,7 @@ from polyseme.contract.board.board import Board
 from polyseme.contract.board.jobs import Jobs
 from polyseme.contract.board.units import Lease
 from polyseme.contract.errors import DamagedRecord
+from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.contract.records.job import CHECK_ID, ActivationsRequest, Request
 from polyseme.contract.records.tenants import Quotas
 from tests.factories import make_card, make_corpus, make_request, open_job, run_job, take_unit
@@ -116,6 +117,28 @@ def test_damaged_corpora_and_models_are_left_out_of_their_lists(board: Board) ->
         board.registry.get_corpus("a")
     with pytest.raises(DamagedRecord, match="model 'a'"):
         board.registry.get_card("a")
+
+
+def test_cards_of_dictionaries_are_kept_by_id_and_listed_by_model(board: Board) -> None:
+    cards = [DictionaryCard(name, model) for name, model in (("b", "m"), ("a", "m"), ("c", "n"))]
+    for card in cards:
+        board.registry.put_dictionary(card)
+
+    assert board.registry.get_dictionary("b") == cards[0]
+    assert board.registry.get_dictionary("m") is None
+    assert [card.id for card in board.registry.list_dictionaries()] == ["a", "b", "c"]
+    assert [card.id for card in board.registry.list_dictionaries("m")] == ["a", "b"]
+    board.registry.delete_dictionary("a")
+    assert [card.id for card in board.registry.list_dictionaries("m")] == ["b"]
+
+
+def test_a_damaged_card_of_a_dictionary_is_left_out(board: Board) -> None:
+    board.registry.put_dictionary(DictionaryCard("b", "m"))
+    board._redis.hset("polyseme:dictionaries", "a", '{"id": "a", "of": "another time"}')
+
+    assert [card.id for card in board.registry.list_dictionaries()] == ["b"]
+    with pytest.raises(DamagedRecord, match="dictionary 'a'"):
+        board.registry.get_dictionary("a")
 
 
 def test_records_are_read_in_parts_that_fit_memory(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from polyseme.contract.records.catalogue import load_catalogue, load_dictionaries
+from polyseme.contract.records.catalogue import (
+    DictionaryEntry,
+    load_catalogue,
+    load_dictionaries,
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -112,3 +118,19 @@ def test_models_are_read_whatever_the_dictionaries_are(tmp_path: Path) -> None:
 def test_one_table_where_several_may_be_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dictionaries must be tables: \[\[dictionaries\]\]"):
         load_dictionaries(write(tmp_path, f'{MODEL}[dictionaries]\nid = "a"\n'))
+
+
+def test_whatever_changes_in_a_dictionarys_entry_changes_its_fingerprint() -> None:
+    entry = DictionaryEntry("a", "m", "hub", "org/name", "layer_1", "1f")
+    changes: list[dict[str, Any]] = [
+        {"location": "org/other"},
+        {"folder": "layer_2"},
+        {"revision": "2f"},
+        {"format": "saelens"},
+        {"model": "n"},
+    ]
+
+    found = {replace(entry, **change).fingerprint for change in changes}
+
+    assert len(found | {entry.fingerprint}) == len(changes) + 1
+    assert replace(entry).fingerprint == entry.fingerprint

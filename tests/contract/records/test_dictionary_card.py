@@ -17,6 +17,12 @@ CARD = DictionaryCard(
     sha256="0a" * 32,
     neuronpedia="gemma-2-2b/9-gemmascope-res-16k",
     expected_l0=73.0,
+    prepend_bos=True,
+    context_size=1024,
+    loaded_with={"center_writing_weights": True},
+    source="hub:google/gemma-scope-2b-pt-res/layer_9@fd571b47",
+    fingerprint="0b" * 32,
+    queue="big",
 )
 
 

@@ -113,6 +113,57 @@ def test_units_of_other_weights_or_sites_are_none_of_the_same(results: Results) 
     assert count_common((own, elsewhere), groups) == 0
 
 
+def over(*names: str, **changes: Any) -> dict[str, Any]:
+    """The manifest of latents, one dictionary a layer from 0."""
+    layers = range(len(names))
+    neurons = {"site": "dictionary", "dictionary": names, "layers": list(layers)}
+    return make_manifest(layers, neurons=neurons) | changes
+
+
+def test_latents_are_the_same_where_their_layers_dictionary_is(results: Results) -> None:
+    groups = [Group(results.scalars(FIRST).table)] * 2
+
+    assert count_common((over("a", "b"), over("a", "b")), groups) == 4 * 48
+    assert count_common((over("a", "b", "c", "d"), over("a", "b", "c", "e")), groups) == 3 * 48
+    assert count_common((make_manifest(), over("a", "b", "c", "d")), groups) == 0
+
+
+def test_one_id_of_other_files_is_another_dictionary(results: Results) -> None:
+    groups = [Group(results.scalars(FIRST).table)] * 2
+    one, other = (
+        over("a", "b", "c", "d", dictionaries=[{"layer": n, "sha256": h * 64} for n in range(4)])
+        for h in "12"
+    )
+
+    assert count_common((one, one), groups) == 4 * 48
+    assert count_common((one, other), groups) == 0
+
+
+def test_neurons_of_a_layer_are_compared_with_the_latents_of_its_dictionary(
+    store: Store, tmp_path: Path
+) -> None:
+    latents = make_manifest((1,), neurons={"site": "dictionary", "dictionary": ["mlp-1"]})
+    write_result(store, FIRST, senses=True, layers=(1,), manifest=make_manifest((1,)))
+    write_result(
+        store, SECOND, senses=True, layers=(1,), neurons=range(64), seed=3, manifest=latents
+    )
+
+    found = compare(Results(store, str(tmp_path)))
+
+    assert found["units_in_both"] == 0
+    assert [(r["site"], r["dictionary"]) for r in found["results"]] == [
+        ("mlp", None),
+        ("dictionary", ["mlp-1"]),
+    ]
+    assert [r["neurons"]["units"] for r in found["results"]] == [48, 64]
+    assert found["difference"]["neurons"]["polysemantic"] is not None
+    assert {"pointer": "/request/neurons/dictionary", "values": [None, ["mlp-1"]]} in [
+        {**f, "values": [v if v is None else list(v) for v in f["values"]]}
+        for f in found["unlike"]
+        if f["pointer"].endswith("dictionary")
+    ]
+
+
 def test_results_without_senses_are_compared_by_their_counts_alone(
     store: Store, tmp_path: Path
 ) -> None:

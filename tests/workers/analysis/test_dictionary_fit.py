@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from polyseme.contract.errors import AnalysisError, DictionaryLoadError
-from polyseme.contract.records.model_card import SiteCard
-from polyseme.workers.analysis import dictionary_fit
 from polyseme.workers.analysis.dictionaries.dictionary import Dictionary, Place
 from polyseme.workers.analysis.dictionary_fit import measure_on_model
-from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import tokenize
-from polyseme.workers.analysis.sites.site import Point
-from tests.tiny_models import HIDDEN, LAYERS, load_tiny
+from tests.tiny_models import LAYERS, load_tiny
 from tests.workers.analysis.dictionaries.planted import K, collect, place, train
 
 WINDOW = 50  # tokens of each text
 
 
-@dataclass(frozen=True)
-class Stand:
-    """All that is asked of a site here."""
-
-    point: Callable[[Parts, int], Point]
-
-    def points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:
-        return {layer: self.point(parts, layer) for layer in layers}
-
-
-STANDS = {
-    "resid_post": Stand(lambda parts, layer: Point(parts.blocks[layer], "output")),
-    "mlp_in": Stand(lambda parts, layer: Point(parts.inputs[layer][0], "input")),
-    "mlp": Stand(lambda parts, layer: Point(parts.projections[layer], "input")),
-}
 WORDS = [
     "the",
     "quick",
@@ -67,9 +47,7 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    loaded = load_tiny("gpt2", tmp_path_factory.mktemp("gpt2"))
-    cards = tuple(SiteCard(name, HIDDEN, name, True) for name in STANDS)
-    return replace(loaded, card=replace(loaded.card, sites=cards))
+    return load_tiny("gpt2", tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +57,6 @@ def dictionary(model: LoadedModel, texts: list[str]) -> Dictionary:
     there = place("resid_post", 1)
     trained = train(there, there, found, 96)
     return replace(trained, notes=replace(trained.notes, context_size=WINDOW))
-
-
-@pytest.fixture(autouse=True)
-def sites(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dictionary_fit, "SITES", STANDS)
 
 
 def at(dictionary: Dictionary, there: Place) -> Dictionary:
@@ -104,6 +77,7 @@ def test_a_dictionary_of_the_model_fits_its_place_best(
     assert set(fit.elsewhere) == {
         "blocks.0.hook_resid_post",
         "blocks.2.hook_resid_post",
+        "blocks.1.hook_resid_pre",
         "blocks.1.hook_resid_post with b_dec left on its input",
     }
 
@@ -128,13 +102,8 @@ def test_only_the_first_tokens_are_read(
 @pytest.mark.parametrize(
     ("there", "sentence"),
     [
-        (place("z", 1), "tiny-gpt2 has no activations of z; it has those of resid_post, mlp_in"),
-        (place("resid_post", LAYERS), "layer 3 of tiny-gpt2: it has 0 to 2"),
-        (place("mlp", 1), r"blocks\.1\.mlp\.hook_post of this model is 48 wide"),
-        (
-            Place("mlp_in", 1, "blocks.1.ln2.hook_normalized", before_weight=True),
-            "stands before the weight of a norm",
-        ),
+        (place("resid_post", LAYERS), "layer 3: the model has 0 to 2"),
+        (place("mlp", 1), "it reads 32 numbers a token, mlp has 48"),
     ],
 )
 def test_a_place_that_cannot_be_read_is_named(

@@ -51,6 +51,8 @@ def rank_candidates(scan: TailLists, nonfinite: np.ndarray) -> Candidates:
         of_band.append(np.repeat(np.arange(bands)[::-1], scan.sizes.band))
     joined = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
     joined["held"][nonfinite] = False
+    if scan.sizes.active_only:
+        joined["held"] &= joined["peak"] * scan.sign > 0
     places = joined.pop("displayed")[0]
     first = np.cumsum(places) - 1
     return Candidates(

@@ -19,6 +19,7 @@ from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
 
 MOST_UNEXPLAINED = 0.6  # of the variance: above, it does not fit
 BETTER_ELSEWHERE = 0.9  # of the unexplained part here: below, another place fits better
+_TOGETHER = 1 << 24  # latents in memory at once
 MOST_L0_RATIO = 2.0  # between the active latents and those that its files promise
 
 
@@ -49,12 +50,18 @@ class FitStatistic:
 
     def update(self, x: Tensor, target: Tensor | None = None) -> None:
         """x: (T, D) at the source; target: (T, E), of an SAE None."""
+        wanted = x if target is None else target
+        rows = max(_TOGETHER // self._dictionary.latents, 64)
+        for some, of_some in zip(x.split(rows), wanted.split(rows), strict=True):
+            self._update(some, of_some)
+
+    def _update(self, x: Tensor, target: Tensor) -> None:
         latents = self._dictionary.encode(x)
         self.tokens += len(x)
         self.active += int((latents != 0).sum())
         if self._dictionary.decoder is None:
             return
-        wanted = (x if target is None else target).double()
+        wanted = target.double()
         decoded = self._dictionary.decode(latents, x).double()
         self.error += float((wanted - decoded).square().sum())
         self.squares += float(wanted.square().sum())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polyseme.contract.errors import DictionaryLoadError
-from polyseme.contract.records.catalogue import DictionaryEntry
+from polyseme.contract.records.catalogue import DictionaryEntry, shown_source
 from polyseme.contract.records.dictionary_card import DictionaryCard
 from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
 from polyseme.workers.analysis.dictionaries.hub_files import fetch_folder
@@ -120,13 +120,15 @@ def describe_dictionary(entry: DictionaryEntry) -> DictionaryCard:
     try:
         return make_card(entry, read_dictionary(entry))
     except DictionaryLoadError as e:
-        return DictionaryCard(entry.id, entry.model, error=e.message)
+        return replace(_begin_card(entry), error=e.message)
+    # torch says so too when there is no memory for a tensor.
+    except (MemoryError, RuntimeError) as e:
+        return replace(_begin_card(entry), error=f"{entry.id}: it cannot be read: {e}")
 
 
 def make_card(entry: DictionaryEntry, read: Dictionary) -> DictionaryCard:
-    return DictionaryCard(
-        id=entry.id,
-        model=entry.model,
+    return replace(
+        _begin_card(entry),
         hook=read.hook,
         site=read.site,
         layer=read.layer,
@@ -137,7 +139,16 @@ def make_card(entry: DictionaryEntry, read: Dictionary) -> DictionaryCard:
         sha256=read.sha256,
         neuronpedia=read.notes.neuronpedia,
         expected_l0=read.notes.expected_l0,
+        prepend_bos=read.notes.prepend_bos,
+        context_size=read.notes.context_size,
+        loaded_with=read.notes.from_pretrained_kwargs,
     )
+
+
+def _begin_card(entry: DictionaryEntry) -> DictionaryCard:
+    """What is known before its files are read."""
+    source = shown_source(entry.source)
+    return DictionaryCard(entry.id, entry.model, source=source, fingerprint=entry.fingerprint)
 
 
 def read_path(path: Path, name: str = "auto") -> Dictionary:

@@ -56,6 +56,7 @@ class LayerResult:
     senses: LayerSenses | None
     words: Mapping[Tail, TailWords]  # empty where no report is made
     lens: Lens | None
+    decoder_norm: np.ndarray | None  # (N,); None but for latents of a dictionary with a decoder
     vocabulary: Sequence[str]
 
     @property
@@ -77,6 +78,7 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         for t, has in zip(_at(tokens.token, first), has_peak, strict=True)
     ]
     moments = result.scan.statistics.moments.compute()
+    flat = nonfinite | ~(moments["std"] > 0)
     columns: dict[str, Any] = {
         "layer": np.full(n, result.layer, np.int32),
         "neuron": result.neurons.astype(np.int32),
@@ -87,8 +89,8 @@ def layer_scalars(result: LayerResult) -> pa.Table:
         "density": pa.array(density(counts), mask=nonfinite),
         "mean": pa.array(moments["mean"], mask=nonfinite),
         "std": pa.array(moments["std"], mask=nonfinite),
-        "skewness": pa.array(moments["skewness"], mask=nonfinite, from_pandas=True),
-        "kurtosis": pa.array(moments["kurtosis"], mask=nonfinite, from_pandas=True),
+        "skewness": pa.array(moments["skewness"], mask=flat),
+        "kurtosis": pa.array(moments["kurtosis"], mask=flat),
         "min": pa.array(result.scan.statistics.low.numpy(), mask=nonfinite),
         "max": pa.array(result.scan.statistics.high.numpy(), mask=nonfinite),
         "top_contexts": evidence["top"],
@@ -104,6 +106,7 @@ def layer_scalars(result: LayerResult) -> pa.Table:
             from_pandas=True,
         ),
         "peak_token_count": np.diff(tokens.offsets).astype(np.int32),
+        "decoder_norm": pa.nulls(n) if result.decoder_norm is None else result.decoder_norm,
         "peak_token_ids": _lists(tokens.offsets, pa.array(tokens.token)),
     }
     return pa.table(columns, schema=SCALARS)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from polyseme.contract.files.column import CLAIMING, STATUSES
 from polyseme.contract.files.results import GHOST_SCALARS
 from polyseme.contract.records.selection import format_ranges
+from polyseme.workers.analysis.reports.dictionaries import Described, summarise_dictionary
 from polyseme.workers.analysis.sentences.phrases import START_OF_TEXT
 
 _BUCKETS = 20
@@ -37,17 +38,19 @@ def summarise(
     plan: Mapping[str, Any],
     warnings: Sequence[str] = (),
     controls: pa.Table = _NO_CONTROLS,
+    dictionaries: Sequence[Described] = (),
 ) -> dict[str, Any]:
     """Counts and distributions over the scalars of a result.
 
     Dead neurons, never above 0, are in every denominator.
 
     plan: at least the fields of `Plan` that are returned; warnings: sentences for whoever reads the
-    result; controls: the scalars of the control units.
+    result; controls: the scalars of the control units; dictionaries: as the manifest has them.
     """
     layers = neurons.column("layer").to_numpy()
     status = neurons.column("status").to_numpy(zero_copy_only=False)
     dead = neurons.column("density").to_numpy() == 0
+    of_layers = {described["layer"]: described for described in dictionaries}
     return {
         "object": "summary",
         "neurons": len(layers),
@@ -65,12 +68,21 @@ def summarise(
                 "statuses": _count(status[layers == layer]),
                 "dead": int(dead[layers == layer].sum()),
                 "controls": _controls(controls.filter(pc.equal(controls.column("layer"), layer))),
+                **_dictionary(of_layers.get(int(layer)), neurons, int(layer)),
             }
             for layer in np.unique(layers)
         ],
         "controls": _controls(controls),
         "distributions": {name: _distribution(neurons.column(name)) for name in _DISTRIBUTIONS},
     }
+
+
+def _dictionary(described: Described | None, latents: pa.Table, layer: int) -> dict[str, Any]:
+    """Nothing of other units."""
+    if described is None:
+        return {}
+    own = latents.filter(pc.equal(latents.column("layer"), layer))
+    return {"dictionary": summarise_dictionary(described, own)}
 
 
 def _choose_examples(neurons: pa.Table) -> list[dict[str, Any]]:

@@ -36,13 +36,15 @@ class LayerScan:
         sizes: ListSizes,
         device: torch.device | str = "cpu",
         *,
+        sparse: bool = False,
         kernels: Kernels | None = None,
     ) -> None:
-        """samples: of each tail to scan.
+        """samples: of each tail to scan; sparse: nearly all activations are 0.
 
         kernels: by default those of the device.
         """
         self.kernels = kernels or choose_kernels(device)
+        self._reduce = self.kernels.reduce_sparse if sparse else self.kernels.reduce
         self.statistics = LayerStatistics(neurons, device)
         self.tails = {
             tail: TailLists(neurons, tail, sample, sizes, device)
@@ -56,7 +58,7 @@ class LayerScan:
             raise ValueError(f"{activations.shape[2]} units for {len(self.statistics.low)} lists")
         if not activations.is_cuda:
             activations = activations.float()  # once, for all that follows
-        extremes = self.kernels.reduce(block, activations, self.statistics)
+        extremes = self._reduce(block, activations, self.statistics)
         for tail, lists in self.tails.items():
             self.kernels.offer(block, activations, extremes, tail, lists)
 

@@ -30,6 +30,7 @@ class Recipe:
     name: str  # in manifests
     make: Callable[[Parts, int, int], Controls]  # of a layer: so many of them
     reads: Callable[[Parts, int], Point] | None = None  # None: what the site's own point gives
+    as_sparse: bool = False  # they are cut off, to be as seldom active as the site's units
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,17 @@ class Directions:
     def __call__(self, hidden: Tensor) -> Tensor:
         """(B, S, D) to activations (B, S, G)."""
         return functional.linear(hidden, self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class CutOff:
+    """Control units of which counts what is above a value."""
+
+    whole: Controls
+    cuts: Tensor  # (G,)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        return (self.whole(hidden) - self.cuts).relu()
 
 
 def draw_directions(layer: int, count: int, width: int, heads: int = 1) -> np.ndarray:

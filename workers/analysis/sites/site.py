@@ -40,6 +40,7 @@ class Site:
     controls: Recipe | None = None
     why_not: Callable[[Parts], str | None] = exists  # a sentence's end, where a model has none
     head_size: Callable[[Parts], int | None] = one_a_unit  # units that lie side by side in a head
+    sparse: bool = False  # nearly all activations are 0, and none is below
     sha256: str = ""  # of what its units are made of beyond the model's weights; "" of nothing
 
     def points(self, parts: Parts, layers: Iterable[int]) -> dict[int, Point]:

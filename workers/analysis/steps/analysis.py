@@ -8,7 +8,7 @@ Progress and the wish to stop come in as plain callables.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ from polyseme.workers.analysis.scan.out_of_memory import measuring
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
 from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
-from polyseme.workers.analysis.sites.controls import Controls, count_controls
+from polyseme.workers.analysis.sites.controls import Controls, CutOff, count_controls
+from polyseme.workers.analysis.sites.latents import Latents, make_site
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
 
@@ -60,6 +61,8 @@ class Analysis:
     )  # layers taken over from results, by job
     # What the job's units are where no site of the table has them; the card lists it, too.
     own_site: Site | None = field(default=None, compare=False)
+    # Of a job over dictionaries, by layer; nothing where none is read, as in a regrouping.
+    latents: Mapping[int, Latents] = field(default_factory=dict, compare=False)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -83,7 +86,9 @@ class Analysis:
     @property
     def controls(self) -> int:
         """The control units of each layer; 0 where there is nothing to compare."""
-        has_any = self.request.senses.enabled and self.site.controls is not None
+        site = SITES.get(self.request.neurons.site)
+        # Units that a job brings always have some; a regrouping knows them by name alone.
+        has_any = self.request.senses.enabled and (site is None or site.controls is not None)
         return count_controls(self.card.layers) if has_any else 0
 
     @property
@@ -91,7 +96,7 @@ class Analysis:
         """(N + G,) int64, of the selected neurons and, beyond all of the layer's, of its control
         units: by these the two are told apart where chance is drawn.
         """
-        units = self.card.site(self.site.name).units
+        units = self.card.site(self.request.neurons.site).units
         return np.concatenate([self.neurons, np.arange(units, units + self.controls)])
 
     @property
@@ -111,7 +116,16 @@ class Analysis:
 
     @property
     def sizes(self) -> ListSizes:
-        return ListSizes.of(self.request)
+        return replace(ListSizes.of(self.request), active_only=self.site.sparse)
+
+
+def with_latents(
+    analysis: Analysis, model: LoadedModel, latents: Mapping[int, Latents]
+) -> Analysis:
+    """Of a job over dictionaries. Raises DictionaryLoadError where these are not of one kind."""
+    site = make_site(latents)
+    card = analysis.card.with_site(site.card(model.parts))
+    return replace(analysis, card=card, own_site=site, latents=latents)
 
 
 def ignore_tokens(tokens: int) -> None:
@@ -120,6 +134,11 @@ def ignore_tokens(tokens: int) -> None:
 
 def bands_file(analysis: Analysis) -> str:
     return f"{analysis.work}/bands.npz"
+
+
+def fits_file(analysis: Analysis) -> str:
+    """Of how well the dictionaries of the scanned layers fit."""
+    return f"{analysis.work}/fits.npz"
 
 
 def scalars_file(analysis: Analysis, layer: int) -> str:
@@ -147,11 +166,31 @@ def prefix_of(layer: int, *, controls: bool = False) -> str:
 
 def make_controls(analysis: Analysis, model: LoadedModel) -> dict[int, Controls]:
     """The control units of the layers that are scanned; nothing where there are none."""
+    whole = make_whole_controls(analysis, model)
+    if not cuts_controls(analysis):
+        return whole
+    return {n: CutOff(controls, _read_cuts(analysis, n, model)) for n, controls in whole.items()}
+
+
+def make_whole_controls(analysis: Analysis, model: LoadedModel) -> dict[int, Controls]:
+    """The same before they are cut off, where they are."""
     recipe = analysis.site.controls
     if recipe is None or not analysis.controls:
         return {}
     with torch.inference_mode():
         return {n: recipe.make(model.parts, n, analysis.controls) for n in analysis.scanned}
+
+
+def cuts_controls(analysis: Analysis) -> bool:
+    """Whether control units are cut off, to be as seldom active as the site's units."""
+    recipe = analysis.site.controls
+    return recipe is not None and recipe.as_sparse and analysis.controls > 0
+
+
+def _read_cuts(analysis: Analysis, layer: int, model: LoadedModel) -> Tensor:
+    prefix = prefix_of(layer, controls=True)
+    cuts = read_arrays(analysis.store, bands_file(analysis), prefix)["cuts"]
+    return torch.from_numpy(cuts).to(model.device)
 
 
 def tap_controls(
@@ -201,7 +240,7 @@ def new_scan(
     """Of a layer's selected neurons, or of its control units."""
     units = np.arange(analysis.controls) if controls else np.array(analysis.neurons)
     samples = _read_samples(analysis, layer, units, controls=controls)
-    return LayerScan(len(units), samples, analysis.sizes, device)
+    return LayerScan(len(units), samples, analysis.sizes, device, sparse=analysis.site.sparse)
 
 
 def _read_samples(

@@ -15,6 +15,7 @@ from polyseme.workers.analysis.corpus.plan import read_plan
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.models.tokens import frame
+from polyseme.workers.analysis.reports.dictionaries import Described, warn_of_misfits
 from polyseme.workers.analysis.reports.result_files import (
     read_scalars,
     write_controls,
@@ -68,9 +69,14 @@ def close_analysis(
     check_stop(should_stop)
     framing = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos)
     write_vocabulary(result, model.vocabulary, framing.special)
-    warnings = [*_warn_of_few_documents(analysis), *warn_of_nonfinite(analysis, model)]
-    join_layers(analysis, plan, warnings, result)
     manifest = describe_analysis(analysis, model, plan)
+    dictionaries = manifest["dictionaries"] or ()
+    warnings = [
+        *_warn_of_few_documents(analysis),
+        *warn_of_nonfinite(analysis, model),
+        *warn_of_misfits(dictionaries),
+    ]
+    join_layers(analysis, plan, warnings, dictionaries, result)
     seal_result(analysis, manifest, of_layers, result, should_stop)
     return manifest
 
@@ -82,10 +88,14 @@ def _warn_of_few_documents(analysis: Analysis) -> list[str]:
 
 
 def join_layers(
-    analysis: Analysis, plan: Mapping[str, Any], warnings: Sequence[str], result: SealedFolder
+    analysis: Analysis,
+    plan: Mapping[str, Any],
+    warnings: Sequence[str],
+    dictionaries: Sequence[Described],
+    result: SealedFolder,
 ) -> None:
     """Writes the scalars of all layers as one table, those of their control units as another, and
-    a summary with the warnings.
+    a summary with the warnings. dictionaries: as the manifest has them.
     """
     layers = [
         read_scalars(analysis.store, scalars_file(analysis, layer)) for layer in analysis.layers
@@ -96,7 +106,7 @@ def join_layers(
     ]
     neurons = write_neurons(result, layers)
     controls = write_controls(result, of_controls)
-    summary = summarise(neurons, plan, warnings, controls)
+    summary = summarise(neurons, plan, warnings, controls, dictionaries)
     write_summary(result, summary)
 
 

@@ -22,13 +22,14 @@ from polyseme.contract.files.results import FORMAT
 from polyseme.contract.records.catalogue import shown_source
 from polyseme.contract.records.selection import format_ranges
 from polyseme.workers.analysis.corpus.plan import read_plan
-from polyseme.workers.analysis.files.arrays import partial_file
+from polyseme.workers.analysis.files.arrays import partial_file, read_arrays
 from polyseme.workers.analysis.models.capture import reference_layers
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.scan.out_of_memory import count_cut
 from polyseme.workers.analysis.senses.pairs import kind_of_pairs
 from polyseme.workers.analysis.sites.controls import SEED
-from polyseme.workers.analysis.steps.analysis import Analysis, bands_file
+from polyseme.workers.analysis.steps.analysis import Analysis, bands_file, fits_file
+from polyseme.workers.analysis.steps.copies import copy_of_layer, read_copied_manifest
 from polyseme.workers.analysis.steps.word_encoder import chosen_encoder
 
 _UNRELATED = (
@@ -70,6 +71,7 @@ def describe_analysis(
         "blocks_in_parts": _count_cut(analysis) if analysis.scanned else 0,
         "senses": describe_senses(analysis, chosen_encoder(analysis)),
         "controls": describe_controls(analysis),
+        "dictionaries": describe_dictionaries(analysis),
         **_describe_machine(model),
         "scan_address": scan_address(analysis, model),
         "reused": {job: format_ranges(layers) for job, layers in analysis.reused.items()} or None,
@@ -119,6 +121,42 @@ def scan_address(analysis: Analysis, model: LoadedModel) -> str:
         **_describe_machine(model),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def describe_dictionaries(analysis: Analysis) -> list[dict[str, Any]] | None:
+    """Of each layer the dictionary whose latents were analysed, and how well it fits where that was
+    measured; None of other units.
+    """
+    if not analysis.latents:
+        return None
+    fits = _read_fits(analysis)
+    return [
+        {
+            "id": latents.name,
+            "layer": layer,
+            "hook": latents.dictionary.hook,
+            "architecture": latents.dictionary.architecture,
+            "latents": latents.dictionary.latents,
+            "format": latents.dictionary.format,
+            "sha256": latents.dictionary.sha256,
+            "expected_l0": latents.dictionary.notes.expected_l0,
+            "fit": fits.get(str(layer)),
+        }
+        for layer, latents in sorted(analysis.latents.items())
+    ]
+
+
+def _read_fits(analysis: Analysis) -> dict[str, Any]:
+    """By layer; of those taken over from other results as these have it."""
+    fits: dict[str, Any] = {}
+    for layer in analysis.layers:
+        if (folder := copy_of_layer(analysis, layer)) is not None:
+            known = read_copied_manifest(analysis.store, folder)["dictionaries"]
+            fits |= {str(d["layer"]): d["fit"] for d in known if d["layer"] == layer}
+    if analysis.scanned and analysis.is_calibrated:
+        found = read_arrays(analysis.store, fits_file(analysis))["fits"]
+        fits |= json.loads(found.tobytes())
+    return fits
 
 
 def describe_controls(analysis: Analysis) -> dict[str, Any] | None:

@@ -211,6 +211,7 @@ def _layer_results(
                 senses=own,
                 words=words,
                 lens=_lens(analysis, model, layer) if is_neurons else None,
+                decoder_norm=_decoder_norm(analysis, layer) if is_neurons else None,
                 vocabulary=model.vocabulary,
             )
         )
@@ -361,8 +362,17 @@ def _read_all(
     return np.concatenate(list(until(pieces, should_stop)))
 
 
+def _decoder_norm(analysis: Analysis, layer: int) -> np.ndarray | None:
+    """Of the selected latents, (N,)."""
+    latents = analysis.latents.get(layer)
+    norms = None if latents is None else latents.dictionary.decoder_norm
+    return None if norms is None else norms[list(analysis.neurons)].cpu().numpy()
+
+
 def lens_file(analysis: Analysis, model: LoadedModel, layer: int) -> str:
     folder = f"{analysis.lens}/{model.weights_sha256}"
+    if analysis.site.sha256:
+        folder = f"{folder}/{analysis.site.sha256}"
     return f"{folder}/{analysis.site.name}-{layer:03d}-{LENS_TOKENS}.npz"
 
 
@@ -372,9 +382,10 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     None for encoders.
     """
     path = lens_file(analysis, model, layer)
+    keeps = analysis.own_site is None or bool(analysis.latents)
     try:
-        # Of units that a job brings there is none: the folder outlives jobs, and is everybody's.
-        found = None if analysis.own_site else Lens(**read_arrays(analysis.store, path))
+        # Of uploaded directions there is none: the folder outlives jobs, and is everybody's.
+        found = Lens(**read_arrays(analysis.store, path)) if keeps else None
     except DamagedFile:
         found = None  # not there yet, or of no use
     if found is None:
@@ -384,6 +395,6 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
             )
         if found is None:
             return None
-        if analysis.own_site is None:
+        if keeps:
             write_arrays(analysis.store, path, asdict(found))
     return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})

@@ -8,7 +8,9 @@ sample runs in parts, so that many workers can share it.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -23,6 +25,7 @@ from polyseme.workers.analysis.corpus.windows import (
     read_blocks,
     write_blocks,
 )
+from polyseme.workers.analysis.dictionary_fit import measure_on_windows
 from polyseme.workers.analysis.files.arrays import read_arrays, reading_arrays, write_arrays
 from polyseme.workers.analysis.machine.memory import keeping_freed_arrays
 from polyseme.workers.analysis.machine.stopping import Stop, check_stop, never, until
@@ -32,14 +35,24 @@ from polyseme.workers.analysis.models.tokens import frame, tokenize
 from polyseme.workers.analysis.scan.out_of_memory import Halving, count_cut, note_cut
 from polyseme.workers.analysis.scan.statistics.bands import inner_edges
 from polyseme.workers.analysis.scan.statistics.block import Block
+from polyseme.workers.analysis.scan.statistics.context_lists import joined, under
 from polyseme.workers.analysis.scan.statistics.extremes import find_peaks
+from polyseme.workers.analysis.scan.statistics.sparsity import (
+    FEWEST,
+    Sparsity,
+    find_cuts,
+    join_parts,
+)
 from polyseme.workers.analysis.senses.firing import firing_threshold
+from polyseme.workers.analysis.sites.controls import draw_units
 from polyseme.workers.analysis.steps.analysis import (
     Analysis,
     Report,
     bands_file,
+    cuts_controls,
+    fits_file,
     ignore_tokens,
-    make_controls,
+    make_whole_controls,
     prefix_of,
     run_selected,
     tap_controls,
@@ -47,6 +60,7 @@ from polyseme.workers.analysis.steps.analysis import (
 from polyseme.workers.analysis.steps.word_encoder import choose_encoder
 
 CALIBRATION_PARTS = 16  # at most: each costs a unit's round trips
+FIT_TOKENS = 4096  # enough for two digits of what a dictionary explains
 
 
 def plan_windows(
@@ -119,12 +133,16 @@ def count_parts(analysis: Analysis) -> int:
         return len(file.names)
 
 
+def _read_sample(analysis: Analysis, part: int) -> list[Windows]:
+    with reading_arrays(analysis.store, _sample_file(analysis)) as file:
+        return list(read_blocks(io.BytesIO(file(_name(part)).tobytes())))
+
+
 def calibrate_part(
     analysis: Analysis, model: LoadedModel, part: int, *, should_stop: Stop = never
 ) -> None:
     """Runs a part of the calibration windows and writes their peaks. Raises Cancelled."""
-    with reading_arrays(analysis.store, _sample_file(analysis)) as file:
-        blocks = list(read_blocks(io.BytesIO(file(_name(part)).tobytes())))
+    blocks = _read_sample(analysis, part)
     halving = Halving()
     with keeping_freed_arrays():
         peaks = halving.run(lambda: _find_peaks(analysis, model, blocks, halving, should_stop))
@@ -148,7 +166,8 @@ def _find_peaks(
         name: np.empty((windows_in_all, units), np.float32)
         for name, units in _names(analysis).items()
     }
-    controls = make_controls(analysis, model)
+    controls = make_whole_controls(analysis, model)
+    sparsity = {layer: Sparsity(len(analysis.neurons)) for layer in _cut_layers(analysis)}
     pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
     first = 0
     for windows in halving.cut(blocks):
@@ -163,6 +182,9 @@ def _find_peaks(
             *,
             controls: bool = False,
         ) -> None:
+            if layer in sparsity:
+                note = sparsity[layer].note_controls if controls else sparsity[layer].note_units
+                note(block, activations)
             for tail in analysis.request.tails:
                 peaks[prefix_of(layer, controls=controls) + tail][rows] = (
                     find_peaks(block, activations, tail).float().cpu().numpy()
@@ -175,7 +197,7 @@ def _find_peaks(
         first += len(windows)
     # Whoever lost the lease is not to write beside its successor.
     check_stop(should_stop)
-    return peaks
+    return peaks | joined({_sparsity_of(n): kept.arrays() for n, kept in sparsity.items()})
 
 
 def fix_bands(analysis: Analysis, *, should_stop: Stop = never) -> None:
@@ -188,15 +210,35 @@ def fix_bands(analysis: Analysis, *, should_stop: Stop = never) -> None:
         [_peaks_file(analysis, part) for part in range(count_parts(analysis))],
     )
     parts = [read_arrays(analysis.store, path) for path in until(paths, should_stop)]
-    bands: dict[str, np.ndarray] = {}
+    cuts = {layer: _find_cuts(layer, parts) for layer in _cut_layers(analysis)}
+    bands = {prefix_of(layer, controls=True) + "cuts": found for layer, found in cuts.items()}
     for name in until(_names(analysis), should_stop):
         peaks = np.concatenate([part.pop(name) for part in parts])  # (W, N)
+        if (cut := bands.get(f"{name.rpartition('/')[0]}/cuts")) is not None:
+            peaks = np.maximum(peaks - cut, 0)
         if contexts.sampling != "activation":
             bands[name] = inner_edges(peaks, contexts.bands, contexts.sampling)
         bands[f"{name}/fires"] = firing_threshold(peaks)
     write_arrays(
         analysis.store, bands_file(analysis), bands | note_cut(count_cut(analysis.store, paths))
     )
+
+
+def _cut_layers(analysis: Analysis) -> tuple[int, ...]:
+    """Those whose control units are cut off."""
+    return analysis.scanned if cuts_controls(analysis) else ()
+
+
+def _sparsity_of(layer: int) -> str:
+    return f"sparsity/{layer:03d}"
+
+
+def _find_cuts(layer: int, parts: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+    """(G,): each control unit is cut off to be active at as many of the calibration windows' tokens
+    as one of the layer's units, drawn among those that are at some.
+    """
+    active, values = join_parts([under(f"{_sparsity_of(layer)}/", part) for part in parts])
+    return find_cuts(values, active[draw_units(layer, active >= FEWEST, values.shape[1])])
 
 
 def _names(analysis: Analysis) -> dict[str, int]:
@@ -222,3 +264,32 @@ def _sample_file(analysis: Analysis) -> str:
 
 def _peaks_file(analysis: Analysis, part: int) -> str:
     return f"{analysis.work}/calibration/peaks-{part:03d}.npz"
+
+
+def measure_fits(analysis: Analysis, model: LoadedModel, *, should_stop: Stop = never) -> None:
+    """Says how well the dictionaries of the scanned layers fit, on some calibration windows.
+
+    Raises Cancelled.
+    """
+    scanned = {layer: analysis.latents[layer] for layer in analysis.scanned if analysis.latents}
+    if not scanned:
+        return
+    pad = frame(model.tokenizer, analysis.card, analysis.request.tokens.bos).pad
+    blocks = list(until(_some_blocks(analysis), should_stop))
+    fits = {
+        str(layer): asdict(measure_on_windows(model, latents, until(blocks, should_stop), pad))
+        for layer, latents in scanned.items()
+    }
+    text = json.dumps(fits, allow_nan=False).encode()
+    write_arrays(analysis.store, fits_file(analysis), {"fits": np.frombuffer(text, np.uint8)})
+
+
+def _some_blocks(analysis: Analysis) -> Iterator[Windows]:
+    """The first calibration windows, as far as some thousand tokens."""
+    tokens = 0
+    for part in range(count_parts(analysis)):
+        for windows in _read_sample(analysis, part):
+            if tokens >= FIT_TOKENS:
+                return
+            tokens += len(windows.ids)
+            yield windows

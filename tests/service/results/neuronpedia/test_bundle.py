@@ -35,6 +35,7 @@ from polyseme.service.results.neuronpedia.counts import BARS, Counts
 from tests.factories import (
     MODEL,
     add_vectors,
+    make_dictionary,
     make_vocabulary,
     open_job,
     run_job,
@@ -124,6 +125,33 @@ def test_a_layer_is_a_folder_with_at_most_128_features_a_file(http: FlaskClient,
     for n in (0, 1):
         features = {f["index"] for f in files[f"{MODEL}/2/features/batch-{n}.jsonl.gz"]}
         assert {a["index"] for a in files[f"{MODEL}/2/activations/batch-{n}.jsonl.gz"]} == features
+
+
+def test_latents_are_of_the_sets_of_their_dictionaries(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    board.registry.put_dictionary(make_dictionary(id="a", neuronpedia="gpt/0-res-16k"))
+    board.registry.put_dictionary(make_dictionary(id="b", neuronpedia="gpt/7-res-16k"))
+    neurons = {"site": "dictionary", "dictionary": ["a", "b", "gone"], "layers": "0-2"}
+    job = open_job(board, neurons=neurons)
+    write_result(store, job.id, layers=(0, 1, 2), neurons=range(3))
+
+    files = export(http, run_job(board, job.id))
+
+    # Of b Neuronpedia's id is of another layer, so it is not this dictionary's.
+    sources = ("0-res-16k", "1-b", "2-gone")
+    assert {name.split("/")[1] for name in files} == set(sources)
+    for source in sources:
+        layer, _, own = source.partition("-")
+        (of_set,), (of_source,) = (
+            files[f"{MODEL}/{source}/{name}.jsonl"] for name in ("sourceset", "source")
+        )
+        assert (of_set["name"], of_source["setName"], of_source["id"]) == (own, own, source)
+        assert {f["layer"] for f in files[f"{MODEL}/{source}/features/batch-0.jsonl.gz"]} == {
+            source
+        }
+        name = {"0": "a", "1": "b", "2": "gone"}[layer]
+        assert of_set["description"].startswith(f"Latents of the dictionary {name} of {MODEL}")
 
 
 def test_every_feature_keeps_the_rules(http: FlaskClient, wide: Job, store: Store) -> None:

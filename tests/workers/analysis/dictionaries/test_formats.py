@@ -10,6 +10,8 @@ import pytest
 from polyseme.contract.errors import DictionaryLoadError
 from polyseme.contract.records import catalogue
 from polyseme.contract.records.catalogue import DictionaryEntry
+from polyseme.workers.analysis.dictionaries import formats
+from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
 from polyseme.workers.analysis.dictionaries.formats import (
     FORMATS,
     LAYER_FORMATS,
@@ -36,12 +38,15 @@ def test_the_catalogue_knows_the_formats_of_the_table() -> None:
 
 
 def test_a_card_says_what_a_dictionary_is(tmp_path: Path) -> None:
-    said = {"neuronpedia_id": "m/1-res"}
+    loaded = {"fold_ln": True}
+    said = {"neuronpedia_id": "m/1-res", "prepend_bos": False, "context_size": 256}
+    said |= {"model_from_pretrained_kwargs": loaded}
     folder = write_saelens(
         tmp_path / "a", saelens_tensors(), metadata=said, architecture="topk", k=3
     )
 
-    card = describe_dictionary(DictionaryEntry("mine", "m", "path", str(folder)))
+    entry = DictionaryEntry("mine", "m", "path", str(folder))
+    card = describe_dictionary(entry)
 
     assert (card.id, card.model, card.hook, card.site, card.layer) == (
         "mine",
@@ -52,6 +57,8 @@ def test_a_card_says_what_a_dictionary_is(tmp_path: Path) -> None:
     )
     assert (card.architecture, card.latents, card.width) == ("topk", M, D)
     assert (card.format, card.neuronpedia, card.expected_l0) == ("saelens", "m/1-res", 3)
+    assert (card.prepend_bos, card.context_size, card.loaded_with) == (False, 256, loaded)
+    assert (card.source, card.fingerprint) == ("path:a", entry.fingerprint)
     assert card.error is None
 
 
@@ -73,6 +80,20 @@ def test_a_dictionary_that_cannot_be_read_has_the_reason_on_its_card(tmp_path: P
 
     assert card.error == f"mine: there is no folder {tmp_path / 'none'}"
     assert (card.id, card.model, card.latents) == ("mine", "m", 0)
+    assert card.source == "path:none"
+
+
+def test_a_dictionary_that_memory_does_not_hold_has_that_on_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, name: str) -> Dictionary:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(formats, "read_path", fail)
+
+    card = describe_dictionary(DictionaryEntry("mine", "m", "path", str(tmp_path)))
+
+    assert card.error == "mine: it cannot be read: can't allocate memory"
 
 
 def test_a_folder_of_two_formats_needs_a_word(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ OTHER_FACTS = {
     "layers",
     "plan",  # follows from the corpus and the request
     "blocks_in_parts",  # a result with such blocks is not found by its address
+    "dictionaries",  # what decides of them joins the address
     "senses",  # made anew where they differ
     "scan_address",
     "reused",

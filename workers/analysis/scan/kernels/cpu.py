@@ -6,13 +6,14 @@ changes nothing. `reference` holds the same computation in plain torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from polyseme.contract.files.results import ZERO_BIN
 from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.scan.kernels.cpu_lists import (
     offer_block,
@@ -40,13 +41,23 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
+    return _reduce(reduce_block, block, activations, statistics)
+
+
+def reduce_sparse(block: Block, activations: Tensor, statistics: LayerStatistics) -> Extremes:
+    return _reduce(reduce_sparse_block, block, activations, statistics)
+
+
+def _reduce(
+    kernel: Callable[..., None], block: Block, activations: Tensor, statistics: LayerStatistics
+) -> Extremes:
     activations = activations.float()
     shape = activations.shape[0], activations.shape[2]
     high, low = torch.empty(shape), torch.empty(shape)
     high_at = torch.empty(shape, dtype=torch.int32)
     low_at = torch.empty(shape, dtype=torch.int32)
     sums = torch.empty(POWERS, shape[1], dtype=torch.float64)
-    reduce_block(
+    kernel(
         _both(activations),
         block.counted.numpy(),
         BIN_TABLE,
@@ -72,7 +83,16 @@ def offer(
     extreme, places = (values.numpy() for values in extremes.of(tail))
     distinct, sign = lists.sizes.distinct, int(lists.sign)
     both = _both(activations.float())
-    offer_block(both, block.arrays, distinct, sign, extreme, places, lists.as_arrays)
+    offer_block(
+        both,
+        block.arrays,
+        distinct,
+        lists.sizes.active_only,
+        sign,
+        extreme,
+        places,
+        lists.as_arrays,
+    )
 
 
 def merge(lists: ContextLists, entries: Mapping[str, np.ndarray]) -> None:
@@ -157,6 +177,88 @@ def reduce_block(  # type: ignore[no-untyped-def]
                 low[first + n] = min(low[first + n], down[n])
         sums[:, first:end] = powers
         _add_digits(powers, digits[:, first:end])
+
+
+@numba.njit(parallel=True, **_options)
+def reduce_sparse_block(  # type: ignore[no-untyped-def]
+    activations,
+    counted,
+    bin_table,
+    sums,
+    digits,
+    histogram,
+    high,
+    low,
+    most,
+    most_at,
+    least,
+    least_at,
+):
+    """As `reduce_block`, to the bit, where most of a token's activations are 0: of those it only
+    counts how many there are.
+    """
+    values, bits = activations
+    windows, length, neurons = values.shape
+    for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
+        first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
+        powers = np.zeros((4, end - first))
+        counts = histogram[first:end]
+        tokens = np.empty(length, np.int32)
+        for b in range(windows):
+            up, up_at = most[b, first:end], most_at[b, first:end]
+            down, down_at = least[b, first:end], least_at[b, first:end]
+            up[:], down[:] = -np.inf, np.inf
+            up_at[:], down_at[:] = 0, 0
+            active = np.zeros(end - first, np.int64)
+            leading = np.zeros(end - first, np.int64)  # active ones before the first 0
+            seen = 0
+            for s in range(length):
+                if not counted[b, s]:
+                    continue
+                row = bits[b, s, first:end]
+                if _any(row):
+                    for n in range(end - first):
+                        if row[n] != 0:
+                            value = values[b, s, first + n]
+                            if value > up[n]:
+                                up[n], up_at[n] = value, s
+                            if value < down[n]:
+                                down[n], down_at[n] = value, s
+                            leading[n] += leading[n] == seen
+                            active[n] += 1
+                            counts[n, bin_table[(row[n] >> 21) & 2047]] += 1
+                            _add_power(np.float64(value), powers, n)
+                tokens[seen] = s
+                seen += 1
+            for n in range(end - first):
+                if active[n] < seen:
+                    counts[n, ZERO_BIN] += seen - active[n]
+                    zero_at = tokens[leading[n]]
+                    if up[n] < 0:
+                        up[n], up_at[n] = 0, zero_at
+                    if down[n] > 0:
+                        down[n], down_at[n] = 0, zero_at
+                high[first + n] = max(high[first + n], up[n])
+                low[first + n] = min(low[first + n], down[n])
+        sums[:, first:end] = powers
+        _add_digits(powers, digits[:, first:end])
+
+
+@numba.njit(inline="always", **_options)
+def _any(row):  # type: ignore[no-untyped-def]
+    found = np.int32(0)
+    for bits in row:
+        found |= bits
+    return found != 0
+
+
+@numba.njit(inline="always", **_options)
+def _add_power(value, powers, n):  # type: ignore[no-untyped-def]
+    square = value * value
+    powers[0, n] += value
+    powers[1, n] += square
+    powers[2, n] += square * value
+    powers[3, n] += square * square
 
 
 @numba.njit(inline="always", **_options)

@@ -29,11 +29,21 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @numba.njit(parallel=True, **_options)
-def offer_block(activations, block, distinct, sign, extremes, places, tail):  # type: ignore[no-untyped-def]
+def offer_block(  # type: ignore[no-untyped-def]
+    activations,
+    block,
+    distinct,
+    active_only,
+    sign,
+    extremes,
+    places,
+    tail,
+):
     """Offers each window of a block to the lists of each neuron.
 
     activations: as in `reduce_block`; block: numbers, priorities, lengths (B,) int64, rows (B,)
-    int32, documents (B, S) int32; sign: of the tail; extremes, places: (B, N) float32 and int32.
+    int32, documents (B, S) int32; active_only: windows whose peak is not above 0 are passed over;
+    sign: of the tail; extremes, places: (B, N) float32 and int32.
     Changed: tail: edges (N, bands - 1) float32, band_windows (N, bands) int64, seeds (N,) int64 and
     fires (N,) float32 as in `draws.Draws`, the top lists and those of the sample, N * bands, a
     neuron's together, then what is shown of both; without bands and seeds nothing is sampled. Lists
@@ -45,11 +55,22 @@ def offer_block(activations, block, distinct, sign, extremes, places, tail):  # 
         first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
         for b in range(windows):
             own, at = extremes[b, first:end], places[b, first:end]
-            _offer_window(b, first, sign, own, at, activations, block, distinct, tail)
+            _offer_window(b, first, sign, own, at, activations, block, distinct, active_only, tail)
 
 
 @numba.njit(**_options)
-def _offer_window(b, first, sign, extremes, places, activations, block, distinct, tail):  # type: ignore[no-untyped-def]
+def _offer_window(  # type: ignore[no-untyped-def]
+    b,
+    first,
+    sign,
+    extremes,
+    places,
+    activations,
+    block,
+    distinct,
+    active_only,
+    tail,
+):
     """Offers window b to the lists of the neurons from the first on, and to the samples of the
     bands it lies in.
     """
@@ -63,6 +84,8 @@ def _offer_window(b, first, sign, extremes, places, activations, block, distinct
     bits = peaks.view(np.int32)
     for i in range(len(peaks)):
         n, peak, place = first + i, peaks[i], places[i]
+        if active_only and not peak > 0:
+            continue
         document = documents[b, place]
         key = _key_of(bits[i], numbers[b])
         if key > top[2][n]:

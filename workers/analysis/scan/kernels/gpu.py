@@ -50,6 +50,9 @@ def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Ex
     return Extremes(high, high_at, low, low_at)
 
 
+reduce_sparse = reduce  # which waits for memory, not for what is done with it
+
+
 def offer(
     block: Block, activations: Tensor, extremes: Extremes, tail: Tail, lists: TailLists
 ) -> None:

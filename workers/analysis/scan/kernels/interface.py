@@ -27,10 +27,19 @@ class Kernels(Protocol):
         and its lists have no meaning, and those of others are what they would be without it.
         """
 
+    def reduce_sparse(
+        self, block: Block, activations: Tensor, statistics: LayerStatistics
+    ) -> Extremes:
+        """The same of activations that are nearly all 0 (and none -0): no other result."""
+
     def offer(
         self, block: Block, activations: Tensor, extremes: Extremes, tail: Tail, lists: TailLists
     ) -> None:
-        """Offers each window's peak to the lists of each neuron."""
+        """Offers each window's peak to the lists of each neuron.
+
+        Where only what is active is kept, a GPU may keep others, too: whoever reads the lists
+        leaves them out.
+        """
 
     def merge(self, lists: ContextLists, entries: Mapping[str, np.ndarray]) -> None:
         """Offers the entries of another scan's lists, as `ContextLists.entries` gives them."""

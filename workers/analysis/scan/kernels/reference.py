@@ -37,6 +37,9 @@ def reduce(block: Block, activations: Tensor, statistics: LayerStatistics) -> Ex
     return extremes
 
 
+reduce_sparse = reduce
+
+
 def offer(
     block: Block, activations: Tensor, extremes: Extremes, tail: Tail, lists: TailLists
 ) -> None:
@@ -72,6 +75,8 @@ def _offer(
     block: Block, peaks: Tensor, documents: Tensor, lists: TailLists
 ) -> Iterator[tuple[ContextLists, Accepted]]:
     keys = encode_keys(peaks, block.numbers[:, None])  # (B, N)
+    if lists.sizes.active_only:
+        keys = keys.where(peaks > 0, EMPTY)
     of_each = documents.T.contiguous()
     for kept in lists.with_shown("top"):
         yield kept, kept.top.offer(keys.T.contiguous(), of_each)
