@@ -2,8 +2,8 @@
 
 NAME: speed, memory, api, load, door, merge, scale, growth, shapes, precision, gallery, neuronpedia,
 page, pages, peers, senses, pairs, halves, controls, planted, train, readers, sentences, lists,
-unchanged, versus, way_in, agreement, sites, dictionary
-or about.
+unchanged, versus, way_in, agreement, sites, dictionary,
+sparse or about.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks import (
     sentences,
     shapes,
     sites,
+    sparse,
     speed,
     unchanged,
     versus,
@@ -58,6 +59,7 @@ _BENCHMARKS = {
     "agreement": agreement,
     "sites": sites,
     "dictionary": dictionary,
+    "sparse": sparse,
     "shapes": shapes,
     "precision": precision,
     "gallery": gallery,

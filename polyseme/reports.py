@@ -86,6 +86,7 @@ class _Scalars(Record):
     peak_token: str | None = None
     peak_token_share: float | None = None  # 0..1
     peak_token_count: int | None = None
+    decoder_norm: float | None = None  # of a latent: length of what a latent of 1 decodes to
 
 
 @dataclass(frozen=True, kw_only=True)

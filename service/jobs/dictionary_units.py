@@ -39,9 +39,9 @@ def find_dictionaries(
     _check_beside(neurons, names)
     if names is None:
         return ()
-    known = {found.id: found for found in services.board.registry.list_dictionaries()}
+    known = [services.board.registry.get_dictionary(name) for name in names]
     _check_known(services, names, known, card)
-    found = tuple(sorted((known[name] for name in names), key=lambda d: d.layer))
+    found = tuple(sorted((d for d in known if d is not None), key=lambda d: d.layer))
     wrong = [
         *(detail for d in found for detail in _check_against_model(d, card, _at(names, d))),
         *_check_together(found),
@@ -105,10 +105,13 @@ def _check_beside(neurons: Mapping[str, Any], names: Sequence[str] | None) -> No
 
 
 def _check_known(
-    services: Services, names: Sequence[str], known: Mapping[str, DictionaryCard], card: ModelCard
+    services: Services,
+    names: Sequence[str],
+    known: Sequence[DictionaryCard | None],
+    card: ModelCard,
 ) -> None:
-    """Raises InvalidRequest, Unavailable."""
-    missing = [name for name in names if name not in known]
+    """known: those of the names that workers have read. Raises InvalidRequest, Unavailable."""
+    missing = [name for name, found in zip(names, known, strict=True) if found is None]
     if not missing:
         return
     listed = listed_dictionaries(services.settings)
@@ -118,7 +121,7 @@ def _check_known(
             f"no worker has read the dictionary {unread[0]} yet: try again", retry_after_s=5
         )
     own = sorted(
-        {d.id for d in known.values() if d.model == card.id}
+        {d.id for d in services.board.registry.list_dictionaries(card.id)}
         | {entry.id for entry in listed.values() if entry.model == card.id}
     )
     has = f"{card.id} has {_name(own)}"

@@ -107,8 +107,9 @@ def _of_loading(dictionaries: Sequence[DictionaryCard]) -> Iterator[Note]:
         yield Note(
             "dictionary_model_changed",
             f"{found[0]} was trained on activations that {' and '.join(found[1])} changed when its "
-            "writer loaded the model; here they are those of the model as it is saved. Figures may "
-            "be off: the operator sees by how much with `polyseme dictionaries check`.",
+            "writer loaded the model. What center_writing_weights takes off the residual stream is "
+            "taken off here, too; where an option's effect cannot be had exactly the job fails and "
+            "names it.",
             "/neurons/dictionary",
         )
 

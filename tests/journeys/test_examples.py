@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,11 @@ class Reader:
             arguments[3] = "7"
         done = CliRunner().invoke(app, [self._translate(a) for a in arguments])
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}\n{self.site.logs()}"
+        registry = self.site.board.registry
         if arguments[:2] == ["models", "add"]:
-            restart_workers(self.site, arguments[2])
+            restart_workers(self.site, lambda: registry.get_card(arguments[2]) is not None)
+        if arguments[:2] == ["dictionaries", "add"]:
+            restart_workers(self.site, lambda: registry.get_dictionary(arguments[2]) is not None)
         self._note_job(done.output)
 
     def fetch(self, page: str) -> None:
@@ -229,13 +232,14 @@ def write_files(folder: Path, site: Site) -> None:
     (folder / "docs").symlink_to(ROOT / "docs")
 
 
-def restart_workers(site: Site, model: str) -> None:
+def restart_workers(site: Site, until: Callable[[], bool]) -> None:
+    """until: they have read what is new in the catalogue."""
     for pid in site.started:
         if site.nursery.poll(pid) is None:
             os.kill(pid, signal.SIGKILL)
             await_that(lambda pid=pid: site.nursery.poll(pid) is not None, 10)  # type: ignore[misc]
     site.start_worker()
-    await_that(lambda: site.board.registry.get_card(model) is not None, 120, site.logs)
+    await_that(until, 120, site.logs)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

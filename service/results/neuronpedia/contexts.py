@@ -32,6 +32,7 @@ _COLUMNS: Final = (
     "histogram",
     "bands",
     "promoted",
+    "decoder_norm",
 )
 _CONTEXT: Final = ("tail", "sample", "band", "document", "position", "display_start", "activation")
 
@@ -44,18 +45,31 @@ def read_neurons(path: str, texts: Texts) -> Iterator[tuple[Row, list[Row]]]:
                 group, [*_COLUMNS, "hook", "suppressed", "contexts"], use_threads=False
             )
             neurons = table.drop_columns(["contexts"]).to_pylist()
-            yield from zip(
-                neurons, _read_contexts(table["contexts"].combine_chunks(), texts), strict=True
-            )
+            scales = [scale_of(neuron) for neuron in neurons]
+            contexts = table["contexts"].combine_chunks()
+            yield from zip(neurons, _read_contexts(contexts, scales, texts), strict=True)
 
 
-def _read_contexts(column: pa.ListArray, texts: Texts) -> Iterator[list[Row]]:
+def scale_of(neuron: Row) -> float:
+    """By what a unit's activations are multiplied: Neuronpedia makes a dictionary's decoder vectors
+    of length 1, and its latents as much larger.
+    """
+    norm: float | None = neuron.get("decoder_norm")
+    return 1.0 if norm is None else norm
+
+
+def _read_contexts(
+    column: pa.ListArray, scales: Sequence[float], texts: Texts
+) -> Iterator[list[Row]]:
     """Each neuron's contexts, with `shown`, their part of a line, and `text`, their activation as
     JSON.
     """
     parts = dict(
         zip((f.name for f in column.type.value_type), column.values.flatten(), strict=True)
     )
+    if any(scale != 1 for scale in scales):
+        of_contexts = pa.array(scales, pa.float32()).take(pc.list_parent_indices(column))
+        parts |= _multiply(parts["activation"], parts["activations"], of_contexts)
     names = (*_CONTEXT, "text")
     plain = [
         *(parts[name].to_pylist() for name in _CONTEXT),
@@ -66,6 +80,17 @@ def _read_contexts(column: pa.ListArray, texts: Texts) -> Iterator[list[Row]]:
         row["shown"] = shown
     ends = column.offsets.to_pylist()
     return (rows[first:end] for first, end in pairwise(ends))
+
+
+def _multiply(peaks: pa.Array, lists: pa.ListArray, scales: pa.Array) -> dict[str, pa.Array]:
+    """The activations of contexts, each multiplied by its scale. lists: of their tokens."""
+    of_tokens = scales.take(pc.list_parent_indices(lists))
+    starts = pc.subtract(lists.offsets, lists.offsets[0])
+    scaled = pc.multiply(lists.flatten(), of_tokens)
+    return {
+        "activation": pc.multiply(peaks, scales),
+        "activations": pa.ListArray.from_arrays(starts, scaled),
+    }
 
 
 def _show_contexts(

@@ -21,12 +21,13 @@ class Counts:
     its bins.
     """
 
-    top: float  # largest activation, 0 when none is positive
+    top: float  # largest activation as it is exported, 0 when none is positive
     tokens: int  # all that count
     upto: Sequence[int]  # tokens above 0 and below each of the bins' edges
+    scale: float = 1.0  # by which activations are multiplied for the export
 
     @classmethod
-    def of(cls, neuron: Mapping[str, Any]) -> Counts:
+    def of(cls, neuron: Mapping[str, Any], scale: float = 1.0) -> Counts:
         positive = [0] * MAGNITUDES
         for place, count in enumerate(
             neuron["histogram"] or (), (neuron["histogram_first"] or 0) - ZERO_BIN - 1
@@ -34,20 +35,22 @@ class Counts:
             if place >= 0:
                 positive[place] = count
         return cls(
-            max(neuron["max"] or 0.0, 0.0),
+            max(neuron["max"] or 0.0, 0.0) * scale,
             neuron["n_tokens"],
             list(accumulate(positive, initial=0)),
+            scale,
         )
 
     def below(self, activation: float) -> float:
-        """Tokens above 0 and at most so large."""
+        """Tokens above 0 and at most so large, as it is exported."""
         if activation <= 0:
             return 0.0
         if activation >= self.top:
             return self.upto[-1]
+        activation, top = activation / self.scale, self.top / self.scale
         place = min(bisect_right(_EDGES, activation), MAGNITUDES) - 1
         # The last bin has no upper end of its own.
-        low, high = _EDGES[place], self.top
+        low, high = _EDGES[place], top
         if place < MAGNITUDES - 1:
             high = min(_EDGES[place + 1], high)
         inside = self.upto[place + 1] - self.upto[place]

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 
 from polyseme.contract.files.column import CLAIMING
-from polyseme.service.results.neuronpedia.contexts import is_shown
+from polyseme.service.results.neuronpedia.contexts import is_shown, scale_of
 from polyseme.service.results.neuronpedia.counts import Counts
 from polyseme.service.results.neuronpedia.origin import Row, Texts
 
@@ -47,7 +47,7 @@ def describe_neuron(neuron: Row, contexts: Iterable[Row], texts: Texts) -> tuple
     """The line of a feature, and those of its activations: contexts of the positive tail that
     fire.
     """
-    counts = Counts.of(neuron)
+    counts = Counts.of(neuron, scale_of(neuron))
     shown = [c for c in contexts if is_shown(c)]
     top = max(shown, key=lambda c: c["activation"])["text"] if shown else "0"
     bins = _find_bins(neuron, counts, top)
@@ -124,7 +124,9 @@ def _find_bins(neuron: Row, counts: Counts, top: str) -> dict[int | str, str]:
     for band in neuron["bands"] or ():
         # A band that begins at infinity is empty: no calibration window had a positive peak.
         if band["tail"] == "positive" and band["low"] is not None:
-            low, high = band["low"], counts.top if band["high"] is None else band["high"]
+            low, high = band["low"] * counts.scale, counts.top
+            if band["high"] is not None:
+                high = band["high"] * counts.scale
             share = counts.share(low, high)
             bins[band["band"]] = (
                 f'"binMin":{number(low)},"binMax":{number(high)},"binContains":{number(share)}'

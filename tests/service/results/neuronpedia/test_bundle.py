@@ -328,6 +328,35 @@ def test_a_long_context_is_cut_to_1024_tokens_around_its_peak(
     assert all(a["values"][a["maxValueTokenIndex"]] == 8.0 for a in acts)
 
 
+def test_latents_are_as_large_as_with_decoder_vectors_of_length_one(
+    http: FlaskClient, board: Board, store: Store
+) -> None:
+    histogram = [0] * BINS
+    histogram[histogram_edges().index(2.0)] = 30
+    banded = {"sample": "interval", "band": 0}
+    contexts = [make_context([0.5, 2.0, 0.25], 1), make_context([0.0, 1.0, 0.5], 1, **banded)]
+    bands = [{"tail": "positive", "band": 0, "low": 0.75, "high": 1.5, "windows": 3}]
+    changes = {"histogram_first": 0, "histogram": histogram, "max": 2.25, "bands": bands}
+
+    plain, scaled = (
+        bundle_of(http, board, store, make_row(contexts, decoder_norm=norm, **changes))
+        for norm in (None, 4.0)
+    )
+
+    assert [a["values"] for a in scaled[1]] == [[2.0, 8.0, 1.0], [0.0, 4.0, 2.0]]
+    assert [a["maxValue"] for a in scaled[1]] == [8.0, 4.0]
+    assert [a["minValue"] for a in scaled[1]] == [1.0, 0.0]
+    assert (scaled[1][1]["binMin"], scaled[1][1]["binMax"]) == (3.0, 6.0)
+    assert scaled[0]["maxActApprox"] == 8.0
+    name = "freq_hist_data_bar"
+    assert scaled[0][f"{name}_heights"] == plain[0][f"{name}_heights"]
+    assert scaled[0][f"{name}_values"] == pytest.approx(
+        [4 * value for value in plain[0][f"{name}_values"]], rel=1e-5
+    )
+    assert [a["binContains"] for a in scaled[1]] == [a["binContains"] for a in plain[1]]
+    assert plain[1][0]["values"] == [0.5, 2.0, 0.25]
+
+
 def test_other_tails_and_contexts_that_do_not_fire_are_left_out(
     http: FlaskClient, board: Board, store: Store
 ) -> None:

@@ -18,7 +18,7 @@ from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
 from polyseme.workers.analysis.scan.statistics.top_lists import EMPTY
 from tests.workers.analysis.builders import kernels_named, random_blocks
 
-UNITS = 150  # more than two chunks of the kernels
+UNITS = 1150  # more than two chunks of the kernels
 TAILS: tuple[Tail, ...] = ("positive", "negative")
 SIZES = ListSizes(6, 5, 1, display=4, distinct=True, shown_top=3, shown_band=2)
 

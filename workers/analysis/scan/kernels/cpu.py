@@ -36,6 +36,9 @@ from polyseme.workers.analysis.scan.statistics.moments import (
 
 _CHUNK = 64  # neurons at once: their sums and histograms stay in the cache
 _TOGETHER = 4  # tokens at once
+# Of activations that are nearly all 0: neurons at once, a page of memory of a token's, and those
+# that are looked at together.
+_PAGE, _BESIDE = 1024, 32
 
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -199,8 +202,8 @@ def reduce_sparse_block(  # type: ignore[no-untyped-def]
     """
     values, bits = activations
     windows, length, neurons = values.shape
-    for chunk in numba.prange((neurons + _CHUNK - 1) // _CHUNK):
-        first, end = chunk * _CHUNK, min((chunk + 1) * _CHUNK, neurons)
+    for chunk in numba.prange((neurons + _PAGE - 1) // _PAGE):
+        first, end = chunk * _PAGE, min((chunk + 1) * _PAGE, neurons)
         powers = np.zeros((4, end - first))
         counts = histogram[first:end]
         tokens = np.empty(length, np.int32)
@@ -216,18 +219,21 @@ def reduce_sparse_block(  # type: ignore[no-untyped-def]
                 if not counted[b, s]:
                     continue
                 row = bits[b, s, first:end]
-                if _any(row):
-                    for n in range(end - first):
-                        if row[n] != 0:
-                            value = values[b, s, first + n]
-                            if value > up[n]:
-                                up[n], up_at[n] = value, s
-                            if value < down[n]:
-                                down[n], down_at[n] = value, s
-                            leading[n] += leading[n] == seen
-                            active[n] += 1
-                            counts[n, bin_table[(row[n] >> 21) & 2047]] += 1
-                            _add_power(np.float64(value), powers, n)
+                for some in range(0, end - first, _BESIDE):
+                    if not _any(row[some : some + _BESIDE]):
+                        continue
+                    for n in range(some, min(some + _BESIDE, end - first)):
+                        if row[n] == 0:
+                            continue
+                        value = values[b, s, first + n]
+                        if value > up[n]:
+                            up[n], up_at[n] = value, s
+                        if value < down[n]:
+                            down[n], down_at[n] = value, s
+                        leading[n] += leading[n] == seen
+                        active[n] += 1
+                        counts[n, bin_table[(row[n] >> 21) & 2047]] += 1
+                        _add_power(np.float64(value), powers, n)
                 tokens[seen] = s
                 seen += 1
             for n in range(end - first):
