@@ -33,9 +33,8 @@ from polyseme.workers.analysis.models.capture import run_block
 from polyseme.workers.analysis.models.load import LoadedModel, load_model
 from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.run import run_analysis
-from polyseme.workers.analysis.sites.latents import read_latents
+from polyseme.workers.analysis.sites.latents import make_site, read_latents
 from polyseme.workers.analysis.sites.table import SITES
-from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
 
 WINDOW, BATCH = 128, 2048  # tokens of a text at once, and of a step
 RATE, WARM_UP = 1e-3, 50
@@ -183,20 +182,16 @@ def _analyse(
 ) -> None:
     if (result / "manifest.json").exists():
         return
-    neurons = Neurons(layers=(layer,))
-
-    def with_units(analysis: Analysis) -> Analysis:
-        if dictionary is None:
-            return analysis
-        read = {dictionary.name: read_path(dictionary)}
-        return with_latents(analysis, model, read_latents(model.parts, read, model.device))
-
+    neurons, site, latents = Neurons(layers=(layer,)), None, {}
     if dictionary is not None:
         neurons = Neurons("dictionary", (layer,))
+        read = {dictionary.name: read_path(dictionary)}
+        latents = read_latents(model.parts, read, model.device)
+        site = make_site(latents)
     request = AnalysisRequest(
         "model", "passages", neurons=neurons, tokens=Tokens(exclude_positions=1)
     )
-    run_analysis(model, request, texts, result, with_units=with_units)
+    run_analysis(model, request, texts, result, own_site=site, latents=latents)
 
 
 def _tell(options: argparse.Namespace, results: dict[str, Path]) -> str:

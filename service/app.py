@@ -69,17 +69,8 @@ from polyseme.service.waiting.watch import Watch, read_jobs
 
 # In the order of the OpenAPI document.
 ROUTES = (
-    jobs,
-    job_events,
-    batches,
-    neurons,
-    senses,
-    activations,
-    corpora,
-    vectors,
-    models,
-    dictionaries,
-    health,
+    *(jobs, job_events, batches, neurons, senses, activations),
+    *(corpora, vectors, models, dictionaries, health),
 )
 EVENT_SCHEMAS = {"JobEvent": JobEventSchema, "BatchEvent": BatchEventSchema}
 

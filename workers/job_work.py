@@ -39,11 +39,13 @@ from polyseme.workers.analysis.pipeline import (
     split_unit,
 )
 from polyseme.workers.analysis.reports.result_files import read_manifest
+from polyseme.workers.analysis.sites.latents import Latents
+from polyseme.workers.analysis.sites.latents import make_site as make_latents_site
 from polyseme.workers.analysis.sites.own_vectors import site_of_set
 from polyseme.workers.analysis.sites.site import Site
-from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
+from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import scan_address
-from polyseme.workers.analysis.steps.regrouping import read_corpus, read_site
+from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site, read_site
 from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
 from polyseme.workers.pipelines import size_of, stages_of
@@ -77,8 +79,10 @@ class JobWork:
         self, job: Job, stage: Stage[AnalysisWork], number: int, held: HeldLease
     ) -> Done:
         model = self._model(job)
-        analysis = self._analysis(job, model.card, self._corpus(job))
-        analysis = self._with_own_units(analysis, model, job.tenant)
+        own = self._own_site(job.analysis, job.tenant, model)
+        card = model.card if own is None else model.card.with_site(own.card(model.parts))
+        analysis = self._analysis(job, card, self._corpus(job), own)
+        analysis = replace(analysis, latents=self._latents(job.analysis, model))
         address = scan_address(analysis, model)
         if stage is ANALYSIS[0]:
             analysis = self._choose_reused(analysis, job, address, held)
@@ -122,8 +126,9 @@ class JobWork:
                 f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
             )
         source = Layout.result(job.analysis.source_job or "")
-        card = card.with_site(read_site(self.store, source, card, job.analysis))
-        analysis = self._analysis(job, card, read_corpus(self.store, source))
+        site = read_site(self.store, source, card, job.analysis)
+        own, corpus = read_own_site(self.store, source, site), read_corpus(self.store, source)
+        analysis = self._analysis(job, card.with_site(site), corpus, own)
         return RegroupingWork(analysis, source, held.should_stop)
 
     def _check_work(self, job: Job, held: HeldLease) -> CheckWork:
@@ -137,7 +142,7 @@ class JobWork:
             result=Layout.result(job.id),
             block_tokens=self._limits(model.card).block_tokens,
             encoder=self.encoder,
-            own_site=self._vectors_site(analysed, job.tenant, model),
+            own_site=self._own_site(analysed, job.tenant, model),
         )
         return CheckWork(check, model, held.should_stop)
 
@@ -147,12 +152,15 @@ class JobWork:
             raise ModelLoadError(f"model {model!r} is not in this worker's catalogue")
         return self.shelf.get(entry)
 
-    def _vectors_site(
-        self, request: AnalysisRequest, tenant: str, model: LoadedModel
-    ) -> Site | None:
-        """Of a job over uploaded directions. Raises AnalysisError."""
-        if (name := request.neurons.vectors) is None:
-            return None
+    def _own_site(self, request: AnalysisRequest, tenant: str, model: LoadedModel) -> Site | None:
+        """What the units are where the model does not have them itself. Raises AnalysisError."""
+        if (name := request.neurons.vectors) is not None:
+            return self._vectors_site(name, tenant, model)
+        latents = self._latents(request, model)
+        return make_latents_site(latents) if latents else None
+
+    def _vectors_site(self, name: str, tenant: str, model: LoadedModel) -> Site:
+        """Of uploaded directions. Raises AnalysisError."""
         if (vectors := self.board.registry.get_vectors(name, tenant)) is None:
             raise AnalysisError(f"the vectors {name!r} were deleted")
         try:
@@ -163,6 +171,11 @@ class JobWork:
             # Nothing can make it again, so it is no file that a unit is run anew for.
             raise AnalysisError(f"the vectors {name!r} are damaged: {e.message}") from e
         return site_of_set(vectors, numbers, model.parts)
+
+    def _latents(self, request: AnalysisRequest, model: LoadedModel) -> dict[int, Latents]:
+        """By layer; of a job over dictionaries alone. Raises DictionaryLoadError."""
+        names = request.neurons.dictionary
+        return {} if names is None else self.dictionaries.get(model, names)
 
     def _corpus(self, job: Job) -> Corpus:
         name = job.analysis.corpus
@@ -181,7 +194,9 @@ class JobWork:
         wanted = Limits(self.settings.block_tokens, self.settings.shard_tokens)
         return wanted.on(self.shelf.device, self.shelf.dtype, card)
 
-    def _analysis(self, job: Job, card: ModelCard, corpus: Corpus) -> Analysis:
+    def _analysis(
+        self, job: Job, card: ModelCard, corpus: Corpus, own_site: Site | None = None
+    ) -> Analysis:
         limits = self._limits(card)
         return Analysis(
             request=job.analysis,
@@ -195,18 +210,8 @@ class JobWork:
             shard_tokens=limits.shard_tokens,
             encoder=self.encoder,
             reused=job.reused,
+            own_site=own_site,
         )
-
-    def _with_own_units(self, analysis: Analysis, model: LoadedModel, tenant: str) -> Analysis:
-        """With what the job's units are where they are none of the model's own."""
-        names = analysis.request.neurons.dictionary
-        if names is not None:
-            return with_latents(analysis, model, self.dictionaries.get(model, names))
-        own = self._vectors_site(analysis.request, tenant, model)
-        if own is None:
-            return analysis
-        card = analysis.card.with_site(own.card(model.parts))
-        return replace(analysis, card=card, own_site=own)
 
     def _note_planned(
         self, analysis: Analysis, job: Job, facts: Mapping[str, str | int | float]

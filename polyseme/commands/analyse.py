@@ -70,18 +70,18 @@ def analyse(
         str | None,
         typer.Option(help="In place of --site and --layers: blocks.3-5.hook_resid_post."),
     ] = None,
-    directions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VECTORS",
-            help="In place of --site and --layers: the id of uploaded directions, the units.",
-        ),
-    ] = None,
     dictionary: Annotated[
         str | None,
         typer.Option(
             metavar="ID[,ID…]",
             help="In place of --site and --layers: latents of sparse dictionaries, one a layer.",
+        ),
+    ] = None,
+    directions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS",
+            help="In place of --site and --layers: the id of uploaded directions, the units.",
         ),
     ] = None,
     neurons: Annotated[str, typer.Option(help='"all", or ranges.')] = "all",
@@ -144,8 +144,8 @@ def analyse(
             "site": site,
             "hook": hook,
             "dictionary": None if dictionary is None else read_ids(dictionary),
-            "vectors": directions,
             "layers": layers,
+            "vectors": directions,
             "indices": neurons,
         },
         "contexts": {

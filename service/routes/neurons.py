@@ -309,18 +309,18 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
 def _answer_bundle(
     here: Services, job: Job, layers: list[int], query: Mapping[str, Any]
 ) -> Response:
-    asked, registry = job.analysis.neurons, here.board.registry
-    cards = [] if asked.dictionary is None else registry.list_dictionaries()
-    vectors = None if asked.vectors is None else registry.get_vectors(asked.vectors, here.tenant)
+    asked = job.analysis.neurons
+    cards = here.board.registry.list_dictionaries() if asked.dictionary else []
+    vectors = asked.vectors and here.board.registry.get_vectors(asked.vectors, here.tenant)
     origin = read_origin(
         here.results,
         job,
         query.get("model_id"),
         query.get("creator_id"),
         {card.id: card for card in cards},
-        vectors,
+        vectors or None,
     )
-    directions = open_if_there(here.store, vectors, here.tenant)
+    directions = open_if_there(here.store, vectors or None, here.tenant)
     chunks = stream_bundle(here.results, origin, layers, directions)
     return _attachment(chunks, "application/zip", f"{job.id}-neuronpedia.zip")
 

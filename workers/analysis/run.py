@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from polyseme.contract.files.documents import write_documents
 from polyseme.contract.files.store import Store
@@ -16,9 +17,12 @@ from polyseme.contract.texts.formats import Notes, Reading
 from polyseme.workers.analysis.machine.limits import BY_DEVICE, Limits
 from polyseme.workers.analysis.models.load import LoadedModel
 from polyseme.workers.analysis.pipeline import ANALYSIS, AnalysisWork, Size, Stage
+from polyseme.workers.analysis.sites.latents import Latents
+from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.steps.analysis import Analysis
 
 MAX_DOCUMENTS = 100_000_000
+NO_LATENTS: Mapping[int, Latents] = MappingProxyType({})
 
 _CHUNK = 1 << 16
 WHOLE = Reading(max_bytes=1 << 62)
@@ -32,11 +36,13 @@ def run_analysis(
     folder: str | Path,
     *,
     limits: Limits = BY_DEVICE,
-    with_units: Callable[[Analysis], Analysis] = lambda analysis: analysis,
+    own_site: Site | None = None,
+    latents: Mapping[int, Latents] = NO_LATENTS,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> Analysis:
     """Analyses the documents and leaves the result's files in `folder`. texts: one may be a
-    `TextInLanguage`; with_units: puts units into the analysis that are none of the model's own.
+    `TextInLanguage`; own_site: of units that are not the model's own; latents: of the dictionaries
+    that it is made of, by layer.
 
     Layers count as progress of "merging".
     """
@@ -46,19 +52,20 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
+    card = model.card if own_site is None else model.card.with_site(own_site.card(model.parts))
     analysis = Analysis(
-        request,
+        card.settle(request),
         corpus,
-        model.card,
+        card,
         store,
         "work",
         ".",
         "work/lens",
         sizes.block_tokens,
         sizes.shard_tokens,
+        own_site=own_site,
+        latents=latents,
     )
-    analysis = with_units(analysis)
-    analysis = replace(analysis, request=analysis.card.settle(request))
     work = AnalysisWork(analysis, model, lambda: store.open("work/documents.parquet"))
     _run_stages(work, on_progress)
     store.delete("work")

@@ -175,17 +175,14 @@ export function JobPage({ id }) {
   );
 }
 
-// Uploaded directions and dictionaries say site and layers themselves.
-const unitsOf = (n) => {
-  if (n.vectors) return { vectors: n.vectors };
-  if (n.dictionary) return { dictionary: n.dictionary.join(",") };
-  return { site: n.site === "mlp" ? "" : n.site, layers: n.layers === "all" ? "" : n.layers };
-};
-
-const again = ({ request }) => `/ui/new${query({
-  model: request.model,
-  corpus: request.corpus.id,
-  ...unitsOf(request.neurons),
+// Uploaded directions, and a dictionary, say site and layer themselves.
+const again = ({ request: { model, corpus, neurons: n } }) => `/ui/new${query({
+  model,
+  corpus: corpus.id,
+  ...(n.vectors ? { vectors: n.vectors } : n.dictionary ? { dictionary: n.dictionary.join(",") } : {
+    site: n.site === "mlp" ? "" : n.site,
+    layers: n.layers === "all" ? "" : n.layers,
+  }),
 })}`;
 
 const PHASES = {

@@ -9,14 +9,14 @@ const PAUSE_MS = 350;
 // No corpus can have these as its name.
 const OWN = "~own";
 const NEW = "~new";
-const DEFAULTS = { site: "mlp", dictionary: "", vectors: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
+const DEFAULTS = { vectors: "", site: "mlp", dictionary: "", layers: "all", indices: "all", top_k: "60", sampled: "60", window: "128", tails: "auto", max_tokens: "", same_at: "0.35", priority: "normal" };
 // Where the service's words about a value are shown.
 const POINTERS = {
   "/model": "model",
   "/corpus": "corpus",
   "/neurons/site": "site",
-  "/neurons/vectors": "vectors",
   "/neurons/dictionary": "dictionary",
+  "/neurons/vectors": "vectors",
   "/neurons/layers": "layers",
   "/neurons/indices": "indices",
   "/contexts/top_k": "top_k",
@@ -49,8 +49,7 @@ export function buildRequest(form, text) {
   const value = (name, read = numeric) => (form[name] === DEFAULTS[name] ? undefined : read(form[name]));
   // Site and layers follow from a dictionary, or from several: one a layer.
   const ids = form.dictionary.split(",").filter(Boolean);
-  const own = ids.length > 0 ? { dictionary: ids.length > 1 ? ids : ids[0] } : { site: value("site", String), layers: value("layers", String) };
-  const where = form.vectors ? { vectors: form.vectors } : own;
+  const where = form.vectors ? { vectors: form.vectors } : ids.length > 0 ? { dictionary: ids.length > 1 ? ids : ids[0] } : { site: value("site", String), layers: value("layers", String) };
   const part = (values) => (Object.values(values).some((v) => v !== undefined) ? values : undefined);
   return {
     model: form.model,
@@ -179,7 +178,7 @@ function Form({ models, corpora: found, dictionaries }) {
         )}
         {form.vectors && field("vectors", "Directions", "the id of uploaded ones, which are the units; empty for the model's own")}
         {!form.vectors && latents.length > 1 && choice("dictionary", "Sparse dictionary", dictionary?.error ?? (dictionary?.latents ? `${counted(dictionary.latents, "latent")}, read at ${dictionary.hook}` : "Its latents in place of the model's units"), latents)}
-        {!form.dictionary && !form.vectors && (
+        {!form.vectors && !form.dictionary && (
           <>
             {choice("site", "Units", site?.why_not ? `This model has none: ${site.why_not}.` : site ? `${counted(site.units, "unit")} a layer, read at ${site.hook.replace("{layer}", "L")}` : "", (model?.sites ?? []).map((s) => [s.site, SITES[s.site] ?? s.site]))}
             {field("layers", "Layers", "all, or ranges such as 0-3,14")}

@@ -39,10 +39,10 @@ class Origin:
 
     def source_set(self, layer: int) -> str:
         """Of sources: one whose name is a whole number belongs to `neurons`."""
-        if self.vectors is not None:
-            return f"{self.site}-{self.vectors}"
         if layer in self.dictionaries:
             return self.dictionaries[layer][1]
+        if self.vectors is not None:
+            return f"{self.site}-{self.vectors}"
         return _SETS.get(self.site, self.site.replace("_", "-"))
 
     def source(self, layer: int) -> str:

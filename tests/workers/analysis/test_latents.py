@@ -33,8 +33,7 @@ from polyseme.workers.analysis.models.tokens import tokenize
 from polyseme.workers.analysis.run import run_analysis
 from polyseme.workers.analysis.scan.kernels import cpu
 from polyseme.workers.analysis.scan.statistics.sparsity import FEWEST
-from polyseme.workers.analysis.sites.latents import fit_to_model, read_latents
-from polyseme.workers.analysis.steps.analysis import Analysis, with_latents
+from polyseme.workers.analysis.sites.latents import fit_to_model, make_site, read_latents
 from tests.factories import make_texts
 from tests.tiny_models import HIDDEN, LAYERS, load_tiny
 
@@ -85,12 +84,9 @@ def analyse(
 ) -> Path:
     latents = read_latents(model.parts, dictionaries, model.device)
     neurons = replace(request.neurons, site="dictionary", layers=tuple(latents))
-
-    def with_units(analysis: Analysis) -> Analysis:
-        return with_latents(analysis, model, latents)
-
     request = replace(request, neurons=neurons)
-    run_analysis(model, request, texts, folder, limits=limits, with_units=with_units)
+    site = make_site(latents)
+    run_analysis(model, request, texts, folder, limits=limits, own_site=site, latents=latents)
     return folder
 
 

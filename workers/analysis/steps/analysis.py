@@ -30,7 +30,7 @@ from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
 from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
 from polyseme.workers.analysis.sites.controls import Controls, CutOff, count_controls
-from polyseme.workers.analysis.sites.latents import Latents, make_site
+from polyseme.workers.analysis.sites.latents import Latents
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
 
@@ -86,9 +86,7 @@ class Analysis:
     @property
     def controls(self) -> int:
         """The control units of each layer; 0 where there is nothing to compare."""
-        site = SITES.get(self.request.neurons.site)
-        # Units that a job brings always have some; a regrouping knows them by name alone.
-        has_any = self.request.senses.enabled and (site is None or site.controls is not None)
+        has_any = self.request.senses.enabled and self.site.controls is not None
         return count_controls(self.card.layers) if has_any else 0
 
     @property
@@ -117,15 +115,6 @@ class Analysis:
     @property
     def sizes(self) -> ListSizes:
         return replace(ListSizes.of(self.request), active_only=self.site.sparse)
-
-
-def with_latents(
-    analysis: Analysis, model: LoadedModel, latents: Mapping[int, Latents]
-) -> Analysis:
-    """Of a job over dictionaries. Raises DictionaryLoadError where these are not of one kind."""
-    site = make_site(latents)
-    card = analysis.card.with_site(site.card(model.parts))
-    return replace(analysis, card=card, own_site=site, latents=latents)
 
 
 def ignore_tokens(tokens: int) -> None:

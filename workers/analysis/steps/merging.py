@@ -382,10 +382,9 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
     None for encoders.
     """
     path = lens_file(analysis, model, layer)
-    keeps = analysis.own_site is None or bool(analysis.latents)
     try:
-        # Of uploaded directions there is none: the folder outlives jobs, and is everybody's.
-        found = Lens(**read_arrays(analysis.store, path)) if keeps else None
+        # Of units that a job brings there is none: the folder outlives jobs, and is everybody's.
+        found = None if analysis.own_site else Lens(**read_arrays(analysis.store, path))
     except DamagedFile:
         found = None  # not there yet, or of no use
     if found is None:
@@ -395,6 +394,6 @@ def _lens(analysis: Analysis, model: LoadedModel, layer: int) -> Lens | None:
             )
         if found is None:
             return None
-        if keeps:
+        if analysis.own_site is None:
             write_arrays(analysis.store, path, asdict(found))
     return Lens(**{name: array[list(analysis.neurons)] for name, array in asdict(found).items()})

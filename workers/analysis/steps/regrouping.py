@@ -66,6 +66,9 @@ from polyseme.workers.analysis.senses.layer_senses import (
     layer_material,
 )
 from polyseme.workers.analysis.sentences.wording import TailWords, word_layer
+from polyseme.workers.analysis.sites.recalled import recall_site
+from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.sites.table import SITES
 from polyseme.workers.analysis.steps.analysis import Analysis, controls_file, scalars_file
 from polyseme.workers.analysis.steps.closing import join_layers
 from polyseme.workers.analysis.steps.document_languages import has_languages, read_languages
@@ -98,6 +101,14 @@ def read_site(store: Store, source: str, card: ModelCard, request: AnalysisReque
     """
     known = read_manifest(store, source).get("site")
     return card.site(request.neurons.site) if known is None else SiteCard(**known)
+
+
+def read_own_site(store: Store, source: str, site: SiteCard) -> Site | None:
+    """Of a result whose units were not the model's own; they are not needed any more."""
+    if site.site in SITES:
+        return None
+    controls = read_manifest(store, source)["controls"]
+    return recall_site(site, None if controls is None else controls["recipe"])
 
 
 def regroup_layer(
