@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from polyseme.contract.board.board import Board
-from polyseme.contract.errors import AnalysisError, ModelLoadError
+from polyseme.contract.errors import AnalysisError, DamagedFile, ModelLoadError
 from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.files.vector_sets import read_numbers
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.job import Corpus, Job
 from polyseme.contract.records.model_card import ModelCard
@@ -40,13 +41,13 @@ from polyseme.workers.analysis.pipeline import (
 from polyseme.workers.analysis.reports.result_files import read_manifest
 from polyseme.workers.analysis.sites.latents import Latents
 from polyseme.workers.analysis.sites.latents import make_site as make_latents_site
+from polyseme.workers.analysis.sites.own_vectors import site_of_set
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import scan_address
 from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site, read_site
 from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
-from polyseme.workers.own_sites import find_vectors_site
 from polyseme.workers.pipelines import size_of, stages_of
 from polyseme.workers.reuse import may_reuse, plan_reuse, work_folder
 
@@ -154,9 +155,22 @@ class JobWork:
     def _own_site(self, request: AnalysisRequest, tenant: str, model: LoadedModel) -> Site | None:
         """What the units are where the model does not have them itself. Raises AnalysisError."""
         if (name := request.neurons.vectors) is not None:
-            return find_vectors_site(self.board, self.store, name, tenant, model)
+            return self._vectors_site(name, tenant, model)
         latents = self._latents(request, model)
         return make_latents_site(latents) if latents else None
+
+    def _vectors_site(self, name: str, tenant: str, model: LoadedModel) -> Site:
+        """Of uploaded directions. Raises AnalysisError."""
+        if (vectors := self.board.registry.get_vectors(name, tenant)) is None:
+            raise AnalysisError(f"the vectors {name!r} were deleted")
+        try:
+            numbers = read_numbers(self.store, vectors, tenant)
+        except FileNotFoundError as e:
+            raise AnalysisError(f"the file of the vectors {name!r} is not in the store") from e
+        except DamagedFile as e:
+            # Nothing can make it again, so it is no file that a unit is run anew for.
+            raise AnalysisError(f"the vectors {name!r} are damaged: {e.message}") from e
+        return site_of_set(vectors, numbers, model.parts)
 
     def _latents(self, request: AnalysisRequest, model: LoadedModel) -> dict[int, Latents]:
         """By layer; of a job over dictionaries alone. Raises DictionaryLoadError."""

@@ -448,6 +448,15 @@ def test_a_job_that_contradicts_its_set_is_refused(
     assert pointers(answer) == [pointer]
 
 
+def test_a_job_over_a_set_and_a_dictionary_is_refused(http: FlaskClient) -> None:
+    neurons = {"vectors": add(http), "dictionary": ["one"]}
+
+    answer = http.post("/v1/jobs", json=make_body(neurons=neurons))
+
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_request")
+    assert pointers(answer) == ["/neurons/vectors"]
+
+
 def test_a_set_of_another_model_is_refused(http: FlaskClient, board: Board) -> None:
     name = add(http)
     board.registry.put_card(make_card(id="unseen"))

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyseme.contract.errors import AnalysisError
-from polyseme.contract.records.vector_set import SITE
+from polyseme.contract.files.vector_sets import Numbers
+from polyseme.contract.records.vector_set import SITE, VectorSet
 from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.sites.controls import Controls, Recipe
 from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.sites.residual import always
 from polyseme.workers.analysis.sites.site import Site
+from polyseme.workers.analysis.sites.table import SITES
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,19 @@ def make_site(of: Site, projection: Projection, sha256: str) -> Site:
         stream=of.stream,
         sha256=sha256,
     )
+
+
+def site_of_set(vectors: VectorSet, numbers: Numbers, parts: Parts) -> Site:
+    """Of uploaded directions. Raises AnalysisError where they do not fit the model."""
+    rows = _read(numbers.vectors).reshape(vectors.count, vectors.width)
+    projection = Projection(rows, None if numbers.bias is None else _read(numbers.bias))
+    of = SITES[vectors.site]
+    check_fits(of, projection, parts)
+    return make_site(of, projection, vectors.units_sha256)
+
+
+def _read(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.float32)
 
 
 def check_fits(of: Site, projection: Projection, parts: Parts) -> None:
