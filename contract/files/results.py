@@ -84,6 +84,14 @@ def ghosts_file(layer: int) -> str:
     return f"ghosts/layer-{layer:03d}.parquet"
 
 
+def fill_up(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With the columns that a version which knew fewer has not written: null, behind the others."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
+
+
 SCORES: Final = schema_of(columns.SCORES)
 SCALARS: Final = schema_of(columns.SCALARS)
 GHOST_SCALARS: Final = schema_of(columns.GHOST_SCALARS)

@@ -23,7 +23,7 @@ from polyseme.contract.files.columns import (
     PEAK_TOKEN_IDS,
     STORED,
 )
-from polyseme.contract.files.results import GHOST_SCALARS
+from polyseme.contract.files.results import GHOST_SCALARS, SCALARS, fill_up
 from polyseme.service.results.lru import SharedLru
 
 ORDER_BYTES = 16 << 20  # of sort orders kept a table, and as much of the beginnings of orders
@@ -187,7 +187,8 @@ def read_scalars(
         with opened() as path:
             return _read_columns(path, names)
 
-    table = _with_heads(_without_nan(read(STORED)), head_size)
+    stored = fill_up(read(STORED), pa.schema([SCALARS.field(name) for name in STORED]))
+    table = _with_heads(_without_nan(stored), head_size)
     return Scalars(table, lambda: read(_PEAKS))
 
 

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from polyseme.service.results.scalars import Scalars
+from polyseme.contract.files.columns import LISTED
+from polyseme.service.results.scalars import Scalars, read_scalars
 
 WAYS = ("ascending", "descending")
 
@@ -69,3 +73,15 @@ def test_an_order_is_stable_with_nulls_last_whole_or_not(
         assert len(first) >= min(rows, 400)
         assert first == wanted[: len(first)]
         assert masked[:rows] == [n for n in wanted if n % 3 > 0][:rows]
+
+
+def test_a_result_of_before_a_column_has_it_without_values(tmp_path: Path) -> None:
+    path = tmp_path / "neurons.parquet"
+    row = {"layer": 1, "neuron": 2, "hook": "blocks.1.mlp.hook_post", "density": 0.5}
+    pq.write_table(pa.table({name: [value] for name, value in row.items()}), path)
+
+    table = read_scalars(lambda: nullcontext(str(path))).table
+
+    assert tuple(table.column_names) == LISTED
+    assert table.to_pylist()[0]["density"] == 0.5
+    assert table.column("decoder_norm").null_count == 1

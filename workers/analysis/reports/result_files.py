@@ -28,6 +28,7 @@ from polyseme.contract.files.results import (
     TOKENS,
     VECTORS,
     VOCABULARY,
+    fill_up,
     ghosts_file,
     report_file,
     vectors_schema,
@@ -138,7 +139,8 @@ def read_layer_scalars(store: Store, folder: str, layer: int) -> pa.Table:
 
     Raises DamagedFile.
     """
-    return _read_layer(store, f"{folder}/{NEURONS}", layer).cast(SCALARS)
+    table = fill_up(_read_layer(store, f"{folder}/{NEURONS}", layer), SCALARS)
+    return table.select(SCALARS.names).cast(SCALARS)
 
 
 def read_control_scalars(store: Store, folder: str, layer: int) -> pa.Table:

@@ -371,8 +371,6 @@ def _decoder_norm(analysis: Analysis, layer: int) -> np.ndarray | None:
 
 def lens_file(analysis: Analysis, model: LoadedModel, layer: int) -> str:
     folder = f"{analysis.lens}/{model.weights_sha256}"
-    if analysis.site.sha256:
-        folder = f"{folder}/{analysis.site.sha256}"
     return f"{folder}/{analysis.site.name}-{layer:03d}-{LENS_TOKENS}.npz"
 
 

@@ -26,6 +26,7 @@ from polyseme.contract.files.results import (
     SUMMARY,
     TOKENS,
     VECTORS,
+    fill_up,
     fires_file,
     ghosts_file,
     report_file,
@@ -117,7 +118,7 @@ def regroup_layer(
     """Writes one layer's reports with new senses. Raises Cancelled."""
     store, options = analysis.store, analysis.request.senses
     with opened_table(store, f"{source}/{report_file(layer)}") as file:
-        reports = file.read().combine_chunks()
+        reports = fill_up(file.read().combine_chunks(), REPORTS)
     table, offsets = _context_table(reports)
     neurons = len(reports)
     of_controls = _read_controls(analysis, source, layer)

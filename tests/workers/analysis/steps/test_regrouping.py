@@ -101,3 +101,14 @@ def test_a_result_without_vectors_is_refused(model: LoadedModel, tmp_path: Path)
     assert (folder / report_file(0)).exists()
     with pytest.raises(AnalysisError, match="senses switched off"):
         read_corpus(Store(str(tmp_path)), "old")
+
+
+def test_a_result_of_before_a_column_is_grouped_anew(model: LoadedModel, tmp_path: Path) -> None:
+    old = analyse(model, tmp_path / "old", Senses(min_contexts=6))
+    wanted = files_of(analyse(model, tmp_path / "wanted", Senses()))
+    for path in (old / "neurons.parquet", *(old / "reports").iterdir()):
+        pq.write_table(pq.read_table(path).drop_columns(["decoder_norm"]), path)
+
+    found = files_of(regroup(model, tmp_path, "old", Senses()))
+
+    assert [name for name in wanted if found[name] != wanted[name]] == []
