@@ -1,6 +1,6 @@
 """How polysemantic a dictionary's latents are beside the neurons of the same layer: a top-k
 dictionary is trained on one half of the Brown corpus, and both are analysed on passages of the
-other half, with their control units.
+other half, and on other texts, with their control units.
 
 Trained as Gao et al. 2024 (arXiv 2406.04093) do: decoder rows of length 1, an encoder that begins
 as the decoder's transpose, Adam; without their auxiliary loss.
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from benchmarks.markdown import table
 from benchmarks.senses.brown import Document, read_documents
-from benchmarks.senses.controls import WORDS_A_TOKEN, row
-from benchmarks.senses.passages import draw_passages, split_documents
+from benchmarks.senses.controls import draw_texts, row
+from benchmarks.senses.passages import split_documents
 from benchmarks.senses.scans import Scores
 from polyseme.contract.files.column import STATUSES
 from polyseme.contract.records.catalogue import Entry
@@ -38,6 +38,10 @@ from polyseme.workers.analysis.sites.table import SITES
 
 WINDOW, BATCH = 128, 2048  # tokens of a text at once, and of a step
 RATE, WARM_UP = 1e-3, 50
+_TEXTS = {
+    "Brown": "Passages of the other half of the Brown corpus",
+    "other": "Facts, the Bible and Python's reference",
+}
 _QUICK = {"train_tokens": 4_000, "tokens": 2_000, "latents": 256, "layer": 1}
 
 
@@ -66,12 +70,18 @@ def run(options: argparse.Namespace) -> str:
     folder = options.out / f"dictionary-{options.layer}-{options.latents}"
     if not folder.exists():
         _save(_train(model, known, options), folder, options)
-    words = round(options.tokens * WORDS_A_TOKEN)
-    texts = [p.text for p in draw_passages(held_out, words, options.seed)]
-    results = {name: options.out / name for name in ("neurons", "latents")}
-    _analyse(model, texts, options.layer, results["neurons"], None)
-    _analyse(model, texts, options.layer, results["latents"], folder)
-    return _tell(options, results)
+    told = []
+    for kind, documents in (("Brown", held_out), ("other", None)):
+        texts = draw_texts(documents, options.tokens, options.seed)
+        results = {name: options.out / f"{name}-{kind}" for name in ("neurons", "latents")}
+        _analyse(model, texts, options.layer, results["neurons"], None)
+        _analyse(model, texts, options.layer, results["latents"], folder)
+        told.append(_tell(kind, results))
+    return (
+        f"## A dictionary beside its layer's neurons\n\nLayer {options.layer}, `resid_post`, "
+        f"{options.latents:,} latents, top {options.k}, trained on {options.train_tokens:,} tokens "
+        f"{options.epochs} times.\n\n" + "\n\n".join(told)
+    )
 
 
 def _train(
@@ -194,22 +204,19 @@ def _analyse(
     run_analysis(model, request, texts, result, own_site=site, latents=latents)
 
 
-def _tell(options: argparse.Namespace, results: dict[str, Path]) -> str:
+def _tell(kind: str, results: dict[str, Path]) -> str:
     rows = []
     for name, folder in results.items():
         for of, controls in ((name, False), (f"control units of {name}", True)):
             rows.append([of, *row(Scores.read(folder, controls=controls))])
     summary = json.loads((results["latents"] / "summary.json").read_text())
-    told, tokens = summary["layers"][0]["dictionary"], summary["counted_tokens"]
+    told = summary["layers"][0]["dictionary"]
     statuses = [status.replace("_", " ") for status in STATUSES]
     medians = ["median polysemanticity", "median sense count", "median coverage"]
-    unexplained = told["fraction_of_variance_unexplained"]
     return (
-        f"## A dictionary beside its layer's neurons\n\nLayer {options.layer}, `resid_post`, "
-        f"{options.latents:,} latents, top {options.k}, trained on {options.train_tokens:,} tokens "
-        f"{options.epochs} times; {tokens:,} tokens of other documents are analysed. "
-        f"{told['l0']:.1f} latents are active at a token, {summary['dead']:,} at none; "
-        f"{unexplained:.2f} of the variance is unexplained. Misfits: "
+        f"{_TEXTS[kind]}, {summary['counted_tokens']:,} tokens: {told['l0']:.1f} latents are active "
+        f"at a token, {summary['dead']:,} at none; "
+        f"{told['fraction_of_variance_unexplained']:.2f} of the variance is unexplained. Misfits: "
         f"{'; '.join(m['detail'] for m in told['misfits']) or 'none'}.\n\n"
         f"{table(['', 'units', *statuses, *medians], rows)}"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from polyseme.workers.analysis.senses.status import decide_status
 _MAD = 1.4826  # by which a normal distribution's median absolute deviation is its deviation
 _FEWEST_TOKENS = 0.5  # a unit that fires nowhere in the histogram fires on half a token
 
+ClaimsBy = Literal["selectivity", "coverage"]
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]  # values and control units' values
 
 
@@ -132,26 +133,38 @@ def compare_units(compare: Compare, values: np.ndarray, units: int) -> np.ndarra
 
 
 def compare_with_controls(
-    senses: LayerSenses, selectivity: Mapping[Tail, np.ndarray], units: int
+    senses: LayerSenses,
+    selectivity: Mapping[Tail, np.ndarray],
+    units: int,
+    claims_by: ClaimsBy = "selectivity",
 ) -> LayerSenses:
-    """With percentiles and the final status of each unit. selectivity: (N + G,) of each tail."""
+    """With percentiles and the final status of each unit. selectivity: (N + G,) of each tail;
+    claims_by: in what a unit is to exceed control units for something to be claimed of it.
+    """
     tails = {
-        tail: replace(found, scores=_add_percentiles(found.scores, selectivity[tail], units))
+        tail: replace(
+            found, scores=_add_percentiles(found.scores, selectivity[tail], units, claims_by)
+        )
         for tail, found in senses.tails.items()
     }
     return replace(senses, tails=tails)
 
 
 def _add_percentiles(
-    scores: Mapping[str, np.ndarray], selectivity: np.ndarray, units: int
+    scores: Mapping[str, np.ndarray], selectivity: np.ndarray, units: int, claims_by: ClaimsBy
 ) -> dict[str, np.ndarray]:
-    claimed = compare_units(chance_of, selectivity, units) <= CLAIMED
+    compared = {"selectivity": selectivity, "coverage": scores["coverage"]}
+    percentiles = {
+        name: compare_units(share_below, values, units) for name, values in compared.items()
+    }
+    claimed = compare_units(chance_of, compared[claims_by], units) <= CLAIMED
     return {
         **scores,
         "score_percentile": compare_units(share_below, scores["polysemanticity"], units),
-        "coverage_percentile": compare_units(share_below, scores["coverage"], units),
+        "coverage_percentile": percentiles["coverage"],
         "selectivity": selectivity,
-        "selectivity_percentile": compare_units(share_below, selectivity, units),
+        "selectivity_percentile": percentiles["selectivity"],
+        "standing": percentiles[claims_by],  # on which a claim rests
         "status": decide_status(scores, claimed),
     }
 

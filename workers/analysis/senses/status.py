@@ -13,8 +13,8 @@ ONE_MEANING = 0.6
 
 
 def decide_status(scores: Mapping[str, np.ndarray], claimed: np.ndarray) -> np.ndarray:
-    """(N,) str. scores: as `records.TailSenses` has them; claimed: (N,) bool, whether the unit is
-    more selective than nearly all of its layer's control units.
+    """(N,) str. scores: as `records.TailSenses` has them; claimed: (N,) bool, whether the unit
+    stands out from nearly all of its layer's control units.
     """
     count, fields = scores["sense_count"], scores["sure_fields"]
     one = claimed & (fields == 1) & (scores["sure_share"] >= ONE_MEANING)

@@ -55,7 +55,7 @@ class Tail:
     is_said: Sequence[bool] = ()  # of each spot, whether the name of its sense speaks of it
     senses: Sequence[Sense] = ()  # the largest first
     is_unrelated: bool = False
-    selectivity_percentile: float | None = None
+    standing: float | None = None  # share of the control units that it exceeds
 
 
 def describe_tail(status: str, verb: str, tail: Tail, usual: Usual) -> str:
@@ -226,10 +226,9 @@ def _missed(tail: Tail) -> str:
 
 
 def _chance(tail: Tail) -> str:
-    percentile = tail.selectivity_percentile
-    if percentile is None:
+    if tail.standing is None:
         return " There are no random directions to compare it with."
-    return "" if percentile >= 1 - CLAIMED else " A random direction does as much."
+    return "" if tail.standing >= 1 - CLAIMED else " A random direction does as much."
 
 
 def _number(count: int) -> str:

@@ -168,7 +168,7 @@ def _tail_of(
     names: Sequence[Phrase],
 ) -> sentence.Tail:
     total, table = sum(p.mass for p in peaks), found.table
-    percentile = float(found.scores["selectivity_percentile"][unit])
+    standing = float(found.scores["standing"][unit])
     senses = [
         sentence.Sense(
             share=sum(p.mass for p in own) / total,
@@ -186,7 +186,7 @@ def _tail_of(
         is_said=[p.row >= 0 and names[p.row - rows.start].speaks_of(p.spot) for p in peaks],
         senses=senses,
         is_unrelated=bool(found.scores["unrelated"][unit] == 1),
-        selectivity_percentile=None if isnan(percentile) else percentile,
+        standing=None if isnan(standing) else standing,
     )
 
 

@@ -29,7 +29,9 @@ from polyseme.workers.analysis.scan.out_of_memory import measuring
 from polyseme.workers.analysis.scan.statistics.block import Block
 from polyseme.workers.analysis.scan.statistics.context_lists import ListSizes, Sample
 from polyseme.workers.analysis.scan.statistics.draws import Draws, unit_seeds
+from polyseme.workers.analysis.senses.comparison import ClaimsBy
 from polyseme.workers.analysis.sites.controls import Controls, CutOff, count_controls
+from polyseme.workers.analysis.sites.latents import NAME as LATENTS
 from polyseme.workers.analysis.sites.latents import Latents
 from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.sites.site import Site
@@ -89,6 +91,11 @@ class Analysis:
         """The control units of each layer; 0 where there is nothing to compare."""
         has_any = self.request.senses.enabled and self.site.controls is not None
         return count_controls(self.card.layers) if has_any else 0
+
+    @property
+    def claims_by(self) -> ClaimsBy:
+        """Control units of latents are as seldom active as these, so selectivity tells nothing."""
+        return "coverage" if self.request.neurons.site == LATENTS else "selectivity"
 
     @property
     def numbers(self) -> np.ndarray:

@@ -310,7 +310,8 @@ def find_layer_senses(
     senses = group_contexts(
         table, len(analysis.numbers), peaks, material, background, fires, options, should_stop
     )
-    return compare_with_controls(senses, _selectivity(groups, senses.tails), len(analysis.neurons))
+    selectivity = _selectivity(groups, senses.tails)
+    return compare_with_controls(senses, selectivity, len(analysis.neurons), analysis.claims_by)
 
 
 def _pack_firings(groups: Sequence[_Units]) -> dict[str, np.ndarray]:

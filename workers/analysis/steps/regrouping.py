@@ -141,9 +141,8 @@ def regroup_layer(
     check_stop(should_stop)
     old = read_layer_scalars(store, source, layer)
     scalars = [old] if of_controls is None else [old, of_controls.scalars]
-    senses = compare_with_controls(
-        senses, {tail: _selectivity(scalars, tail) for tail in senses.tails}, neurons
-    )
+    selectivity = {tail: _selectivity(scalars, tail) for tail in senses.tails}
+    senses = compare_with_controls(senses, selectivity, neurons, analysis.claims_by)
     end = offsets[-1]
     own = take_units(senses, slice(0, neurons), slice(0, end))
     of_neurons = take_contexts(table, np.append(offsets, len(table.neuron)), slice(0, neurons))

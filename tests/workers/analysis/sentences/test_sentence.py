@@ -38,7 +38,7 @@ def make_tail(senses: Mapping[str, float], left: str = "", **changes: Any) -> Ta
         found.append(Sense(share, not key.startswith("?"), broad, own, name_places(own, USUAL)))
     rest = places(left, 1) if left else []
     held = [spot for sense in found for spot in sense.spots]
-    values: dict[str, Any] = {"selectivity_percentile": 0.99, "is_unrelated": True} | changes
+    values: dict[str, Any] = {"standing": 0.99, "is_unrelated": True} | changes
     return Tail(rest + held, [False] * len(rest) + [True] * len(held), found, **values)
 
 
@@ -94,7 +94,7 @@ def test_senses_of_one_name_are_one_thing() -> None:
 
 
 def test_what_is_only_described_is_no_claim_and_says_what_chance_does() -> None:
-    usual = {"selectivity_percentile": 0.4}
+    usual = {"standing": 0.4}
 
     assert describe("described", {"an": 0.4, "?gnat": 0.1}, **usual) == (
         "In this text it fires for the word “an” (40 %). Perhaps also for the word “gnat” (10 %). "
@@ -118,7 +118,7 @@ def test_the_strongest_contexts_are_said_where_they_are_in_no_sense() -> None:
 
 
 def test_without_senses_it_is_mixed_and_its_strongest_are_named() -> None:
-    spread = Tail(places("hut|gnat|wasp|moth|flea|egg", 2), selectivity_percentile=0.99)
+    spread = Tail(places("hut|gnat|wasp|moth|flea|egg", 2), standing=0.99)
     of_place = Tail(spots(*[f"said [{w}{i}] y{i}" for i, w in enumerate("abcdefgh")]), (), ())
 
     assert describe_tail("described", "fires", spread, USUAL) == (
@@ -137,7 +137,7 @@ def test_more_things_than_can_be_named_are_counted() -> None:
 
 
 def test_without_control_units_there_is_nothing_to_compare_with() -> None:
-    assert describe("described", {"an": 0.95}, selectivity_percentile=None).endswith(
+    assert describe("described", {"an": 0.95}, standing=None).endswith(
         "There are no random directions to compare it with."
     )
 
@@ -178,7 +178,7 @@ def test_uses_of_one_word_are_told_apart_by_what_stands_near() -> None:
 
     senses = [use("money", 0), use("shore", 1)]
     held = [spot for sense in senses for spot in sense.spots]
-    tail = Tail(held, [True] * 16, senses, is_unrelated=True, selectivity_percentile=0.99)
+    tail = Tail(held, [True] * 16, senses, is_unrelated=True, standing=0.99)
 
     found = describe_tail("polysemantic", "fires", tail, USUAL)
 
@@ -197,7 +197,7 @@ def test_senses_of_one_sort_are_one_thing_with_the_words_of_both() -> None:
 def test_strong_contexts_of_other_words_than_those_named_are_said() -> None:
     own = [*places("ways", 3), *places("by", 9)]
     sense = Sense(0.9, True, 0, own, name_places(own, USUAL))
-    tail = Tail(own, [sense.name.speaks_of(s) for s in own], [sense], selectivity_percentile=0.99)
+    tail = Tail(own, [sense.name.speaks_of(s) for s in own], [sense], standing=0.99)
 
     found = describe_tail("monosemantic", "fires", tail, USUAL)
 
