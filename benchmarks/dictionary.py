@@ -214,8 +214,8 @@ def _tell(kind: str, results: dict[str, Path]) -> str:
     statuses = [status.replace("_", " ") for status in STATUSES]
     medians = ["median polysemanticity", "median sense count", "median coverage"]
     return (
-        f"{_TEXTS[kind]}, {summary['counted_tokens']:,} tokens: {told['l0']:.1f} latents are active "
-        f"at a token, {summary['dead']:,} at none; "
+        f"{_TEXTS[kind]}, {summary['counted_tokens']:,} tokens: {told['l0']:.1f} latents are "
+        f"active at a token, {summary['dead']:,} at none; "
         f"{told['fraction_of_variance_unexplained']:.2f} of the variance is unexplained. Misfits: "
         f"{'; '.join(m['detail'] for m in told['misfits']) or 'none'}.\n\n"
         f"{table(['', 'units', *statuses, *medians], rows)}"
