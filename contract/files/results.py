@@ -43,7 +43,8 @@ REPORT_ROWS: Final = 64  # of a row group
 EVIDENCE_CONTEXTS: Final = 10
 # Replication from which a sense is sure.
 SURE: Final = 0.8
-# Chance that a control unit is as selective (or of latents has as much coverage), up to which something is claimed of a unit.
+# Chance that a control unit is as selective, up to which something is claimed of a unit; of latents
+# that it has as much coverage.
 CLAIMED: Final = 0.05
 # Share of a neuron's contexts: a smaller group is no sense, whatever `min_contexts` says.
 SMALLEST_SENSE: Final = 0.05
