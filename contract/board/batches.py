@@ -24,12 +24,12 @@ from polyseme.contract.board.reading import leave_out_damaged, list_before, read
 from polyseme.contract.board.scripts import Script
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
-    JOB_VERSION,
     TERMINAL,
     Delivery,
     new_batch_id,
     new_job_id,
     priority_of,
+    version_of,
 )
 from polyseme.contract.records.request import AnalysisRequest
 from polyseme.contract.records.tenants import UNLIMITED, Quotas
@@ -163,7 +163,7 @@ class Batches:
             atomic=int(atomic),
             tenant=tenant,
             origin=json.dumps(origin),
-            version=JOB_VERSION,
+            version=max((version_of(job.request) for job in jobs), default=1),
             fields=json.dumps(fields),
             refused=_dump_problems(refused),
             problems=_dump_problems(full),

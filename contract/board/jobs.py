@@ -19,7 +19,6 @@ from polyseme.contract.board.reading import leave_out_damaged, list_before, read
 from polyseme.contract.board.scripts import Script
 from polyseme.contract.names import DEFAULT_QUEUE, DEFAULT_TENANT
 from polyseme.contract.records.job import (
-    JOB_VERSION,
     REMEMBERED_S,
     Job,
     Phase,
@@ -28,6 +27,7 @@ from polyseme.contract.records.job import (
     kind_of_request,
     new_job_id,
     priority_of,
+    version_of,
 )
 from polyseme.contract.records.tenants import UNLIMITED, Quotas
 
@@ -121,7 +121,7 @@ class Jobs:
             most_jobs=quotas.active_jobs,
             most_tokens=quotas.queued_tokens,
             origin=json.dumps(origin),
-            version=JOB_VERSION,
+            version=version_of(request),
             first=FIRST_UNITS[kind],
             lane=lane_of(queue, priority_of(request)),
             patience_s=patience_s,

@@ -24,8 +24,9 @@ Kind = Literal[
 
 REMEMBERED_S = 30 * 24 * 3600  # that a job, or a batch, has expired
 
-# Of a job's record and request: grows with any change that an older worker would get wrong.
-JOB_VERSION = 1
+# Of a job's record and request: grows with any change that an older worker would get wrong. A job
+# has the lowest with which workers get it right, so that what is old in it waits for no upgrade.
+JOB_VERSION = 2
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 JOB_ID = re.compile(r"job_[0-9a-f]{28}")
@@ -120,6 +121,15 @@ def kind_of_request(request: Request) -> Kind:
     return "analysis" if isinstance(request, AnalysisRequest) else "activations"
 
 
+def version_of(request: Request) -> int:
+    """Which version of workers a request needs, at least."""
+    if not isinstance(request, AnalysisRequest):
+        return 1
+    neurons = request.neurons
+    is_newer = neurons.vectors or neurons.dictionary or request.tokens.exclude_sinks is not None
+    return 2 if is_newer else 1
+
+
 def priority_of(request: Request) -> Priority:
     """In which lane its units wait. A live check goes before everything."""
     return request.priority if isinstance(request, AnalysisRequest) else "live"
@@ -146,7 +156,7 @@ class Job:
     expires_at: float | None = None  # when it is deleted; None before its end, and when it stays
     has_expired: bool = False  # by Redis' clock, when it was read
     is_overdue: bool = False  # past its deadline, likewise
-    version: int = 1  # JOB_VERSION of the API that took it in
+    version: int = 1  # of workers, at least
     batch: str | None = None  # that it was submitted in, until that is deleted
     # since a unit of it found the store away, until one is finished
     store_away_since: float | None = None
