@@ -65,12 +65,14 @@ class TopK:
     k: int  # 1..M
 
     def __call__(self, pre: Tensor) -> Tensor:
-        last = pre.topk(self.k, dim=-1, sorted=False).values.amin(-1, keepdim=True)  # (T, 1)
-        latents = pre.relu().masked_fill_(pre < last, 0)
-        # Equal ones at 0 or below are 0 whichever of them are kept.
-        crowded = ((latents > 0).sum(-1) > self.k).nonzero()[:, 0]
-        if len(crowded):
-            latents[crowded] = _keep_lowest(latents[crowded], last[crowded], self.k)
+        largest = pre.topk(min(self.k + 1, pre.shape[-1]), dim=-1)  # one more, to see who ties
+        kept, places = (part[:, : self.k] for part in largest)
+        latents = torch.zeros_like(pre).scatter_(-1, places, kept.relu())
+        last = kept[:, -1:]
+        tied = (largest.values[:, self.k :] == last).any(-1) & (last[:, 0] > 0)
+        unclear = (tied | kept.isnan().any(-1)).nonzero()[:, 0]
+        if len(unclear):
+            latents[unclear] = _keep_lowest(pre[unclear], last[unclear], self.k)
         return latents
 
 
@@ -90,10 +92,11 @@ class GroupMax:
         return kept.flatten(-2)
 
 
-def _keep_lowest(latents: Tensor, last: Tensor, k: int) -> Tensor:
-    """Of those that equal the k-th largest, the first ones, until there are k. latents: (R, M);
-    last: (R, 1).
+def _keep_lowest(pre: Tensor, last: Tensor, k: int) -> Tensor:
+    """Of those that equal the k-th largest, the first ones, until there are k; NaN stays, and of a
+    token whose k-th largest it is, everything. pre: (R, M); last: (R, 1).
     """
+    latents = pre.relu().masked_fill_(pre < last, 0)
     equal = latents == last
     room = k - (latents > last).sum(-1, keepdim=True)
-    return latents.masked_fill(equal & (equal.cumsum(-1) > room), 0)
+    return latents.masked_fill_(equal & (equal.cumsum(-1) > room), 0)
