@@ -25,6 +25,7 @@ from benchmarks.senses.brown import Document, read_documents
 from benchmarks.senses.controls import draw_texts, row
 from benchmarks.senses.passages import split_documents
 from benchmarks.senses.scans import Scores
+from benchmarks.status_bars import draw_statuses
 from polyseme.contract.files.column import STATUSES
 from polyseme.contract.records.catalogue import Entry
 from polyseme.contract.records.request import AnalysisRequest, Neurons, Tokens
@@ -77,6 +78,7 @@ def run(options: argparse.Namespace) -> str:
         _analyse(model, texts, options.layer, results["neurons"], None)
         _analyse(model, texts, options.layer, results["latents"], folder)
         told.append(_tell(kind, results))
+        (options.out / f"{kind}.svg").write_text(draw_statuses(dict(_shares(results))))
     return (
         f"## A dictionary beside its layer's neurons\n\nLayer {options.layer}, `resid_post`, "
         f"{options.latents:,} latents, top {options.k}, trained on {options.train_tokens:,} tokens "
@@ -220,6 +222,14 @@ def _tell(kind: str, results: dict[str, Path]) -> str:
         f"{'; '.join(m['detail'] for m in told['misfits']) or 'none'}.\n\n"
         f"{table(['', 'units', *statuses, *medians], rows)}"
     )
+
+
+def _shares(results: dict[str, Path]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of each group its name and the share of each status."""
+    for name, folder in results.items():
+        for of, controls in ((name, False), (f"control units of {name}", True)):
+            found = Scores.read(folder, controls=controls).status
+            yield of, {status: float((found == status).mean()) for status in STATUSES}
 
 
 def _say(text: str) -> None:

@@ -305,6 +305,7 @@ class Report(Record):
     job: str = ""
     model: str = ""
     site: str = "mlp"  # whose unit it is
+    dictionary: str | None = None  # the id of the one whose latent it is
     layer: int
     neuron: int
     hook: str = ""
@@ -320,6 +321,7 @@ class Report(Record):
     peak_tokens: tuple[PeakToken, ...] = ()
     bands: tuple[Band, ...] = ()
     near_duplicates: int = 0
+    decoder_norm: float | None = None  # of a latent: length of what a latent of 1 decodes to
     contexts: tuple[Context, ...] = ()
     evidence: tuple[Evidence, ...] = ()  # contexts kept beyond those
     logits: Logits | None = None  # None for encoders

@@ -177,10 +177,18 @@ def _cells(job: Job) -> tuple[str, ...]:
 
 
 def describe_units(neurons: Mapping[str, Any]) -> str:
-    """Which of the model's neurons, as "layers 0-3, neurons 7"."""
+    """Which of the model's neurons, as "layers 0-3, neurons 7"; of other units also what they
+    are, as "latents of post-3" or "resid_post, layers 0-3".
+    """
     layers, indices = (_as_ranges(neurons.get(n, "all")) for n in ("layers", "indices"))
-    parts = ["all layers" if layers == "all" else f"layers {layers}"]
-    return ", ".join(parts if indices == "all" else [*parts, f"neurons {indices}"])
+    site = neurons.get("site", "mlp")
+    units = "neurons" if site == "mlp" else "units"
+    if names := neurons.get("dictionary"):
+        parts, units = [f"latents of {', '.join(names)}"], "latents"
+    else:
+        parts = [] if site == "mlp" else [neurons.get("vectors") or site]
+        parts.append("all layers" if layers == "all" else f"layers {layers}")
+    return ", ".join(parts if indices == "all" else [*parts, f"{units} {indices}"])
 
 
 def _as_ranges(selection: str | Sequence[int]) -> str:

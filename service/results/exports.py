@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from polyseme.contract.files.results import GHOSTS, MANIFEST, NEURONS, SUMMARY, TOKENS, report_file
 from polyseme.service.json_text import dump_json
-from polyseme.service.results.reports import build_report
+from polyseme.service.results.reports import NO_DICTIONARIES, build_report
 from polyseme.service.results.result import Results
 
 
@@ -43,15 +43,19 @@ def stream_lines(
     base: str = "",
     *,
     site: str = "mlp",
+    dictionaries: Mapping[int, str] = NO_DICTIONARIES,
 ) -> Iterator[bytes]:
     """One whole report a line, by layer and neuron; a row group of 64 in memory at a time.
 
-    base: the path that the service lies below; site: the job's.
+    base: the path that the service lies below; site, dictionaries: as `build_report` takes them.
     """
     vocabulary = results.vocabulary(job)
     for layer in layers:
         for row in results.rows(job, layer):
-            yield dump_json(build_report(row, job, model, vocabulary, base, site=site)) + b"\n"
+            report = build_report(
+                row, job, model, vocabulary, base, site=site, dictionaries=dictionaries
+            )
+            yield dump_json(report) + b"\n"
 
 
 def stream_control_lines(results: Results, job: str, layers: Sequence[int]) -> Iterator[bytes]:

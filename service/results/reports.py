@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from polyseme.contract.files.column import negative
@@ -15,15 +16,25 @@ from polyseme.service.results.scalars import Vocabulary
 Row = Mapping[str, Any]
 Texts = Callable[[int], str]
 
+NO_DICTIONARIES: Mapping[int, str] = MappingProxyType({})
 _EDGES = histogram_edges()
 _STATS = tuple(c.name for c in STATS)
 _PLACE = tuple(c.name for c in (*PLACE, *IN_HEADS))
 
 
 def build_report(
-    row: Row, job: str, model: str, vocabulary: Vocabulary, base: str = "", *, site: str = "mlp"
+    row: Row,
+    job: str,
+    model: str,
+    vocabulary: Vocabulary,
+    base: str = "",
+    *,
+    site: str = "mlp",
+    dictionaries: Mapping[int, str] = NO_DICTIONARIES,
 ) -> dict[str, Any]:
-    """base: the path that the service lies below; site: the job's."""
+    """base: the path that the service lies below; site: the job's; dictionaries: by layer the ids
+    of those whose latents its units are.
+    """
     text = _read_texts(row, vocabulary)
     spoken = _read_spoken(row, text)
     return {
@@ -31,6 +42,7 @@ def build_report(
         "job": job,
         "model": model,
         "site": site,
+        "dictionary": dictionaries.get(row["layer"]),
         **{name: row[name] for name in _PLACE},
         "status": row["status"],
         "meaning": row["meaning"],
@@ -41,6 +53,7 @@ def build_report(
         "peak_tokens": [_peak_token(p, text, spoken) for p in row["peak_tokens"] or ()],
         "bands": row["bands"] or [],
         "near_duplicates": row["near_duplicates"],
+        "decoder_norm": row.get("decoder_norm"),  # not of results of before there were latents
         "contexts": [_context(c, text, vocabulary) for c in row["contexts"] or ()],
         "evidence": [_evidence(e, text, spoken) for e in row["evidence"] or ()],
         "logits": _logits(row, text),

@@ -162,9 +162,9 @@ def get_neuron(job_id: str, layer: int, neuron: int) -> Response:
     row = here.results.report(job_id, layer, neuron)
 
     def answer() -> Response:
-        vocabulary, site = here.results.vocabulary(job_id), job.analysis.neurons.site
-        model = job.request.model
-        return answer_json(build_report(row, job_id, model, vocabulary, here.base, site=site))
+        vocabulary, model = here.results.vocabulary(job_id), job.request.model
+        report = build_report(row, job_id, model, vocabulary, here.base, **_units_of(here, job))
+        return answer_json(report)
 
     return answer_tagged(result_tag(job_id), request.headers, answer)
 
@@ -288,6 +288,13 @@ def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) ->
     return chosen
 
 
+def _units_of(here: Services, job: Job) -> dict[str, Any]:
+    """What reports say of where a job's units are, as `build_report` takes it."""
+    asked = job.analysis.neurons
+    names = zip(here.results.layers(job.id), asked.dictionary or (), strict=False)
+    return {"site": asked.site, "dictionaries": dict(names)}
+
+
 def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: bool) -> Response:
     if of_controls:
         lines, name = (
@@ -295,8 +302,8 @@ def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: b
             f"{job.id}-controls.ndjson",
         )
     else:
-        model, site = job.request.model, job.analysis.neurons.site
-        lines = stream_lines(here.results, job.id, model, layers, here.base, site=site)
+        of = _units_of(here, job)
+        lines = stream_lines(here.results, job.id, job.request.model, layers, here.base, **of)
         name = f"{job.id}.ndjson"
     packed = request.accept_encodings.quality("gzip") > 0
     answer = _attachment(gzipped(lines) if packed else lines, "application/x-ndjson", name)

@@ -342,6 +342,11 @@ class NeuronSchema(Schema):
     site = fields.String(
         required=True, metadata={"description": "Whose unit it is.", "example": "mlp"}
     )
+    dictionary = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The id of the one whose latent it is; null of other units."},
+    )
     layer = fields.Integer(required=True)
     neuron = fields.Integer(required=True)
     hook = fields.String(required=True)
@@ -375,6 +380,9 @@ class NeuronSchema(Schema):
     peak_tokens = fields.List(fields.Nested(PeakTokenSchema), required=True)
     bands = fields.List(fields.Nested(BandSchema), required=True)
     near_duplicates = fields.Integer(required=True, allow_none=True)
+    decoder_norm = fields.Float(
+        required=True, allow_none=True, metadata={"description": columns.LATENT[0].description}
+    )
     contexts = fields.List(fields.Nested(ContextSchema), required=True)
     evidence = fields.List(
         fields.Nested(EvidenceSchema),

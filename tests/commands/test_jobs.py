@@ -41,6 +41,27 @@ def test_all_of_a_model_are_all_layers() -> None:
     assert describe_units({"layers": "all", "indices": "all"}) == "all layers"
 
 
+@pytest.mark.parametrize(
+    ("neurons", "words"),
+    [
+        (
+            {"site": "resid_post", "layers": "3", "indices": (7, 9)},
+            "resid_post, layers 3, units 7,9",
+        ),
+        (
+            {"site": "vectors", "vectors": "vec_1", "layers": [3], "indices": "all"},
+            "vec_1, layers 3",
+        ),
+        (
+            {"site": "dictionary", "dictionary": ["a", "b"], "layers": "3,5", "indices": "0-9"},
+            "latents of a, b, latents 0-9",
+        ),
+    ],
+)
+def test_other_units_say_what_they_are(neurons: dict[str, Any], words: str) -> None:
+    assert describe_units(neurons) == words
+
+
 def test_where_a_result_is_read_last_is_the_newest_that_succeeded(
     tmp_path: Path, wire: Wire
 ) -> None:

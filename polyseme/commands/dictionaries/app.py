@@ -86,7 +86,9 @@ def add_dictionary(
         show({**asdict(entry), "catalogue": str(file)})
     else:
         say(f"{entry.id} is in {file}: {entry.source}")
-    note(f"Look at it: polyseme dictionaries check {entry.id}")
+    where = "" if file == _DATA / "models.toml" else f" --catalogue {file}"
+    note(f"Look at it: polyseme dictionaries check {entry.id}{where}")
+    note("A service that runs reads it when its workers start again.")
 
 
 @app.command("check")

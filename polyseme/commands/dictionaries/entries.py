@@ -52,7 +52,7 @@ def write_entry(file: Path, entry: DictionaryEntry) -> DictionaryEntry:
     if not file.exists():
         raise CommandError(
             f"{file}: there is no catalogue yet; add its model first: polyseme models add "
-            f"{entry.model} …",
+            f"{entry.model} …, or start `polyseme up` once, which adds the sample model",
             exit_code=MISSING,
         )
     where = (

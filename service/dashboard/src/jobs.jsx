@@ -114,7 +114,7 @@ export function describeNeurons({ site, dictionary, layers, indices }) {
       ...(site === "mlp" ? [] : [site]),
       ...(layers === "all" ? [] : [`layers ${part(layers)}`]),
     ]),
-    ...(indices === "all" ? [] : [`${units} ${part(indices)}`]),
+    ...(indices === "all" ? [] : [dictionary ? part(indices) : `${units} ${part(indices)}`]),
   ];
   return chosen.join(", ") || "all";
 }

@@ -13,20 +13,21 @@ const TAILS = { positive: "Positive tail", negative: "Negative tail" };
 const LOOSE = 5; // contexts in no sense shown at first
 const NEVER = new Promise(() => {});
 
-// A hook names the place, and uploaded directions of it are none of its own units.
+// A hook names the place, and uploaded directions or latents of it are none of its own units.
 const placeOf = ({ hook }) => hook.split(".").slice(2).join(".").replace("hook_", "");
 const unitOf = (report) =>
-  ({ mlp: "neuron", vectors: `${placeOf(report)} direction` })[report.site] ?? `${placeOf(report)} unit`;
+  ({ mlp: "neuron", vectors: `${placeOf(report)} direction`, dictionary: "latent" })[report.site] ?? `${placeOf(report)} unit`;
 
 export function NeuronPage({ job, layer, neuron }) {
-  useTitle(`Layer ${layer}, neuron ${neuron}`);
   const path = `/v1/jobs/${job}/neurons/${layer}/${neuron}`;
   const { data, error } = useAsync(() => readOnce(path), [path]);
+  const name = `Layer ${layer}, ${data ? unitOf(data) : "neuron"} ${neuron}`;
+  useTitle(name);
   return (
     <>
       <p class="crumbs">
         <Link to="/ui/jobs">Jobs</Link> / <Link to={`/ui/jobs/${job}`}><code>…{job.slice(-8)}</code></Link> /{" "}
-        <Link to={`/ui/jobs/${job}/neurons`}>Neurons</Link> / Layer {layer}, neuron {neuron}
+        <Link to={`/ui/jobs/${job}/neurons`}>Neurons</Link> / {name}
       </p>
       {error && <Failure error={error} advice={{ not_found: "The list of the job's neurons has those that there are." }} />}
       {!data && !error && <Waiting />}
@@ -52,7 +53,7 @@ function Report({ report, path }) {
   return (
     <>
       <div class="title">
-        <h1>Layer {report.layer}, {unitOf(report)} {report.neuron}</h1>
+        <h1>Layer {report.layer}, {unitOf(report)} {report.neuron}{report.dictionary && ` of ${report.dictionary}`}</h1>
         {isPainted && <Neighbours report={report} />}
       </div>
       <p class="meaning"><Sentence text={preview ? describeGroups(preview, chosen) : scores.meaning} /></p>

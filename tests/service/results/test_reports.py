@@ -17,6 +17,8 @@ VOCABULARY = Vocabulary(pa.array(TEXTS), frozenset({0}))
 def make_row(**changes: Any) -> dict[str, Any]:
     """A report row by hand, with one context whose peak is its second token."""
     row: dict[str, Any] = {f.name: None for f in REPORTS} | {
+        "head": None,
+        "head_dimension": None,
         "layer": 1,
         "neuron": 7,
         "hook": "blocks.1.mlp.hook_post",
@@ -293,3 +295,18 @@ def test_the_medians_of_control_units_are_those_of_the_layer() -> None:
 
     assert find_medians({"layers": layers}, 2) == {"coverage": 0.5}
     assert find_medians({"layers": layers}, 1) == {}
+
+
+def test_a_latent_says_whose_it_is_and_how_long_its_decoder_row() -> None:
+    row = make_row(layer=5, decoder_norm=2.5)
+    of = {"site": "dictionary", "dictionaries": {3: "post-3", 5: "post-5"}}
+
+    report = build_report(row, "job_1", "m", VOCABULARY, **of)
+
+    assert (report["site"], report["dictionary"], report["decoder_norm"]) == (
+        "dictionary",
+        "post-5",
+        2.5,
+    )
+    other = build_report(make_row(), "job_1", "m", VOCABULARY)
+    assert (other["dictionary"], other["decoder_norm"]) == (None, None)

@@ -31,10 +31,10 @@ class ListSizes:
     bands: int  # lists that a sample is kept in
     display: int  # tokens of a context
     distinct: bool  # at most one context a document in a list
-    active_only: bool = False  # only contexts whose peak is above 0 (below, in the other tail)
     # How many of a list's best have their tokens' activations. None: all.
     shown_top: int | None = None
     shown_band: int | None = None
+    active_only: bool = False  # only contexts whose peak is above 0 (below, in the other tail)
 
     @classmethod
     def of(cls, request: AnalysisRequest) -> ListSizes:
