@@ -1,7 +1,4 @@
-"""What is known of neurons: the rows of a list, and the report of one.
-
-docs/measures.md says what each number is.
-"""
+"""What is known of neurons: rows of a list, and the report of one; docs/measures.md explains."""
 
 from __future__ import annotations
 
