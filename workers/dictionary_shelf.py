@@ -15,7 +15,7 @@ Key = tuple[str, tuple[str, ...]]  # the model's weights, and the dictionaries
 
 class DictionaryShelf:
     def __init__(self, catalogue: Mapping[str, DictionaryEntry]) -> None:
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._held: tuple[Key, dict[int, Latents]] | None = None
 
     def get(self, model: LoadedModel, names: Sequence[str]) -> dict[int, Latents]:
@@ -30,7 +30,7 @@ class DictionaryShelf:
         return latents
 
     def _find(self, name: str, model: str) -> DictionaryEntry:
-        entry = self._catalogue.get(name)
+        entry = self.catalogue.get(name)
         if entry is None:
             raise DictionaryLoadError(f"dictionary {name!r} is not in this worker's catalogue")
         if entry.model != model:

@@ -45,7 +45,7 @@ from polyseme.workers.analysis.sites.own_vectors import site_of_set
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.steps.analysis import Analysis
 from polyseme.workers.analysis.steps.manifest import scan_address
-from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site, read_site
+from polyseme.workers.analysis.steps.regrouping import read_corpus, read_own_site
 from polyseme.workers.dictionary_shelf import DictionaryShelf
 from polyseme.workers.lease import HeldLease
 from polyseme.workers.pipelines import size_of, stages_of
@@ -80,8 +80,7 @@ class JobWork:
     ) -> Done:
         model = self._model(job)
         own = self._own_site(job.analysis, job.tenant, model)
-        card = model.card if own is None else model.card.with_site(own.card(model.parts))
-        analysis = self._analysis(job, card, self._corpus(job), own)
+        analysis = self._analysis(job, model.card_with(own), self._corpus(job), own)
         analysis = replace(analysis, latents=self._latents(job.analysis, model))
         address = scan_address(analysis, model)
         if stage is ANALYSIS[0]:
@@ -126,9 +125,11 @@ class JobWork:
                 f"model {job.request.model!r} is not in the catalogue, so nothing is known of it"
             )
         source = Layout.result(job.analysis.source_job or "")
-        site = read_site(self.store, source, card, job.analysis)
-        own, corpus = read_own_site(self.store, source, site), read_corpus(self.store, source)
-        analysis = self._analysis(job, card.with_site(site), corpus, own)
+        corpus, own = read_corpus(self.store, source), None
+        if (brought := read_own_site(self.store, source)) is not None:
+            of_result, own = brought
+            card = card.with_site(of_result)
+        analysis = self._analysis(job, card, corpus, own)
         return RegroupingWork(analysis, source, held.should_stop)
 
     def _check_work(self, job: Job, held: HeldLease) -> CheckWork:

@@ -80,7 +80,7 @@ def run_worker(settings: Settings, tracer: Tracer) -> None:
     call_patiently(partial(publish_cards, board, served, Path(settings.cache)), _sleep, pause_s=1.0)
     withdraw = partial(withdraw_cards, board, catalogue, settings.queue_names)
     call_patiently(withdraw, _sleep, pause_s=1.0)
-    dictionaries = load_dictionaries(settings.catalogue)
+    dictionaries = runner.dictionaries.catalogue
     describe = partial(publish_dictionaries, board, dictionaries, served)
     call_patiently(describe, _sleep, pause_s=1.0)
     withdraw = partial(withdraw_dictionaries, board, dictionaries, settings.queue_names)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
 
 import redis
 
@@ -18,6 +20,8 @@ from polyseme.contract.records.job import Corpus
 from polyseme.contract.records.model_card import ModelCard
 from polyseme.contract.records.planned import Planned
 from polyseme.contract.records.vector_set import VectorSet
+
+T = TypeVar("T")
 
 
 class Registry:
@@ -40,11 +44,17 @@ class Registry:
 
     def list_corpora(self, tenant: str = DEFAULT_TENANT) -> list[Corpus]:
         """Newest first."""
-        ids = cast(list[str], self._redis.zrange(self._keys.corpora(tenant), 0, -1, desc=True))
-        keys = [self._keys.corpus(tenant, name) for name in ids]
-        texts = cast(list[str | None], self._redis.mget(keys) if keys else [])
+        key_of = partial(self._keys.corpus, tenant)
+        return self._list_newest(self._keys.corpora(tenant), key_of, _read_corpus)
+
+    def _list_newest(
+        self, ordered: str, key_of: Callable[[str], str], read: Callable[[str, str], T]
+    ) -> list[T]:
+        """Newest first, without damaged records. ordered: the key of their ids by time."""
+        ids = cast(list[str], self._redis.zrange(ordered, 0, -1, desc=True))
+        texts = cast(list[str | None], self._redis.mget(map(key_of, ids)) if ids else [])
         there = ((name, text) for name, text in zip(ids, texts, strict=True) if text)
-        return list(leave_out_damaged(there, _read_corpus))
+        return list(leave_out_damaged(there, read))
 
     def has_corpus(self, corpus: str, tenant: str = DEFAULT_TENANT) -> bool:
         return bool(self._redis.exists(self._keys.corpus(tenant, corpus)))
@@ -67,11 +77,8 @@ class Registry:
 
     def list_vectors(self, tenant: str = DEFAULT_TENANT) -> list[VectorSet]:
         """Newest first."""
-        ids = cast(list[str], self._redis.zrange(self._keys.vector_sets(tenant), 0, -1, desc=True))
-        keys = [self._keys.vectors(tenant, name) for name in ids]
-        texts = cast(list[str | None], self._redis.mget(keys) if keys else [])
-        there = ((name, text) for name, text in zip(ids, texts, strict=True) if text)
-        return list(leave_out_damaged(there, _read_vectors))
+        key_of = partial(self._keys.vectors, tenant)
+        return self._list_newest(self._keys.vector_sets(tenant), key_of, _read_vectors)
 
     def has_vectors(self, name: str, tenant: str = DEFAULT_TENANT) -> bool:
         return bool(self._redis.exists(self._keys.vectors(tenant, name)))

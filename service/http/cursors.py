@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
 from polyseme.contract.errors import BadCursor, ExpiredCursor
 from polyseme.contract.names import DEFAULT_TENANT
+
+T = TypeVar("T")
 
 LIFETIME_S = 24 * 3600
 _LONGEST = 1024
@@ -59,6 +61,18 @@ class Cursors:
                 pointer="/cursor",
             )
         return position
+
+    def cut(
+        self, subject: str, found: Sequence[T], query: Mapping[str, Any], tenant: str
+    ) -> tuple[Sequence[T], str | None]:
+        """The part of a whole list that `query` asks for with its `limit` and `cursor`, and the
+        cursor of what comes behind.
+        """
+        given = query.get("cursor")
+        offset = 0 if given is None else self.open(given, subject, {}, tenant)
+        end = offset + query["limit"]
+        cursor = self.seal(subject, {}, end, tenant) if end < len(found) else None
+        return found[offset:end], cursor
 
 
 def _salt(tenant: str) -> str:

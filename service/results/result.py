@@ -45,6 +45,7 @@ from polyseme.contract.files.seals import (
     seals_of,
 )
 from polyseme.contract.files.store import Layout, Store
+from polyseme.contract.records.job import Job
 from polyseme.service.results.lru import SharedLru
 from polyseme.service.results.scalars import (
     Scalars,
@@ -210,6 +211,11 @@ class Results:
 
     def layers(self, job: str) -> list[int]:
         return self.scalars(job).layers
+
+    def dictionaries(self, job: Job) -> dict[int, str]:
+        """By layer the id of the dictionary whose latents its units are; nothing of other units."""
+        names = job.analysis.neurons.dictionary
+        return dict(zip(self.layers(job.id), names, strict=False)) if names else {}
 
     def rows(self, job: str, layer: int) -> Iterator[dict[str, Any]]:
         """All report rows of a layer, a row group in memory at a time."""

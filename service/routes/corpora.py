@@ -117,13 +117,9 @@ def add(query: Mapping[str, Any]) -> Response:
 def list_corpora(query: Mapping[str, Any]) -> Response:
     """List corpora, newest first"""
     here = services()
-    offset = (
-        here.cursors.open(query["cursor"], "corpora", {}, here.tenant) if "cursor" in query else 0
-    )
-    corpora, end = here.board.registry.list_corpora(here.tenant), offset + query["limit"]
-    cursor = here.cursors.seal("corpora", {}, end, here.tenant) if end < len(corpora) else None
-    data = [corpus_to_dict(c) for c in corpora[offset:end]]
-    return answer_page(data, cursor)
+    corpora = here.board.registry.list_corpora(here.tenant)
+    page, cursor = here.cursors.cut("corpora", corpora, query, here.tenant)
+    return answer_page([corpus_to_dict(c) for c in page], cursor)
 
 
 @blueprint.route("/<corpus:corpus_id>", methods=["GET"])

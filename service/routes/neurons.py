@@ -290,9 +290,8 @@ def _select_layers(here: Services, job_id: str, ends: tuple[int, ...] | None) ->
 
 def _units_of(here: Services, job: Job) -> dict[str, Any]:
     """What reports say of where a job's units are, as `build_report` takes it."""
-    asked = job.analysis.neurons
-    names = zip(here.results.layers(job.id), asked.dictionary or (), strict=False)
-    return {"site": asked.site, "dictionaries": dict(names)}
+    site, dictionaries = job.analysis.neurons.site, here.results.dictionaries(job)
+    return {"site": site, "dictionaries": dictionaries}
 
 
 def _answer_lines(here: Services, job: Job, layers: list[int], *, of_controls: bool) -> Response:

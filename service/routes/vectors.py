@@ -114,12 +114,9 @@ def add(query: Mapping[str, Any]) -> Response:
 def list_vectors(query: Mapping[str, Any]) -> Response:
     """List sets of directions, newest first"""
     here = services()
-    offset = (
-        here.cursors.open(query["cursor"], "vectors", {}, here.tenant) if "cursor" in query else 0
-    )
-    found, end = here.board.registry.list_vectors(here.tenant), offset + query["limit"]
-    cursor = here.cursors.seal("vectors", {}, end, here.tenant) if end < len(found) else None
-    return answer_page([vectors_to_dict(v) for v in found[offset:end]], cursor)
+    found = here.board.registry.list_vectors(here.tenant)
+    page, cursor = here.cursors.cut("vectors", found, query, here.tenant)
+    return answer_page([vectors_to_dict(v) for v in page], cursor)
 
 
 @blueprint.route("/<vectors:vectors_id>", methods=["GET"])

@@ -52,7 +52,7 @@ def run_analysis(
             texts, f, name=request.corpus, max_documents=MAX_DOCUMENTS, has_languages=True
         )
     sizes = limits.on(model.device, model.dtype, model.card)
-    card = model.card if own_site is None else model.card.with_site(own_site.card(model.parts))
+    card = model.card_with(own_site)
     analysis = Analysis(
         card.settle(request),
         corpus,

@@ -82,9 +82,7 @@ def read_origin(
     where they were deleted.
     """
     scalars = results.scalars(job.id).table
-    numbers = results.layers(job.id)
-    layers, asked = len(numbers), job.analysis.neurons
-    named = zip(numbers, asked.dictionary or (), strict=False)
+    layers, asked = len(results.layers(job.id)), job.analysis.neurons
     return Origin(
         job=job.id,
         model=model or job.request.model,
@@ -97,7 +95,8 @@ def read_origin(
         site=asked.site,
         vectors=(vectors and vectors.name) or asked.vectors,
         dictionaries={
-            layer: (name, find_set(cards.get(name), name, layer)) for layer, name in named
+            layer: (name, find_set(cards.get(name), name, layer))
+            for layer, name in results.dictionaries(job).items()
         },
     )
 

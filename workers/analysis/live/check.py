@@ -103,8 +103,7 @@ def describe_run(
     check: Check, model: LoadedModel, analysed: AnalysisRequest, run: Run
 ) -> dict[str, Any]:
     """The answer, but for what the board knows."""
-    own, card = check.own_site, model.card
-    card = card if own is None else card.with_site(own.card(model.parts))
+    card = model.card_with(check.own_site)
     reports = read_reports(check.store, check.source, analysed, card, check.request.neurons)
     _refuse_nonfinite(model, run, reports)
     peaks = {

@@ -44,6 +44,7 @@ from polyseme.workers.analysis.models.reading import (
 )
 from polyseme.workers.analysis.models.token_texts import read_vocabulary
 from polyseme.workers.analysis.models.tokenizer import TextTokenizer, read_tokenizer
+from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import describe_sites
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -64,6 +65,10 @@ class LoadedModel:
     tokenizer_sha256: str  # over the tokenizer's definition and its special tokens
     size_bytes: int  # of parameters and buffers
     relay: Relay | None  # of a model whose layers are compiled
+
+    def card_with(self, site: Site | None) -> ModelCard:
+        """Its card, with a site of units that a job brings, if any."""
+        return self.card if site is None else self.card.with_site(site.card(self.parts))
 
 
 @dataclass(frozen=True, eq=False)

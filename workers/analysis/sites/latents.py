@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -12,10 +12,8 @@ from torch import Tensor
 
 from polyseme.contract.errors import DictionaryLoadError
 from polyseme.workers.analysis.dictionaries.dictionary import Dictionary
-from polyseme.workers.analysis.families.architectures import Family
 from polyseme.workers.analysis.families.parts import Parts, scaled, weight_of
 from polyseme.workers.analysis.sites.controls import Controls, Directions, Recipe, draw_directions
-from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
 
@@ -160,26 +158,16 @@ def make_site(latents: Mapping[int, Latents]) -> Site:
         )
     under, (count,) = SITES[read[0].site], counts
 
-    def hook(family: Family) -> str:
-        return under.hook(family)
-
-    def point(parts: Parts, layer: int) -> Point:
-        below = under.point(parts, layer)
-        return replace(below, shape=lambda *given: latents[layer].encode(below.shape(*given)))
-
-    def directions(parts: Parts, layer: int) -> Tensor | None:
-        return _directions(latents[layer].dictionary, parts)
-
     def make_controls(parts: Parts, layer: int, count: int) -> Controls:
         return _Input(latents[layer], count)
 
     return Site(
         name=NAME,
-        hook=hook,
+        hook=under.hook,
         units=lambda parts: count,
         signed=lambda family: False,
-        point=point,
-        directions=directions,
+        point=lambda parts, layer: under.point(parts, layer).then(latents[layer].encode),
+        directions=lambda parts, layer: _directions(latents[layer].dictionary, parts),
         controls=Recipe(
             "random directions, each as seldom active as one of the latents",
             make_controls,
@@ -194,22 +182,13 @@ def make_site(latents: Mapping[int, Latents]) -> Site:
 
 def _directions(dictionary: Dictionary, parts: Parts) -> Tensor | None:
     """The decoder's rows, from its target to the residual stream. None without a decoder, where the
-    target writes nothing, and where an input norm is undone by each token's own scale alone.
+    target writes nothing. Where an input norm is undone, before that.
     """
     if dictionary.decoder is None or dictionary.target is None:
         return None
     target = dictionary.target
     written = SITES[target.site].directions(parts, target.layer)
-    if written is None:
-        return None
-    rows = dictionary.decoder.weight.to(written.device)
-    return rows if _is_identity(written) else rows @ written
-
-
-def _is_identity(matrix: Tensor) -> bool:
-    return matrix.shape[0] == matrix.shape[1] and bool(
-        torch.equal(matrix, torch.eye(len(matrix), device=matrix.device))
-    )
+    return None if written is None else dictionary.decoder.weight.to(written.device) @ written
 
 
 def _digest(dictionaries: Iterable[Dictionary]) -> str:

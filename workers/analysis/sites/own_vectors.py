@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from polyseme.contract.files.vector_sets import Numbers
 from polyseme.contract.records.vector_set import SITE, VectorSet
 from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.sites.controls import Controls, Recipe
-from polyseme.workers.analysis.sites.point import Point
 from polyseme.workers.analysis.sites.residual import always
 from polyseme.workers.analysis.sites.site import Site
 from polyseme.workers.analysis.sites.table import SITES
@@ -67,7 +66,7 @@ def make_site(of: Site, projection: Projection, sha256: str) -> Site:
         hook=of.hook,
         units=lambda parts: len(projection.vectors),
         signed=always,
-        point=lambda parts, layer: _project(of.point(parts, layer), projection),
+        point=lambda parts, layer: of.point(parts, layer).then(projection),
         directions=_carry(of, projection),
         controls=None if of.controls is None else _scale(of, of.controls, projection),
         why_not=of.why_not,
@@ -98,13 +97,6 @@ def check_fits(of: Site, projection: Projection, parts: Parts) -> None:
             f"{0 if of.why_not(parts) else of.units(parts)}: it has changed since they were "
             f"uploaded"
         )
-
-
-def _project(point: Point, projection: Projection) -> Point:
-    def shape(values: Tensor, batch: int, length: int) -> Tensor:
-        return projection(point.shape(values, batch, length))
-
-    return replace(point, shape=shape)
 
 
 def _carry(of: Site, projection: Projection) -> Callable[[Parts, int], Tensor | None]:

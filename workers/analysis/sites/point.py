@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ class Point:
     module: nn.Module
     side: Literal["input", "output"]
     shape: Callable[[Tensor, int, int], Tensor] = lay_flat  # of the tensor there: (B, S, N)
+
+    def then(self, make: Callable[[Tensor], Tensor]) -> Point:
+        """Where `make` makes other units of what is read here, (B, S, N) to (B, S, M)."""
+        return replace(self, shape=lambda *given: make(self.shape(*given)))
 
 
 def scaled_by(factor: float) -> Callable[[Tensor, int, int], Tensor]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import NoReturn
 
 from polyseme.contract.records.model_card import SiteCard
-from polyseme.workers.analysis.families.parts import Parts
 from polyseme.workers.analysis.sites.controls import Recipe
 from polyseme.workers.analysis.sites.site import Site
 
@@ -18,14 +17,10 @@ def _unread(*_: object) -> NoReturn:
 
 def recall_site(card: SiteCard, controls: str | None) -> Site:
     """controls: the recipe's name of its control units; None where there were none."""
-
-    def units(parts: Parts) -> int:
-        return card.units
-
     return Site(
         name=card.site,
         hook=lambda family: card.hook,
-        units=units,
+        units=lambda parts: card.units,
         signed=lambda family: card.signed,
         point=_unread,
         directions=_unread,

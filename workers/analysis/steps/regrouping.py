@@ -34,8 +34,8 @@ from polyseme.contract.files.results import (
 from polyseme.contract.files.seals import SealedFolder, check_file, seals_of
 from polyseme.contract.files.store import Store
 from polyseme.contract.records.job import Corpus
-from polyseme.contract.records.model_card import ModelCard, SiteCard
-from polyseme.contract.records.request import AnalysisRequest, Tail
+from polyseme.contract.records.model_card import SiteCard
+from polyseme.contract.records.request import Tail
 from polyseme.workers.analysis.contexts.choose import TOP, ContextTable
 from polyseme.workers.analysis.contexts.split import stack_tables, take_contexts
 from polyseme.workers.analysis.files.arrays import read_arrays
@@ -95,21 +95,17 @@ def read_corpus(store: Store, source: str) -> Corpus:
     return Corpus(**manifest["corpus"], created_at=0.0)
 
 
-def read_site(store: Store, source: str, card: ModelCard, request: AnalysisRequest) -> SiteCard:
-    """The site of a result. A result of before sites were in manifests has one of the model's own.
+def read_own_site(store: Store, source: str) -> tuple[SiteCard, Site] | None:
+    """The site of a result whose units were not the model's own; they are not needed any more.
 
-    source: its folder. Raises UnknownSite.
+    source: its folder.
     """
-    known = read_manifest(store, source).get("site")
-    return card.site(request.neurons.site) if known is None else SiteCard(**known)
-
-
-def read_own_site(store: Store, source: str, site: SiteCard) -> Site | None:
-    """Of a result whose units were not the model's own; they are not needed any more."""
-    if site.site in SITES:
+    manifest = read_manifest(store, source)
+    known, controls = manifest.get("site"), manifest["controls"]  # older results have no site
+    if known is None or known["site"] in SITES:
         return None
-    controls = read_manifest(store, source)["controls"]
-    return recall_site(site, None if controls is None else controls["recipe"])
+    card = SiteCard(**known)
+    return card, recall_site(card, None if controls is None else controls["recipe"])
 
 
 def regroup_layer(
