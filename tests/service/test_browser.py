@@ -324,6 +324,7 @@ def test_where_no_other_job_has_read_the_text_one_is_offered(page: Any, tmp_path
         expect(page.get_by_text("No other finished job has read notes.")).to_be_visible()
         page.get_by_role("link", name="Submit one").click()
         expect(page).to_have_url(f"{site.url}/ui/new?model=tiny-gated&corpus=notes")
+        page.wait_for_load_state("networkidle")  # the form asks on, and this service ends here
 
 
 def test_neurons_are_sorted_by_their_headings_and_the_address_keeps_it(
